@@ -1,0 +1,43 @@
+"""Which corpus, and how it becomes tokens."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from mtnat.config import Record
+
+FilePair = Annotated[tuple[str, str], Field(strict=False)]
+
+
+class DataConfig(Record):
+    """A parallel corpus and its vocabulary: either `corpus` or the three pairs of files."""
+
+    corpus: Literal["grammar-en-de", "grammar-de-en"] | None = None
+    """The embedded corpus, generated; leave it out to name files instead."""
+    corpus_size: int = Field(20_000, ge=100, le=10_000_000)
+    """Training pairs of the embedded corpus."""
+    corpus_seed: int = Field(1, ge=0)
+    """Seed of the embedded corpus."""
+    train: FilePair | None = None
+    """Training text, source then target; plain or .gz, one sentence a line, relative to $MTNAT_DATA (default ``data/``)."""
+    valid: FilePair | None = None
+    """Validation text, on which a study searches."""
+    test: FilePair | None = None
+    """Test text, scored once, in the confirm phase."""
+    vocabulary_size: int = Field(32_000, ge=64, le=65_000)
+    """Pieces of the sentencepiece BPE vocabulary, or of each side's where they are separate."""
+    joint_vocabulary: bool = True
+    """One vocabulary for both sides, as in the paper (A.1)."""
+    max_length: int = Field(128, ge=4, le=2_000)
+    """Training pairs with more tokens than this on a side are left out, and counted."""
+
+    @model_validator(mode="after")
+    def _one_corpus(self) -> Self:
+        files = {"train": self.train, "valid": self.valid, "test": self.test}
+        given = [name for name, pair in files.items() if pair]
+        if self.corpus and given:
+            raise ValueError(f"takes either corpus or files; got corpus: {self.corpus} and {', '.join(given)}")
+        if not self.corpus and len(given) < len(files):
+            missing = [name for name in files if name not in given]
+            raise ValueError(f"needs corpus: grammar-en-de, or train, valid and test as pairs of files; missing {', '.join(missing)}")
+        return self

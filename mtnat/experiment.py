@@ -1,0 +1,98 @@
+"""The root record: everything that decides what one run computes, and nothing about where it runs."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from mtnat.config import Record
+from mtnat.data.config import DataConfig
+from mtnat.data.vocabulary import Vocabularies
+from mtnat.decoding.config import DecodingConfig
+from mtnat.model.config import ModelConfig
+from mtnat.model.translator import Translator
+from mtnat.objective.config import ObjectiveConfig
+
+
+class TrainingConfig(Record):
+    """How the objective is minimised; the defaults are the paper's (A.1)."""
+
+    steps: int = Field(300_000, ge=1)
+    """T, the number of optimizer updates."""
+    max_tokens_per_batch: int = Field(8192, ge=16)
+    """Positions of one batch, padding included: sentences times the longest side."""
+    batches_per_step: int = Field(1, ge=1)
+    """Batches whose gradients make one update. Workers share them, so the number of workers never changes the result."""
+    peak_learning_rate: float = Field(5e-4, gt=0)
+    """Learning rate at the end of the warm-up."""
+    initial_learning_rate: float = Field(1e-7, ge=0)
+    """Learning rate at the first update."""
+    warmup_steps: int = Field(10_000, ge=0)
+    """Updates over which the learning rate rises; afterwards it falls with the inverse square root of the step."""
+    adam_betas: Annotated[tuple[float, float], Field(strict=False)] = (0.9, 0.98)
+    """Adam's decay rates."""
+    adam_epsilon: float = Field(1e-6, gt=0)
+    """Adam's ε."""
+    weight_decay: float = Field(0.01, ge=0)
+    """Decoupled weight decay (AdamW), of matrices only."""
+    clip_norm: float = Field(1.0, ge=0)
+    """Largest gradient norm; 0 does not clip."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Autocast of the forward pass; weights stay float32. auto is bf16 on GPUs that have it, fp16 on older ones, else fp32."""
+    log_every: int = Field(50, ge=1)
+    """Updates between two points of the training curves."""
+    validate_every: int = Field(2_000, ge=1)
+    """Updates between two validations, each of which writes a checkpoint; the last step is always validated."""
+    valid_sentences: int = Field(0, ge=0)
+    """How many validation sentences are decoded, the first ones; 0 is all."""
+    keep_checkpoints: int = Field(5, ge=1)
+    """How many of the last checkpoints stay on disk, besides the best one."""
+    model: Literal["best", "last", "average"] = "best"
+    """The weights a run ends with: of the best validation score, of the last step, or the mean of the kept checkpoints."""
+
+    @model_validator(mode="after")
+    def _warmup_fits(self) -> Self:
+        if self.warmup_steps >= self.steps:
+            raise ValueError(f"warmup_steps must be below steps; got {self.warmup_steps} and {self.steps}")
+        return self
+
+
+class Experiment(Record):
+    """What one run computes. Equal experiments on equal hardware give equal numbers."""
+
+    data: DataConfig
+    model: ModelConfig = ModelConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    training: TrainingConfig
+    decoding: DecodingConfig = DecodingConfig()
+    seed: int = Field(1, ge=0, lt=2**31)
+    """Seed of initial weights, batch order, masks and dropout."""
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.decoding.decoder == "at" and not self.objective.trains_at:
+            raise ValueError("decoding.decoder: at needs an objective that trains the AT decoder; got schedule constant 1")
+        if self.decoding.decoder == "nat" and not self.objective.trains_nat:
+            raise ValueError("decoding.decoder: nat needs an objective that trains the NAT decoder; got schedule constant 0")
+        if self.data.max_length > self.model.max_positions:
+            raise ValueError(
+                f"data.max_length must not exceed model.max_positions; got {self.data.max_length} and {self.model.max_positions}"
+            )
+        return self
+
+    @property
+    def decoder(self) -> Literal["nat", "at"]:
+        """The decoder that translates, with ``auto`` resolved."""
+        if self.decoding.decoder != "auto":
+            return self.decoding.decoder
+        return "nat" if self.objective.trains_nat else "at"
+
+    def build_translator(self, vocabularies: Vocabularies) -> Translator:
+        """A translator with fresh weights, drawn from PyTorch's global generator, with only the decoders the objective trains."""
+        return Translator(
+            self.model,
+            source_vocabulary_size=len(vocabularies.source),
+            target_vocabulary_size=len(vocabularies.target),
+            joint=vocabularies.joint,
+            with_at=self.objective.trains_at,
+            with_nat=self.objective.trains_nat,
+        )
