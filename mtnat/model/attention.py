@@ -1,0 +1,113 @@
+"""Multi-head attention, with cached keys and values for decoding one token at a time."""
+
+# B batch, T queries, S keys, D width, H heads, E features of a head, K beam
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mtnat.model.config import ModelConfig
+
+
+class KeysValues(NamedTuple):
+    """What attention reads."""
+
+    keys_BSHE: Tensor
+    values_BSHE: Tensor
+
+
+class Past:
+    """One layer's keys and values of the tokens decoded so far, of every place in the beam.
+
+    A reordered beam copies nothing: a key stays where it was written and each hypothesis sees those of its own ancestors.
+    """
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self._store_BTK2HE: Tensor | None = None
+
+    def extend(self, now: KeysValues) -> KeysValues:
+        """Appends one step's K keys and values, and returns all of them, [B, steps·K, H, E]."""
+        now_BK2HE = torch.stack(now, dim=2)
+        store = self._room(now_BK2HE)
+        store[:, self.steps] = now_BK2HE
+        self.steps += 1
+        return KeysValues(*store[:, : self.steps].flatten(1, 2).unbind(2))
+
+    def keep(self, rows: Tensor) -> None:
+        """Keeps only these sentences."""
+        if self._store_BTK2HE is not None:
+            self._store_BTK2HE = self._store_BTK2HE[:, : self.steps].index_select(0, rows)
+
+    def _room(self, now_BK2HE: Tensor) -> Tensor:
+        """The store with space for another step; it doubles, so that appending costs constant time on average."""
+        old = self._store_BTK2HE
+        if old is None or old.shape[1] == self.steps:
+            batch, *rest = now_BK2HE.shape
+            new = now_BK2HE.new_empty(batch, max(16, 2 * self.steps), *rest)
+            if old is not None:
+                new[:, : self.steps] = old
+            self._store_BTK2HE = old = new
+        return old
+
+
+class _Heads(nn.Module):
+    """What self- and cross-attention share: the attention itself and the output projection."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.dropout = config.attention_dropout
+        self.output = nn.Linear(config.width, config.width)
+
+    def attend(self, queries_BTHE: Tensor, memory: KeysValues, mask: Tensor | None, causal: bool = False) -> Tensor:
+        """softmax(QKᵀ/√E)·V and the output projection, [B, T, D]; the mask, broadcast to [B, H, T, S], is True where seen."""
+        mixed_BHTE = functional.scaled_dot_product_attention(
+            queries_BTHE.transpose(1, 2),
+            memory.keys_BSHE.transpose(1, 2),
+            memory.values_BSHE.transpose(1, 2),
+            attn_mask=mask,
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=causal,
+        )
+        mixed_BTD: Tensor = self.output(mixed_BHTE.transpose(1, 2).flatten(2))
+        return mixed_BTD
+
+
+class SelfAttention(_Heads):
+    """Attention of a sequence to itself; a causal one sees no later position."""
+
+    def __init__(self, config: ModelConfig, causal: bool) -> None:
+        super().__init__(config)
+        self.causal = causal
+        self.queries_keys_values = nn.Linear(config.width, 3 * config.width)
+
+    def forward(self, states_BTD: Tensor, mask: Tensor | None, past: Past | None = None) -> Tensor:
+        """With a past, the states are those of K hypotheses' newest tokens, [B, K, D], and the mask says whose keys each sees."""
+        queries, keys, values = self.queries_keys_values(states_BTD).unflatten(-1, (3, self.heads, -1)).unbind(2)
+        now = KeysValues(keys, values)
+        if past is not None:
+            return self.attend(queries, past.extend(now), mask)
+        # Padding is on the right, so no causal query that anyone reads can see it: causality needs no mask besides.
+        return self.attend(queries, now, None if self.causal else mask, causal=self.causal)
+
+
+class CrossAttention(_Heads):
+    """Attention of the target to the encoder's states."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.queries = nn.Linear(config.width, config.width)
+        self.keys_values = nn.Linear(config.width, 2 * config.width)
+
+    def remember(self, encoder_states_BSD: Tensor) -> KeysValues:
+        """The keys and values of a batch of sources, which every pass and every hypothesis reads."""
+        return KeysValues(*self.keys_values(encoder_states_BSD).unflatten(-1, (2, self.heads, -1)).unbind(2))
+
+    def forward(self, states: Tensor, memory: KeysValues, mask: Tensor | None) -> Tensor:
+        """[B·K, T, D] to the same shape: K targets of one source, side by side, read one copy of its keys and values."""
+        sources = memory.keys_BSHE.shape[0]
+        queries = self.queries(states).view(sources, -1, self.heads, states.shape[-1] // self.heads)
+        return self.attend(queries, memory, mask).view(states.shape)

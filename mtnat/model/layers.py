@@ -1,0 +1,139 @@
+"""A Transformer layer and what stands before the first one."""
+
+# B batch, T target or source positions, D width
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from mtnat.model.attention import CrossAttention, KeysValues, Past, SelfAttention
+from mtnat.model.config import ModelConfig
+
+
+class Residual(nn.Module):
+    """A branch's surroundings: x + dropout(f(norm(x))) for pre-norm, norm(x + dropout(f(x))) for post-norm.
+
+    The sum stays float32 under autocast, and so does the layer normalisation.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.before = config.norm == "pre"
+        self.norm = nn.LayerNorm(config.width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, states: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
+        if self.before:
+            total: Tensor = states + self.dropout(branch(self.norm(states)))
+        else:
+            total = self.norm(states + self.dropout(branch(states)))
+        return total
+
+
+class FeedForward(nn.Module):
+    """Two linear maps with a non-linearity between, at every position alone."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.inner = nn.Linear(config.width, config.feed_forward)
+        self.activation = nn.ReLU(inplace=True) if config.activation == "relu" else nn.GELU()
+        self.dropout = nn.Dropout(config.activation_dropout)
+        self.outer = nn.Linear(config.feed_forward, config.width)
+
+    def forward(self, states: Tensor) -> Tensor:
+        output: Tensor = self.outer(self.dropout(self.activation(self.inner(states))))
+        return output
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and feed-forward."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.self_attention = SelfAttention(config, causal=False)
+        self.feed_forward = FeedForward(config)
+        self.around_self, self.around_feed_forward = (Residual(config) for _ in range(2))
+
+    def forward(self, states_BSD: Tensor, mask: Tensor | None) -> Tensor:
+        states = self.around_self(states_BSD, lambda x: self.self_attention(x, mask))
+        output: Tensor = self.around_feed_forward(states, self.feed_forward)
+        return output
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention, attention to the source, and feed-forward."""
+
+    def __init__(self, config: ModelConfig, causal: bool) -> None:
+        super().__init__()
+        self.self_attention = SelfAttention(config, causal)
+        self.cross_attention = CrossAttention(config)
+        self.feed_forward = FeedForward(config)
+        self.around_self, self.around_cross, self.around_feed_forward = (Residual(config) for _ in range(3))
+
+    def forward(
+        self,
+        states_BTD: Tensor,
+        mask: Tensor | None,
+        memory: KeysValues,
+        memory_mask: Tensor | None,
+        past: Past | None = None,
+    ) -> Tensor:
+        states = self.around_self(states_BTD, lambda x: self.self_attention(x, mask, past))
+        states = self.around_cross(states, lambda x: self.cross_attention(x, memory, memory_mask))
+        output: Tensor = self.around_feed_forward(states, self.feed_forward)
+        return output
+
+
+class Positions(nn.Module):
+    """Adds to token embeddings where they stand, and scales.
+
+    Token embeddings are drawn with deviation 0.02 because the output matrix is the same one; √D brings them near 1. Learned
+    position embeddings are scaled along: with a row of MASK tokens the position is all that tells two places apart, and
+    unscaled, as in fairseq, it would begin √D times weaker than the token. The sinusoids of Vaswani et al. 2017 need no scale.
+    """
+
+    sinusoids_TD: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.scale = math.sqrt(config.width)
+        self.learned = nn.Embedding(config.max_positions, config.width) if config.positions == "learned" else None
+        if self.learned is None:
+            self.register_buffer("sinusoids_TD", sinusoids(config.max_positions, config.width), persistent=False)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, tokens_BTD: Tensor) -> Tensor:
+        """Embeddings of tokens at positions 0, 1, …"""
+        length = tokens_BTD.shape[1]
+        return self._placed(tokens_BTD, slice(0, length))
+
+    def at(self, tokens_BKD: Tensor, position: int) -> Tensor:
+        """Embeddings of tokens that all stand at one position."""
+        return self._placed(tokens_BKD, slice(position, position + 1))
+
+    def _placed(self, tokens: Tensor, where: slice) -> Tensor:
+        if self.learned is None:
+            states = torch.add(self.sinusoids_TD[where], tokens, alpha=self.scale)
+        else:
+            states = (tokens + self.learned.weight[where]) * self.scale
+        output: Tensor = self.dropout(states)
+        return output
+
+
+def sinusoids(positions: int, width: int) -> Tensor:
+    """sin in the even features, cos in the odd ones (Vaswani et al. 2017, section 3.5), [positions, width]."""
+    rates = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
+    angles = torch.arange(positions)[:, None] * rates
+    return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)
+
+
+def visible(is_padding_BS: Tensor) -> Tensor | None:
+    """The attention mask [B, 1, 1, S] that hides padding, or None where there is none to hide.
+
+    Whether there is any is looked up on the CPU only, because elsewhere the answer would make the host wait.
+    """
+    if is_padding_BS.device.type == "cpu" and not is_padding_BS.any():
+        return None
+    return ~is_padding_BS[:, None, None, :]

@@ -1,0 +1,33 @@
+"""The NAT decoder's length head."""
+
+# B batch, S source, D width, P max_positions, C classes
+
+import torch
+from torch import Tensor, nn
+
+from mtnat.model.config import ModelConfig
+
+
+class LengthHead(nn.Module):
+    """Predicts the target's length from the mean of the encoder's states.
+
+    The offset classes span every difference that two lengths below P can have, so no target is out of reach.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.max_positions = config.max_positions
+        self.is_offset = config.length_prediction == "offset"
+        self.classes = nn.Linear(config.width, 2 * config.max_positions - 1 if self.is_offset else config.max_positions)
+
+    def forward(self, states_BSD: Tensor, is_padding_BS: Tensor) -> Tensor:
+        """Float32 log-odds [B, P] of the target lengths 0, 1, … P−1, counted without EOS; 0 is impossible, −inf."""
+        is_token_BS = ~is_padding_BS
+        tokens_B = is_token_BS.sum(dim=1)
+        mean_BD = (states_BSD.float() * is_token_BS[:, :, None]).sum(dim=1) / tokens_B[:, None]
+        logits: Tensor = self.classes(mean_BD).float()
+        lengths_P = torch.arange(self.max_positions, device=logits.device)
+        if self.is_offset:
+            # Class c stands for the difference c − (P − 1); the source's EOS is not part of its length.
+            logits = logits.gather(1, lengths_P - (tokens_B - 1)[:, None] + self.max_positions - 1)
+        return logits.masked_fill(lengths_P < 1, -torch.inf)

@@ -1,0 +1,121 @@
+"""The translator: one encoder, an autoregressive (AT) and a non-autoregressive (NAT) decoder."""
+
+# B batch, S source, T target, D width, V vocabulary, K beam
+
+from typing import NamedTuple, TypeVar
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mtnat.errors import ModelError
+from mtnat.model.config import ModelConfig
+from mtnat.model.layers import visible
+from mtnat.model.lengths import LengthHead
+from mtnat.model.stacks import AtCache, Decoder, Encoder, Memory
+from mtnat.tokens import PAD
+
+Part = TypeVar("Part", bound=nn.Module)
+
+
+class Encoded(NamedTuple):
+    """A batch of sources after the encoder."""
+
+    states_BSD: Tensor
+    is_padding_BS: Tensor
+
+
+class Translator(nn.Module):
+    """A Transformer with a shared encoder and two decoders (Hao et al. 2021, section 3).
+
+    With a joint vocabulary one matrix embeds source and target and is the output matrix of both decoders; else the source has
+    its own. Token sequences are padded on the right with PAD and hold at least one other token.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        source_vocabulary_size: int,
+        target_vocabulary_size: int,
+        joint: bool,
+        with_at: bool = True,
+        with_nat: bool = True,
+    ) -> None:
+        super().__init__()
+        assert not joint or source_vocabulary_size == target_vocabulary_size
+        self.config = config
+        self.target_tokens = nn.Embedding(target_vocabulary_size, config.width, padding_idx=PAD)
+        self.source_tokens = None if joint else nn.Embedding(source_vocabulary_size, config.width, padding_idx=PAD)
+        self.encoder = Encoder(config)
+        self.at_decoder = Decoder(config, causal=True) if with_at else None
+        self.nat_decoder = Decoder(config, causal=False) if with_nat else None
+        self.length_head = LengthHead(config) if with_nat else None
+        self.apply(_initialise)
+
+    def encode(self, source_BS: Tensor) -> Encoded:
+        """The encoder's states of sources that end with EOS."""
+        is_padding_BS = source_BS == PAD
+        tokens_BSD = (self.source_tokens or self.target_tokens)(source_BS)
+        return Encoded(self.encoder(tokens_BSD, is_padding_BS), is_padding_BS)
+
+    def at_states(self, encoded: Encoded, input_BT: Tensor) -> Tensor:
+        """States [B, T, D] that predict token t at position t; the input begins with BOS and no state sees a later token."""
+        decoder = _present(self.at_decoder, "AT")
+        states: Tensor = decoder(self.target_tokens(input_BT), None, decoder.remember(*encoded))
+        return states
+
+    def nat_states(self, encoded: Encoded, input_BT: Tensor, memory: Memory | None = None) -> Tensor:
+        """States [B, T, D], each from the whole input, in which MASK stands for what is to be predicted.
+
+        With `nat_memory`'s answer the input may have K rows for each source, those of one source side by side: [B·K, T].
+        """
+        decoder = _present(self.nat_decoder, "NAT")
+        states: Tensor = decoder(self.target_tokens(input_BT), visible(input_BT == PAD), memory or decoder.remember(*encoded))
+        return states
+
+    def nat_memory(self, encoded: Encoded) -> Memory:
+        """What every pass of the NAT decoder reads of the sources."""
+        return _present(self.nat_decoder, "NAT").remember(*encoded)
+
+    def vocabulary_logits(self, states: Tensor) -> Tensor:
+        """[…, D] to [..., V]; select the positions you need first."""
+        return functional.linear(states, self.target_tokens.weight)
+
+    def at_logits(self, encoded: Encoded, input_BT: Tensor) -> Tensor:
+        """The AT decoder's logits at every position, [B, T, V]."""
+        return self.vocabulary_logits(self.at_states(encoded, input_BT))
+
+    def nat_logits(self, encoded: Encoded, input_BT: Tensor) -> Tensor:
+        """The NAT decoder's logits at every position, [B, T, V]."""
+        return self.vocabulary_logits(self.nat_states(encoded, input_BT))
+
+    def length_logits(self, encoded: Encoded) -> Tensor:
+        """Log-odds [B, max_positions] of the target's length without EOS: column l is length l, column 0 is −inf."""
+        logits: Tensor = _present(self.length_head, "NAT")(*encoded)
+        return logits
+
+    def at_start(self, encoded: Encoded, beam: int = 1) -> AtCache:
+        """The state before the first token of `beam` hypotheses of each source."""
+        return AtCache(_present(self.at_decoder, "AT").remember(*encoded), beam)
+
+    def at_step(self, cache: AtCache, token_BK: Tensor) -> Tensor:
+        """Reads one more token of each hypothesis (first BOS) into the cache; the logits of the next, [B, K, V]."""
+        states = _present(self.at_decoder, "AT").step(self.target_tokens(token_BK), cache)
+        return self.vocabulary_logits(states)
+
+
+def _present(part: Part | None, name: str) -> Part:
+    if part is None:
+        raise ModelError(f"this model was trained without the {name} decoder; decode with the other one.")
+    return part
+
+
+def _initialise(module: nn.Module) -> None:
+    """Draws weights from N(0, 0.02²) and sets biases to 0, as BERT and Ghazvininejad et al. 2019 do."""
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
+        if module.padding_idx is not None:
+            nn.init.zeros_(module.weight[module.padding_idx])
