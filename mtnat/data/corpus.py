@@ -1,0 +1,192 @@
+"""Parallel text: files, or the embedded corpus."""
+
+import contextlib
+import gzip
+import hashlib
+import json
+import os
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal, Protocol
+
+from mtnat.data.config import DataConfig, FilePair
+from mtnat.data.grammar import generate
+from mtnat.errors import DataError
+
+SplitName = Literal["train", "valid", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
+TextPair = tuple[str, str]
+
+_HELD_OUT_SIZE = 500
+_SETTLED_SECONDS = 2.0
+
+
+class Corpus(Protocol):
+    """Sentence pairs in three splits."""
+
+    def problems(self) -> list[str]:
+        """Everything that keeps this corpus from being read, one sentence each."""
+
+    def pairs(self, split: SplitName) -> Iterator[TextPair]:
+        """Source and target lines, streamed."""
+
+    def size(self, split: SplitName) -> int:
+        """How many pairs `pairs` gives."""
+
+    def digest(self, split: SplitName) -> str:
+        """SHA-256 that changes with the text."""
+
+
+def open_corpus(config: DataConfig, cache: Path) -> Corpus:
+    """The corpus that `config` names; nothing is read yet."""
+    return GrammarCorpus(config) if config.corpus else FileCorpus(config, cache)
+
+
+class GrammarCorpus:
+    """The embedded corpus, generated anew each time."""
+
+    def __init__(self, config: DataConfig) -> None:
+        self._german_first = config.corpus == "grammar-de-en"
+        self._seed = config.corpus_seed
+        self._sizes = {"train": config.corpus_size, "valid": _HELD_OUT_SIZE, "test": _HELD_OUT_SIZE}
+
+    def problems(self) -> list[str]:
+        """None: it is always there."""
+        return []
+
+    def pairs(self, split: SplitName) -> Iterator[TextPair]:
+        """The generated pairs, in the configured direction."""
+        for pair in generate(split, self._sizes[split], self._seed):
+            yield (pair.german, pair.english) if self._german_first else (pair.english, pair.german)
+
+    def size(self, split: SplitName) -> int:
+        """How many pairs are generated."""
+        return self._sizes[split]
+
+    def digest(self, split: SplitName) -> str:
+        """SHA-256 of what decides the text and of its first 1,000 pairs, in which any change of the grammar shows."""
+        digest = hashlib.sha256(f"grammar {split} {self._sizes[split]} {self._seed}\n".encode())
+        for source, target in islice(self.pairs(split), 1_000):
+            digest.update(f"{source}\n{target}\n".encode())
+        return digest.hexdigest()
+
+
+class FileCorpus:
+    """Pairs of text files; each file is read through once to check and hash it, and not again until it changes."""
+
+    def __init__(self, config: DataConfig, cache: Path) -> None:
+        self._names: dict[SplitName, FilePair] = {}
+        for split, names in zip(SPLITS, (config.train, config.valid, config.test), strict=True):
+            assert names is not None, "DataConfig demands the files of all three splits"
+            self._names[split] = names
+        self._root = Path(os.environ.get("MTNAT_DATA") or "data")
+        self._cache = cache
+
+    def problems(self) -> list[str]:
+        """Missing, empty, unreadable and unequal files."""
+        found: list[str] = []
+        for split, names in self._names.items():
+            lines: list[int] = []
+            for name in names:
+                try:
+                    lines.append(scan(self._root / name, self._cache).lines)
+                except DataError as error:
+                    found += [f"data.{split}: {problem}" for problem in error.problems]
+            if len(lines) == 2 and lines[0] != lines[1]:
+                found.append(
+                    f"data.{split}: both sides must have equally many lines; got {lines[0]} in {names[0]} "
+                    f"and {lines[1]} in {names[1]}; give files whose lines belong together."
+                )
+        return list(dict.fromkeys(found))
+
+    def pairs(self, split: SplitName) -> Iterator[TextPair]:
+        """The lines of both files side by side."""
+        source, target = (read_lines(self._root / name) for name in self._names[split])
+        return zip(source, target, strict=True)
+
+    def size(self, split: SplitName) -> int:
+        """How many lines each side has."""
+        return scan(self._root / self._names[split][0], self._cache).lines
+
+    def digest(self, split: SplitName) -> str:
+        """SHA-256 over the text of both sides, wherever the files lie and whether they are compressed or not."""
+        sides = [scan(self._root / name, self._cache).digest for name in self._names[split]]
+        return hashlib.sha256(" ".join(sides).encode()).hexdigest()
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """The lines of a UTF-8 file, plain or .gz, ended by ``\\n`` or ``\\r\\n`` and nothing else.
+
+    Raises:
+        DataError: the file is missing, unreadable, or not UTF-8 (with the line).
+    """
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            # A binary file knows no line end but \n; text files hold U+0085 and U+2028 inside lines.
+            for number, line in enumerate(file, 1):
+                try:
+                    yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                except UnicodeDecodeError as error:
+                    byte = f"byte {error.start + 1} is 0x{line[error.start]:02x}"
+                    raise DataError(f"{path}, line {number}: is not UTF-8 ({byte}); convert the file.") from None
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; paths are relative to the folder in $MTNAT_DATA, or else to data/.") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read ({error}); give a whole file, plain text or .gz.") from None
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What one reading of a text file found."""
+
+    lines: int
+    digest: str
+    """SHA-256 of the lines, each ended by ``\\n``."""
+
+
+def scan(path: Path, cache: Path) -> Scan:
+    """Reads a text file through, or remembers in `cache` what it found when path, size and time are the same.
+
+    Raises:
+        DataError: the file cannot be read or is empty.
+    """
+    note = _note(path, cache)
+    if note and note.exists():
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            return Scan(**json.loads(note.read_text(encoding="utf-8")))
+    digest = hashlib.sha256()
+    lines = 0
+    for line in read_lines(path):
+        digest.update(line.encode() + b"\n")
+        lines += 1
+    if not lines:
+        raise DataError(f"{path}: is empty; give a file with one sentence a line.")
+    found = Scan(lines, digest.hexdigest())
+    if note:
+        with contextlib.suppress(OSError):  # only speed is lost
+            write_whole(note, json.dumps(vars(found)))
+    return found
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a small file so that no reader ever sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    partial.rename(path)
+
+
+def _note(path: Path, cache: Path) -> Path | None:
+    """Where the scan of a file is remembered; nowhere while the file may still be changing within one tick of its clock."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    if abs(time.time() - status.st_mtime) < _SETTLED_SECONDS:
+        return None
+    identity = f"{path.resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
+    return cache / "scans" / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.json"

@@ -1,0 +1,164 @@
+"""From a `DataConfig` to tokens on disk, once; afterwards from the cache."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+
+from mtnat.data.config import DataConfig
+from mtnat.data.corpus import Corpus, SplitName, TextPair, open_corpus
+from mtnat.data.store import EncodedPair, TokenStore, write_store
+from mtnat.data.vocabulary import LARGE_CORPUS_LINES, MOST_TRAINING_LINES, Vocabularies, Vocabulary
+from mtnat.errors import DataError
+
+# Part of every fingerprint; raise it when equal text and settings would give other tokens or another layout.
+_FORMAT = 1
+_PAIRS_AT_ONCE = 8_192
+_PAIRS_CHECKED = 50_000
+
+
+@dataclass(frozen=True)
+class Split:
+    """Held-out text as it was given, every line of it."""
+
+    name: str
+    sources: tuple[str, ...]
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """All that training and evaluation read."""
+
+    vocabularies: Vocabularies
+    train: TokenStore
+    valid: Split
+    test: Split
+    fingerprint: str
+    """SHA-256 of all text and of the settings that make tokens of it."""
+    left_out: int
+    """Training pairs with an empty side or more than `max_length` tokens."""
+
+
+def prepare(config: DataConfig, cache: Path | None = None) -> Dataset:
+    """The tokenised corpus, from the cache where equal text was prepared with equal settings before.
+
+    Processes that prepare the same data at once wait for the first one, and share its work.
+
+    Args:
+        cache: folder of the cache; by default $MTNAT_CACHE, or else ``~/.cache/mtnat``.
+
+    Raises:
+        DataError: with everything that is wrong with the corpus.
+    """
+    cache = cache or _default_cache()
+    corpus = open_corpus(config, cache)
+    if problems := corpus.problems():
+        raise DataError(problems)
+    key = _digest(_FORMAT, config.vocabulary_size, config.joint_vocabulary, config.max_length, corpus.digest("train"))
+    folder = cache / key[:32]
+    if not folder.exists():
+        try:
+            with _locked(folder):
+                _build(config, corpus, folder)
+        except OSError as error:
+            raise DataError(f"{cache}: cannot be written ({error.strerror}); set $MTNAT_CACHE to a folder with room.") from None
+    train = TokenStore(folder)
+    return Dataset(
+        vocabularies=Vocabularies.load(folder),
+        train=train,
+        valid=_split(corpus, "valid"),
+        test=_split(corpus, "test"),
+        fingerprint=_digest(key, corpus.digest("valid"), corpus.digest("test")),
+        left_out=train.left_out,
+    )
+
+
+def check(config: DataConfig, cache: Path | None = None) -> list[str]:
+    """Everything that would make `prepare` fail, found by reading each file once and tokenising nothing.
+
+    Whether the text fills the vocabulary is tried on the first 50,000 pairs; a larger corpus is given the benefit of
+    the doubt.
+    """
+    corpus = open_corpus(config, cache or _default_cache())
+    if problems := corpus.problems():
+        return problems
+    try:
+        _train_vocabularies(config, corpus, most_pairs=_PAIRS_CHECKED)
+    except DataError as error:
+        return list(error.problems) if corpus.size("train") <= _PAIRS_CHECKED else []
+    return []
+
+
+def _default_cache() -> Path:
+    return Path(os.environ.get("MTNAT_CACHE") or Path.home() / ".cache" / "mtnat")
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Lets one process at a time make `folder`; the system frees the lock of a process that dies."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _build(config: DataConfig, corpus: Corpus, folder: Path) -> None:
+    """Makes vocabularies and token store in a folder beside `folder`, and renames it when it is whole."""
+    if folder.exists():  # another process made it while this one waited
+        return
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed; nobody else writes here
+    try:
+        vocabularies = _train_vocabularies(config, corpus)
+        vocabularies.save(partial)
+        write_store(
+            partial,
+            _encoded(corpus.pairs("train"), vocabularies),
+            largest_vocabulary=max(len(vocabularies.source), len(vocabularies.target)),
+            max_length=config.max_length,
+        )
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _train_vocabularies(config: DataConfig, corpus: Corpus, most_pairs: int | None = None) -> Vocabularies:
+    """Vocabularies of the whole training text, of an even sample of a large one, or of its first `most_pairs`."""
+    size = min(corpus.size("train"), most_pairs or sys.maxsize)
+    lines = size * 2 if config.joint_vocabulary else size
+    coverage = 0.9998 if lines > LARGE_CORPUS_LINES else 1.0
+    every = -(-lines // MOST_TRAINING_LINES)
+
+    def sample() -> Iterator[TextPair]:
+        return islice(corpus.pairs("train"), 0, size, every)
+
+    if config.joint_vocabulary:
+        both = Vocabulary.train(chain.from_iterable(sample()), config.vocabulary_size, coverage=coverage)
+        return Vocabularies(both, both, joint=True)
+    source = Vocabulary.train((source for source, _ in sample()), config.vocabulary_size, coverage=coverage)
+    target = Vocabulary.train((target for _, target in sample()), config.vocabulary_size, coverage=coverage)
+    return Vocabularies(source, target, joint=False)
+
+
+def _encoded(pairs: Iterator[TextPair], vocabularies: Vocabularies) -> Iterator[EncodedPair]:
+    """Pairs as piece ids, encoded some thousands at a time."""
+    while chunk := list(islice(pairs, _PAIRS_AT_ONCE)):
+        sources, targets = zip(*chunk, strict=True)
+        yield from zip(vocabularies.source.encode(sources), vocabularies.target.encode(targets), strict=True)
+
+
+def _split(corpus: Corpus, name: SplitName) -> Split:
+    sources, references = zip(*corpus.pairs(name), strict=True)
+    return Split(name, sources, references)
