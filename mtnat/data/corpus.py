@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from mtnat.data.config import DataConfig, FilePair
-from mtnat.data.grammar import generate
 from mtnat.errors import DataError
 
 SplitName = Literal["train", "valid", "test"]
@@ -60,6 +59,8 @@ class GrammarCorpus:
 
     def pairs(self, split: SplitName) -> Iterator[TextPair]:
         """The generated pairs, in the configured direction."""
+        from mtnat.data.grammar import generate
+
         for pair in generate(split, self._sizes[split], self._seed):
             yield (pair.german, pair.english) if self._german_first else (pair.english, pair.german)
 
