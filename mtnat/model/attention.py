@@ -85,7 +85,7 @@ class SelfAttention(_Heads):
         self.queries_keys_values = nn.Linear(config.width, 3 * config.width)
 
     def forward(self, states_BTD: Tensor, mask: Tensor | None, past: Past | None = None) -> Tensor:
-        """With a past, the states are those of K hypotheses' newest tokens, [B, K, D], and the mask says whose keys each sees."""
+        """With a past, the states are of K hypotheses' newest tokens, [B, K, D], and the mask says whose keys each sees."""
         queries, keys, values = self.queries_keys_values(states_BTD).unflatten(-1, (3, self.heads, -1)).unbind(2)
         now = KeysValues(keys, values)
         if past is not None:

@@ -96,7 +96,7 @@ class Decoder(nn.Module):
 
     def remember(self, states_BSD: Tensor, is_padding_BS: Tensor) -> Memory:
         """Every layer's keys and values of the encoder's states."""
-        layers = cast(Iterable[DecoderLayer], self.layers)
+        layers = cast("Iterable[DecoderLayer]", self.layers)
         return Memory(tuple(layer.cross_attention.remember(states_BSD) for layer in layers), visible(is_padding_BS))
 
     def forward(self, tokens_BTD: Tensor, mask: Tensor | None, memory: Memory) -> Tensor:

@@ -64,13 +64,14 @@ class Translator(nn.Module):
         states: Tensor = decoder(self.target_tokens(input_BT), None, decoder.remember(*encoded))
         return states
 
-    def nat_states(self, encoded: Encoded, input_BT: Tensor, memory: Memory | None = None) -> Tensor:
+    def nat_states(self, source: Encoded | Memory, input_BT: Tensor) -> Tensor:
         """States [B, T, D], each from the whole input, in which MASK stands for what is to be predicted.
 
-        With `nat_memory`'s answer the input may have K rows for each source, those of one source side by side: [B·K, T].
+        Given `nat_memory`'s answer, the input may have K rows for each source, those of one source side by side: [B·K, T].
         """
         decoder = _present(self.nat_decoder, "NAT")
-        states: Tensor = decoder(self.target_tokens(input_BT), visible(input_BT == PAD), memory or decoder.remember(*encoded))
+        memory = source if isinstance(source, Memory) else decoder.remember(*source)
+        states: Tensor = decoder(self.target_tokens(input_BT), visible(input_BT == PAD), memory)
         return states
 
     def nat_memory(self, encoded: Encoded) -> Memory:

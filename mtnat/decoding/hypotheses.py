@@ -1,0 +1,19 @@
+"""What decoding returns."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """The best translation found for one source."""
+
+    tokens: tuple[int, ...]
+    """Target pieces, without EOS."""
+    score: float
+    """NAT: mean log-probability of the pieces. AT: log-probability divided by length^penalty, the length counting EOS."""
+    passes: int
+    """Passes of the decoder that this hypothesis took."""
+
+
+NOTHING = Hypothesis(tokens=(), score=0.0, passes=0)
+"""The translation of an empty source."""
