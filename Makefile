@@ -29,13 +29,13 @@ lint: $(installed)
 
 install: $(installed)
 
-# PyTorch comes first and alone, because only PyTorch is looked for in TORCH_INDEX.
+# PyTorch comes first and alone, because nothing else is to be looked for in TORCH_INDEX.
 $(installed): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
 		|| { echo "mtnat needs Python 3.11 or 3.12 and $(PYTHON) is another; name one, as in: make $(or $(MAKECMDGOALS),study) PYTHON=python3.12" >&2; exit 2; }
 	@$(python) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing PyTorch into $(VENV) ..."
-	$(pip) install --retries 2 --timeout 20 --constraint constraints.txt $(addprefix --extra-index-url ,$(TORCH_INDEX)) torch
+	$(pip) install --no-deps --retries 2 --timeout 20 --constraint constraints.txt $(addprefix --extra-index-url ,$(TORCH_INDEX)) torch
 	@echo "Installing Ray, Optuna, MLflow and the rest into $(VENV) ..."
 	$(pip) install --constraint constraints.txt --editable '.[study,dev]'
 	@touch $@

@@ -1,5 +1,6 @@
 """YAML to frozen, strict records; every problem of a file at once, each with its path and its remedy."""
 
+import copy
 import difflib
 import math
 import re
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from mtnat.errors import ConfigError
 
@@ -31,7 +33,9 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a name must be plain text", key_node.start_mark)
+            key = self.construct_object(key_node)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", key_node.start_mark)
             seen.add(key)
@@ -57,11 +61,13 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read ({error}); give a readable YAML file.") from None
     try:
         data = yaml.load(text, Loader=_UniqueKeyLoader)
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path}: is not valid YAML ({reason}); mend that line.") from None
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{path}{line}: is not valid YAML ({error.problem}); mend that line.") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2020-13-45
+        raise ConfigError(f"{path}: is not valid YAML ({' '.join(str(error).split())}); mend that place.") from None
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: must hold `name: value` lines, not {type(data).__name__}; see studies/quickstart.yaml.")
+        raise ConfigError(f"{path}: must hold `name: value` lines; got {_short(data)}; see studies/quickstart.yaml.")
     return data
 
 
@@ -94,16 +100,21 @@ def replace(record: RecordType, settings: Mapping[str, Any], where: str = "") ->
         ConfigError: a path does not exist or a value does not fit.
     """
     data = record.model_dump(mode="json")
+    astray: list[str] = []
     for path in sorted(settings, key=lambda path: (path.count("."), not path.endswith(".kind"), path)):
         *parents, leaf = path.split(".")
         node: Any = data
         for name in parents:
             node = node.setdefault(name, {}) if isinstance(node, dict) else None
         if not isinstance(node, dict):
-            raise ConfigError(f"{_join(where, path)}: there is no such setting; name a leaf of the experiment.")
+            hint = nearest(path, leaf_types(type(record))) or "; leave it out."
+            astray.append(f"{_join(where, path)}: there is no such setting{hint}")
+            continue
         if leaf == "kind" and node.get("kind") != settings[path]:
             node.clear()
-        node[leaf] = settings[path]
+        node[leaf] = copy.deepcopy(settings[path])
+    if astray:
+        raise ConfigError(astray)
     return build(type(record), data, where)
 
 
@@ -120,7 +131,7 @@ def leaf_types(record_type: type[Record], prefix: str = "") -> dict[str, list[An
 
 
 def nearest(name: str, known: typing.Iterable[str]) -> str:
-    """`` (did you mean 'x'?)`` where a known name is close, else nothing."""
+    """``; did you mean 'x'?`` where a known name is close, else nothing."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else ""
 
@@ -140,54 +151,78 @@ def _join(*names: str) -> str:
 
 def _problems(record_type: type[Record], error: ValidationError, where: str) -> list[str]:
     """One sentence for each thing pydantic found."""
+    found = error.errors(include_url=False)
+    broken = {tuple(problem["loc"]) for problem in found}
     sentences: list[str] = []
-    for problem in error.errors(include_url=False):
-        owner, names = _owner(record_type, [str(part) for part in problem["loc"]])
-        path = _join(where, *names)
-        got = problem.get("input")
-        match problem["type"]:
-            case "extra_forbidden":
-                known = list(owner.model_fields) if owner else []
-                hint = nearest(names[-1], known) or f"; known here: {', '.join(known)}"
-                sentence = f"{path} is unknown{hint}"
-            case "missing":
-                sentence = f"{path} is missing; add it"
-            case "union_tag_invalid":
-                context = problem["ctx"]
-                known = [tag.strip().strip("'") for tag in str(context["expected_tags"]).split(",")]
-                sentence = f"{path}.kind: '{context['tag']}' is unknown{nearest(str(context['tag']), known)}; kinds: {', '.join(known)}"
-            case "union_tag_not_found":
-                sentence = f"{path}: needs `kind: …`; got {_short(got)}"
-            case "value_error":
-                message = str(problem["ctx"]["error"])
-                sentence = f"{path}: {message}" if path else message
-            case _:
-                message = problem["msg"].removeprefix("Input should be ").removeprefix("Value should ")
-                sentence = f"{path}: must be {message}; got {_short(got)}"
-        sentence = re.sub(r"\s+", " ", sentence)
+    for problem in found:
+        if any(place[: len(problem["loc"])] == problem["loc"] for place in broken - {problem["loc"]}):
+            continue  # "too few items", said of a sequence because of a broken item that is named anyway
+        owner, names = _place(record_type, problem["loc"])
+        sentence = re.sub(r"\s+", " ", _sentence(problem, owner, _join(where, *names), names))
         sentences.append(sentence if sentence.endswith(("?", ".")) else f"{sentence}.")
     return list(dict.fromkeys(sentences))
 
 
-def _owner(record_type: type[Record], location: list[str]) -> tuple[type[Record] | None, list[str]]:
-    """The record that holds a pydantic location's last name, and the location without union tags."""
-    owners: list[type[Record]] = [record_type]
+def _sentence(problem: ErrorDetails, owner: type[Record] | None, path: str, names: list[str]) -> str:
+    """What is wrong at `path`, which ends with a name that `owner` holds or should hold."""
+    got = problem.get("input")
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"{path} is unknown{_hint(names[-1], list(owner.model_fields) if owner else [])}"
+        case "missing":
+            return f"{path} is missing; add it"
+        case "union_tag_invalid":
+            tag, tags = str(problem["ctx"]["tag"]), str(problem["ctx"]["expected_tags"]).replace("'", "").split(", ")
+            return f"{path}.kind: '{tag}' is unknown{_hint(tag, tags)}"
+        case "union_tag_not_found":
+            return f"{path}: needs `kind: …`; got {_short(got)}"
+        case "value_error":
+            message = str(problem["ctx"]["error"])
+            about_a_field = owner is not None and message.split()[0].rstrip(":") in leaf_types(owner)
+            return f"{path}{'.' if about_a_field else ': '}{message}" if path else message
+        case "invalid_key":
+            return f"{path.rpartition('.')[0] or 'the file'}: a name must be text; got {_short(got)}; put it in quotes"
+        case "dict_type" | "model_type" | "model_attributes_type":
+            return f"{path or 'the file'}: must be `name: value` lines; got {_short(got)}"
+        case _:
+            rule = re.sub(r"^(Input|Value) should |^\w+ should ", "", problem["msg"])
+            return f"{path}: must {rule if rule.startswith(('be ', 'have ')) else f'be {rule}'}; got {_short(got)}"
+
+
+def _hint(name: str, known: list[str]) -> str:
+    return nearest(name, known) or f"; known here: {', '.join(known)}"
+
+
+def _place(record_type: type[Record], location: tuple[int | str, ...]) -> tuple[type[Record] | None, list[str]]:
+    """The record that a pydantic location leads to or ends in, and the location's names without the unions' tags."""
+    owner: type[Record] | None = record_type
+    here: Any = record_type
     names: list[str] = []
-    for depth, part in enumerate(location):
-        field = next((owner.model_fields[part] for owner in owners if part in owner.model_fields), None)
-        names.append(part)
-        if depth == len(location) - 1:
-            break
-        inner = _sub_records(field.annotation) if field else []
-        if field and not inner:
-            names += [rest for rest in location[depth + 1 :] if rest.isdigit()]
-            return owners[0], names
-        if inner:
-            owners = inner
-        elif names[-1] == part and any(_tag(owner) == part for owner in owners):
-            names.pop()
-            owners = [owner for owner in owners if _tag(owner) == part]
-    return (owners[0] if owners else None), names
+    for part in location:
+        here, kinds = _unwrapped(here)
+        if kinds:  # pydantic names the member of a union that it tried; a person did not write that
+            here = next((kind for kind in _sub_records(here) if _tag(kind) == part), None)
+            owner = here or owner
+            continue
+        names.append(str(part))
+        if isinstance(here, type) and issubclass(here, Record):
+            owner, field = here, here.model_fields.get(str(part))
+            here = field.annotation if field else None
+        else:
+            inner = typing.get_args(here)
+            here = inner[-1 if typing.get_origin(here) in (dict, Mapping) else 0] if inner else None
+    here, _ = _unwrapped(here)
+    return (here if isinstance(here, type) and issubclass(here, Record) else owner), names
+
+
+def _unwrapped(annotation: Any) -> tuple[Any, list[Any]]:
+    """An annotation without ``Annotated`` and ``| None``, and its members where it is a union of several."""
+    while typing.get_origin(annotation) is typing.Annotated:
+        annotation = typing.get_args(annotation)[0]
+    if typing.get_origin(annotation) not in (typing.Union, types.UnionType):
+        return annotation, []
+    members = [part for part in typing.get_args(annotation) if part is not types.NoneType]
+    return _unwrapped(members[0]) if len(members) == 1 else (annotation, members)
 
 
 def _tag(record_type: type[Record]) -> str | None:

@@ -50,7 +50,8 @@ class _Ramp(_Annealing):
     """λ at the last step."""
 
     def at(self, progress: float) -> float:
-        return self.start + (self.end - self.start) * self.shape(progress)
+        shape = self.shape(progress)
+        return (1 - shape) * self.start + shape * self.end  # exact at both ends, unlike start + shape·(end − start)
 
     @abstractmethod
     def shape(self, progress: float) -> float:
@@ -96,11 +97,8 @@ class Sigmoid(_Ramp):
     """Progress at which the logistic is one half."""
 
     def shape(self, progress: float) -> float:
-        low, here, high = (self._logistic(x) for x in (0.0, progress, 1.0))
-        return (here - low) / (high - low)
-
-    def _logistic(self, progress: float) -> float:
-        return (1 + math.tanh(self.steepness * (progress - self.midpoint) / 2)) / 2
+        low, here, high = (math.tanh(self.steepness * (x - self.midpoint) / 2) for x in (0.0, progress, 1.0))  # 2·logistic − 1
+        return (here - low) / (high - low) if high > low else progress  # a steepness that rounds to none is linear
 
 
 class Exponential(_Ramp):

@@ -1,0 +1,299 @@
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import pytest
+from pydantic import Field, ValidationError, model_validator
+
+from mtnat.config import Record, build, leaf_types, nearest, read_yaml, replace, write_yaml
+from mtnat.errors import ConfigError, UserError
+from mtnat.model.config import ModelConfig
+from mtnat.objective.config import ObjectiveConfig
+
+SCHEDULES: list[dict[str, Any]] = [
+    {"kind": "constant", "value": 0.25},
+    {"kind": "linear", "start": 0.1, "end": 0.9},
+    {"kind": "power", "exponent": 1e-3},
+    {"kind": "cosine"},
+    {"kind": "sigmoid", "steepness": 12.5, "midpoint": 0.7},
+    {"kind": "exponential", "rate": -3.0},
+    {"kind": "step", "threshold": 1 / 3},
+    {"kind": "piecewise", "knots": [[0.0, 1.0], [0.5, 0.25]]},
+]
+
+
+class Part(Record):
+    size: int = Field(4, ge=1)
+    rate: float = 0.1
+    name: str | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.size > 100:
+            raise ValueError(f"size must not exceed 100; got {self.size}")
+        if self.rate > self.size:
+            raise ValueError(f"takes no rate above its size; got {self.rate} and {self.size}")
+        return self
+
+
+class Whole(Record):
+    """A record with everything that a study file may hold: sub-records, optional ones, mappings, choices."""
+
+    part: Part
+    spare: Part | None = None
+    named: dict[str, Part] = Field(default_factory=dict)
+    objective: ObjectiveConfig = ObjectiveConfig()
+    mode: Literal["fast", "exact"] = "fast"
+
+
+def problems(data: object, where: str = "") -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        build(Whole, data, where)
+    return caught.value.problems
+
+
+def read(tmp_path: Path, text: str) -> dict[str, Any]:
+    path = tmp_path / "file.yaml"
+    path.write_text(text, encoding="utf-8")
+    return read_yaml(path)
+
+
+def reading_problem(tmp_path: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text)
+    return str(caught.value).replace(str(tmp_path), "FOLDER")
+
+
+class TestProblems:
+    def test_every_problem_of_a_file_comes_at_once_with_path_rule_value_and_remedy(self) -> None:
+        data = {
+            "part": {"size": 0, "rate": "high", "nmae": "x"},
+            "objctive": {},
+            "objective": {"schedule": {"kind": "power", "exponnt": 2.0, "start": 2.0}},
+            "mode": "slow",
+        }
+        assert set(problems(data)) == {
+            "part.size: must be greater than or equal to 1; got 0.",
+            "part.rate: must be a valid number; got 'high'.",
+            "part.nmae is unknown; did you mean 'name'?",
+            "objctive is unknown; did you mean 'objective'?",
+            "objective.schedule.exponnt is unknown; did you mean 'exponent'?",
+            "objective.schedule.start: must be less than or equal to 1; got 2.0.",
+            "mode: must be 'fast' or 'exact'; got 'slow'.",
+        }
+
+    def test_a_prefix_stands_before_every_path(self) -> None:
+        assert problems({"part": {"size": 1.5}, "mode": 3}, "experiment") == (
+            "experiment.part.size: must be a valid integer; got 1.5.",
+            "experiment.mode: must be 'fast' or 'exact'; got 3.",
+        )
+
+    def test_a_name_like_no_other_gets_the_list_of_known_ones(self) -> None:
+        assert problems({"part": {"zzz": 1}}) == ("part.zzz is unknown; known here: size, rate, name.",)
+
+    def test_a_missing_setting_is_named(self) -> None:
+        assert problems({}) == ("part is missing; add it.",)
+        assert problems({"part": {}, "objective": {"schedule": {"kind": "piecewise"}}}) == (
+            "objective.schedule.knots is missing; add it.",
+        )
+
+    def test_a_kind_that_does_not_exist(self) -> None:
+        def of(schedule: object) -> tuple[str, ...]:
+            return problems({"part": {}, "objective": {"schedule": schedule}})
+
+        kinds = "constant, linear, power, cosine, sigmoid, exponential, step, piecewise"
+        assert of({"kind": "lineer"}) == ("objective.schedule.kind: 'lineer' is unknown; did you mean 'linear'?",)
+        assert of({"kind": "zzz"}) == (f"objective.schedule.kind: 'zzz' is unknown; known here: {kinds}.",)
+        assert of({"value": 1.0}) == ("objective.schedule: needs `kind: …`; got {'value': 1.0}.",)
+
+    def test_a_rule_about_several_settings_names_the_first_and_never_the_kind_that_was_tried(self) -> None:
+        knots = {"kind": "piecewise", "knots": [[0.5, 0.0], [0.5, 1.0]]}
+        assert problems({"part": {}, "objective": {"schedule": knots}}, "experiment") == (
+            "experiment.objective.schedule.knots must rise in progress; got [0.5, 0.5].",
+        )
+        assert problems({"part": {"size": 101}}) == ("part.size must not exceed 100; got 101.",)
+        assert problems({"part": {"rate": 5.0}}) == ("part: takes no rate above its size; got 5.0 and 4.",)
+
+    def test_inside_sequences_mappings_and_optional_records(self) -> None:
+        data = {"part": {}, "spare": {"sise": 2}, "named": {"a b": {"size": -1, "raet": 1.0}}}
+        assert set(problems(data)) == {
+            "spare.sise is unknown; did you mean 'size'?",
+            "named.a b.size: must be greater than or equal to 1; got -1.",
+            "named.a b.raet is unknown; did you mean 'rate'?",
+        }
+        knots = {"kind": "piecewise", "knots": [[0.0, "x"], [1.0]]}
+        assert problems({"part": {}, "objective": {"schedule": knots}}) == (
+            "objective.schedule.knots.0.1: must be a valid number; got 'x'.",
+            "objective.schedule.knots.1.1 is missing; add it.",
+        )
+
+    @pytest.mark.parametrize("data", [None, "linear", [1, 2], 3])
+    def test_something_that_is_no_mapping(self, data: object) -> None:
+        assert problems(data) == (f"the file: must be `name: value` lines; got {data!r}.",)
+        assert problems({"part": data}) == (f"part: must be `name: value` lines; got {data!r}.",)
+
+    def test_a_name_that_yaml_reads_as_something_else(self) -> None:
+        assert problems({"part": {True: 1}}) == ("part: a name must be text; got True; put it in quotes.",)
+
+    def test_types_are_strict(self) -> None:
+        assert problems({"part": {"size": True, "rate": "1.0", "name": 3}}) == (
+            "part.size: must be a valid integer; got True.",
+            "part.rate: must be a valid number; got '1.0'.",
+            "part.name: must be a valid string; got 3.",
+        )
+        assert build(Part, {"rate": 1}).rate == 1.0
+
+    @pytest.mark.parametrize("number", [float("nan"), float("inf")])
+    def test_numbers_are_finite(self, number: float) -> None:
+        assert problems({"part": {"rate": number}}) == (f"part.rate: must be a finite number; got {number}.",)
+
+    def test_a_long_value_is_shortened(self) -> None:
+        (problem,) = problems({"part": {"size": "x" * 1000}})
+        assert problem == f"part.size: must be a valid integer; got '{'x' * 56}..."
+
+    def test_a_problem_is_a_user_error_and_a_value_error(self) -> None:
+        with pytest.raises(UserError, match="part is missing"):
+            build(Whole, {})
+        with pytest.raises(ValueError, match="part is missing"):
+            build(Whole, {})
+
+
+class TestReading:
+    def test_numbers_as_yaml_1_2_has_them(self, tmp_path: Path) -> None:
+        text = "a: 1e-3\nb: 5e-4\nc: 1.5E+3\nd: -2e5\ne: .5e1\nf: 1.\ng: 12\nh: 10_000\ni: 0.1\n"
+        read_back = read(tmp_path, text)
+        assert read_back == {
+            "a": 0.001,
+            "b": 0.0005,
+            "c": 1500.0,
+            "d": -200000.0,
+            "e": 5.0,
+            "f": 1.0,
+            "g": 12,
+            "h": 10_000,
+            "i": 0.1,
+        }
+        assert [type(value) for value in read_back.values()] == [float] * 6 + [int] * 2 + [float]
+
+    @pytest.mark.parametrize("text", ["1e3x", "e3", "1.5k", "12-3", "-"])
+    def test_what_only_looks_like_a_number_stays_text(self, tmp_path: Path, text: str) -> None:
+        assert read(tmp_path, f"a: '{text}'\nb: [{text}]\n" if text == "-" else f"a: '{text}'\nb: {text}\n")["a"] == text
+
+    @pytest.mark.parametrize(
+        ("text", "problem"),
+        [
+            ("a: 1\nb: 2\na: 3\n", "FOLDER/file.yaml, line 3: is not valid YAML ('a' is given twice); mend that line."),
+            ("a:\n  b: 1\n  b: 2\n", "FOLDER/file.yaml, line 3: is not valid YAML ('b' is given twice); mend that line."),
+            ("? [1, 2]\n: 3\n", "FOLDER/file.yaml, line 1: is not valid YAML (a name must be plain text); mend that line."),
+            ("a: 2020-13-45\n", "FOLDER/file.yaml: is not valid YAML (month must be in 1..12); mend that place."),
+            ("- a\n", "FOLDER/file.yaml: must hold `name: value` lines; got ['a']; see studies/quickstart.yaml."),
+            ("", "FOLDER/file.yaml: must hold `name: value` lines; got None; see studies/quickstart.yaml."),
+        ],
+    )
+    def test_a_file_that_is_no_set_of_settings(self, tmp_path: Path, text: str, problem: str) -> None:
+        assert reading_problem(tmp_path, text) == problem
+
+    @pytest.mark.parametrize(
+        "text", ["a: [1", "a: 'b", "a: !!python/name:os.system x\n", "a: \x00\n", "<<: {a: 1}\n", "\ta: 1"]
+    )
+    def test_a_file_that_is_not_yaml(self, tmp_path: Path, text: str) -> None:
+        assert "is not valid YAML" in reading_problem(tmp_path, text)
+
+    def test_a_file_that_cannot_be_read(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="no such file"):
+            read_yaml(tmp_path / "absent.yaml")
+        with pytest.raises(ConfigError, match="cannot be read"):
+            read_yaml(tmp_path)
+        (tmp_path / "bytes.yaml").write_bytes(b"a: \xff\n")
+        with pytest.raises(ConfigError, match="cannot be read"):
+            read_yaml(tmp_path / "bytes.yaml")
+
+
+class TestWriting:
+    @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: str(schedule["kind"]))
+    def test_what_was_written_reads_back_equal(self, tmp_path: Path, schedule: dict[str, Any]) -> None:
+        record = build(Whole, {"part": {"name": "naïve: yes"}, "objective": {"schedule": schedule}})
+        assert build(Whole, read(tmp_path, write_yaml(record))) == record
+
+    def test_small_numbers_survive(self, tmp_path: Path) -> None:
+        record = Part(rate=1e-7)
+        assert build(Part, read(tmp_path, write_yaml(record))) == record
+
+
+class TestRecord:
+    def test_is_frozen(self) -> None:
+        record = Part()
+        with pytest.raises(ValidationError, match="frozen"):
+            record.size = 5  # type: ignore[misc]
+
+    def test_is_keyword_only(self) -> None:
+        with pytest.raises(TypeError):
+            Part(4)  # type: ignore[call-arg]
+
+    def test_a_field_is_documented_by_the_text_below_it(self) -> None:
+        assert ModelConfig.model_fields["heads"].description == "Attention heads; must divide the width."
+
+
+class TestReplace:
+    def test_leaves_by_dotted_path(self) -> None:
+        record = replace(Whole(part=Part()), {"part.size": 7, "objective.schedule.end": 0.5, "mode": "exact"})
+        assert (record.part.size, record.mode) == (7, "exact")
+        assert record.objective.schedule.model_dump() == {"kind": "linear", "start": 0.0, "end": 0.5}
+
+    def test_the_record_itself_stays_as_it_was(self) -> None:
+        record = Whole(part=Part())
+        replace(record, {"part.size": 7})
+        assert record.part.size == 4
+
+    def test_a_whole_sub_record_starts_afresh(self) -> None:
+        record = Whole(part=Part(size=7, rate=0.2))
+        assert replace(record, {"part": {"size": 9}}).part == Part(size=9)
+
+    def test_settings_are_left_as_they_are(self) -> None:
+        settings = {"part": {"size": 9}, "part.rate": 0.5}
+        assert replace(Whole(part=Part()), settings).part == Part(size=9, rate=0.5)
+        assert settings == {"part": {"size": 9}, "part.rate": 0.5}
+
+    def test_another_kind_starts_afresh_and_takes_its_own_settings_in_any_order(self) -> None:
+        record = build(Whole, {"part": {}, "objective": {"schedule": {"kind": "power", "exponent": 3.0, "end": 0.5}}})
+        settings = {"objective.schedule.steepness": 4.0, "objective.schedule.kind": "sigmoid"}
+        assert replace(record, settings).objective.schedule.model_dump() == {
+            "kind": "sigmoid",
+            "start": 0.0,
+            "end": 1.0,
+            "steepness": 4.0,
+            "midpoint": 0.5,
+        }
+
+    def test_the_same_kind_keeps_its_settings(self) -> None:
+        record = build(Whole, {"part": {}, "objective": {"schedule": {"kind": "power", "exponent": 3.0}}})
+        assert replace(record, {"objective.schedule.kind": "power"}) == record
+
+    @pytest.mark.parametrize(
+        ("settings", "problem"),
+        [
+            ({"part.sise": 1}, "experiment.part.sise is unknown; did you mean 'size'?"),
+            ({"prat.size": 1}, "experiment.prat is unknown; did you mean 'part'?"),
+            ({"part.size.x": 1}, "experiment.part.size.x: there is no such setting; did you mean 'part.size'?"),
+            ({"part.size": 0}, "experiment.part.size: must be greater than or equal to 1; got 0."),
+            (
+                {"objective.schedule.value": 0.5},
+                "experiment.objective.schedule.value is unknown; known here: start, end, kind.",
+            ),
+        ],
+    )
+    def test_what_does_not_fit_is_refused(self, settings: dict[str, Any], problem: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            replace(Whole(part=Part()), settings, "experiment")
+        assert caught.value.problems == (problem,)
+
+
+class TestPaths:
+    def test_every_setting_of_every_kind_can_be_named(self) -> None:
+        found = leaf_types(Whole)
+        assert {"part", "part.size", "spare.rate", "objective.schedule.kind", "objective.schedule.knots", "mode"} <= set(found)
+        assert len(found["objective.schedule.kind"]) == len(SCHEDULES)
+        assert found["part.size"] == [int]
+
+    def test_nearest(self) -> None:
+        assert nearest("widht", ["width", "heads"]) == "; did you mean 'width'?"
+        assert nearest("zzz", ["width", "heads"]) == ""
