@@ -174,9 +174,9 @@ class TestReading:
         }
         assert [type(value) for value in read_back.values()] == [float] * 6 + [int] * 2 + [float]
 
-    @pytest.mark.parametrize("text", ["1e3x", "e3", "1.5k", "12-3", "-"])
+    @pytest.mark.parametrize("text", ["1e3x", "e3", "1.5k", "12-3", "1e", "1.2e3.4"])
     def test_what_only_looks_like_a_number_stays_text(self, tmp_path: Path, text: str) -> None:
-        assert read(tmp_path, f"a: '{text}'\nb: [{text}]\n" if text == "-" else f"a: '{text}'\nb: {text}\n")["a"] == text
+        assert read(tmp_path, f"a: {text}\n") == {"a": text}
 
     @pytest.mark.parametrize(
         ("text", "problem"),

@@ -1,0 +1,105 @@
+"""The house keeps its floors: an import only goes down, and the study's tools stay in their room."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FLOORS = {
+    "errors": 0,
+    "config": 1,
+    "tokens": 1,
+    "data": 2,
+    "model": 2,
+    "evaluation": 2,
+    "objective": 3,
+    "decoding": 3,
+    "experiment": 4,
+    "training": 5,
+    "lab": 6,
+    "cli": 7,
+    "__main__": 8,
+    "tune": 8,
+}
+STUDY_TOOLS = {"mlflow", "optuna", "pandas", "ray", "scipy"}
+FILES = sorted([*(ROOT / "mtnat").rglob("*.py"), ROOT / "tune.py"])
+
+
+def module(file: Path) -> list[str]:
+    """``mtnat/data/store.py`` as ``[mtnat, data, store]``; a package's ``__init__.py`` is the package."""
+    names = list(file.relative_to(ROOT).with_suffix("").parts)
+    return names[:-1] if names[-1] == "__init__" else names
+
+
+def room(names: list[str]) -> str:
+    """The room of a module: what stands after ``mtnat``; nothing for the bare package."""
+    return names[0] if names[0] != "mtnat" else names[1] if len(names) > 1 else ""
+
+
+def imports(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """Every import, also inside functions: the line and the imported name, absolute."""
+    package = module(file) if file.name == "__init__.py" else module(file)[:-1]
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name.split(".")) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            origin = above + (node.module.split(".") if node.module else [])
+            yield from ((node.lineno, [*origin, alias.name] if origin == ["mtnat"] else origin) for alias in node.names)
+
+
+def place(file: Path, line: int) -> str:
+    return f"{file.relative_to(ROOT)}:{line}"
+
+
+def test_every_room_has_a_floor() -> None:
+    assert {room(module(file)) for file in FILES} - {""} == set(FLOORS)
+
+
+def test_an_import_only_goes_down_and_rooms_of_one_floor_do_not_know_each_other() -> None:
+    broken = []
+    for file in FILES:
+        here = room(module(file))
+        for line, names in imports(file):
+            there = room(names)
+            if names[0] == "mtnat" and there != here and FLOORS.get(there, 99) >= FLOORS.get(here, -1):
+                broken.append(f"{place(file, line)}: {here or 'mtnat'} imports {there or 'mtnat'}")
+    assert broken == []
+
+
+def test_only_the_lab_knows_the_study_tools() -> None:
+    broken = [
+        f"{place(file, line)}: imports {names[0]}"
+        for file in FILES
+        for line, names in imports(file)
+        if names[0] in STUDY_TOOLS and room(module(file)) != "lab"
+    ]
+    assert broken == []
+
+
+@pytest.mark.parametrize("name", ["errors", "config", "tokens"])
+def test_the_ground_floors_need_no_torch(name: str) -> None:
+    assert "torch" not in {names[0] for _, names in imports(ROOT / "mtnat" / f"{name}.py")}
+
+
+def test_only_the_shell_prints() -> None:
+    broken = [
+        place(file, node.lineno)
+        for file in FILES
+        if FLOORS.get(room(module(file)), 0) < FLOORS["lab"]
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
+    assert broken == []
+
+
+@pytest.mark.parametrize("name", ["mtnat", "mtnat.training"])
+def test_the_core_runs_without_the_study_tools(name: str) -> None:
+    code = f"import json, sys, {name}; print(json.dumps(sorted(module.partition('.')[0] for module in sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert STUDY_TOOLS & set(json.loads(loaded)) == set()
