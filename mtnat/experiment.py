@@ -75,7 +75,8 @@ class Experiment(Record):
             raise ValueError("decoding.decoder: nat needs an objective that trains the NAT decoder; got schedule constant 0")
         if self.data.max_length > self.model.max_positions:
             raise ValueError(
-                f"data.max_length must not exceed model.max_positions; got {self.data.max_length} and {self.model.max_positions}"
+                "data.max_length must not exceed model.max_positions; "
+                f"got {self.data.max_length} and {self.model.max_positions}"
             )
         return self
 
@@ -87,7 +88,7 @@ class Experiment(Record):
         return "nat" if self.objective.trains_nat else "at"
 
     def build_translator(self, vocabularies: Vocabularies) -> Translator:
-        """A translator with fresh weights, drawn from PyTorch's global generator, with only the decoders the objective trains."""
+        """A translator with only the decoders the objective trains; its weights are drawn from PyTorch's global generator."""
         return Translator(
             self.model,
             source_vocabulary_size=len(vocabularies.source),

@@ -1,6 +1,7 @@
 """λ(t), the weight of the NAT loss: pure functions of the step."""
 
 import bisect
+import itertools
 import math
 from abc import ABC, abstractmethod
 from typing import Annotated, Literal, Self
@@ -137,7 +138,7 @@ class Piecewise(_Annealing):
         progress = [knot[0] for knot in self.knots]
         if any(not 0 <= number <= 1 for knot in self.knots for number in knot):
             raise ValueError(f"knots must lie between 0 and 1; got {[list(knot) for knot in self.knots]}")
-        if any(later <= earlier for earlier, later in zip(progress, progress[1:], strict=False)):
+        if any(later <= earlier for earlier, later in itertools.pairwise(progress)):
             raise ValueError(f"knots must rise in progress; got {progress}")
         return self
 

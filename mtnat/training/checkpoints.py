@@ -1,0 +1,80 @@
+"""The checkpoints of one run: written whole or not at all; the last N and the best one stay."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mtnat.errors import ModelError
+
+
+class Checkpoints:
+    """A folder of ``step-NNNNNNNN.pt`` files, each with the validation translations of its step beside it."""
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self.folder = folder
+        self.keep = keep
+
+    def steps(self) -> list[int]:
+        """The steps that have a checkpoint, ascending."""
+        return sorted(int(path.stem.removeprefix("step-")) for path in self.folder.glob("step-*.pt"))
+
+    def write(self, step: int, state: Mapping[str, Any], translations: Iterable[str], best_step: int) -> None:
+        """Writes one checkpoint, then removes those that are neither among the last N nor the best."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_whole(self.translations_path(step), "".join(f"{line}\n" for line in translations).encode())
+        partial = self.folder / f"partial-{os.getpid()}"
+        with partial.open("wb") as file:
+            torch.save(dict(state), file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self._path(step))
+        for old in set(self.steps()[: -self.keep]) - {best_step}:
+            self._path(old).unlink()
+            self.translations_path(old).unlink(missing_ok=True)
+
+    def read(self, step: int) -> dict[str, Any]:
+        """The state written at a step, on the host.
+
+        Raises:
+            ModelError: the file is missing or damaged.
+        """
+        path = self._path(step)
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ModelError(f"{path}: cannot be read ({reason}); remove it to go on from an earlier checkpoint.") from None
+        return state
+
+    def translations_path(self, step: int) -> Path:
+        """Where the validation translations of a step lie."""
+        return self.folder / f"step-{step:08d}.valid.txt"
+
+    def average(self, steps: Iterable[int]) -> dict[str, Tensor]:
+        """The mean of the checkpoints' weights (Hao et al. 2021, A.1: the last 5), summed in float64."""
+        sums: dict[str, Tensor] = {}
+        types: dict[str, torch.dtype] = {}
+        count = 0
+        for step in steps:
+            count += 1
+            for name, weight in self.read(step)["weights"].items():
+                types[name] = weight.dtype
+                sums[name] = sums[name] + weight.double() if name in sums else weight.double()
+        return {name: (total / count).to(types[name]) for name, total in sums.items()}
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step:08d}.pt"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file so that whoever looks sees the former content or all of the new one."""
+    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

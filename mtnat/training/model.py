@@ -1,0 +1,82 @@
+"""A finished model: its experiment, its weights and its vocabularies, in one folder."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from mtnat.config import build, read_yaml, write_yaml
+from mtnat.data import Vocabularies
+from mtnat.decoding import translate
+from mtnat.decoding.config import DecodingConfig
+from mtnat.errors import ModelError, UserError
+from mtnat.experiment import Experiment
+from mtnat.model.translator import Translator
+
+WEIGHTS, EXPERIMENT, VOCABULARY = "weights.pt", "experiment.yaml", "vocabulary"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A translator that can be used, and what it was trained as."""
+
+    experiment: Experiment
+    translator: Translator
+    vocabularies: Vocabularies
+
+    def translate(
+        self,
+        lines: Sequence[str],
+        decoding: DecodingConfig | None = None,
+        decoder: Literal["nat", "at"] | None = None,
+    ) -> list[str]:
+        """One translation for each line, in order.
+
+        Args:
+            decoding: other settings than the experiment's.
+            decoder: another decoder than the experiment's.
+        """
+        return translate(
+            self.translator, self.vocabularies, lines, decoding or self.experiment.decoding, decoder or self.experiment.decoder
+        )
+
+
+def save_model(model: Model, folder: Path) -> None:
+    """Writes a model folder; whoever looks sees the former folder or the whole new one."""
+    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    torch.save(model.translator.state_dict(), partial / WEIGHTS)
+    (partial / EXPERIMENT).write_text(write_yaml(model.experiment), encoding="utf-8")
+    model.vocabularies.save(partial / VOCABULARY)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Model:
+    """Reads a model folder.
+
+    Raises:
+        ModelError: the folder is missing, or is not a model of this version.
+    """
+    folder = Path(folder)
+    missing = [name for name in (WEIGHTS, EXPERIMENT, VOCABULARY) if not (folder / name).exists()]
+    if missing:
+        raise ModelError(
+            f"{folder}: is no model folder, {' and '.join(missing)} missing; give one such as outputs/quickstart/best."
+        )
+    try:
+        experiment = build(Experiment, read_yaml(folder / EXPERIMENT))
+        vocabularies = Vocabularies.load(folder / VOCABULARY)
+        translator = experiment.build_translator(vocabularies)
+        translator.load_state_dict(torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True))
+    except UserError as error:
+        raise ModelError(f"{folder}: {problem}" for problem in error.problems) from None
+    except (RuntimeError, OSError, EOFError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{folder}: cannot be loaded ({reason}); train it again or give another folder.") from None
+    return Model(experiment, translator.to(device).eval(), vocabularies)

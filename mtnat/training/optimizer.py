@@ -1,0 +1,40 @@
+"""Adam, the learning rate, and numeric precision."""
+
+import torch
+from torch import nn
+
+from mtnat.experiment import TrainingConfig
+
+
+def learning_rate(step: int, config: TrainingConfig) -> float:
+    """Linear warm-up, then the inverse square root of the step (Vaswani et al. 2017, section 5.3).
+
+    Args:
+        step: updates done before this one.
+    """
+    if step < config.warmup_steps:
+        return (
+            config.initial_learning_rate
+            + (config.peak_learning_rate - config.initial_learning_rate) * step / config.warmup_steps
+        )
+    return float(config.peak_learning_rate * (max(1, config.warmup_steps) / max(1, step)) ** 0.5)
+
+
+def build_optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """AdamW with decoupled decay, of matrices only: unlike the authors' code, which also decays biases and norms."""
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=0.0, betas=config.adam_betas, eps=config.adam_epsilon, fused=True)
+
+
+def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
+    """The autocast type of the forward pass; ``auto`` is what the device computes in hardware."""
+    named = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if precision != "auto":
+        return named[precision]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.float32

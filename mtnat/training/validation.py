@@ -1,0 +1,35 @@
+"""Scores by decoding: every member of the group decodes its share."""
+
+import time
+from dataclasses import dataclass
+
+from mtnat.data import Split
+from mtnat.evaluation import Score, bleu
+from mtnat.training.model import Model
+from mtnat.training.workers import Workers
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A split's translations and what they are worth."""
+
+    translations: tuple[str, ...]
+    bleu: Score
+    seconds: float
+    """Wall-clock time of decoding."""
+
+
+def evaluate_split(model: Model, split: Split, workers: Workers, sentences: int = 0) -> Scored:
+    """Decodes a split as the experiment says and scores it with sacreBLEU.
+
+    Args:
+        sentences: how many, the first ones; 0 is all.
+    """
+    started = time.perf_counter()
+    sources = split.sources[:sentences] if sentences else split.sources
+    shares = workers.gather(model.translate(sources[workers.rank :: workers.size]))
+    translations = [""] * len(sources)
+    for rank, share in enumerate(shares):
+        translations[rank :: workers.size] = share
+    seconds = time.perf_counter() - started
+    return Scored(tuple(translations), bleu(translations, split.references[: len(sources)]), seconds)

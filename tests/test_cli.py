@@ -1,0 +1,82 @@
+"""The command line as a person meets it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mtnat.cli import main
+from mtnat.training import load_model
+
+EXPERIMENT = """
+data: {corpus: grammar-en-de, corpus_size: 300, vocabulary_size: 300}
+model: {width: 16, heads: 2, feed_forward: 32, encoder_layers: 1, decoder_layers: 1, dropout: 0.1, max_positions: 128}
+training: {steps: 4, warmup_steps: 1, max_tokens_per_batch: 256, validate_every: 2, valid_sentences: 4}
+decoding: {iterations: 2, length_candidates: 2}
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "tiny.yaml").write_text(EXPERIMENT)
+    assert main(["train", str(folder / "tiny.yaml"), "--output", str(folder / "tiny")]) == 0
+    return folder / "tiny" / "model"
+
+
+def test_train_says_its_score_and_how_to_go_on(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = model.parent
+    assert main(["train", str(run.parent / "tiny.yaml"), "--output", str(run)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("valid BLEU ")
+    assert f"python -m mtnat translate --model {model}" in out
+
+
+def test_translate_gives_one_line_for_each_line_in_order(model: Path) -> None:
+    lines = ["The dog sleeps.", "", "zzz 🙂 \u2028 \u0085 word", "a " * 400, "The dog sleeps."]
+    command = [sys.executable, "-m", "mtnat", "translate", "--model", str(model)]
+    done = subprocess.run(command, input="\n".join(lines).encode() + b"\n\xff\xfe\n", capture_output=True, check=True)
+    translations = done.stdout.decode().split("\n")
+    assert translations.pop() == ""
+    assert len(translations) == len(lines) + 1
+    assert translations[1] == ""
+    assert translations[0] == translations[4]
+
+
+def test_translate_reads_and_writes_files_and_takes_other_settings(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("The dog sleeps.\nShe sees him.\n")
+    common = ["translate", str(tmp_path / "in.txt"), "--model", str(model), "--output", str(tmp_path / "out.txt")]
+    assert main([*common, "--decoder", "at", "--beam", "1"]) == 0
+    loaded = load_model(model)
+    greedy = loaded.experiment.decoding.model_copy(update={"beam": 1})
+    expected = loaded.translate(["The dog sleeps.", "She sees him."], greedy, "at")
+    assert (tmp_path / "out.txt").read_text().split("\n")[:-1] == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "nowhere.yaml"], "nowhere.yaml: no such file"),
+        (["translate", "--model", "nowhere"], "nowhere: is no model folder"),
+        (["translate", "--model", "MODEL", "--iterations", "0"], "iterations: must be greater than or equal to 1; got 0"),
+        (["translate", "nowhere.txt", "--model", "MODEL"], "nowhere.txt: cannot be opened"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    model: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert main([str(model) if argument == "MODEL" else argument for argument in arguments]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_every_problem_of_an_experiment_is_said_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.yaml").write_text("data: {corpus: grammar-en-de}\nmodel: {widht: 8, heads: x}\ntraining: {steps: -1}\n")
+    assert main(["train", str(tmp_path / "bad.yaml"), "--output", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "model.widht is unknown; did you mean 'width'?" in error
+    assert "model.heads" in error
+    assert "training.steps" in error
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from mtnat.config import replace
+from mtnat.data import prepare
+from mtnat.errors import ModelError
+from mtnat.experiment import Experiment
+from mtnat.training import Model, load_model, save_model
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    experiment = Experiment.model_validate(
+        {
+            "data": {"corpus": "grammar-en-de", "corpus_size": 300, "vocabulary_size": 300},
+            "model": {"width": 16, "heads": 2, "feed_forward": 32, "encoder_layers": 1, "decoder_layers": 1},
+            "training": {"steps": 2, "warmup_steps": 1},
+        }
+    )
+    torch.manual_seed(0)
+    vocabularies = prepare(experiment.data).vocabularies
+    return Model(experiment, experiment.build_translator(vocabularies), vocabularies)
+
+
+def test_a_model_folder_loads_as_it_was_saved(model: Model, tmp_path: Path) -> None:
+    save_model(model, tmp_path / "best")
+    loaded = load_model(tmp_path / "best")
+    assert loaded.experiment == model.experiment
+    lines = ["The old man sees the dog.", "", "She sleeps."]
+    assert loaded.translate(lines) == model.translate(lines)
+    assert loaded.translate(lines)[1] == ""
+    save_model(model, tmp_path / "best")  # again over the old one
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def test_what_is_wrong_with_a_model_folder_is_said(model: Model, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is no model folder"):
+        load_model(tmp_path / "nothing")
+    save_model(model, tmp_path / "cut")
+    weights = tmp_path / "cut" / "weights.pt"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_model(tmp_path / "cut")
+    other = Model(replace(model.experiment, {"model.width": 32}), model.translator, model.vocabularies)
+    save_model(other, tmp_path / "other")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_model(tmp_path / "other")
