@@ -38,6 +38,6 @@ class DataConfig(Record):
         if self.corpus and given:
             raise ValueError(f"takes either corpus or files; got corpus: {self.corpus} and {', '.join(given)}")
         if not self.corpus and len(given) < len(files):
-            missing = [name for name in files if name not in given]
-            raise ValueError(f"needs corpus: grammar-en-de, or train, valid and test as pairs of files; missing {', '.join(missing)}")
+            missing = ", ".join(name for name in files if name not in given)
+            raise ValueError(f"needs corpus: grammar-en-de, or train, valid and test as pairs of files; missing {missing}")
         return self
