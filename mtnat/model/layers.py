@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mtnat.model.attention import CrossAttention, KeysValues, Past, SelfAttention
 from mtnat.model.config import ModelConfig
+from mtnat.model.dropout import Dropout
 
 
 class Residual(nn.Module):
@@ -22,7 +23,7 @@ class Residual(nn.Module):
         super().__init__()
         self.before = config.norm == "pre"
         self.norm = nn.LayerNorm(config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, states: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
         if self.before:
@@ -39,7 +40,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.inner = nn.Linear(config.width, config.feed_forward)
         self.activation = nn.ReLU(inplace=True) if config.activation == "relu" else nn.GELU()
-        self.dropout = nn.Dropout(config.activation_dropout)
+        self.dropout = Dropout(config.activation_dropout)
         self.outer = nn.Linear(config.feed_forward, config.width)
 
     def forward(self, states: Tensor) -> Tensor:
@@ -102,7 +103,7 @@ class Positions(nn.Module):
         self.learned = nn.Embedding(config.max_positions, config.width) if config.positions == "learned" else None
         if self.learned is None:
             self.register_buffer("sinusoids_TD", sinusoids(config.max_positions, config.width), persistent=False)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, tokens_BTD: Tensor) -> Tensor:
         """Embeddings of tokens at positions 0, 1, …"""
