@@ -1,0 +1,50 @@
+"""Dropout from random bits keeps the promises of dropout."""
+
+import pytest
+import torch
+
+from mtnat.model.dropout import Dropout
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 4)])  # also numbers of features that four does not divide
+def test_a_feature_is_zero_or_scaled_and_its_gradient_alike(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(1)
+    states = torch.ones(shape, requires_grad=True)
+    output = Dropout(0.5)(states)
+    assert set(output.flatten().tolist()) <= {0.0, 2.0}
+    output.sum().backward()
+    assert states.grad is not None
+    assert torch.equal(states.grad, output.detach())
+
+
+@pytest.mark.parametrize("probability", [0.05, 0.3, 0.9])
+def test_the_rate_is_the_probability_and_the_mean_stays(probability: float) -> None:
+    torch.manual_seed(1)
+    output = Dropout(probability)(torch.ones(200_000))
+    deviation = (probability * (1 - probability) / 200_000) ** 0.5
+    rate = (output == 0).double().mean().item()
+    assert abs(rate - probability) < 4 * deviation + 1 / 65_536
+    assert output.mean().item() == pytest.approx(1, abs=4 * deviation / (1 - probability))
+
+
+def test_neighbours_are_independent() -> None:
+    torch.manual_seed(1)
+    zero = (Dropout(0.5)(torch.ones(100_000)) == 0).double()
+    for distance in (1, 2, 3, 4):
+        both = (zero[distance:] * zero[:-distance]).mean().item()
+        assert both == pytest.approx(0.25, abs=0.008)
+
+
+def test_it_does_nothing_in_evaluation_or_at_zero() -> None:
+    states = torch.randn(5)
+    assert Dropout(0.5).eval()(states) is states
+    assert Dropout(0.0)(states) is states
+
+
+def test_the_seed_decides_the_draws() -> None:
+    draws = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        draws.append(Dropout(0.3)(torch.ones(50)))
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])

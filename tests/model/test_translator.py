@@ -1,0 +1,298 @@
+"""What the translator promises, on models small enough to check."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mtnat.errors import ModelError
+from mtnat.model import ModelConfig, Translator
+from mtnat.tokens import BOS, EOS, MASK, PAD
+
+SMALL = {"width": 16, "heads": 2, "feed_forward": 24, "encoder_layers": 2, "decoder_layers": 3, "max_positions": 12}
+SOURCE = torch.tensor([[7, 8, 9, 10, EOS], [11, 12, EOS, PAD, PAD]])
+AT_INPUT = torch.tensor([[BOS, 5, 6, 7, 8], [BOS, 9, 10, PAD, PAD]])
+NAT_INPUT = torch.tensor([[5, MASK, 6, MASK, EOS], [MASK, 9, EOS, PAD, PAD]])
+VOCABULARY = 20
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def make(joint: bool = True, with_at: bool = True, with_nat: bool = True, **settings: Any) -> Translator:
+    """A translator with weights large enough that every input matters."""
+    torch.manual_seed(1)
+    translator = Translator(
+        ModelConfig.model_validate(SMALL | settings),
+        source_vocabulary_size=VOCABULARY if joint else VOCABULARY + 3,
+        target_vocabulary_size=VOCABULARY,
+        joint=joint,
+        with_at=with_at,
+        with_nat=with_nat,
+    )
+    for parameter in translator.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return translator.eval()
+
+
+every_architecture = pytest.mark.parametrize(
+    "settings",
+    [
+        {"norm": norm, "positions": positions, "activation": activation}
+        for norm, positions, activation in [
+            ("post", "learned", "relu"),
+            ("pre", "learned", "gelu"),
+            ("post", "sinusoidal", "gelu"),
+            ("pre", "sinusoidal", "relu"),
+        ]
+    ],
+    ids=lambda settings: "-".join(settings.values()),
+)
+
+
+def changes(before: Tensor, after: Tensor) -> list[bool]:
+    """Which positions of the first row differ."""
+    return [not torch.allclose(old, new, atol=1e-5) for old, new in zip(before[0], after[0], strict=True)]
+
+
+@every_architecture
+@torch.no_grad()
+def test_the_at_decoder_never_sees_the_future(settings: dict[str, Any]) -> None:
+    translator = make(**settings)
+    encoded = translator.encode(SOURCE)
+    other = AT_INPUT.clone()
+    other[0, 2] = 13
+    changed = changes(translator.at_logits(encoded, AT_INPUT), translator.at_logits(encoded, other))
+    assert changed == [False, False, True, True, True]
+
+
+@every_architecture
+@torch.no_grad()
+def test_the_nat_decoder_sees_both_sides(settings: dict[str, Any]) -> None:
+    translator = make(**settings)
+    encoded = translator.encode(SOURCE)
+    other = NAT_INPUT.clone()
+    other[0, 2] = 13
+    changed = changes(translator.nat_logits(encoded, NAT_INPUT), translator.nat_logits(encoded, other))
+    assert changed == [True] * 5
+
+
+@every_architecture
+@torch.no_grad()
+def test_both_decoders_and_the_length_head_read_the_source(settings: dict[str, Any]) -> None:
+    translator = make(**settings)
+    other = SOURCE.clone()
+    other[0, 1] = 13
+    before, after = translator.encode(SOURCE), translator.encode(other)
+    assert changes(before.states_BSD, after.states_BSD) == [True] * 5
+    assert changes(translator.at_logits(before, AT_INPUT), translator.at_logits(after, AT_INPUT)) == [True] * 5
+    assert changes(translator.nat_logits(before, NAT_INPUT), translator.nat_logits(after, NAT_INPUT)) == [True] * 5
+    assert not torch.allclose(translator.length_logits(before)[0, 1:], translator.length_logits(after)[0, 1:])
+
+
+@every_architecture
+@torch.no_grad()
+def test_padding_changes_nothing(settings: dict[str, Any]) -> None:
+    translator = make(**settings)
+    padded, alone = translator.encode(SOURCE), translator.encode(SOURCE[1:, :3])
+    torch.testing.assert_close(padded.states_BSD[1:, :3], alone.states_BSD)
+    for logits, inputs in ((translator.at_logits, AT_INPUT), (translator.nat_logits, NAT_INPUT)):
+        torch.testing.assert_close(logits(padded, inputs)[1:, :3], logits(alone, inputs[1:, :3]))
+    torch.testing.assert_close(translator.length_logits(padded)[1:], translator.length_logits(alone))
+
+
+@every_architecture
+@torch.no_grad()
+def test_decoding_token_by_token_gives_the_logits_of_one_pass(settings: dict[str, Any]) -> None:
+    translator = make(**settings)
+    encoded = translator.encode(SOURCE)
+    cache = translator.at_start(encoded)
+    stepwise = torch.cat([translator.at_step(cache, AT_INPUT[:, [step]]) for step in range(5)], dim=1)
+    assert cache.position == 5
+    torch.testing.assert_close(stepwise, translator.at_logits(encoded, AT_INPUT))
+
+
+@torch.no_grad()
+def test_a_cache_follows_its_hypotheses_through_reordering_and_leaving_sentences() -> None:
+    translator = make()
+    encoded = translator.encode(SOURCE)
+    cache = translator.at_start(encoded, beam=2)
+    translator.at_step(cache, torch.tensor([[BOS, BOS], [BOS, BOS]]))
+    translator.at_step(cache, torch.tensor([[5, 6], [7, 8]]))
+    cache.reorder(torch.tensor([[1, 1], [1, 0]]))  # sentence 1 now continues [8] and [7]
+    cache.keep(torch.tensor([1]))
+    translator.at_step(cache, torch.tensor([[9, 10]]))
+    cache.reorder(torch.tensor([[1, 0]]))  # [7, 10] and [8, 9]
+    logits = translator.at_step(cache, torch.tensor([[11, 12]]))
+    prefixes = torch.tensor([[BOS, 7, 10, 11], [BOS, 8, 9, 12]])
+    second = translator.encode(SOURCE[1:].expand(2, -1))
+    torch.testing.assert_close(logits[0], translator.at_logits(second, prefixes)[:, -1])
+
+
+@torch.no_grad()
+def test_a_long_past_outgrows_its_first_room() -> None:
+    translator = make(max_positions=40)
+    encoded = translator.encode(SOURCE)
+    inputs = torch.randint(5, VOCABULARY, (2, 40))
+    cache = translator.at_start(encoded)
+    stepwise = torch.cat([translator.at_step(cache, inputs[:, [step]]) for step in range(40)], dim=1)
+    torch.testing.assert_close(stepwise, translator.at_logits(encoded, inputs))
+
+
+@torch.no_grad()
+def test_several_targets_of_a_source_share_its_memory() -> None:
+    translator = make()
+    encoded = translator.encode(SOURCE)
+    candidates = torch.tensor([[5, MASK, EOS], [MASK, EOS, PAD], [6, 7, EOS], [MASK, MASK, EOS]])
+    shared = translator.nat_states(translator.nat_memory(encoded), candidates)
+    apart = translator.nat_states(translator.encode(SOURCE.repeat_interleave(2, dim=0)), candidates)
+    torch.testing.assert_close(shared, apart)
+
+
+@pytest.mark.parametrize("joint", [True, False])
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_the_number_of_parameters_is_the_one_worked_out_by_hand(joint: bool, positions: str, norm: str) -> None:
+    width, inner, places = 16, 24, 12
+    norms = 2 * width
+    attention = 4 * (width * width + width)
+    feed_forward = width * inner + inner + inner * width + width
+    around = (places * width if positions == "learned" else 0) + (norms if norm == "pre" else 0)
+    encoder = around + 2 * (attention + feed_forward + 2 * norms)
+    decoder = around + 3 * (2 * attention + feed_forward + 3 * norms)
+    lengths = (width + 1) * (2 * places - 1)
+    embeddings = width * (VOCABULARY if joint else VOCABULARY + VOCABULARY + 3)
+
+    def count(with_at: bool, with_nat: bool) -> int:
+        translator = make(joint, with_at, with_nat, positions=positions, norm=norm)
+        return sum(parameter.numel() for parameter in translator.parameters())
+
+    assert count(with_at=True, with_nat=True) == embeddings + encoder + 2 * decoder + lengths
+    assert count(with_at=True, with_nat=False) == embeddings + encoder + decoder
+    assert count(with_at=False, with_nat=True) == embeddings + encoder + decoder + lengths
+
+
+def test_a_missing_decoder_is_absent_and_says_so() -> None:
+    only_at, only_nat = make(with_nat=False), make(with_at=False)
+    assert not any("nat" in name or "length" in name for name, _ in only_at.named_parameters())
+    assert not any("at_decoder" in name.split(".") for name, _ in only_nat.named_parameters())
+    with pytest.raises(ModelError, match="NAT decoder"):
+        only_at.nat_states(only_at.encode(SOURCE), NAT_INPUT)
+    with pytest.raises(ModelError, match="NAT decoder"):
+        only_at.length_logits(only_at.encode(SOURCE))
+    with pytest.raises(ModelError, match="AT decoder"):
+        only_nat.at_states(only_nat.encode(SOURCE), AT_INPUT)
+
+
+def test_one_matrix_embeds_the_target_and_is_the_output_of_both_decoders() -> None:
+    translator = make()
+    names = [name for name, parameter in translator.named_parameters() if VOCABULARY in parameter.shape]
+    assert names == ["target_tokens.weight"]
+    encoded = translator.encode(SOURCE)
+    states = translator.nat_states(encoded, NAT_INPUT)
+    torch.testing.assert_close(translator.nat_logits(encoded, NAT_INPUT), states @ translator.target_tokens.weight.T)
+    torch.autograd.backward(translator.length_logits(encoded)[:, 1:].sum())
+    gradient = translator.target_tokens.weight.grad
+    assert gradient is not None
+    assert gradient.abs().sum(dim=1).nonzero().flatten().tolist() == [EOS, 7, 8, 9, 10, 11, 12]  # the source's tokens
+
+
+def test_separate_vocabularies_have_separate_matrices() -> None:
+    translator = make(joint=False)
+    assert translator.source_tokens is not None
+    assert translator.source_tokens.weight.shape == (VOCABULARY + 3, 16)
+    assert translator.encode(torch.full((1, 2), VOCABULARY + 2)).states_BSD.shape == (1, 2, 16)
+
+
+def test_fresh_weights_are_drawn_as_in_bert() -> None:
+    torch.manual_seed(1)
+    config = ModelConfig(width=64, heads=4, feed_forward=64, encoder_layers=1, decoder_layers=1, max_positions=64)
+    translator = Translator(config, source_vocabulary_size=300, target_vocabulary_size=300, joint=True)
+    for name, parameter in translator.named_parameters():
+        if name.endswith("bias"):
+            assert not parameter.any(), name
+        elif "norm" in name:
+            assert (parameter == 1).all(), name
+        else:
+            assert parameter.std().item() == pytest.approx(0.02, rel=0.1), name
+    assert not translator.target_tokens.weight[PAD].any()
+
+
+@pytest.mark.parametrize("length_prediction", ["offset", "absolute"])
+@torch.no_grad()
+def test_every_length_but_zero_is_possible(length_prediction: str) -> None:
+    translator = make(length_prediction=length_prediction)
+    logits = translator.length_logits(translator.encode(SOURCE))
+    assert logits.shape == (2, 12)
+    assert logits.dtype == torch.float32
+    assert logits[:, 0].isneginf().all()
+    assert logits[:, 1:].isfinite().all()
+
+
+@torch.no_grad()
+def test_offset_classes_stand_for_the_difference_to_the_source() -> None:
+    translator = make(length_prediction="offset")
+    assert translator.length_head is not None
+    translator.length_head.classes.weight.zero_()
+    translator.length_head.classes.bias.copy_(torch.arange(23.0) - 11)  # the log-odds of a difference are the difference
+    logits = translator.length_logits(translator.encode(SOURCE))  # sources of 4 and of 2 pieces
+    assert logits[0, 1:].tolist() == [-3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7]
+    assert logits[1, 1:].tolist() == [-1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+
+
+@torch.no_grad()
+def test_the_length_is_predicted_from_the_mean_state() -> None:
+    translator = make(length_prediction="absolute")
+    assert translator.length_head is not None
+    encoded = translator.encode(SOURCE)
+    means = torch.stack([encoded.states_BSD[0].mean(dim=0), encoded.states_BSD[1, :3].mean(dim=0)])
+    expected = translator.length_head.classes(means)
+    torch.testing.assert_close(translator.length_logits(encoded)[:, 1:], expected[:, 1:])
+
+
+def test_bfloat16_autocast_trains_and_keeps_states_and_lengths_in_float32() -> None:
+    translator = make(attention_dropout=0.1).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        encoded = translator.encode(SOURCE)
+        states = translator.nat_states(encoded, NAT_INPUT)
+        logits = translator.vocabulary_logits(states)
+        lengths = translator.length_logits(encoded)
+    assert (encoded.states_BSD.dtype, states.dtype, lengths.dtype) == (torch.float32,) * 3
+    assert logits.dtype == torch.bfloat16
+    torch.autograd.backward(logits.float().logsumexp(-1).sum() + lengths[:, 1:].sum())
+    missing = [name for name, parameter in translator.named_parameters() if parameter.grad is None]
+    assert all("at_decoder" in name.split(".") for name in missing)
+    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in translator.parameters())
+
+
+@torch.no_grad()
+def test_bfloat16_logits_are_close_to_float32() -> None:
+    translator = make()
+    exact = translator.nat_logits(translator.encode(SOURCE), NAT_INPUT)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = translator.nat_logits(translator.encode(SOURCE), NAT_INPUT)
+    assert (exact - rough)[0].abs().max() < 0.05 * exact[0].abs().max()
+
+
+def test_the_fast_paths_of_training_compute_what_evaluation_computes() -> None:
+    translator = make(dropout=0.0).train()
+    trained = translator.nat_logits(translator.encode(SOURCE), NAT_INPUT)
+    with torch.no_grad():
+        evaluated = translator.eval().nat_logits(translator.encode(SOURCE), NAT_INPUT)
+    torch.testing.assert_close(trained, evaluated)
+
+
+def test_sinusoids_are_those_of_vaswani() -> None:
+    translator = make(positions="sinusoidal", width=8)
+    table = translator.encoder.positions.sinusoids_TD
+    expected = [wave(3 / scale) for scale in (1, 10, 100, 1000) for wave in (math.sin, math.cos)]  # 10000^(2i/8)
+    torch.testing.assert_close(table[3], torch.tensor(expected))
+    assert not any("sinusoids" in name for name in translator.state_dict())
