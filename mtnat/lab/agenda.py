@@ -1,0 +1,217 @@
+"""What a study runs next: its whole plan and all it knows, with no Ray, Optuna or MLflow in it."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from pydantic import Field
+
+from mtnat.config import Record, replace
+from mtnat.errors import ConfigError
+from mtnat.experiment import Experiment
+from mtnat.lab.study import PROPOSAL_NAME, Settings, Study, slug
+
+Kind = Literal["baseline", "trial"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration, named as a baseline or proposed."""
+
+    name: str
+    kind: Kind
+    settings: Settings
+    experiment: Experiment
+    """Resolved, with the search's seed."""
+
+
+class Run(Record):
+    """One training of one trial with one seed; its confirm phase, if any, goes on where its search phase ended."""
+
+    trial: str
+    kind: Kind
+    phase: Literal["search", "confirm"]
+    experiment: Experiment
+    """Resolved, with this run's seed."""
+
+    @property
+    def id(self) -> str:
+        """Also the name of its folder."""
+        return f"{slug(self.trial)}-seed{self.experiment.seed}"
+
+
+class Result(Record):
+    """What is known of a run that has ended; ``run.json`` in its folder."""
+
+    run: str
+    """The run's id."""
+    valid: float | None = None
+    """The metric on the validation set; None where training failed."""
+    test: float | None = None
+    """BLEU on the test set, after the confirm phase."""
+    signature: str | None = None
+    """sacreBLEU's signature of both scores."""
+    seconds: float = Field(0.0, ge=0)
+    """Wall-clock time of both phases; of an interrupted one, since it was last started."""
+    data_hash: str | None = None
+    """Fingerprint of the prepared corpus."""
+    failed: str | None = None
+    """Why the run has no score, in a sentence."""
+
+
+class Proposer(Protocol):
+    """Who proposes the settings of trials (Optuna, or a list in tests), and remembers them over an interruption."""
+
+    def known(self) -> Mapping[str, Settings]:
+        """Every proposal so far by name, in order."""
+
+    def ask(self, name: str, is_wanted: Callable[[Settings], bool]) -> Settings | None:
+        """The next proposal; None where the space holds no more that is wanted."""
+
+    def tell(self, name: str, value: float | None) -> None:
+        """The metric of a proposal, None where its run failed; telling twice changes nothing."""
+
+    def tell_baseline(self, name: str, experiment: Experiment, base: Experiment, value: float) -> None:
+        """The metric of a baseline, which counts where the baseline lies in the search space; telling twice changes nothing."""
+
+
+class Agenda:
+    """Hands out runs: 1. baselines, 2. proposals, 3. the baselines with the other seeds, then the best proposals likewise.
+
+    The baselines are confirmed while the last proposals run, because nothing that may come out of those changes that they are.
+    """
+
+    def __init__(self, study: Study, proposer: Proposer, results: Mapping[str, Result]) -> None:
+        """
+        Args:
+            results: those of an interrupted study, by run id; runs without one are handed out again.
+        """
+        self._study = study
+        self._proposer = proposer
+        self._exhausted = False
+        self.results: dict[str, Result] = dict(results)
+        self.trials: dict[str, Trial] = {}
+        self.handed_out: dict[str, Run] = {}
+        """Runs under way, by id."""
+        for name, settings in study.baselines.items():
+            self._add(Trial(name, "baseline", settings, replace(study.experiment, settings)))
+        for name, settings in proposer.known().items():
+            self._add(Trial(name, "trial", settings, replace(study.experiment, settings)))
+        for trial in self.trials.values():
+            self._tell(trial)
+
+    def next(self) -> Run | None:
+        """The next run to start; None while the plan waits for runs under way, and when it is finished."""
+        run = next(self._candidates(), None)
+        if run:
+            self.handed_out[run.id] = run
+        return run
+
+    def end(self, result: Result) -> None:
+        """Takes down what came of a run that was handed out."""
+        run = self.handed_out.pop(result.run)
+        self.results[run.id] = result
+        if run.phase == "search":
+            self._tell(self.trials[run.trial])
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every run has ended and none will follow."""
+        return not self.handed_out and next(self._candidates(), None) is None
+
+    @property
+    def planned(self) -> tuple[int, int]:
+        """Trainings that have ended, and all there will be as far as one can tell."""
+        proposals = sum(trial.kind == "trial" for trial in self.trials.values())
+        expected = proposals if self._exhausted else max(proposals, self._study.trials)
+        total = len(self._study.baselines) + expected
+        if confirm := self._study.confirm:
+            failed = sum(trial.kind == "baseline" and self._has_failed(trial) for trial in self.trials.values())
+            extra = len(set(confirm.seeds) - {self._study.experiment.seed})
+            total += extra * (len(self._study.baselines) - failed + min(confirm.top, expected))
+        ended = sum(run not in self.handed_out for run in self.results)
+        return ended, max(total, ended + len(self.handed_out))
+
+    def confirmed(self) -> list[Trial]:
+        """The trials whose place in the leaderboard is decided on the test set: baselines, then the best proposals."""
+        if not self._study.confirm:
+            return []
+        proposals = [trial for trial in self.trials.values() if trial.kind == "trial" and self._valid(trial) is not None]
+        best = sorted(proposals, key=lambda trial: -(self._valid(trial) or 0.0))[: self._study.confirm.top]
+        return [trial for trial in self.trials.values() if trial.kind == "baseline"] + best
+
+    def search_run(self, trial: Trial) -> Run:
+        """A trial's run in the search phase."""
+        return Run(trial=trial.name, kind=trial.kind, phase="search", experiment=trial.experiment)
+
+    def confirm_runs(self, trial: Trial) -> list[Run]:
+        """A trial's runs in the confirm phase, one a seed."""
+        seeds = self._study.confirm.seeds if self._study.confirm else ()
+        return [
+            Run(trial=trial.name, kind=trial.kind, phase="confirm", experiment=replace(trial.experiment, {"seed": seed}))
+            for seed in seeds
+        ]
+
+    def _candidates(self) -> Iterator[Run]:
+        """Runs that could start now, in order; looking at them may ask for a proposal."""
+        waiting = [run for trial in self.trials.values() if self._is_open(run := self.search_run(trial))]
+        yield from waiting
+        while (proposal := self._propose()) is not None:
+            yield self.search_run(proposal)
+        if not self._study.confirm:
+            return
+        searching = any(run.phase == "search" and run.kind == "trial" for run in self.handed_out.values())
+        for trial in self.confirmed():
+            if (trial.kind == "trial" and searching) or self._valid(trial) is None:
+                continue  # not known to be among the best yet; or its search phase has failed or not ended
+            yield from (run for run in self.confirm_runs(trial) if self._is_open(run))
+
+    def _is_open(self, run: Run) -> bool:
+        """Whether a run is still to be handed out."""
+        result = self.results.get(run.id)
+        if run.id in self.handed_out:
+            return False
+        return result is None or (run.phase == "confirm" and result.test is None and result.failed is None)
+
+    def _propose(self) -> Trial | None:
+        """A new trial, while the study wants more."""
+        proposals = sum(trial.kind == "trial" for trial in self.trials.values())
+        if proposals >= self._study.trials or self._exhausted:
+            return None
+        name = PROPOSAL_NAME.format(proposals + 1)
+        settings = self._proposer.ask(name, self._is_new)
+        if settings is None:
+            self._exhausted = True
+            return None
+        return self._add(Trial(name, "trial", settings, replace(self._study.experiment, settings)))
+
+    def _is_new(self, settings: Settings) -> bool:
+        """Whether settings make a valid experiment that no trial has; an equal one would only give equal numbers again."""
+        try:
+            experiment = replace(self._study.experiment, settings)
+        except ConfigError:
+            return False
+        return all(experiment != trial.experiment for trial in self.trials.values())
+
+    def _add(self, trial: Trial) -> Trial:
+        self.trials[trial.name] = trial
+        return trial
+
+    def _valid(self, trial: Trial) -> float | None:
+        """The metric of a trial's search run; None where it failed or has not ended."""
+        result = self.results.get(self.search_run(trial).id)
+        return result.valid if result and result.valid is not None and math.isfinite(result.valid) else None
+
+    def _has_failed(self, trial: Trial) -> bool:
+        return self.search_run(trial).id in self.results and self._valid(trial) is None
+
+    def _tell(self, trial: Trial) -> None:
+        """Tells the proposer what a trial's search run gave, if it has ended."""
+        if self.search_run(trial).id not in self.results:
+            return
+        value = self._valid(trial)
+        if trial.kind == "trial":
+            self._proposer.tell(trial.name, value)
+        elif value is not None:
+            self._proposer.tell_baseline(trial.name, trial.experiment, self._study.experiment, value)

@@ -1,0 +1,42 @@
+"""``python tune.py``: the command line of the study platform."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from mtnat.errors import UserError
+from mtnat.lab.driver import Options, run_study
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a study; the exit code is 0, 2 for bad input, or 130 after Ctrl-C."""
+    options = _options(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        run_study(options, Console())
+    except UserError as error:
+        print("\n".join(error.problems), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"Stopped; `python tune.py {options.study} --resume` goes on where it was.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> Options:
+    parser = argparse.ArgumentParser(
+        prog="python tune.py", description="Runs the study in a YAML file and answers its question."
+    )
+    parser.add_argument("study", type=Path, metavar="STUDY", help="a YAML file, such as studies/quickstart.yaml")
+    parser.add_argument("--resume", action="store_true", help="go on with a study that was interrupted")
+    parser.add_argument(
+        "--outputs", type=Path, default=Path("outputs"), help="where the study's folder is made (default: outputs)"
+    )
+    parser.add_argument("--tracking-uri", help="of MLflow (default: $MLFLOW_TRACKING_URI, or mlflow.db in this folder)")
+    parser.add_argument("--address", help="of a running Ray cluster (default: this machine)")
+    parser.add_argument("--verbose", action="store_true", help="show what Ray says")
+    return Options(**vars(parser.parse_args(arguments)))

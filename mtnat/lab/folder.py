@@ -1,0 +1,108 @@
+"""A study's folder: the truth about what has been run, held by one driver at a time."""
+
+import fcntl
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mtnat.config import build, read_yaml, write_yaml
+from mtnat.errors import ResourceError, StudyError
+from mtnat.lab.agenda import Result
+from mtnat.lab.study import Study
+from mtnat.training.checkpoints import write_whole
+
+RESULT, HYPOTHESES = "run.json", "test.hyp.txt"
+"""Files of a run's folder: what came of it, and its translations of the test set."""
+
+
+class StudyFolder:
+    """``outputs/<study>/``: study.yaml, optuna.journal, runs/, and what the study ended with."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.name = path.name
+        self.study = self.path / "study.yaml"
+        self._id = self.path / "study.id"
+        self.journal = self.path / "optuna.journal"
+        self.executor = self.path / ".tune"
+        """Ray's own files, of no use after a start."""
+        self.leaderboard = self.path / "leaderboard.json"
+        self.report = self.path / "leaderboard.md"
+        self.best_experiment = self.path / "best.yaml"
+        self.best_model = self.path / "best"
+
+    def run(self, run_id: str) -> Path:
+        """A run's folder."""
+        return self.path / "runs" / run_id
+
+    def results(self) -> dict[str, Result]:
+        """What came of the runs that have ended, by id."""
+        files = sorted(self.path.glob(f"runs/*/{RESULT}"))
+        return {result.run: result for file in files if (result := read_result(file.parent))}
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Holds the folder for this process; the system frees it when the process ends, however that happens.
+
+        Raises:
+            StudyError: another process holds it.
+            ResourceError: it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / "study.lock").open("w")
+        except OSError as error:
+            raise ResourceError(
+                f"{self.path}: cannot be written ({error.strerror}); give another folder by --outputs."
+            ) from None
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StudyError(f"{self.path}: the study is running already; wait for its end, or stop it first.") from None
+            yield
+
+    def begin(self, study: Study, *, resume: bool) -> None:
+        """Takes down the study, or makes sure that it is the one which was begun here.
+
+        Raises:
+            StudyError: the study is finished, was begun before without ``resume``, or is another one.
+        """
+        if self.study.exists():
+            if build(Study, read_yaml(self.study)) != study:
+                raise StudyError(
+                    f"{self.path}: was begun with another study file (its study.yaml); "
+                    "rename yours, or remove the folder to begin anew."
+                )
+            if self.leaderboard.exists():
+                raise StudyError(f"{self.path}: the study is finished (see leaderboard.md); remove the folder to run it anew.")
+            if not resume:
+                raise StudyError(
+                    f"{self.path}: the study was begun before; add --resume to go on, or remove the folder to begin anew."
+                )
+        if not self._id.exists():
+            write_whole(self._id, uuid.uuid4().hex.encode())
+        write_whole(self.study, write_yaml(study).encode())
+
+    @property
+    def id(self) -> str:
+        """Tells this study from any other, also from one that was in this folder before."""
+        return self._id.read_text()
+
+
+def read_result(run_folder: Path) -> Result | None:
+    """What came of a run; None where it has not ended."""
+    file = run_folder / RESULT
+    return Result.model_validate_json(file.read_bytes()) if file.exists() else None
+
+
+def write_result(run_folder: Path, result: Result) -> None:
+    """Takes down, whole or not at all, what came of a run."""
+    run_folder.mkdir(parents=True, exist_ok=True)
+    write_whole(run_folder / RESULT, result.model_dump_json(indent=1).encode())
+
+
+def read_hypotheses(run_folder: Path) -> list[str]:
+    """A run's translations of the test set."""
+    return (run_folder / HYPOTHESES).read_text(encoding="utf-8").split("\n")[:-1]

@@ -1,0 +1,263 @@
+"""What a study found: rows with intervals and significance, the winner, and the answer in a sentence."""
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import fmean, median, stdev
+from typing import Literal
+
+from scipy import stats
+
+from mtnat.config import Record
+from mtnat.lab.agenda import Agenda, Kind, Result, Run, Trial
+from mtnat.lab.study import Settings, Study
+
+Mark = Literal["", "↑", "⇑", "↓", "⇓"]
+"""Significantly better (up) or worse (down) than the baseline compared with: single p < 0.05, double p < 0.01."""
+
+
+class Row(Record):
+    """One trial."""
+
+    name: str
+    kind: Kind
+    settings: Settings
+    """In which it differs from the study's experiment."""
+    confirmed: bool
+    """Whether the scores are BLEU on the test set."""
+    seeds: tuple[int, ...]
+    """Of the runs that ended well."""
+    scores: tuple[float, ...]
+    """BLEU by seed, on the test set where confirmed, else on the validation set."""
+    mean: float | None
+    interval: tuple[float, float] | None
+    """95 % of the mean over seeds (Student's t); None with one seed."""
+    valid: float | None
+    """The metric on the validation set: mean over the same seeds, by which the winner is chosen."""
+    against: str | None
+    difference: float | None = None
+    """Mean over the seeds both have, minus that of ``against``."""
+    p_value: float | None = None
+    """Of the difference to ``against``; None where nothing is compared."""
+    mark: Mark = ""
+    seconds: float
+    """Wall-clock time of all its runs."""
+    signature: str | None
+    failed: str | None
+    """Why runs of it have no score."""
+
+
+class Leaderboard(Record):
+    """A study's end: ``leaderboard.json``."""
+
+    study: str
+    question: str
+    answer: str
+    metric: str
+    test_set: str | None
+    signature: str | None
+    winner: str | None
+    """Chosen on the validation set, so that the test set stays untouched by choices."""
+    best_seed: int | None
+    """The winner's seed that is best on the validation set, whose model is in ``best/``."""
+    rows: tuple[Row, ...]
+    seconds: float
+    """Wall-clock time of the study, interruptions left out."""
+
+
+Compare = Callable[[Run, Run], float]
+"""The p-value of the difference between two runs' translations of the test set."""
+
+
+def make_leaderboard(name: str, study: Study, agenda: Agenda, compare: Compare, test_set: str, seconds: float) -> Leaderboard:
+    """The leaderboard of an agenda that is finished: confirmed rows by their mean, then the others by the metric."""
+    confirmed = agenda.confirmed()
+    rows = [_row(trial, agenda, confirmed=trial in confirmed) for trial in agenda.trials.values()]
+    if study.confirm:
+        rows = [_compared(row, study.confirm.against, rows, agenda, compare) for row in rows]
+    rows.sort(key=lambda row: (not row.confirmed, row.mean is None, -(row.mean or 0.0), row.name))
+    candidates = [row for row in rows if row.valid is not None and row.confirmed == bool(study.confirm)]
+    winner = max(candidates, key=lambda row: row.valid or 0.0, default=None)
+    return Leaderboard(
+        study=name,
+        question=study.question,
+        answer=answer(winner, rows, study),
+        metric=study.metric,
+        test_set=test_set if study.confirm else None,
+        signature=next((row.signature for row in rows if row.signature), None),
+        winner=winner.name if winner else None,
+        best_seed=_best_seed(winner, agenda) if winner else None,
+        rows=tuple(rows),
+        seconds=seconds,
+    )
+
+
+def interval(scores: Sequence[float]) -> tuple[float, float] | None:
+    """95 % confidence interval of the mean (Student's t over seeds); None for fewer than two scores."""
+    if len(scores) < 2:
+        return None
+    half = float(stats.t.ppf(0.975, len(scores) - 1)) * stdev(scores) / math.sqrt(len(scores))
+    return fmean(scores) - half, fmean(scores) + half
+
+
+def combined_p(p_values: Sequence[float]) -> float:
+    """One p-value of several that may depend on each other: twice their median (Meinshausen, Meier and Bühlmann 2009)."""
+    return p_values[0] if len(p_values) == 1 else min(1.0, 2 * median(p_values))
+
+
+def mark_of(difference: float, p_value: float) -> Mark:
+    """The paper's arrows, and their like for the worse."""
+    if p_value >= 0.05:
+        return ""
+    if difference > 0:
+        return "⇑" if p_value < 0.01 else "↑"
+    return "⇓" if p_value < 0.01 else "↓"
+
+
+def _runs(trial: Trial, agenda: Agenda, *, confirmed: bool) -> list[tuple[Run, Result]]:
+    """The runs that a trial's row is about, as far as they have ended."""
+    runs = agenda.confirm_runs(trial) if confirmed else [agenda.search_run(trial)]
+    ended = [(run, agenda.results[run.id]) for run in runs if run.id in agenda.results]
+    search = agenda.search_run(trial)
+    return ended or [(search, agenda.results[search.id])] if search.id in agenda.results else ended
+
+
+def _row(trial: Trial, agenda: Agenda, *, confirmed: bool) -> Row:
+    runs = _runs(trial, agenda, confirmed=confirmed)
+    good = [(run, result) for run, result in runs if (result.test if confirmed else result.valid) is not None]
+    scores = tuple(score for _, result in good if (score := result.test if confirmed else result.valid) is not None)
+    all_results = {
+        run.id: agenda.results[run.id]
+        for run in [agenda.search_run(trial), *agenda.confirm_runs(trial)]
+        if run.id in agenda.results
+    }
+    return Row(
+        name=trial.name,
+        kind=trial.kind,
+        settings=trial.settings,
+        confirmed=confirmed,
+        seeds=tuple(run.experiment.seed for run, _ in good),
+        scores=scores,
+        mean=fmean(scores) if scores else None,
+        interval=interval(scores),
+        valid=fmean([result.valid or 0.0 for _, result in good]) if good else None,
+        against=None,
+        seconds=sum(result.seconds for result in all_results.values()),
+        signature=next((result.signature for _, result in good), None),
+        failed=next((result.failed for result in all_results.values() if result.failed), None),
+    )
+
+
+def _compared(row: Row, against: str, rows: Sequence[Row], agenda: Agenda, compare: Compare) -> Row:
+    """The row with its difference to a baseline, over the seeds that both have."""
+    baseline = next(other for other in rows if other.name == against)
+    seeds = [seed for seed in row.seeds if seed in baseline.seeds]
+    if not row.confirmed or row.name == against or not seeds:
+        return row
+    runs, others = (
+        {run.experiment.seed: run for run in agenda.confirm_runs(agenda.trials[name])} for name in (row.name, against)
+    )
+    p_value = combined_p([compare(runs[seed], others[seed]) for seed in seeds])
+    scores, other_scores = (
+        dict(zip(row.seeds, row.scores, strict=True)),
+        dict(zip(baseline.seeds, baseline.scores, strict=True)),
+    )
+    difference = fmean(scores[seed] - other_scores[seed] for seed in seeds)
+    return row.model_copy(
+        update={"against": against, "difference": difference, "p_value": p_value, "mark": mark_of(difference, p_value)}
+    )
+
+
+def _best_seed(row: Row, agenda: Agenda) -> int:
+    """The seed that is best on the validation set, the first of equals."""
+    trial = agenda.trials[row.name]
+    valid = {run.experiment.seed: result.valid or 0.0 for run, result in _runs(trial, agenda, confirmed=row.confirmed)}
+    return max(row.seeds, key=lambda seed: valid[seed])
+
+
+def answer(winner: Row | None, rows: Sequence[Row], study: Study) -> str:
+    """The study's answer, in a sentence or two that claim no more than the numbers do."""
+    if winner is None or winner.mean is None:
+        return "There is no answer: no run ended well; leaderboard.json has the reasons."
+    if not winner.confirmed:
+        return (
+            f"{winner.name} is best on the validation set with {winner.mean:.1f} BLEU; that was one seed and no test set, "
+            "so add `confirm` to the study to know whether it holds."
+        )
+    seeds = f"{len(winner.seeds)} seeds" if len(winner.seeds) > 1 else "1 seed"
+    score = f"{winner.mean:.1f} BLEU on the test set ({seeds})"
+    assert study.confirm is not None
+    against = study.confirm.against
+    if winner.name == against:
+        return f"{against} itself is best on the validation set, with {score}; nothing that was tried improves on it."
+    if winner.difference is None or winner.p_value is None:
+        return f"{winner.name} is best on the validation set, with {score}; {against} has no score to compare with."
+    compared = f"{winner.difference:+.1f} against {against} ({f'{winner.mark}, ' if winner.mark else ''}{_p(winner.p_value)})"
+    if winner.mark in ("⇑", "↑"):
+        return f"{winner.name} translates best: {score}, {compared}."
+    if winner.mark:
+        return f"{winner.name} is best on the validation set, but worse than {against} on the test set: {score}, {compared}."
+    others = "No difference" if not any(row.mark for row in rows) else "Its difference"
+    lead = (
+        f"{others} to {against} is significant at 0.05"
+        if others == "No difference"
+        else f"Its difference to {against} is not significant at 0.05"
+    )
+    return f"{lead}; {winner.name} is best on the validation set, with {score}, {compared}."
+
+
+def _p(p_value: float) -> str:
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+
+
+def markdown(leaderboard: Leaderboard) -> str:
+    """The leaderboard as a page for people."""
+    lines = [
+        f"# {leaderboard.study}",
+        "",
+        f"**{leaderboard.question}**",
+        "",
+        leaderboard.answer,
+        "",
+        "| | kind | BLEU | 95 % | difference | p | valid | seeds | seconds |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [f"| {' | '.join(cells(row))} |" for row in leaderboard.rows]
+    against = next((row.against for row in leaderboard.rows if row.against), None)
+    notes = [
+        f"BLEU on {leaderboard.test_set or 'the validation set'}: {leaderboard.signature}." if leaderboard.signature else "",
+        f"Compared with {against}: ↑ better at p < 0.05, ⇑ at p < 0.01, ↓ ⇓ worse (paired bootstrap, 1000 resamples per seed, "
+        "twice the median p over seeds)."
+        if against
+        else "",
+        "Rows marked (valid) were not confirmed: one seed, validation set."
+        if any(not row.confirmed for row in leaderboard.rows)
+        else "",
+        *(f"{row.name} failed: {row.failed}" for row in leaderboard.rows if row.failed),
+    ]
+    notes += [
+        f"{row.name}: {', '.join(f'{path} = {value}' for path, value in row.settings.items())}"
+        for row in leaderboard.rows
+        if row.kind == "trial"
+    ]
+    return "\n".join([*lines, "", *(f"{note}\n" for note in notes if note)])
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """A row as text: name, kind, BLEU, interval, difference, p, valid, seeds, seconds."""
+
+    def number(value: float | None, form: str) -> str:
+        return "" if value is None else format(value, form)
+
+    mean = "failed" if row.mean is None else f"{row.mean:.2f}{row.mark}" if row.confirmed else f"{row.mean:.2f} (valid)"
+    low_high = f"{row.interval[0]:.1f} … {row.interval[1]:.1f}" if row.interval else ""
+    return (
+        row.name,
+        row.kind,
+        mean,
+        low_high,
+        number(row.difference, "+.2f"),
+        number(row.p_value, ".3f"),
+        number(row.valid, ".2f"),
+        " ".join(map(str, row.seeds)),
+        f"{row.seconds:.0f}",
+    )

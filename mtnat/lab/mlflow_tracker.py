@@ -1,0 +1,105 @@
+"""The tracker that people look at: MLflow."""
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import mlflow
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Run as MlflowRun
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+
+from mtnat.lab.tracking import Status, Tracked, as_text
+
+KEY = "mtnat.run"
+"""Tag by which a run is found again; its value, the key, holds no quotes."""
+MOST_PARAMS_AT_ONCE = 100
+
+
+class MlflowTracker:
+    """MLflow at any tracking URI; it makes database and experiment before anybody else can look for them."""
+
+    def __init__(self, uri: str, experiment: str, artifacts: str | None = None) -> None:
+        """
+        Args:
+            artifacts: absolute place of the files, where the server does not decide it.
+        """
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        self._client = mlflow.MlflowClient(tracking_uri=uri)
+        found = self._client.get_experiment_by_name(experiment)
+        self._experiment_id = (
+            found.experiment_id if found else self._client.create_experiment(experiment, artifact_location=artifacts)
+        )
+        self._ids: dict[str, str] = {}
+        self._last_steps: dict[str, dict[str, int]] = {}
+
+    def begin(
+        self,
+        key: str,
+        name: str,
+        parent: str | None = None,
+        params: Mapping[str, object] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        if found := self._find(key):
+            self._ids[key] = found.info.run_id
+            self._last_steps[key] = {metric: max(points) for metric, points in self._curves(found).items()}
+            self._client.update_run(found.info.run_id, status="RUNNING")
+        else:
+            own = {KEY: key, MLFLOW_RUN_NAME: name} | ({MLFLOW_PARENT_RUN_ID: self._ids[parent]} if parent else {})
+            self._ids[key] = self._client.create_run(self._experiment_id, tags=own).info.run_id
+            self._last_steps[key] = {}
+            entries = [Param(path, as_text(value)) for path, value in (params or {}).items()]
+            for start in range(0, len(entries), MOST_PARAMS_AT_ONCE):
+                self._client.log_batch(self._ids[key], params=entries[start : start + MOST_PARAMS_AT_ONCE])
+        self.tag(key, tags or {})
+
+    def tag(self, key: str, tags: Mapping[str, str]) -> None:
+        self._client.log_batch(self._ids[key], tags=[RunTag(name, value) for name, value in tags.items()])
+
+    def log(self, key: str, step: int, metrics: Mapping[str, float]) -> None:
+        last = self._last_steps[key]
+        new = {name: value for name, value in metrics.items() if step > last.get(name, -1)}
+        now = int(time.time() * 1000)
+        self._client.log_batch(self._ids[key], metrics=[Metric(name, value, now, step) for name, value in new.items()])
+        last.update(dict.fromkeys(new, step))
+
+    def keep(self, key: str, path: Path, folder: str = "") -> None:
+        if path.is_dir():
+            self._client.log_artifacts(self._ids[key], str(path), folder or None)
+        else:
+            self._client.log_artifact(self._ids[key], str(path), folder or None)
+
+    def end(self, key: str, status: Status) -> None:
+        self._client.set_terminated(self._ids[key], status)
+
+    def find(self, key: str) -> Tracked | None:
+        run = self._find(key)
+        if run is None:
+            return None
+        parent_id = run.data.tags.get(MLFLOW_PARENT_RUN_ID)
+        return Tracked(
+            name=run.info.run_name,
+            parent=self._client.get_run(parent_id).data.tags[KEY] if parent_id else None,
+            status=run.info.status,
+            params=dict(run.data.params),
+            tags={name: value for name, value in run.data.tags.items() if name != KEY and not name.startswith("mlflow.")},
+            curves=self._curves(run),
+            artifacts=self._files(run.info.run_id, ""),
+        )
+
+    def _find(self, key: str) -> MlflowRun | None:
+        runs = self._client.search_runs([self._experiment_id], filter_string=f"tags.`{KEY}` = '{key}'", max_results=1)
+        return runs[0] if runs else None
+
+    def _curves(self, run: MlflowRun) -> dict[str, dict[int, float]]:
+        history = self._client.get_metric_history
+        return {name: {point.step: point.value for point in history(run.info.run_id, name)} for name in run.data.metrics}
+
+    def _files(self, run_id: str, folder: str) -> list[str]:
+        entries = self._client.list_artifacts(run_id, folder)
+        return sorted(
+            path for entry in entries for path in (self._files(run_id, entry.path) if entry.is_dir else [str(entry.path)])
+        )

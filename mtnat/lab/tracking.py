@@ -1,0 +1,100 @@
+"""Where curves and files are kept for people to compare: the port, and its twin in memory. The driver is the only writer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+MOST_PARAM_CHARACTERS = 6_000
+
+
+@dataclass
+class Tracked:
+    """What a tracker holds of one run."""
+
+    name: str
+    parent: str | None
+    status: Status = "RUNNING"
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    curves: dict[str, dict[int, float]] = field(default_factory=dict)
+    """By metric name: value by step."""
+    artifacts: list[str] = field(default_factory=list)
+    """Paths of files, sorted."""
+
+
+class Tracker(Protocol):
+    """Runs by key: a run is made when it is first begun and reopened when it is begun again."""
+
+    def begin(
+        self,
+        key: str,
+        name: str,
+        parent: str | None = None,
+        params: Mapping[str, object] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Makes a run, or reopens it; its params are those of the first time."""
+
+    def tag(self, key: str, tags: Mapping[str, str]) -> None:
+        """Sets tags."""
+
+    def log(self, key: str, step: int, metrics: Mapping[str, float]) -> None:
+        """Adds a point to curves, except to those that reach this step already."""
+
+    def keep(self, key: str, path: Path, folder: str = "") -> None:
+        """Keeps a file, or a folder with all in it, under a folder of the run's artifacts; one of the same name is replaced."""
+
+    def end(self, key: str, status: Status) -> None:
+        """Closes a run."""
+
+    def find(self, key: str) -> Tracked | None:
+        """All that is held of a run."""
+
+
+class MemoryTracker:
+    """The in-memory twin."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, Tracked] = {}
+
+    def begin(
+        self,
+        key: str,
+        name: str,
+        parent: str | None = None,
+        params: Mapping[str, object] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        run = self.runs.setdefault(
+            key, Tracked(name, parent, params={path: as_text(value) for path, value in (params or {}).items()})
+        )
+        run.status = "RUNNING"
+        self.tag(key, tags or {})
+
+    def tag(self, key: str, tags: Mapping[str, str]) -> None:
+        self.runs[key].tags.update(tags)
+
+    def log(self, key: str, step: int, metrics: Mapping[str, float]) -> None:
+        for name, value in metrics.items():
+            curve = self.runs[key].curves.setdefault(name, {})
+            if step > max(curve, default=-1):
+                curve[step] = value
+
+    def keep(self, key: str, path: Path, folder: str = "") -> None:
+        files = [file.relative_to(path) for file in path.rglob("*") if file.is_file()] if path.is_dir() else [Path(path.name)]
+        run = self.runs[key]
+        run.artifacts = sorted({*run.artifacts, *(str(Path(folder) / file) for file in files)})
+
+    def end(self, key: str, status: Status) -> None:
+        self.runs[key].status = status
+
+    def find(self, key: str) -> Tracked | None:
+        return self.runs.get(key)
+
+
+def as_text(value: object) -> str:
+    """A setting as trackers keep it."""
+    text = str(value)
+    return text if len(text) <= MOST_PARAM_CHARACTERS else f"{text[: MOST_PARAM_CHARACTERS - 1]}…"
