@@ -1,7 +1,6 @@
 """What the translator promises, on models small enough to check."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,14 +16,6 @@ SOURCE = torch.tensor([[7, 8, 9, 10, EOS], [11, 12, EOS, PAD, PAD]])
 AT_INPUT = torch.tensor([[BOS, 5, 6, 7, 8], [BOS, 9, 10, PAD, PAD]])
 NAT_INPUT = torch.tensor([[5, MASK, 6, MASK, EOS], [MASK, 9, EOS, PAD, PAD]])
 VOCABULARY = 20
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def make(joint: bool = True, with_at: bool = True, with_nat: bool = True, **settings: Any) -> Translator:

@@ -1,0 +1,84 @@
+"""Beam search against the plain search, greedy search and every translation there is."""
+
+import itertools
+
+import pytest
+import torch
+from plain_searches import log_probabilities, plain_beam_search, random_sources, random_translator
+from torch import Tensor
+
+from mtnat.decoding import DecodingConfig, decode
+from mtnat.decoding.beam import beam_search
+from mtnat.model import Translator
+from mtnat.tokens import BOS, EOS, SPECIAL
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("beam", "penalty"), [(1, 1.0), (2, 0.0), (4, 1.0), (5, 0.6)])
+def test_the_plain_search_finds_the_same(seed: int, beam: int, penalty: float) -> None:
+    translator = random_translator(seed)
+    sources = random_sources(seed, lengths=[3, 1, 6])
+    config = DecodingConfig(beam=beam, length_penalty=penalty)
+    for source, hypothesis in zip(sources, decode(translator, sources, config, "at"), strict=True):
+        tokens, score = plain_beam_search(translator, source, beam, penalty)
+        assert hypothesis.score == pytest.approx(score, rel=1e-4)
+        assert hypothesis.tokens == tokens
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("seed", range(4))
+def test_a_beam_of_one_is_greedy_search(seed: int) -> None:
+    translator = random_translator(seed)
+    sources = random_sources(seed, lengths=[2, 5])
+    hypotheses = decode(translator, sources, DecodingConfig(beam=1), "at")
+    for source, hypothesis in zip(sources, hypotheses, strict=True):
+        encoded = translator.encode(torch.tensor([[*source, EOS]]))
+        pieces: list[int] = []
+        while len(pieces) < min(2 * len(source) + 10, 23):
+            logits_V = translator.at_logits(encoded, torch.tensor([[BOS, *pieces]]))[0, -1]
+            row = log_probabilities(logits_V, [token for token in SPECIAL if token != EOS])
+            if row.index(max(row)) == EOS:
+                break
+            pieces.append(row.index(max(row)))
+        assert hypothesis.tokens == tuple(pieces)
+        assert hypothesis.passes == len(pieces) + 1
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("penalty", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_beam_as_wide_as_the_language_finds_the_best_translation_there_is(seed: int, penalty: float) -> None:
+    translator = random_translator(seed, vocabulary=7, max_positions=8)  # two pieces, at most 7 of them: 255 translations
+    source_BS = torch.tensor([[5, 6, EOS]])
+    [hypothesis] = beam_search(translator, source_BS, beam=256, length_penalty=penalty)
+
+    every = [pieces for length in range(8) for pieces in itertools.product((5, 6), repeat=length)]
+    inputs_NT = torch.tensor([[BOS, *pieces, *[5] * (7 - len(pieces))] for pieces in every])
+    logits_NTV = translator.at_logits(translator.encode(source_BS.expand(255, -1)), inputs_NT)
+    scores = {}
+    for pieces, logits_TV in zip(every, logits_NTV, strict=True):
+        rows = [log_probabilities(logits_V, [token for token in SPECIAL if token != EOS]) for logits_V in logits_TV]
+        total = sum(row[token] for row, token in zip(rows, (*pieces, EOS), strict=False))
+        scores[pieces] = total / (len(pieces) + 1) ** penalty
+    best = max(scores, key=lambda pieces: scores[pieces])
+    assert hypothesis.tokens == best
+    assert hypothesis.score == pytest.approx(scores[best], rel=1e-4)
+
+
+class Endless(Translator):
+    """A translator that will not end."""
+
+    def vocabulary_logits(self, states: Tensor) -> Tensor:
+        logits = super().vocabulary_logits(states)
+        logits[..., EOS] = -50.0
+        return logits
+
+
+@pytest.mark.parametrize(("max_positions", "longest"), [(9, 8), (40, 16)])  # the model's positions, or 2·3 + 10
+@pytest.mark.parametrize("beam", [1, 3])
+def test_a_hypothesis_that_will_not_end_is_ended(max_positions: int, longest: int, beam: int) -> None:
+    translator = random_translator(1, max_positions=max_positions, kind=Endless)
+    [hypothesis] = decode(translator, [[7, 8, 9]], DecodingConfig(beam=beam), "at")
+    assert len(hypothesis.tokens) == longest
+    assert hypothesis.passes == longest + 1
+    assert hypothesis.score < -50 / (longest + 1)
