@@ -13,11 +13,16 @@ TORCH_INDEX ?= $(if $(shell command -v nvidia-smi 2>/dev/null),,https://download
 python := $(VENV)/bin/python
 pip := @$(python) -m pip --quiet --disable-pip-version-check
 installed := $(VENV)/.installed
+outputs := outputs/$(basename $(notdir $(STUDY)))
 
 .PHONY: study test lint install clean
 
 study: $(installed)
-	$(python) tune.py $(STUDY) $(if $(wildcard outputs/$(basename $(notdir $(STUDY)))/study.yaml),--resume)
+	@if [ $(outputs)/leaderboard.json -nt $(STUDY) ]; then \
+		cat $(outputs)/leaderboard.md; echo; echo "$(STUDY) is finished; remove $(outputs) to run it anew."; \
+	else \
+		set -x; $(python) tune.py $(STUDY) $(if $(wildcard $(outputs)/study.yaml),--resume); \
+	fi
 
 test: lint
 	$(python) -m pytest
