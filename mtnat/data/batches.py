@@ -106,7 +106,8 @@ class EpochPlan:
         order_N = _by_length(lengths_N2, random)
         longest_N = np.max(lengths_N2, axis=1)[order_N]
         self._order_N = order_N
-        self._cuts = _cuts(longest_N, max_tokens)
+        # A smaller first batch moves all cuts, so that pairs meet others in every epoch.
+        self._cuts = _cuts(longest_N, max_tokens, first=random.uniform(0.5, 1.0))
         self._shuffled = random.permutation(len(self._cuts) - 1)
 
     def __len__(self) -> int:
@@ -128,7 +129,7 @@ def load_batch(store: TokenStore, indices_B: npt.NDArray[np.int64]) -> Batch:
 
 
 def _by_length(lengths_N2: npt.NDArray[np.int32], random: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Pairs by their longer side, then by how much longer it is, with noise of two tokens so that epochs differ.
+    """Pairs by their longer side, then by how much longer it is, then at random.
 
     The second order turns at each length, so that a batch that spans two lengths still holds similar pairs. One
     integer key sorts several times as fast as separate keys.
@@ -136,19 +137,20 @@ def _by_length(lengths_N2: npt.NDArray[np.int32], random: np.random.Generator) -
     source_N, target_N = lengths_N2[:, 0].astype(np.int64), lengths_N2[:, 1].astype(np.int64)
     longest_N = np.maximum(source_N, target_N)
     excess_N = np.where(longest_N % 2 == 0, source_N - target_N, target_N - source_N)
-    stride = 2 * int(longest_N.max()) + 4  # above any excess with its noise
-    key_N = (longest_N * stride + excess_N << 20) + random.integers(0, 2 << 20, len(longest_N))
+    stride = 2 * int(longest_N.max()) + 4  # more than excesses can differ
+    key_N = (longest_N * stride + excess_N << 20) + random.integers(0, 1 << 20, len(longest_N))
     return np.argsort(key_N)
 
 
-def _cuts(longest_N: npt.NDArray[np.int32], max_tokens: int) -> npt.NDArray[np.int64]:
-    """Where batches begin and end in ascending lengths, each as large as the budget allows."""
+def _cuts(longest_N: npt.NDArray[np.int32], max_tokens: int, first: float) -> npt.NDArray[np.int64]:
+    """Where batches begin and end in ascending lengths, each as large as the budget, or `first` of it, allows."""
     cuts = [0]
+    budget = max(int(first * max_tokens), int(longest_N[0]))
     while cuts[-1] < len(longest_N):
         start = cuts[-1]
-        most = max_tokens // int(longest_N[start])
-        ahead: npt.NDArray[Any] = longest_N[start : start + most].astype(np.int64)
-        cuts.append(start + int(np.count_nonzero(ahead * np.arange(1, len(ahead) + 1) <= max_tokens)))
+        ahead: npt.NDArray[Any] = longest_N[start : start + budget // int(longest_N[start])].astype(np.int64)
+        cuts.append(start + int(np.count_nonzero(ahead * np.arange(1, len(ahead) + 1) <= budget)))
+        budget = max_tokens
     return np.array(cuts, np.int64)
 
 

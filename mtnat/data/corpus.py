@@ -11,16 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from mtnat.data.config import DataConfig, FilePair
+from mtnat.data.grammar import SPLIT_SIZES, SplitName, generate
 from mtnat.errors import DataError
 
-SplitName = Literal["train", "valid", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
 TextPair = tuple[str, str]
 
-_HELD_OUT_SIZE = 500
 _SETTLED_SECONDS = 2.0
 
 
@@ -33,11 +32,11 @@ class Corpus(Protocol):
     def pairs(self, split: SplitName) -> Iterator[TextPair]:
         """Source and target lines, streamed."""
 
-    def size(self, split: SplitName) -> int:
-        """How many pairs `pairs` gives."""
+    def train_size(self) -> int:
+        """How many training pairs there are."""
 
-    def digest(self, split: SplitName) -> str:
-        """SHA-256 that changes with the text."""
+    def train_digest(self) -> str:
+        """SHA-256 that changes with the training text, for less than reading it each time."""
 
 
 def open_corpus(config: DataConfig, cache: Path) -> Corpus:
@@ -51,7 +50,7 @@ class GrammarCorpus:
     def __init__(self, config: DataConfig) -> None:
         self._german_first = config.corpus == "grammar-de-en"
         self._seed = config.corpus_seed
-        self._sizes = {"train": config.corpus_size, "valid": _HELD_OUT_SIZE, "test": _HELD_OUT_SIZE}
+        self._sizes: dict[SplitName, int] = {"train": config.corpus_size, **SPLIT_SIZES}
 
     def problems(self) -> list[str]:
         """None: it is always there."""
@@ -59,19 +58,17 @@ class GrammarCorpus:
 
     def pairs(self, split: SplitName) -> Iterator[TextPair]:
         """The generated pairs, in the configured direction."""
-        from mtnat.data.grammar import generate
-
         for pair in generate(split, self._sizes[split], self._seed):
             yield (pair.german, pair.english) if self._german_first else (pair.english, pair.german)
 
-    def size(self, split: SplitName) -> int:
-        """How many pairs are generated."""
-        return self._sizes[split]
+    def train_size(self) -> int:
+        """As configured."""
+        return self._sizes["train"]
 
-    def digest(self, split: SplitName) -> str:
+    def train_digest(self) -> str:
         """SHA-256 of what decides the text and of its first 1,000 pairs, in which any change of the grammar shows."""
-        digest = hashlib.sha256(f"grammar {split} {self._sizes[split]} {self._seed}\n".encode())
-        for source, target in islice(self.pairs(split), 1_000):
+        digest = hashlib.sha256(f"grammar {self.train_size()} {self._seed}\n".encode())
+        for source, target in islice(self.pairs("train"), 1_000):
             digest.update(f"{source}\n{target}\n".encode())
         return digest.hexdigest()
 
@@ -109,13 +106,13 @@ class FileCorpus:
         source, target = (read_lines(self._root / name) for name in self._names[split])
         return zip(source, target, strict=True)
 
-    def size(self, split: SplitName) -> int:
-        """How many lines each side has."""
-        return scan(self._root / self._names[split][0], self._cache).lines
+    def train_size(self) -> int:
+        """How many lines each training file has."""
+        return scan(self._root / self._names["train"][0], self._cache).lines
 
-    def digest(self, split: SplitName) -> str:
+    def train_digest(self) -> str:
         """SHA-256 over the text of both sides, wherever the files lie and whether they are compressed or not."""
-        sides = [scan(self._root / name, self._cache).digest for name in self._names[split]]
+        sides = [scan(self._root / name, self._cache).digest for name in self._names["train"]]
         return hashlib.sha256(" ".join(sides).encode()).hexdigest()
 
 

@@ -13,7 +13,8 @@ from itertools import chain, islice
 from pathlib import Path
 
 from mtnat.data.config import DataConfig
-from mtnat.data.corpus import Corpus, SplitName, TextPair, open_corpus
+from mtnat.data.corpus import Corpus, TextPair, open_corpus
+from mtnat.data.grammar import SplitName
 from mtnat.data.store import EncodedPair, TokenStore, write_store
 from mtnat.data.vocabulary import LARGE_CORPUS_LINES, MOST_TRAINING_LINES, Vocabularies, Vocabulary
 from mtnat.errors import DataError
@@ -62,7 +63,7 @@ def prepare(config: DataConfig, cache: Path | None = None) -> Dataset:
     corpus = open_corpus(config, cache)
     if problems := corpus.problems():
         raise DataError(problems)
-    key = _digest(_FORMAT, config.vocabulary_size, config.joint_vocabulary, config.max_length, corpus.digest("train"))
+    key = _digest(_FORMAT, config.vocabulary_size, config.joint_vocabulary, config.max_length, corpus.train_digest())
     folder = cache / key[:32]
     if not folder.exists():
         try:
@@ -70,13 +71,13 @@ def prepare(config: DataConfig, cache: Path | None = None) -> Dataset:
                 _build(config, corpus, folder)
         except OSError as error:
             raise DataError(f"{cache}: cannot be written ({error.strerror}); set $MTNAT_CACHE to a folder with room.") from None
-    train = TokenStore(folder)
+    train, valid, test = TokenStore(folder), _split(corpus, "valid"), _split(corpus, "test")
     return Dataset(
         vocabularies=Vocabularies.load(folder),
         train=train,
-        valid=_split(corpus, "valid"),
-        test=_split(corpus, "test"),
-        fingerprint=_digest(key, corpus.digest("valid"), corpus.digest("test")),
+        valid=valid,
+        test=test,
+        fingerprint=_digest(key, valid.sources, valid.references, test.sources, test.references),
         left_out=train.left_out,
     )
 
@@ -93,7 +94,7 @@ def check(config: DataConfig, cache: Path | None = None) -> list[str]:
     try:
         _train_vocabularies(config, corpus, most_pairs=_PAIRS_CHECKED)
     except DataError as error:
-        return list(error.problems) if corpus.size("train") <= _PAIRS_CHECKED else []
+        return list(error.problems) if corpus.train_size() <= _PAIRS_CHECKED else []
     return []
 
 
@@ -136,7 +137,7 @@ def _build(config: DataConfig, corpus: Corpus, folder: Path) -> None:
 
 def _train_vocabularies(config: DataConfig, corpus: Corpus, most_pairs: int | None = None) -> Vocabularies:
     """Vocabularies of the whole training text, of an even sample of a large one, or of its first `most_pairs`."""
-    size = min(corpus.size("train"), most_pairs or sys.maxsize)
+    size = min(corpus.train_size(), most_pairs or sys.maxsize)
     lines = size * 2 if config.joint_vocabulary else size
     coverage = 0.9998 if lines > LARGE_CORPUS_LINES else 1.0
     every = -(-lines // MOST_TRAINING_LINES)

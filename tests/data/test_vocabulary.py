@@ -1,0 +1,119 @@
+import pickle
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from mtnat.data import Vocabularies, Vocabulary
+from mtnat.errors import DataError
+from mtnat.tokens import BOS, EOS, MASK, PAD, SPECIAL, UNK
+
+LINES = [
+    f"the {noun} {verb} the {other} ."
+    for noun in ("dog", "cat", "cow")
+    for verb in ("sees", "hears")
+    for other in ("man", "boy")
+]
+
+
+def small(lines: Iterable[str] = LINES, size: int = 40) -> Vocabulary:
+    return Vocabulary.train(lines, size)
+
+
+def test_text_comes_back() -> None:
+    vocabulary = small()
+    assert vocabulary.decode(vocabulary.encode(LINES)) == LINES
+    assert len(vocabulary) == 40
+
+
+def test_special_tokens_have_their_ids_and_are_dropped_from_text() -> None:
+    vocabulary = small()
+    assert [vocabulary.piece(token) for token in (PAD, UNK, BOS, EOS, MASK)] == ["<pad>", "<unk>", "<s>", "</s>", "<mask>"]
+    (row,) = vocabulary.encode(["the dog"])
+    assert vocabulary.decode([[BOS, *row, MASK, UNK, EOS, PAD, PAD]]) == ["the dog"]
+
+
+@pytest.mark.parametrize("text", ["<mask>", "</s>", "<pad> <s>", "the <mask> dog"])
+def test_text_never_becomes_a_special_token(text: str) -> None:
+    vocabulary = small([*LINES, "< m a s k > / p d"], 60)
+    (row,) = vocabulary.encode([text])
+    assert not set(row) & set(SPECIAL)
+    assert vocabulary.decode([row]) == [text]
+
+
+def test_an_unseen_character_is_unknown() -> None:
+    assert UNK in small().encode(["the ж"])[0]
+
+
+def test_an_empty_line_has_no_pieces() -> None:
+    assert small().encode(["", "  "]) == [[], []]
+    assert small().decode([[], [PAD]]) == ["", ""]
+
+
+def test_equal_text_gives_an_equal_model() -> None:
+    assert small().model == small().model
+    assert small().model != small(reversed([*LINES, "a zebra"])).model
+
+
+def test_training_and_use_print_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    small().encode(["the dog"])
+    with pytest.raises(DataError):
+        small(size=5_000)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_vocabulary_pickles() -> None:
+    vocabulary: Vocabulary = pickle.loads(pickle.dumps(small()))
+    assert vocabulary.encode(LINES) == small().encode(LINES)
+
+
+def test_too_many_pieces_is_one_sentence_with_the_greatest_possible_size() -> None:
+    with pytest.raises(DataError, match=r"data\.vocabulary_size: must not exceed .* (\d+) pieces; got 5000\.$") as caught:
+        small(size=5_000)
+    greatest = int(str(caught.value).split(" pieces")[0].split()[-1])
+    assert len(small(size=greatest)) == greatest
+    with pytest.raises(DataError):
+        small(size=greatest + 1)
+
+
+def test_fewer_pieces_than_characters_is_one_sentence_with_the_least_possible_size() -> None:
+    with pytest.raises(
+        DataError, match=r"must hold every character of the training text, (\d+) pieces .*; got 10\.$"
+    ) as caught:
+        small(size=10)
+    least = int(str(caught.value).split(" pieces")[0].split()[-1])
+    assert len(small(size=least)) == least
+
+
+@pytest.mark.parametrize("lines", [[], ["", " "], ["\u200b"]])
+def test_no_text_is_one_sentence(lines: list[str]) -> None:
+    with pytest.raises(DataError, match=r"^data\.train: holds no text"):
+        small(lines)
+
+
+def test_a_joint_vocabulary_is_one_file_and_one_object(tmp_path: Path) -> None:
+    both = small()
+    Vocabularies(both, both, joint=True).save(tmp_path)
+    loaded = Vocabularies.load(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["joint.model"]
+    assert loaded.joint
+    assert loaded.source is loaded.target
+    assert loaded.fingerprint == Vocabularies(both, both, joint=True).fingerprint
+
+
+def test_separate_vocabularies_keep_their_sides(tmp_path: Path) -> None:
+    separate = Vocabularies(small(), small(["der Hund", "die Katze", "das Rind"], 22), joint=False)
+    separate.save(tmp_path)
+    loaded = Vocabularies.load(tmp_path)
+    assert not loaded.joint
+    assert (len(loaded.source), len(loaded.target)) == (40, 22)
+    assert loaded.fingerprint == separate.fingerprint
+    assert loaded.fingerprint != Vocabularies(separate.target, separate.source, joint=False).fingerprint
+
+
+def test_a_folder_without_or_with_broken_vocabularies_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"source\.model: cannot be read"):
+        Vocabularies.load(tmp_path)
+    (tmp_path / "joint.model").write_bytes(b"no model")
+    with pytest.raises(DataError, match=r"joint\.model: is not a sentencepiece model"):
+        Vocabularies.load(tmp_path)

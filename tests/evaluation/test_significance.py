@@ -1,0 +1,121 @@
+import csv
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.significance import PairedTest
+
+from mtnat.errors import DataError
+from mtnat.evaluation import bleu, paired_bootstrap
+
+BASELINE = "LIUM-NMT.4900"
+SYSTEMS = ["C-3MA.4959", "FBK.4870", "KIT.4950", "LMU-nmt-reranked.4934", "LMU-nmt-single.4893", "RWTH-nmt-ensemble.4921",
+           "SYSTRAN.4847", "online-B.0", "uedin-nmt.4722", "xmu.4910"]  # fmt: skip
+
+
+def noisy(references: list[str], share: float, seed: int) -> list[str]:
+    """The references with a share of their words replaced."""
+    random = np.random.default_rng(seed)
+    return [" ".join("noise" if random.random() < share else word for word in line.split()) for line in references]
+
+
+REFERENCES = [f"sentence {i} says that {i * 7} of the {i * 3} things in box {i % 5} are {i % 9} years old" for i in range(200)]
+
+
+def lines(path: Path) -> list[str]:
+    return gzip.decompress(path.read_bytes()).decode().removesuffix("\n").split("\n")
+
+
+@pytest.fixture(scope="module")
+def wmt17(corpora: Path) -> Path:
+    folder = corpora / "wmt17_outputs"
+    if not folder.is_dir():
+        pytest.skip("needs wmt17_outputs under $MTNAT_DATA")
+    return folder
+
+
+def test_a_better_system_is_found_better() -> None:
+    good, bad = noisy(REFERENCES, 0.1, seed=1), noisy(REFERENCES, 0.3, seed=2)
+    comparison = paired_bootstrap(good, bad, REFERENCES)
+    assert comparison.system == bleu(good, REFERENCES).value
+    assert comparison.baseline == bleu(bad, REFERENCES).value
+    assert comparison.difference == comparison.system - comparison.baseline
+    assert 0 < comparison.low < comparison.difference < comparison.high
+    assert comparison.p_value == 1 / 1001
+
+
+def test_swapped_systems_swap_the_sign() -> None:
+    one, other = noisy(REFERENCES, 0.20, seed=1), noisy(REFERENCES, 0.22, seed=2)
+    forward, backward = paired_bootstrap(one, other, REFERENCES), paired_bootstrap(other, one, REFERENCES)
+    assert backward.difference == -forward.difference
+    assert backward.p_value == forward.p_value
+    assert (backward.low, backward.high) == pytest.approx((-forward.high, -forward.low))
+
+
+def test_a_system_does_not_differ_from_itself() -> None:
+    """sacrebleu would say p = 1 / 1001 here."""
+    comparison = paired_bootstrap(REFERENCES, REFERENCES, REFERENCES)
+    assert (comparison.difference, comparison.low, comparison.high, comparison.p_value) == (0, 0, 0, 1)
+
+
+def test_equal_systems_rarely_look_different() -> None:
+    p_values = [
+        paired_bootstrap(noisy(REFERENCES, 0.2, seed), noisy(REFERENCES, 0.2, 100 + seed), REFERENCES, samples=100).p_value
+        for seed in range(7)
+    ]
+    assert np.median(p_values) > 0.1
+
+
+def test_seed_and_samples_decide_the_resamples() -> None:
+    one, other = noisy(REFERENCES, 0.20, seed=1), noisy(REFERENCES, 0.21, seed=2)
+    assert paired_bootstrap(one, other, REFERENCES, seed=1) == paired_bootstrap(one, other, REFERENCES, seed=1)
+    assert paired_bootstrap(one, other, REFERENCES, seed=1).low != paired_bootstrap(one, other, REFERENCES, seed=2).low
+    assert paired_bootstrap(noisy(REFERENCES, 0.9, 1), REFERENCES, REFERENCES, samples=20).p_value == 1 / 21
+
+
+@pytest.mark.parametrize("tokenize", ["13a", "none"])
+def test_p_value_is_sacrebleus(monkeypatch: pytest.MonkeyPatch, tokenize: str) -> None:
+    monkeypatch.setenv("SACREBLEU_SEED", "77")
+    system, baseline = noisy(REFERENCES, 0.20, seed=1), noisy(REFERENCES, 0.21, seed=4)
+    test = PairedTest([("b", baseline), ("s", system)], {"BLEU": BLEU(tokenize=tokenize)}, [REFERENCES], "bs", 300)
+    theirs = test()[1]["BLEU"][1]
+    ours = paired_bootstrap(system, baseline, REFERENCES, samples=300, seed=77, tokenize=tokenize)
+    assert not isinstance(theirs, str)
+    assert 0.01 < ours.p_value < 0.4
+    assert (ours.p_value, ours.system) == (theirs.p_value, theirs.score)
+
+
+def test_empty_lines_are_sentences_too() -> None:
+    comparison = paired_bootstrap(["", "a b c d e"], ["", ""], ["x", "a b c d e"], samples=50)
+    assert comparison.baseline == 0
+    assert comparison.system == pytest.approx(100 * np.exp(1 - 6 / 5))
+
+
+def test_unequal_numbers_are_one_sentence() -> None:
+    with pytest.raises(DataError, match="got 1 and 2"):
+        paired_bootstrap(["a", "b"], ["a"], ["a", "b"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_wmt17_p_values_are_those_of_other_tools(wmt17: Path, system: str) -> None:
+    """Moses' bootstrap is the same test with other resamples. multeval's randomisation is two-sided, so it agrees only
+    where both are near 0; elsewhere it must lie above."""
+    with (wmt17 / "p_values.tsv").open(encoding="utf-8", newline="") as file:
+        row = next(row for row in csv.DictReader(file, delimiter="\t") if row["system"] == system)
+    moses, multeval = float(row["moses_paired_bootstrap_2000"]), float(row["multeval_approximate_randomization_10000"])
+    hypotheses, baseline = (lines(wmt17 / f"newstest2017.{name}.en-de.de.gz") for name in (system, BASELINE))
+    references = lines(wmt17 / "ref0.de.gz")
+    comparison = paired_bootstrap(hypotheses, baseline, references, tokenize="none")
+    assert comparison.p_value == pytest.approx(moses, abs=0.02)
+    if abs(moses - multeval) <= 0.02:
+        assert comparison.p_value == pytest.approx(multeval, abs=0.02)
+    else:
+        assert comparison.p_value < multeval
+    assert (
+        comparison.system
+        == bleu(hypotheses, references, "none").value
+        == BLEU(tokenize="none").corpus_score(hypotheses, [references]).score
+    )
