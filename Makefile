@@ -6,9 +6,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 STUDY ?= studies/quickstart.yaml
-# Where pip finds PyTorch besides PyPI, whose build for Linux brings several gigabytes of CUDA libraries: the CPU build where
-# there is no NVIDIA driver. Another CUDA version: make study TORCH_INDEX=https://download.pytorch.org/whl/cu128
-TORCH_INDEX ?= $(if $(shell command -v nvidia-smi 2>/dev/null),,https://download.pytorch.org/whl/cpu)
+# PyTorch, from wherever pip is set up to look; another build: make study TORCH=…
+TORCH ?= torch==2.13.0
 
 python := $(VENV)/bin/python
 pip := @$(python) -m pip --quiet --disable-pip-version-check
@@ -17,12 +16,9 @@ outputs := outputs/$(basename $(notdir $(STUDY)))
 
 .PHONY: study test lint install clean
 
+# A study that was begun goes on; a finished one shows its leaderboard again.
 study: $(installed)
-	@if [ $(outputs)/leaderboard.json -nt $(STUDY) ]; then \
-		cat $(outputs)/leaderboard.md; echo; echo "$(STUDY) is finished; remove $(outputs) to run it anew."; \
-	else \
-		set -x; $(python) tune.py $(STUDY) $(if $(wildcard $(outputs)/study.yaml),--resume); \
-	fi
+	$(python) tune.py $(STUDY) $(if $(wildcard $(outputs)/study.yaml),--resume)
 
 test: lint
 	$(python) -m pytest
@@ -34,13 +30,13 @@ lint: $(installed)
 
 install: $(installed)
 
-# PyTorch comes first and alone, because nothing else is to be looked for in TORCH_INDEX.
+# PyTorch comes first and alone: once it is there, no other package's range can ask for another build.
 $(installed): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
 		|| { echo "mtnat needs Python 3.11 or 3.12 and $(PYTHON) is another; name one, as in: make $(or $(MAKECMDGOALS),study) PYTHON=python3.12" >&2; exit 2; }
 	@$(python) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing PyTorch into $(VENV) ..."
-	$(pip) install --no-deps --retries 2 --timeout 20 --constraint constraints.txt $(addprefix --extra-index-url ,$(TORCH_INDEX)) torch
+	$(pip) install $(TORCH)
 	@echo "Installing Ray, Optuna, MLflow and the rest into $(VENV) ..."
 	$(pip) install --constraint constraints.txt --editable '.[study,dev]'
 	@touch $@

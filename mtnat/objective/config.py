@@ -12,8 +12,8 @@ class ObjectiveConfig(Record):
     schedule: Schedule = Linear()
     """λ(t), the weight of the NAT loss at step t.
 
-    Constant 0 is the Transformer (AT only), constant 1 is Mask-Predict (NAT only), another constant is Multi-Task NAT, linear is
-    Multi-Task NAT with importance annealing."""
+    Constant 0 is the Transformer (AT only), constant 1 is Mask-Predict (NAT only), another constant is Multi-Task NAT, linear
+    is Multi-Task NAT with importance annealing."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     """Label smoothing of both decoders' cross-entropies, uniform over the vocabulary (A.1)."""
     length_weight: float = Field(0.1, ge=0)

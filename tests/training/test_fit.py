@@ -1,5 +1,6 @@
 """Training as a user relies on it: reproducible, resumable bit for bit, the same on any number of workers."""
 
+import multiprocessing
 import shutil
 from pathlib import Path
 
@@ -129,7 +130,12 @@ def test_a_diverging_run_ends_with_an_error_that_says_what_to_do(dataset: Datase
 def test_one_batch_of_two_updates_the_same_as_accumulation_in_one_process_and_in_two(dataset: Dataset, tmp_path: Path) -> None:
     experiment = replace(TINY, {"training.batches_per_step": 2, "training.steps": 20, "training.validate_every": 20})
     alone = train(experiment, dataset, tmp_path / "alone")
-    torch.multiprocessing.spawn(_train_as_rank, (experiment, str(tmp_path)), nprocs=2)
+    spawning = multiprocessing.get_context("spawn")
+    ranks = [spawning.Process(target=_train_as_rank, args=(rank, experiment, str(tmp_path))) for rank in (0, 1)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join()
     together = [torch.load(tmp_path / f"rank{rank}.pt") for rank in (0, 1)]
     assert together[0] == together[1]
     assert [step for step, _ in together[0]] == [point.step for point in alone]
