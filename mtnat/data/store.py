@@ -58,7 +58,7 @@ class TokenStore:
 
 
 def write_store(folder: Path, pairs: Iterable[EncodedPair], *, largest_vocabulary: int, max_length: int) -> TokenStore:
-    """Streams pairs of piece ids (without EOS) into a new store, at 16 bytes of memory for each pair.
+    """Streams pairs of piece ids (without EOS) into a new store, at some 30 bytes of memory for each pair.
 
     Pairs with an empty side, or with more than `max_length` tokens on a side (EOS counted), are left out and counted.
     The caller makes the folder appear in its place only when this has returned.

@@ -8,7 +8,6 @@ from mtnat.data import DataConfig
 from mtnat.data.corpus import open_corpus, read_lines, scan
 from mtnat.errors import DataError
 
-
 A = ("a.en", "a.de")
 
 
