@@ -1,0 +1,114 @@
+"""The embedded corpus: sentence pairs from the grammar, split and labelled."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from random import Random
+from typing import Literal
+from zlib import crc32
+
+from mtnat.data.grammar import english, german
+from mtnat.data.grammar.lexicon import Tense
+from mtnat.data.grammar.meaning import ClauseOrder, Sentence
+from mtnat.data.grammar.sampling import Sampler
+
+SplitName = Literal["train", "valid", "test"]
+Number = Literal["singular", "plural"]
+SPLIT_SIZES: Mapping[SplitName, int] = {"valid": 500, "test": 500}
+HELD_OUT_EVERY = 5
+"""In valid and test every so many-th sentence has a verb and an object that training never pairs."""
+WORDS = range(3, 19)
+"""Of an English sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Structure:
+    """Labels of an English sentence, all but depth of its main (or first) clause."""
+
+    depth: int
+    """Levels of constituents, from the sentence down to a phrase that holds only words."""
+    top_constituents: str
+    """Labels of the constituents of the sentence, Penn Treebank style, e.g. "PP NP VP"."""
+    tense: Tense
+    subject_number: Number
+    object_number: Number | None
+    """None without a direct or prepositional object."""
+    clause_order: ClauseOrder
+    """Relative clauses do not count. In a "coordinated" sentence ", and " or ", but " stands once, between the clauses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A sentence, one of its translations, and its labels."""
+
+    english: str
+    german: str
+    structure: Structure
+    is_held_out: bool = False
+    """Has a verb and an object that training never pairs."""
+
+
+def generate(split: SplitName, size: int, seed: int) -> Iterator[Pair]:
+    """The first `size` pairs of an endless stream; a longer corpus begins with a shorter one.
+
+    No English sentence is in two splits, whatever the seeds. Valid and test never repeat one; train draws with replacement:
+    under one in a hundred of 20,000 has been there before. Equal arguments give equal pairs on every machine.
+    """
+    draw = Random(f"german {split} {seed}").random
+
+    def choose(count: int, first: float) -> int:
+        chance = draw()
+        return 0 if chance < first else min(count - 1, 1 + int((chance - first) / (1 - first) * (count - 1)))
+
+    for meaning, text, structure in islice(_stream(split, seed), size):
+        yield Pair(text, german.sentence(meaning, choose), structure, meaning.is_held_out)
+
+
+def sentences(split: SplitName, size: int, seed: int) -> Iterator[Sentence]:
+    """What the pairs of `generate` mean, one by one: the key to `german_variants`."""
+    return (meaning for meaning, _, _ in islice(_stream(split, seed), size))
+
+
+def german_variants(meaning: Sentence) -> dict[str, float]:
+    """Every German sentence that `generate` may pair with a meaning, with its probability."""
+    return german.variants(meaning)
+
+
+def split_of(english_sentence: str) -> SplitName:
+    """The one split that may hold an English sentence: a tenth each is valid and test, by hash."""
+    names: dict[int, SplitName] = {0: "valid", 1: "test"}
+    return names.get(crc32(english_sentence.encode()) % 10, "train")
+
+
+def describe(meaning: Sentence) -> tuple[str, Structure]:
+    """The English sentence for a meaning, and its labels."""
+    phrase, top = english.sentence(meaning)
+    main = meaning.main
+    assert main.subject is not None
+    return phrase.text, Structure(
+        depth=phrase.depth,
+        top_constituents=" ".join(top),
+        tense=main.tense,
+        subject_number=_number(main.subject.is_plural),
+        object_number=_number(main.object.is_plural) if main.object else None,
+        clause_order=meaning.order,
+    )
+
+
+def _number(is_plural: bool) -> Number:
+    return "plural" if is_plural else "singular"
+
+
+def _stream(split: SplitName, seed: int) -> Iterator[tuple[Sentence, str, Structure]]:
+    sampler = Sampler(Random(f"english {split} {seed}").random)
+    count = 0
+    seen: set[str] = set()  # stays empty for train, which has no bound
+    while True:
+        is_held_out = split != "train" and count % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+        meaning = sampler.sentence(held_out=is_held_out)
+        text, structure = describe(meaning)
+        if split_of(text) == split and text.count(" ") + 1 in WORDS and text not in seen:
+            count += 1
+            if split != "train":
+                seen.add(text)
+            yield meaning, text, structure
