@@ -9,6 +9,9 @@ from mtnat.decoding.hypotheses import Hypothesis
 from mtnat.model import Memory, Translator
 from mtnat.tokens import EOS, MASK, PAD, SPECIAL
 
+_CPU_LOGITS, _GPU_LOGITS = 2**21, 2**27
+"""Vocabulary logits held at once: 8 MiB near the processor's cache, 512 MiB where starting kernels costs more."""
+
 
 def mask_predict(translator: Translator, source_BS: Tensor, iterations: int, length_candidates: int) -> list[Hypothesis]:
     """The best hypothesis of each source after exactly `iterations` passes.
@@ -63,11 +66,22 @@ def _predict(translator: Translator, memory: Memory, tokens_BKT: Tensor, scores_
     """One pass: writes the likeliest pieces, and their log-probabilities, where the mask says."""
     tokens_BKT[is_masked_BKT] = MASK
     states = translator.nat_states(memory, tokens_BKT.flatten(0, 1))
-    logits_MV = translator.vocabulary_logits(states[is_masked_BKT.flatten(0, 1)]).float()
-    logits_MV[:, list(SPECIAL)] = -torch.inf
-    best_M, tokens_M = logits_MV.max(dim=1)
+    scores_M, tokens_M = _likeliest(translator, states[is_masked_BKT.flatten(0, 1)])
     tokens_BKT[is_masked_BKT] = tokens_M
-    scores_BKT[is_masked_BKT] = best_M - logits_MV.logsumexp(dim=1)
+    scores_BKT[is_masked_BKT] = scores_M
+
+
+def _likeliest(translator: Translator, states_MD: Tensor) -> tuple[Tensor, Tensor]:
+    """The log-probability and the id of the likeliest piece at each position, [M] both, in blocks that stay in the cache."""
+    logits = _CPU_LOGITS if states_MD.device.type == "cpu" else _GPU_LOGITS
+    scores, tokens = [], []
+    for block_MD in torch.split(states_MD, max(1, logits // translator.target_tokens.num_embeddings)):
+        logits_MV = translator.vocabulary_logits(block_MD).float()
+        logits_MV[:, list(SPECIAL)] = -torch.inf
+        best_M, token_M = logits_MV.log_softmax(dim=1).max(dim=1)
+        scores.append(best_M)
+        tokens.append(token_M)
+    return torch.cat(scores), torch.cat(tokens)
 
 
 def _best(tokens_BKT: Tensor, means_BK: Tensor, lengths_BK: Tensor, iterations: int) -> list[Hypothesis]:
