@@ -1,0 +1,215 @@
+"""Whole studies as a person starts them: `python tune.py`, real Ray, Optuna and MLflow, toy text."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from mlflow import MlflowClient
+
+from mtnat.config import build, read_yaml
+from mtnat.experiment import Experiment
+from mtnat.lab.leaderboard import Leaderboard
+from mtnat.lab.study import cores
+from mtnat.training import load_model
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+WORDS = {
+    "a": "ein",
+    "red": "rotes",
+    "blue": "blaues",
+    "house": "Haus",
+    "car": "Auto",
+    "stands": "steht",
+    "here": "hier",
+    "now": "nun",
+}
+
+
+class Desk:
+    """A folder in which studies are started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = os.environ | {
+            "MTNAT_DATA": str(folder / "text"),
+            "MTNAT_CACHE": str(folder / "cache"),
+            "PYTHONPATH": str(ROOT),
+        }
+        self.environment.pop("MLFLOW_TRACKING_URI", None)
+        (folder / "text").mkdir()
+        dice = random.Random(1)
+        for name, lines in {"train": 400, "valid": 12, "test": 12}.items():
+            sources = [[dice.choice(list(WORDS)) for _ in range(dice.randint(2, 8))] for _ in range(lines)]
+            (folder / "text" / f"{name}.en").write_text("".join(f"{' '.join(words)}\n" for words in sources))
+            (folder / "text" / f"{name}.de").write_text(
+                "".join(f"{' '.join(map(WORDS.__getitem__, words))}\n" for words in sources)
+            )
+
+    def write(self, name: str, steps: int = 20, **changes: Any) -> None:
+        training = {"steps": steps, "max_tokens_per_batch": 128, "warmup_steps": 4, "log_every": 2, "validate_every": 10}
+        experiment = {
+            "data": {part: [f"{part}.en", f"{part}.de"] for part in ("train", "valid", "test")} | {"vocabulary_size": 64},
+            "model": {"width": 16, "heads": 2, "feed_forward": 32, "encoder_layers": 1, "decoder_layers": 1},
+            "training": training | changes.pop("training", {}),
+            "decoding": {"iterations": 2, "length_candidates": 2},
+        }
+        study = {"question": "Does it work?", "experiment": experiment} | changes
+        (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, str(ROOT / "tune.py"), *arguments]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=pipe, stderr=pipe, text=True)
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        process = self.start(*arguments)
+        out, errors = process.communicate(timeout=300)
+        return process.returncode, out, errors
+
+    def runs(self, study: str) -> Path:
+        return self.folder / "outputs" / study / "runs"
+
+    def curve(self, study: str, run: str, metric: str) -> list[tuple[int, float]]:
+        lines = (self.runs(study) / run / "curves.jsonl").read_text().splitlines()
+        points = [json.loads(line) for line in lines]
+        return [(point["step"], point["metrics"][metric]) for point in points if metric in point["metrics"]]
+
+    def tracked(self) -> tuple[MlflowClient, list[Any]]:
+        client = MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
+        experiment = client.get_experiment_by_name("mtnat")
+        assert experiment is not None
+        return client, list(client.search_runs([experiment.experiment_id]))
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def wait_until(holds: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    for _ in range(2400):
+        if holds():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    raise AssertionError("it never happened")
+
+
+def test_a_study_answers_its_question(desk: Desk) -> None:
+    kind = "objective.schedule.kind"
+    desk.write(
+        "small",
+        baselines={
+            "mask-predict": {"objective.schedule": {"kind": "constant", "value": 1.0}},
+            "hopeless": {"training.peak_learning_rate": 1e30, "training.clip_norm": 0.0},
+        },
+        search={
+            kind: {"choice": ["linear", "power"]},
+            "objective.schedule.exponent": {"float": [0.25, 4.0], "when": {kind: "power"}},
+        },
+        trials=2,
+        confirm={"top": 1, "seeds": [1, 2], "against": "mask-predict"},
+    )
+    code, out, errors = desk.run("small.yaml")
+    assert (code, errors) == (0, "")
+    outputs = desk.folder / "outputs" / "small"
+    leaderboard = Leaderboard.model_validate_json((outputs / "leaderboard.json").read_bytes())
+    assert leaderboard.answer in out
+    assert "mlflow ui" in out
+    rows = {row.name: row for row in leaderboard.rows}
+    assert rows.keys() == {"mask-predict", "hopeless", "trial-01", "trial-02"}
+    assert "not finite" in (rows["hopeless"].failed or "")
+    confirmed = [row for row in leaderboard.rows if row.kind == "trial" and row.confirmed]
+    assert len(confirmed) == 1
+    assert confirmed[0].seeds == rows["mask-predict"].seeds == (1, 2)
+    assert confirmed[0].p_value is not None
+
+    best = build(Experiment, read_yaml(outputs / "best.yaml"))
+    model = load_model(outputs / "best")
+    assert model.experiment == best
+    assert len(model.translate(["a red house"])) == 1
+
+    client, runs = desk.tracked()
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = [run for run in runs if run is not parent]
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
+    assert len(children) == len(list(desk.runs("small").iterdir()))
+    assert {run.data.tags["trial"]: run.info.status for run in children}["hopeless"] == "FAILED"
+    assert {run.info.status for run in children if run.data.tags["trial"] != "hopeless"} == {"FINISHED"}
+    scored = next(run for run in children if "test/bleu" in run.data.metrics)
+    assert {entry.path for entry in client.list_artifacts(scored.info.run_id)} == {
+        "experiment.yaml",
+        "model",
+        "test.hyp.txt",
+        "validation.txt",
+    }
+    assert scored.data.tags["data_hash"]
+
+    code, _, errors = desk.run("small.yaml", "--resume")
+    assert code == 2
+    assert "is finished" in errors
+
+
+def test_an_interrupted_study_goes_on(desk: Desk) -> None:
+    desk.write(
+        "long", steps=120, baselines={name: {"model.dropout": value} for name, value in zip("abcd", (0.0, 0.1, 0.2, 0.3))}
+    )
+    runs = desk.runs("long")
+
+    def has_begun_anew(done: int) -> bool:
+        ended = {path.parent for path in runs.glob("*/run.json")}
+        begun = {path.parent.parent for path in runs.glob("*/checkpoints/*.pt")}
+        return len(ended) >= done and bool(begun - ended)
+
+    process = desk.start("long.yaml")
+    wait_until(lambda: has_begun_anew(1), process)
+    assert desk.run("long.yaml", "--resume")[0] == 2  # it is running
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in errors
+    statuses = {run.info.status for run in desk.tracked()[1]}
+    assert statuses == {"FINISHED", "KILLED"}
+
+    assert desk.run("long.yaml")[0] == 2  # it was begun before
+    process = desk.start("long.yaml", "--resume")
+    wait_until(lambda: has_begun_anew(2), process)
+    process.kill()
+    process.communicate()
+    results = {path: path.stat().st_mtime_ns for path in runs.glob("*/run.json")}
+
+    code, _, errors = desk.run("long.yaml", "--resume")
+    assert (code, errors) == (0, "")
+    assert {path: path.stat().st_mtime_ns for path in results} == results
+    for name in "abcd":
+        steps = [step for step, _ in desk.curve("long", f"{name}-seed1", "train/loss")]
+        assert steps.count(2) == 1  # never from the beginning
+        assert set(steps) == set(range(2, 121, 2))
+    client, tracked = desk.tracked()
+    assert len(tracked) == 1 + 4
+    assert {run.info.status for run in tracked} == {"FINISHED"}
+    for run in tracked:
+        if "mlflow.parentRunId" in run.data.tags:
+            assert [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")] == list(range(2, 121, 2))
+
+
+@pytest.mark.skipif(cores() < 2, reason="two workers need two cores")
+def test_two_workers_compute_what_one_does(desk: Desk) -> None:
+    training = {"log_every": 1, "batches_per_step": 2}
+    for name, workers in (("one", 1), ("two", 2)):
+        desk.write(name, training=training, baselines={"annealing": {}}, resources={"workers": workers})
+        code, _, errors = desk.run(f"{name}.yaml")
+        assert (code, errors) == (0, "")
+    one, two = (desk.curve(name, "annealing-seed1", "train/loss") for name in ("one", "two"))
+    assert [step for step, _ in one] == list(range(1, 21))
+    assert two == [(step, pytest.approx(loss, abs=1e-4)) for step, loss in one]
