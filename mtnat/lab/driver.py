@@ -179,7 +179,7 @@ def _ray(options: Options) -> Iterator[dict[str, float]]:
     os.environ |= {
         # Actors are to find what the driver finds: the same folder, the same corpora.
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
-        "MTNAT_DATA": str(Path(os.environ.get("MTNAT_DATA", "data")).absolute()),
+        "MTNAT_DATA": str(Path(os.environ.get("MTNAT_DATA") or "data").absolute()),
         "RAY_AIR_NEW_OUTPUT": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",

@@ -61,7 +61,7 @@ class Leaderboard(Record):
     """The winner's seed that is best on the validation set, whose model is in ``best/``."""
     rows: tuple[Row, ...]
     seconds: float
-    """Wall-clock time of the study, interruptions left out."""
+    """Wall-clock time of the study since it was last started."""
 
 
 Compare = Callable[[Run, Run], float]
@@ -188,7 +188,7 @@ def answer(winner: Row | None, rows: Sequence[Row], study: Study) -> str:
     assert study.confirm is not None
     against = study.confirm.against
     if winner.name == against:
-        return f"{against} itself is best on the validation set, with {score}; nothing that was tried improves on it."
+        return f"{against} itself is best on the validation set, with {score}; nothing that was tried does better there."
     if winner.difference is None or winner.p_value is None:
         return f"{winner.name} is best on the validation set, with {score}; {against} has no score to compare with."
     compared = f"{winner.difference:+.1f} against {against} ({f'{winner.mark}, ' if winner.mark else ''}{_p(winner.p_value)})"

@@ -18,7 +18,7 @@ from mtnat.lab.study import Settings
 
 PROPOSAL, BASELINE = "proposal", "baseline"
 """Attributes of an Optuna trial: our name and settings, written at once when they are complete; the name of a baseline."""
-TPE_ATTEMPTS, ATTEMPTS = 10, 200
+TPE_ATTEMPTS, ATTEMPTS = 10, 100
 """Proposals that may be turned down before random ones take over, and before the space counts as exhausted."""
 
 

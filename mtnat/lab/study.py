@@ -139,7 +139,7 @@ class _Check:
         parts = {name: _salvage(field.annotation, data[name]) for name, field in Study.model_fields.items() if name in data}
         self.experiment: Experiment | None = parts.get("experiment")
         self.baselines: dict[str, Settings] = parts.get("baselines") or {}
-        self.trials: int = parts.get("trials") or 0
+        self.trials: int | None = parts.get("trials", 0)
         self.confirm: Confirm | None = parts.get("confirm")
         self.resources: Resources = parts.get("resources") or Resources()
         search = data.get("search")
@@ -159,18 +159,20 @@ class _Check:
         """Numbers and names that must fit each other."""
         if not self.baselines and not self.search:
             yield "baselines: there is nothing to run; name a baseline, or a search and trials."
-        if self.search and not self.trials:
+        if self.search and self.trials == 0:
             yield "trials: must be at least 1 where something is searched; got 0."
         if self.trials and not self.search:
             yield f"search: names nothing to vary in {self.trials} trials; add a leaf or drop trials."
-        if self.confirm and self.search and self.confirm.top > self.trials:
+        if self.confirm and self.search and self.trials is not None and self.confirm.top > self.trials:
             yield f"confirm.top: must not exceed trials; got {self.confirm.top} and {self.trials}."
         if self.confirm and self.confirm.against not in self.baselines:
             hint = nearest(self.confirm.against, self.baselines) or f"; baselines: {', '.join(self.baselines) or 'none'}."
             yield f"confirm.against: '{self.confirm.against}' is no baseline{hint}"
 
     def _baseline_names(self) -> Iterator[str]:
-        taken: dict[str, str] = {slug(PROPOSAL_NAME.format(number)): "a proposal" for number in range(1, self.trials + 1)}
+        taken: dict[str, str] = {
+            slug(PROPOSAL_NAME.format(number)): "a proposal" for number in range(1, (self.trials or 0) + 1)
+        }
         for name in self.baselines:
             if slug(name) in taken:
                 yield f"baselines.{name}: its folder would be that of {taken[slug(name)]}; choose another name."
@@ -190,9 +192,19 @@ class _Check:
             elif experiment := self._built(settings, where, found):
                 yield experiment
         if not self.space_problems:
-            for search, settings in self.space.corners():
-                if experiment := self._built(settings, f"search.{search.path} = {settings[search.path]}", found):
-                    yield experiment
+            yield from self._corners(found)
+
+    def _corners(self, found: list[str]) -> Iterator[Experiment]:
+        """The search's extremes, as far as they build; what both ends of a range have in common is said once."""
+        said: set[tuple[str, str]] = set()
+        for search, settings in self.space.corners():
+            problems: list[str] = []
+            if experiment := self._built(settings, "", problems):
+                yield experiment
+            for problem in problems:
+                if (search.path, problem) not in said:
+                    found.append(f"search.{search.path} = {settings[search.path]}{problem}")
+                said.add((search.path, problem))
 
     def _paths(self, settings: Settings, where: str) -> list[str]:
         return [problem for path in settings if (problem := path_problem(path, LEAVES, FIXED, where))]

@@ -161,9 +161,7 @@ def test_a_study_answers_its_question(desk: Desk) -> None:
 
 
 def test_an_interrupted_study_goes_on(desk: Desk) -> None:
-    desk.write(
-        "long", steps=120, baselines={name: {"model.dropout": value} for name, value in zip("abcd", (0.0, 0.1, 0.2, 0.3))}
-    )
+    desk.write("long", steps=120, baselines={name: {"training.weight_decay": index / 10} for index, name in enumerate("abcd")})
     runs = desk.runs("long")
 
     def has_begun_anew(done: int) -> bool:
@@ -211,5 +209,5 @@ def test_two_workers_compute_what_one_does(desk: Desk) -> None:
         code, _, errors = desk.run(f"{name}.yaml")
         assert (code, errors) == (0, "")
     one, two = (desk.curve(name, "annealing-seed1", "train/loss") for name in ("one", "two"))
-    assert [step for step, _ in one] == list(range(1, 21))
-    assert two == [(step, pytest.approx(loss, abs=1e-4)) for step, loss in one]
+    assert [step for step, _ in one] == [step for step, _ in two] == list(range(1, 21))
+    assert [loss for _, loss in two] == pytest.approx([loss for _, loss in one], abs=1e-4)

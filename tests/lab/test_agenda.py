@@ -1,0 +1,186 @@
+"""The plan of a study, worked by hand, with a list in Optuna's place."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mtnat.config import build
+from mtnat.experiment import Experiment
+from mtnat.lab.agenda import Agenda, Result, Run
+from mtnat.lab.study import Settings, Study
+
+EXPONENT = "objective.schedule.exponent"
+
+
+class Listed:
+    """Proposes what a list says, and remembers what it is told."""
+
+    def __init__(self, *proposals: Settings) -> None:
+        self.coming = list(proposals)
+        self.made: dict[str, Settings] = {}
+        self.told: dict[str, float | None] = {}
+
+    def known(self) -> Mapping[str, Settings]:
+        return dict(self.made)
+
+    def ask(self, name: str, is_wanted: Callable[[Settings], bool]) -> Settings | None:
+        while self.coming:
+            if is_wanted(settings := self.coming.pop(0)):
+                self.made[name] = settings
+                return settings
+        return None
+
+    def tell(self, name: str, value: float | None) -> None:
+        self.told[name] = value
+
+    def tell_baseline(self, name: str, experiment: Experiment, base: Experiment, value: float) -> None:
+        self.told[name] = value
+
+
+def power(exponent: float) -> Settings:
+    return {"objective.schedule.kind": "power", EXPONENT: exponent}
+
+
+def study(**changes: Any) -> Study:
+    data = {
+        "question": "Which?",
+        "experiment": {"data": {"corpus": "grammar-en-de"}, "training": {"steps": 20, "warmup_steps": 5}, "seed": 1},
+        "baselines": {"Fixed λ": {"objective.schedule": {"kind": "constant", "value": 0.5}}, "linear": {}},
+        "search": {EXPONENT: {"float": [0.1, 10.0]}},
+        "trials": 3,
+        "confirm": {"top": 1, "seeds": [1, 2], "against": "linear"},
+    }
+    return build(Study, data | changes)
+
+
+def ended(run: Run, valid: float | None = 10.0) -> Result:
+    failed = None if valid is not None else "it diverged"
+    test = valid if run.phase == "confirm" else None
+    return Result(run=run.id, valid=valid, test=test, failed=failed)
+
+
+def play(agenda: Agenda, valid: Mapping[str, float | None] | None = None, stop_after: int = 100) -> list[str]:
+    """Runs one at a time; the ids in order, with the phase."""
+    order: list[str] = []
+    while len(order) < stop_after and (run := agenda.next()):
+        order.append(f"{run.id} {run.phase}")
+        agenda.end(ended(run, (valid or {}).get(run.trial, 10.0)))
+    return order
+
+
+def test_baselines_then_proposals_then_the_best_of_them_with_every_seed() -> None:
+    proposer = Listed(power(2.0), power(3.0), power(4.0))
+    agenda = Agenda(study(), proposer, {})
+    assert play(agenda, {"trial-02": 12.0, "trial-03": 11.0}) == [
+        "fixed-λ-seed1 search",
+        "linear-seed1 search",
+        "trial-01-seed1 search",
+        "trial-02-seed1 search",
+        "trial-03-seed1 search",
+        "fixed-λ-seed1 confirm",
+        "fixed-λ-seed2 confirm",
+        "linear-seed1 confirm",
+        "linear-seed2 confirm",
+        "trial-02-seed1 confirm",
+        "trial-02-seed2 confirm",
+    ]
+    assert agenda.is_finished
+    assert proposer.told == {"Fixed λ": 10.0, "linear": 10.0, "trial-01": 10.0, "trial-02": 12.0, "trial-03": 11.0}
+    assert [trial.name for trial in agenda.confirmed()] == ["Fixed λ", "linear", "trial-02"]
+
+
+def test_a_run_of_both_phases_is_one_run_of_one_experiment() -> None:
+    agenda = Agenda(study(), Listed(), {})
+    trial = agenda.trials["linear"]
+    first, second = agenda.confirm_runs(trial)
+    assert agenda.search_run(trial).experiment == first.experiment
+    assert agenda.search_run(trial).id == first.id
+    assert (second.experiment.seed, second.id) == (2, "linear-seed2")
+
+
+def test_baselines_are_confirmed_while_the_last_proposals_run_but_the_best_are_waited_for() -> None:
+    agenda = Agenda(study(trials=1), Listed(power(2.0)), {})
+    for _ in range(2):
+        run = agenda.next()
+        assert run
+        agenda.end(ended(run))
+    proposal = agenda.next()
+    assert proposal
+    assert proposal.trial == "trial-01"
+    confirms = [agenda.next() for _ in range(4)]
+    assert [run.phase for run in confirms if run] == ["confirm"] * 4
+    assert agenda.next() is None
+    assert not agenda.is_finished
+    agenda.end(ended(proposal))
+    run = agenda.next()
+    assert run
+    assert (run.trial, run.phase) == ("trial-01", "confirm")
+
+
+def test_a_failed_trial_is_told_and_not_confirmed() -> None:
+    proposer = Listed(power(2.0), power(3.0))
+    agenda = Agenda(study(trials=2), proposer, {})
+    order = play(agenda, {"Fixed λ": None, "trial-01": None})
+    assert [line for line in order if "confirm" in line] == [
+        "linear-seed1 confirm",
+        "linear-seed2 confirm",
+        "trial-02-seed1 confirm",
+        "trial-02-seed2 confirm",
+    ]
+    assert proposer.told == {"linear": 10.0, "trial-01": None, "trial-02": 10.0}
+
+
+def test_a_trial_that_fails_in_the_confirm_phase_keeps_its_place() -> None:
+    agenda = Agenda(study(trials=2), Listed(power(2.0), power(3.0)), {})
+    play(agenda, {"trial-01": 12.0}, stop_after=8)
+    run = agenda.next()
+    assert run
+    assert run.id == "trial-01-seed1"
+    agenda.end(Result(run=run.id, valid=12.0, failed="no memory"))
+    assert [trial.name for trial in agenda.confirmed()][-1] == "trial-01"
+    assert play(agenda) == ["trial-01-seed2 confirm"]
+
+
+def test_what_equals_another_trial_or_no_experiment_is_not_proposed() -> None:
+    proposer = Listed({"objective.schedule.kind": "linear"}, power(2.0), power(2.0), power(-1.0), power(3.0))
+    agenda = Agenda(study(confirm=None), proposer, {})
+    assert play(agenda)[2:] == ["trial-01-seed1 search", "trial-02-seed1 search"]
+    assert list(proposer.made.values()) == [power(2.0), power(3.0)]
+    assert agenda.is_finished
+
+
+def test_a_resumed_study_keeps_what_ended_and_hands_out_the_rest_again() -> None:
+    proposer = Listed(power(2.0), power(3.0), power(4.0))
+    first = Agenda(study(), proposer, {})
+    play(first, stop_after=3)
+    under_way = first.next()
+    assert under_way
+    assert under_way.id == "trial-02-seed1"
+    # The kill came after the third result was written and before the proposer was told.
+    del proposer.told["trial-01"]
+
+    again = Agenda(study(), proposer, first.results)
+    assert proposer.told["trial-01"] == 10.0
+    resumed = again.next()
+    assert resumed == under_way
+    again.end(ended(under_way))
+    assert play(again)[0] == "trial-03-seed1 search"
+
+
+def test_a_resumed_confirm_phase_scores_only_what_has_no_score() -> None:
+    proposer = Listed(power(2.0))
+    first = Agenda(study(trials=1), proposer, {})
+    play(first, stop_after=5)  # the last two: both seeds of the first baseline
+    again = Agenda(study(trials=1), proposer, first.results)
+    assert play(again) == [
+        "linear-seed1 confirm",
+        "linear-seed2 confirm",
+        "trial-01-seed1 confirm",
+        "trial-01-seed2 confirm",
+    ]
+
+
+def test_the_plan_is_counted_in_trainings() -> None:
+    agenda = Agenda(study(), Listed(power(2.0), power(3.0), power(4.0)), {})
+    assert agenda.planned == (0, 8)  # 2 + 3 with the search's seed, 2 + 1 with the other
+    play(agenda)
+    assert agenda.planned == (8, 8)

@@ -1,0 +1,144 @@
+"""Rows, marks, the winner and the answer, from results written by hand."""
+
+import pytest
+from test_agenda import Listed, power, study
+
+from mtnat.lab.agenda import Agenda, Result, Run
+from mtnat.lab.leaderboard import Leaderboard, combined_p, interval, make_leaderboard, mark_of, markdown
+from mtnat.lab.study import Study
+
+Scores = dict[str, list[tuple[float | None, float | None]]]
+"""Validation and test BLEU of a trial's runs with seeds 1 and 2."""
+
+
+def concluded(a_study: Study, scores: Scores, p_value: float = 0.5) -> Leaderboard:
+    agenda = Agenda(a_study, Listed(power(2.0), power(3.0)), {})
+    while run := agenda.next():
+        valid, test = scores[run.trial][run.experiment.seed - 1]
+        agenda.end(
+            Result(
+                run=run.id,
+                valid=valid,
+                test=test if run.phase == "confirm" else None,
+                signature="sig" if run.phase == "confirm" else None,
+                seconds=10.0,
+                failed="it diverged" if valid is None else None,
+            )
+        )
+    return make_leaderboard("s", a_study, agenda, lambda run, other: p_value, "grammar", 60.0)
+
+
+SCORES: Scores = {
+    "Fixed λ": [(20.0, 21.0), (21.0, 22.0)],
+    "linear": [(22.0, 24.0), (24.0, 26.0)],
+    "trial-01": [(19.0, None), (None, None)],
+    "trial-02": [(23.0, 23.5), (24.0, 24.0)],
+}
+
+
+def test_rows_are_read_by_the_test_set_and_the_winner_is_chosen_on_the_validation_set() -> None:
+    board = concluded(study(trials=2), SCORES, p_value=0.003)
+    assert [(row.name, row.confirmed) for row in board.rows] == [
+        ("linear", True),
+        ("trial-02", True),
+        ("Fixed λ", True),
+        ("trial-01", False),
+    ]
+    rows = {row.name: row for row in board.rows}
+    assert (rows["linear"].mean, rows["linear"].against, rows["linear"].mark) == (25.0, None, "")
+    assert rows["trial-02"].scores == (23.5, 24.0)
+    assert rows["trial-02"].difference == pytest.approx(23.75 - 25.0)
+    assert rows["trial-02"].p_value == pytest.approx(0.006)
+    assert rows["trial-02"].mark == "⇓"
+    assert rows["trial-02"].settings == power(3.0)
+    assert (rows["trial-01"].mean, rows["trial-01"].scores, rows["trial-01"].p_value) == (19.0, (19.0,), None)
+    assert (board.winner, board.best_seed) == ("trial-02", 2)  # valid 23.5 against 23.0
+    assert board.answer == (
+        "trial-02 is best on the validation set, but worse than linear on the test set: "
+        "23.8 BLEU on the test set (2 seeds), -1.2 against linear (⇓, p = 0.006)."
+    )
+
+
+def answer(p_value: float = 0.5, **scores: list[tuple[float | None, float | None]]) -> str:
+    return concluded(
+        study(trials=2), SCORES | {name.replace("_", "-"): value for name, value in scores.items()}, p_value
+    ).answer
+
+
+def test_the_answer_claims_what_the_numbers_say() -> None:
+    assert answer(trial_02=[(23.5, 26.5), (24.0, 27.5)], p_value=0.02) == (
+        "trial-02 translates best: 27.0 BLEU on the test set (2 seeds), +2.0 against linear (↑, p = 0.040)."
+    )
+    assert answer() == (
+        "No difference to linear is significant at 0.05; trial-02 is best on the validation set, with "
+        "23.8 BLEU on the test set (2 seeds), -1.2 against linear (p = 1.000)."
+    )
+    assert answer(trial_02=[(9.0, 9.0), (9.0, 9.0)], trial_01=[(8.0, 9.0), (8.0, 9.0)]) == (
+        "linear itself is best on the validation set, with 25.0 BLEU on the test set (2 seeds); "
+        "nothing that was tried does better there."
+    )
+
+
+def test_a_seed_that_failed_is_left_out_and_told() -> None:
+    board = concluded(study(trials=2), SCORES | {"trial-02": [(23.0, 23.5), (None, None)]}, p_value=0.003)
+    row = next(row for row in board.rows if row.name == "trial-02")
+    assert (row.seeds, row.scores, row.interval, row.failed) == ((1,), (23.5,), None, "it diverged")
+    assert row.difference == pytest.approx(23.5 - 24.0)  # seed 1 against seed 1
+    assert row.p_value == 0.003
+    assert "trial-02 failed: it diverged" in markdown(board)
+
+
+def test_a_baseline_without_scores_cannot_be_compared_with() -> None:
+    board = concluded(study(trials=2), SCORES | {"linear": [(None, None), (None, None)]})
+    assert "linear has no score to compare with" in board.answer
+    assert all(row.p_value is None for row in board.rows)
+
+
+def test_nothing_ended_well() -> None:
+    board = concluded(study(trials=2), {name: [(None, None), (None, None)] for name in SCORES})
+    assert board.answer.startswith("There is no answer")
+    assert (board.winner, board.best_seed) == (None, None)
+
+
+def test_without_a_confirm_phase_nothing_is_marked() -> None:
+    board = concluded(study(trials=2, confirm=None), SCORES)
+    assert [(row.name, row.mean) for row in board.rows] == [
+        ("trial-02", 23.0),
+        ("linear", 22.0),
+        ("Fixed λ", 20.0),
+        ("trial-01", 19.0),
+    ]
+    assert not any(row.confirmed or row.mark for row in board.rows)
+    assert (board.winner, board.best_seed, board.test_set) == ("trial-02", 1, None)
+    assert "one seed and no test set" in board.answer
+
+
+def test_the_interval_is_students() -> None:
+    assert interval([5.0]) is None
+    # By hand: mean 2, standard deviation 1, t(0.975, 2) = 4.30265, half width 4.30265 / √3.
+    assert interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 2.48414, 2 + 2.48414), abs=1e-5)
+
+
+def test_p_values_of_seeds_are_combined() -> None:
+    assert combined_p([0.04]) == 0.04
+    assert combined_p([0.01, 0.02, 0.9]) == 0.04
+    assert combined_p([0.7, 0.8]) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("difference", "p_value", "mark"),
+    [(1.0, 0.05, ""), (1.0, 0.049, "↑"), (1.0, 0.0099, "⇑"), (-1.0, 0.01, "↓"), (-1.0, 0.001, "⇓")],
+)
+def test_marks(difference: float, p_value: float, mark: str) -> None:
+    assert mark_of(difference, p_value) == mark
+
+
+def test_a_leaderboard_is_read_back() -> None:
+    board = concluded(study(trials=2), SCORES)
+    assert Leaderboard.model_validate_json(board.model_dump_json()) == board
+
+
+def test_run_is_json() -> None:
+    run = Agenda(study(), Listed(), {}).next()
+    assert run is not None
+    assert Run.model_validate_json(run.model_dump_json()) == run

@@ -1,0 +1,200 @@
+"""Everything that can be wrong with a study file, in sentences, at once."""
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mtnat.config import build, write_yaml
+from mtnat.errors import ConfigError
+from mtnat.lab.study import Study, read_study
+
+GOOD: dict[str, Any] = {
+    "question": "Which hand-over translates best?",
+    "experiment": {
+        "data": {"train": ["t.en", "t.de"], "valid": ["t.en", "t.de"], "test": ["t.en", "t.de"], "vocabulary_size": 64},
+        "training": {"steps": 20, "warmup_steps": 5},
+    },
+    "baselines": {"mask-predict": {"objective.schedule": {"kind": "constant", "value": 1.0}}, "linear": {}},
+    "search": {
+        "objective.schedule.kind": {"choice": ["linear", "power"]},
+        "objective.schedule.exponent": {"float": [0.25, 4.0], "log": True, "when": {"objective.schedule.kind": "power"}},
+    },
+    "trials": 4,
+    "confirm": {"top": 2, "seeds": [1, 2, 3], "against": "mask-predict"},
+    "resources": {"workers": 1},
+}
+
+
+@pytest.fixture(autouse=True)
+def _text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "".join(f"the {chr(97 + number % 26)}{chr(97 + number // 26 % 26)} sentence has words\n" for number in range(200))
+    for side in ("en", "de"):
+        (tmp_path / f"t.{side}").write_text(text)
+    monkeypatch.setenv("MTNAT_DATA", str(tmp_path))
+    monkeypatch.setenv("MTNAT_CACHE", str(tmp_path / "cache"))
+
+
+def read(tmp_path: Path, data: object, cpus: float | None = None) -> Study:
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(data, sort_keys=False))
+    return read_study(file, cpus, 0 if cpus else None)
+
+
+def problems(tmp_path: Path, changes: dict[str, Any], cpus: float | None = None) -> list[str]:
+    """What is said of the good file with leaves replaced; None removes one."""
+    data = deepcopy(GOOD)
+    for path, value in changes.items():
+        *parents, leaf = path.split("/")
+        node = data
+        for name in parents:
+            node = node.setdefault(name, {})
+        if value is None:
+            del node[leaf]
+        else:
+            node[leaf] = value
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, data, cpus)
+    return list(caught.value.problems)
+
+
+def test_a_good_file_is_read_and_written_back(tmp_path: Path) -> None:
+    study = read(tmp_path, GOOD, cpus=2)
+    assert [search.path for search in study.space.searches] == list(GOOD["search"])
+    assert build(Study, yaml.safe_load(write_yaml(study))) == study
+
+
+EXPONENT, KIND = "objective.schedule.exponent", "objective.schedule.kind"
+LINEAR_POWER = {"choice": ["linear", "power"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"qestion": "?"}, "qestion is unknown; did you mean 'question'?"),
+        ({"question": None}, "question is missing; add it."),
+        ({"trials": "four"}, "trials: must be a valid integer; got 'four'."),
+        ({"metric": "test.bleu"}, "metric: must be 'valid.bleu'; got 'test.bleu'."),
+        ({"experiment/model": {"widht": 8}}, "experiment.model.widht is unknown; did you mean 'width'?"),
+        ({"experiment/training/warmup_steps": 30}, "experiment.training.warmup_steps must be below steps; got 30 and 20."),
+        (
+            {"baselines/linear": {"model.widht": 8}},
+            "baselines.linear.model.widht: the experiment has no such setting; did you mean",
+        ),
+        ({"baselines/linear": {"model.width": 3}}, "baselines.linear: model.width: must be greater than or equal to 8; got 3."),
+        ({"baselines/linear": {"seed": 2}}, "baselines.linear.seed: is set by confirm.seeds; drop it here."),
+        ({"baselines/Linear!": {}}, "baselines.Linear!: its folder would be that of linear; choose another name."),
+        ({"baselines/Trial 02": {}}, "baselines.Trial 02: its folder would be that of a proposal; choose another name."),
+        (
+            {"search/model.widht": {"int": [8, 16]}},
+            "search.model.widht: the experiment has no such setting; did you mean 'model.width'?",
+        ),
+        (
+            {"search/data.test": {"choice": [1]}},
+            "search.data.test: all trials of a study are scored on the same text; set it under",
+        ),
+        ({"search/model.width": {"int": [16, 8]}}, "search.model.width.int: low must be below high; got 16 and 8."),
+        (
+            {"search/model.width": {"int": [8, 16.5]}},
+            "search.model.width.int: must be two whole numbers, [low, high]; got [8, 16.5].",
+        ),
+        (
+            {"search/model.width": {"ints": [8, 16]}},
+            "search.model.width: must have one of float: [low, high], int: [low, high] or",
+        ),
+        ({"search/model.width": {"int": [8, 16], "lg": True}}, "search.model.width.lg is unknown; did you mean 'log'?"),
+        (
+            {"search/model.width": {"int": [2, 16]}},
+            "search.model.width = 2: model.width: must be greater than or equal to 8; got 2.",
+        ),
+        (
+            {"search/model.dropout": {"float": [0, 0.5], "log": True}},
+            "search.model.dropout.log: needs a low bound above 0; got 0.",
+        ),
+        (
+            {"search/model.norm": {"choice": ["pre", "pre"]}},
+            "search.model.norm.choice: holds a value twice; got ['pre', 'pre'].",
+        ),
+        (
+            {"search/model.norm": {"choice": ["pre", "mid"]}},
+            "search.model.norm = mid: model.norm: must be 'pre' or 'post'; got 'mid'.",
+        ),
+        (
+            {"search": {"objective.schedule": {"choice": [{"kind": "cosine"}]}, KIND: LINEAR_POWER}},
+            "search.objective.schedule.kind: lies inside search.objective.schedule, so one leaf would be searched twice;",
+        ),
+        (
+            {f"search/{EXPONENT}/when": {"model.norm": "pre"}},
+            f"search.{EXPONENT}.when.model.norm: is not searched itself, so the condition never changes; search it or drop the",
+        ),
+        (
+            {f"search/{EXPONENT}/when": {KIND: "cosine"}},
+            f"search.{EXPONENT}.when.{KIND}: can never be 'cosine'; it is searched over ['linear', 'power'].",
+        ),
+        (
+            {f"search/{KIND}": LINEAR_POWER | {"when": {EXPONENT: 1.0}}},
+            f"search: the conditions of {KIND} and {EXPONENT} wait for each other; drop one `when`.",
+        ),
+        ({f"search/{EXPONENT}/when": {}}, f"search.{EXPONENT} = 0.25: objective.schedule.exponent is unknown"),
+        ({"trials": None, "confirm/top": 0}, "trials: must be at least 1 where something is searched; got 0."),
+        ({"search": None, "confirm/top": 0}, "search: names nothing to vary in 4 trials; add a leaf or drop trials."),
+        ({"confirm/against": "mask-predikt"}, "confirm.against: 'mask-predikt' is no baseline; did you mean 'mask-predict'?"),
+        ({"confirm/seeds": [1, 2, 1]}, "confirm.seeds must differ; got [1, 2, 1]."),
+        ({"confirm/top": 5}, "confirm.top: must not exceed trials; got 5 and 4."),
+        (
+            {"resources/workers": 2},
+            "experiment.training.batches_per_step: must be a multiple of resources.workers; got 1 and 2.",
+        ),
+        ({"experiment/data/train": ["t.en", "no.de"]}, "data.train: "),
+        ({"experiment/data/vocabulary_size": 9000}, "data.vocabulary_size"),
+    ],
+)
+def test_one_sentence_for_one_problem(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
+    found = problems(tmp_path, changes)
+    assert len([problem for problem in found if problem.startswith(sentence)]) == 1, found
+    assert len(found) == 1, found
+
+
+def test_more_than_the_machine_has(tmp_path: Path) -> None:
+    changes = {
+        "resources": {"workers": 2, "cpus_per_worker": 2, "gpus_per_worker": 1},
+        "experiment/training/batches_per_step": 2,
+    }
+    assert problems(tmp_path, changes, cpus=2) == [
+        "resources: 2 workers × 2 cores are 4, but there are 2; lower workers or cpus_per_worker.",
+        "resources: 2 workers × 1 GPUs are 2, but there are 0; lower gpus_per_worker.",
+    ]
+
+
+def test_all_of_a_files_problems_at_once(tmp_path: Path) -> None:
+    changes = {
+        "metric": "bleu",
+        "experiment/data/train": ["no.en", "t.de"],
+        "baselines/linear": {"model.heads": 3},
+        "search/model.width": {"int": [16, 8]},
+        "confirm/against": "nobody",
+        "resources/workers": 9,
+    }
+    found = problems(tmp_path, changes, cpus=2)
+    for start in (
+        "metric",
+        "data.train",
+        "baselines.linear",
+        "search.model.width",
+        "confirm.against",
+        "resources",
+        "experiment.",
+    ):
+        assert any(problem.startswith(start) for problem in found), start
+
+
+def test_names_are_checked_where_the_experiment_itself_is_wrong(tmp_path: Path) -> None:
+    found = problems(tmp_path, {"experiment/model": {"width": "wide"}, "baselines/linear": {"model.widht": 8}})
+    assert [problem.split(":")[0] for problem in found] == ["experiment.model.width", "baselines.linear.model.widht"]
+
+
+def test_a_file_that_is_no_study(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="question is missing"):
+        read(tmp_path, {"baselines": 3, "search": [1], "confirm": "yes"})
