@@ -90,9 +90,10 @@ class DecoderLayer(nn.Module):
 class Positions(nn.Module):
     """Adds to token embeddings where they stand, and scales.
 
-    Token embeddings are drawn with deviation 0.02 because the output matrix is the same one; √D brings them near 1. Learned
-    position embeddings are scaled along: with a row of MASK tokens the position is all that tells two places apart, and
-    unscaled, as in fairseq, it would begin √D times weaker than the token. The sinusoids of Vaswani et al. 2017 need no scale.
+    Token embeddings are drawn with deviation 1/√D because they are the output matrix too; √D brings them to 1. Unlike fairseq's,
+    learned position embeddings are scaled along: in a row of MASK tokens the position is all that tells two places apart, and
+    unscaled it begins so weak that the NAT decoder took about twice the updates to learn to reverse a sentence. The sinusoids
+    of Vaswani et al. 2017 need no scale.
     """
 
     sinusoids_TD: Tensor

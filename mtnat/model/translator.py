@@ -112,11 +112,15 @@ def _present(part: Part | None, name: str) -> Part:
 
 
 def _initialise(module: nn.Module) -> None:
-    """Draws weights from N(0, 0.02²) and sets biases to 0, as BERT and Ghazvininejad et al. 2019 do."""
+    """Linear maps as Glorot and Bengio 2010, biases 0, embeddings from N(0, 1/D).
+
+    Unlike the paper, which draws everything from BERT's N(0, 0.02²), because that is too small for narrow models: at width 128
+    neither decoder had begun to learn to reverse a sentence after 400 updates, which took these weights to 70 % of the tokens.
+    """
     if isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, std=0.02)
+        nn.init.xavier_uniform_(module.weight)
         nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Embedding):
-        nn.init.normal_(module.weight, std=0.02)
+        nn.init.normal_(module.weight, std=module.embedding_dim**-0.5)
         if module.padding_idx is not None:
             nn.init.zeros_(module.weight[module.padding_idx])

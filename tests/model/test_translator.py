@@ -203,9 +203,9 @@ def test_separate_vocabularies_have_separate_matrices() -> None:
     assert translator.encode(torch.full((1, 2), VOCABULARY + 2)).states_BSD.shape == (1, 2, 16)
 
 
-def test_fresh_weights_are_drawn_as_in_bert() -> None:
+def test_fresh_weights_have_the_deviations_of_their_kind() -> None:
     torch.manual_seed(1)
-    config = ModelConfig(width=64, heads=4, feed_forward=64, encoder_layers=1, decoder_layers=1, max_positions=64)
+    config = ModelConfig(width=64, heads=4, feed_forward=96, encoder_layers=1, decoder_layers=1, max_positions=64)
     translator = Translator(config, source_vocabulary_size=300, target_vocabulary_size=300, joint=True)
     for name, parameter in translator.named_parameters():
         if name.endswith("bias"):
@@ -213,7 +213,9 @@ def test_fresh_weights_are_drawn_as_in_bert() -> None:
         elif "norm" in name:
             assert (parameter == 1).all(), name
         else:
-            assert parameter.std().item() == pytest.approx(0.02, rel=0.1), name
+            is_embedding = "tokens" in name or "learned" in name
+            deviation = 1 / 8 if is_embedding else math.sqrt(2 / sum(parameter.shape))  # 1/√64; Glorot and Bengio 2010, eq. 16
+            assert parameter.std().item() == pytest.approx(deviation, rel=0.1), name
     assert not translator.target_tokens.weight[PAD].any()
 
 
