@@ -90,7 +90,7 @@ class DecoderLayer(nn.Module):
 class Positions(nn.Module):
     """Adds to token embeddings where they stand, and scales.
 
-    Token embeddings are drawn with deviation 1/√D because they are the output matrix too; √D brings them to 1. Unlike fairseq's,
+    Token embeddings are drawn with deviation 1/√D since they are the output matrix too; √D brings them to 1. Unlike fairseq's,
     learned position embeddings are scaled along: in a row of MASK tokens the position is all that tells two places apart, and
     unscaled it begins so weak that the NAT decoder took about twice the updates to learn to reverse a sentence. The sinusoids
     of Vaswani et al. 2017 need no scale.
