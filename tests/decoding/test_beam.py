@@ -1,6 +1,7 @@
 """Beam search against the plain search, greedy search and every translation there is."""
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -9,14 +10,70 @@ from torch import Tensor
 
 from mtnat.decoding import DecodingConfig, decode
 from mtnat.decoding.beam import beam_search
-from mtnat.model import Translator
+from mtnat.model import AtCache, Translator
 from mtnat.tokens import BOS, EOS, SPECIAL
 
 
+class Endless(Translator):
+    """A translator that will not end."""
+
+    def vocabulary_logits(self, states: Tensor) -> Tensor:
+        logits = super().vocabulary_logits(states)
+        logits[..., EOS] = -50.0
+        return logits
+
+
+class Hasty(Translator):
+    """A translator that could end anywhere, so that finished hypotheses and those that go on compete at every step."""
+
+    def vocabulary_logits(self, states: Tensor) -> Tensor:
+        logits = super().vocabulary_logits(states)
+        logits[..., EOS] = logits.max(dim=-1).values - 0.5
+        return logits
+
+
+A, B, C = 5, 6, 7
+# What may follow each token, and with which probability.
+AFTER = {BOS: {EOS: 0.40, A: 0.35, B: 0.25}, A: {A: 0.6, B: 0.4}, B: {C: 1.0}, C: {EOS: 1.0}}
+
+
+class ByTheBook(Translator):
+    """A translator whose AT decoder looks up what follows the last token."""
+
+    def at_step(self, cache: AtCache, token_BK: Tensor) -> Tensor:
+        logits_BKV = torch.full_like(super().at_step(cache, token_BK), -torch.inf)
+        for place, last in enumerate(token_BK[0].tolist()):
+            for token, probability in AFTER.get(last, {EOS: 1.0}).items():
+                logits_BKV[0, place, token] = math.log(probability)
+        return logits_BKV
+
+
+@pytest.mark.parametrize(
+    ("beam", "penalty", "tokens", "score", "passes"),
+    [
+        # Greedy: EOS is the likeliest first token.
+        (1, 1.0, (), math.log(0.40), 1),
+        # Step 1: EOS ends at ln 0.4 = −0.92; the two best that do not end go on, A and B, though B is only third of all.
+        # Step 2: B C (0.25), A A (0.21). Step 3: B C EOS ends at ln 0.25 / 3 = −0.46; two have ended, which is enough.
+        (2, 1.0, (B, C), math.log(0.25) / 3, 3),
+        # Three must end: A B C EOS does in step 4, at ln 0.14 / 4 = −0.49.
+        (3, 1.0, (B, C), math.log(0.25) / 3, 4),
+        # Without a penalty nothing that goes on can beat 0.4: the first step is the last.
+        (3, 0.0, (), math.log(0.40), 1),
+    ],
+)
+def test_a_search_worked_by_hand(beam: int, penalty: float, tokens: tuple[int, ...], score: float, passes: int) -> None:
+    translator = random_translator(1, vocabulary=8, kind=ByTheBook)
+    [hypothesis] = beam_search(translator, torch.tensor([[A, EOS]]), beam, penalty)
+    assert (hypothesis.tokens, hypothesis.passes) == (tokens, passes)
+    assert hypothesis.score == pytest.approx(score)
+
+
 @pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("kind", [Translator, Hasty])
 @pytest.mark.parametrize(("beam", "penalty"), [(1, 1.0), (2, 0.0), (4, 1.0), (5, 0.6)])
-def test_the_plain_search_finds_the_same(seed: int, beam: int, penalty: float) -> None:
-    translator = random_translator(seed)
+def test_the_plain_search_finds_the_same(seed: int, kind: type[Translator], beam: int, penalty: float) -> None:
+    translator = random_translator(seed, kind=kind)
     sources = random_sources(seed, lengths=[3, 1, 6])
     config = DecodingConfig(beam=beam, length_penalty=penalty)
     for source, hypothesis in zip(sources, decode(translator, sources, config, "at"), strict=True):
@@ -63,15 +120,6 @@ def test_a_beam_as_wide_as_the_language_finds_the_best_translation_there_is(seed
     best = max(scores, key=lambda pieces: scores[pieces])
     assert hypothesis.tokens == best
     assert hypothesis.score == pytest.approx(scores[best], rel=1e-4)
-
-
-class Endless(Translator):
-    """A translator that will not end."""
-
-    def vocabulary_logits(self, states: Tensor) -> Tensor:
-        logits = super().vocabulary_logits(states)
-        logits[..., EOS] = -50.0
-        return logits
 
 
 @pytest.mark.parametrize(("max_positions", "longest"), [(9, 8), (40, 16)])  # the model's positions, or 2·3 + 10
