@@ -1,6 +1,7 @@
 """``python tune.py``: the command line of the study platform."""
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -9,15 +10,21 @@ from pathlib import Path
 from rich.console import Console
 
 from mtnat.errors import UserError
-from mtnat.lab.driver import Options, run_study
+from mtnat.lab.options import Options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a study; the exit code is 0, 2 for bad input, or 130 after Ctrl-C."""
     options = _options(arguments)
+    if options.address is None:
+        # Despite its name this is what makes Ray listen on loopback only; Ray reads it when it is imported.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    from mtnat.lab.driver import run_study
+
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        run_study(options, Console())
+        # A file or a pipe has no width of its own, and the leaderboard needs some.
+        run_study(options, Console(width=None if sys.stdout.isatty() else 140))
     except UserError as error:
         print("\n".join(error.problems), file=sys.stderr)
         return 2

@@ -16,6 +16,8 @@ from mtnat.lab.agenda import Agenda, Result, Run
 from mtnat.lab.leaderboard import Leaderboard, cells
 
 SECONDS_BETWEEN_PICTURES = 0.5
+NARROW = 100
+"""Columns of a terminal below which tables show only what matters most."""
 
 
 class Screen(Protocol):
@@ -119,14 +121,14 @@ class TerminalScreen:
     def _picture(self) -> Group:
         table = Table(expand=False, pad_edge=False, box=None)
         for title in ("run", "phase", "step", "", "loss", "λ", "valid BLEU", "left"):
-            table.add_column(title, justify="left" if title in ("run", "phase", "") else "right")
+            table.add_column(title, justify="left" if title in ("run", "phase", "") else "right", no_wrap=True)
         for view in self._views.values():
             metrics, left = view.metrics, view.seconds_left
             table.add_row(
                 Text(_name(view.run)),
                 view.run.phase,
                 f"{view.step}/{view.total_steps}" if view.total_steps else "starting",
-                ProgressBar(total=view.total_steps or 1, completed=view.step, width=20),
+                ProgressBar(total=view.total_steps or 1, completed=view.step, width=20 if self._console.width >= NARROW else 5),
                 _shown(metrics, "train/loss", ".3f"),
                 _shown(metrics, "train/lambda", ".2f"),
                 _shown(metrics, "valid/bleu", ".2f"),
@@ -137,11 +139,14 @@ class TerminalScreen:
 
 def show_end(console: Console, leaderboard: Leaderboard, folder: Path, tracking: str) -> None:
     """The leaderboard, the answer, and what to do with both."""
+    titles = ("", "kind", "BLEU", "95 %", "difference", "p", "valid", "seeds", "seconds")
+    shown = [title for title in titles if console.width >= NARROW or title not in ("kind", "95 %", "seconds")]
     table = Table(title=leaderboard.question, title_justify="left", pad_edge=False, box=None)
-    for title in ("", "kind", "BLEU", "95 %", "difference", "p", "valid", "seeds", "seconds"):
-        table.add_column(title, justify="left" if title in ("", "kind") else "right", no_wrap=True)
+    for title in shown:
+        table.add_column(title, justify="left" if title in ("", "kind") else "right", no_wrap=bool(title))
     for row in leaderboard.rows:
-        table.add_row(*(Text(cell) for cell in cells(row)))
+        by_title = dict(zip(titles, cells(row), strict=True))
+        table.add_row(*(Text(by_title[title]) for title in shown))
     console.print()
     console.print(table)
     lines = ["", leaderboard.answer, "", f"leaderboard  {folder / 'leaderboard.md'}"]

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from mtnat.lab.console import TerminalScreen, show_end
 from mtnat.lab.folder import StudyFolder, read_hypotheses
 from mtnat.lab.leaderboard import Leaderboard, make_leaderboard, markdown
 from mtnat.lab.listener import Listener
+from mtnat.lab.options import Options
 from mtnat.lab.proposals import OptunaProposer
 from mtnat.lab.search import AgendaSearcher
 from mtnat.lab.study import Resources, Study, cores, read_study, resource_problems
@@ -34,19 +34,6 @@ from mtnat.lab.trial import MOST_FAILURES, trainable
 from mtnat.training.checkpoints import write_whole
 
 MLFLOW_EXPERIMENT = "mtnat"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How to run a study; what it computes is in its file."""
-
-    study: Path
-    outputs: Path = Path("outputs")
-    resume: bool = False
-    tracking_uri: str | None = None
-    address: str | None = None
-    """Of a running Ray cluster; None starts one on this machine."""
-    verbose: bool = False
 
 
 def run_study(options: Options, console: Console) -> Leaderboard:
@@ -185,10 +172,8 @@ def _ray(options: Options) -> Iterator[dict[str, float]]:
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
         "TUNE_PRINT_ALL_TRIAL_ERRORS": str(int(options.verbose)),
     }
-    level = logging.INFO if options.verbose else logging.ERROR
+    level = logging.INFO if options.verbose else logging.CRITICAL
     if options.address is None:
-        # Despite its name this is what makes Ray listen on loopback only.
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         ray.init(
             address="local",
             num_cpus=cores(),

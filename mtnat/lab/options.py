@@ -1,0 +1,17 @@
+"""How to run a study."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to run a study; what it computes is in its file."""
+
+    study: Path
+    outputs: Path = Path("outputs")
+    resume: bool = False
+    tracking_uri: str | None = None
+    address: str | None = None
+    """Of a running Ray cluster; None starts one on this machine."""
+    verbose: bool = False
