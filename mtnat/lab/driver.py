@@ -167,6 +167,8 @@ def _ray(options: Options) -> Iterator[dict[str, float]]:
         # Actors are to find what the driver finds: the same folder, the same corpora.
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
         "MTNAT_DATA": str(Path(os.environ.get("MTNAT_DATA") or "data").absolute()),
+        # Ray Train's controller, which starts inside a trial, lets workers report no more often than this.
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
         "RAY_AIR_NEW_OUTPUT": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
