@@ -37,7 +37,8 @@ class TrainingConfig(Record):
     clip_norm: float = Field(1.0, ge=0)
     """Largest gradient norm; 0 does not clip."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Autocast of the forward pass; weights stay float32. auto is bf16 on GPUs that have it, fp16 on older ones, else fp32."""
+    """Autocast of the forward pass; weights stay float32. auto is bf16 where the processor
+    has it in hardware, fp16 on older GPUs, else fp32."""
     log_every: int = Field(50, ge=1)
     """Updates between two points of the training curves."""
     validate_every: int = Field(2_000, ge=1)

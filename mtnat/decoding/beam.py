@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mtnat.decoding.hypotheses import Hypothesis
+from mtnat.decoding.hypotheses import Hypothesis, most_pieces
 from mtnat.model import AtCache, Translator
 from mtnat.tokens import BOS, EOS, SPECIAL
 
@@ -48,7 +48,7 @@ def beam_search(translator: Translator, source_BS: Tensor, beam: int, length_pen
     greedy search.
     """
     encoded = translator.encode(source_BS)
-    limits_B = ((~encoded.is_padding_BS).sum(dim=1) * 2 + 8).clamp(max=translator.config.max_positions - 1)
+    limits_B = most_pieces(encoded).clamp(max=translator.config.max_positions - 1)
     state, cache = _start(limits_B, beam), translator.at_start(encoded, beam)
     hypotheses: dict[int, Hypothesis] = {}
     while len(state.sentences_B):

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
+from mtnat.model import Encoded
+
 
 @dataclass(frozen=True)
 class Hypothesis:
@@ -17,3 +21,8 @@ class Hypothesis:
 
 NOTHING = Hypothesis(tokens=(), score=0.0, passes=0)
 """The translation of an empty source."""
+
+
+def most_pieces(encoded: Encoded) -> Tensor:
+    """The longest hypothesis that is looked for, [B]: twice the source's pieces and 10, EOS not counted on either side."""
+    return 2 * (~encoded.is_padding_BS).sum(dim=1) + 8

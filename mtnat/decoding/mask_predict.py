@@ -5,7 +5,7 @@
 import torch
 from torch import Tensor
 
-from mtnat.decoding.hypotheses import Hypothesis
+from mtnat.decoding.hypotheses import Hypothesis, most_pieces
 from mtnat.model import Memory, Translator
 from mtnat.tokens import EOS, MASK, PAD, SPECIAL
 
@@ -22,7 +22,7 @@ def mask_predict(translator: Translator, source_BS: Tensor, iterations: int, len
     decoded in parallel, the one with the best mean log-probability wins. Special tokens are never predicted.
     """
     encoded = translator.encode(source_BS)
-    lengths_BK = _likeliest_lengths(translator.length_logits(encoded), length_candidates)
+    lengths_BK = _likeliest_lengths(translator.length_logits(encoded), most_pieces(encoded), length_candidates)
     memory = translator.nat_memory(encoded)
     tokens_BKT = _blank(lengths_BK)
     scores_BKT = torch.zeros(tokens_BKT.shape, device=tokens_BKT.device)
@@ -42,9 +42,13 @@ def mask_predict(translator: Translator, source_BS: Tensor, iterations: int, len
     return _best(tokens_BKT, scores_BKT.sum(dim=2) / lengths_BK, lengths_BK, iterations)
 
 
-def _likeliest_lengths(logits_BP: Tensor, candidates: int) -> Tensor:
-    """The likeliest lengths, at least 1 piece each, [B, K]; K is less than asked for where the model has fewer lengths."""
-    return logits_BP.topk(min(candidates, logits_BP.shape[1] - 1)).indices
+def _likeliest_lengths(logits_BP: Tensor, most_B: Tensor, candidates: int) -> Tensor:
+    """The likeliest lengths, at least 1 piece each, [B, K]; K is less than asked for where the model has fewer lengths.
+
+    Lengths above ``most_B`` come after all others: a length head that has just begun to learn would ask for a thousand pieces.
+    """
+    is_far_BP = torch.arange(logits_BP.shape[1], device=logits_BP.device) > most_B[:, None]
+    return (logits_BP - 1e6 * is_far_BP).topk(min(candidates, logits_BP.shape[1] - 1)).indices
 
 
 def _blank(lengths_BK: Tensor) -> Tensor:

@@ -44,7 +44,8 @@ def plain_mask_predict(
     """Pieces and mean log-probability of the best candidate."""
     encoded = translator.encode(torch.tensor([[*source, EOS]]))
     length_scores = translator.length_logits(encoded)[0].tolist()
-    lengths = sorted(range(1, len(length_scores)), key=lambda length: -length_scores[length])[:candidates]
+    most = 2 * len(source) + 10
+    lengths = sorted(range(1, len(length_scores)), key=lambda length: (length > most, -length_scores[length]))[:candidates]
     found = []
     for length in lengths:
         tokens, scores = [MASK] * length + [EOS], [0.0] * length

@@ -17,7 +17,15 @@ TINY = build(
     Experiment,
     {
         "data": {"corpus": "grammar-en-de", "corpus_size": 300, "vocabulary_size": 300},
-        "model": {"width": 16, "heads": 2, "feed_forward": 32, "encoder_layers": 1, "decoder_layers": 1, "dropout": 0.1},
+        "model": {
+            "width": 16,
+            "heads": 2,
+            "feed_forward": 32,
+            "encoder_layers": 1,
+            "decoder_layers": 1,
+            "dropout": 0.1,
+            "max_positions": 128,
+        },
         "training": {
             "steps": 6,
             "max_tokens_per_batch": 256,
@@ -26,6 +34,7 @@ TINY = build(
             "log_every": 1,
             "validate_every": 2,
             "valid_sentences": 6,
+            "precision": "fp32",
         },
         "decoding": {"iterations": 2, "length_candidates": 2},
     },
@@ -115,7 +124,7 @@ def test_the_averaged_model_is_the_mean_of_the_kept_checkpoints(dataset: Dataset
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_follows_float32(dataset: Dataset, tmp_path: Path, precision: str) -> None:
-    exact = train(replace(TINY, {"training.precision": "fp32"}), dataset, tmp_path / "exact")
+    exact = train(TINY, dataset, tmp_path / "exact")
     half = train(replace(TINY, {"training.precision": precision}), dataset, tmp_path / "half")
     for point, reference in zip(half[:-1], exact[:-1], strict=True):
         assert point.metrics["train/loss"] == pytest.approx(reference.metrics["train/loss"], rel=0.01)

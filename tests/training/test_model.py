@@ -15,7 +15,14 @@ def model() -> Model:
     experiment = Experiment.model_validate(
         {
             "data": {"corpus": "grammar-en-de", "corpus_size": 300, "vocabulary_size": 300},
-            "model": {"width": 16, "heads": 2, "feed_forward": 32, "encoder_layers": 1, "decoder_layers": 1},
+            "model": {
+                "width": 16,
+                "heads": 2,
+                "feed_forward": 32,
+                "encoder_layers": 1,
+                "decoder_layers": 1,
+                "max_positions": 128,
+            },
             "training": {"steps": 2, "warmup_steps": 1},
         }
     )
