@@ -48,16 +48,19 @@ def run_study(options: Options, console: Console) -> Leaderboard:
     folder = StudyFolder(options.outputs / options.study.stem)
     with folder.held():
         folder.begin(study, resume=options.resume)
-        return _run(study, folder, options, console)
+        if not folder.is_finished:
+            _run(study, folder, options, console)
+        leaderboard = Leaderboard.model_validate_json(folder.leaderboard.read_bytes())
+    show_end(console, leaderboard, folder.path, _mlflow_command(options))
+    return leaderboard
 
 
-def _run(study: Study, folder: StudyFolder, options: Options, console: Console) -> Leaderboard:
+def _run(study: Study, folder: StudyFolder, options: Options, console: Console) -> None:
     started = time.monotonic()
     console.print(f"{study.question}", markup=False, highlight=False)
-    uri = options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri()
     # MLflow takes seconds to make its database, and Ray to start: they do so side by side.
     with ThreadPoolExecutor(1) as background, _ray(options) as cluster:
-        opening = background.submit(_open_tracker, uri)
+        opening = background.submit(_open_tracker, _tracking_uri(options))
         if problems := list(resource_problems(study.resources, cluster.get("CPU", 0), cluster.get("GPU", 0))):
             raise ResourceError(problems)
         most_at_once = _most_at_once(study.resources, cluster)
@@ -72,10 +75,17 @@ def _run(study: Study, folder: StudyFolder, options: Options, console: Console) 
             except BaseException:
                 listener.kill()
                 raise
-        leaderboard = _conclude(study, folder, agenda, tracker, time.monotonic() - started)
-    is_default = uri == default_uri()
-    show_end(console, leaderboard, folder.path, "mlflow ui" if is_default else f"mlflow ui --backend-store-uri {uri}")
-    return leaderboard
+        _conclude(study, folder, agenda, tracker, time.monotonic() - started)
+
+
+def _tracking_uri(options: Options) -> str:
+    return options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri()
+
+
+def _mlflow_command(options: Options) -> str:
+    """By which a person looks at the study's runs."""
+    uri = _tracking_uri(options)
+    return "mlflow ui" if uri == default_uri() else f"mlflow ui --backend-store-uri {uri}"
 
 
 def _execute(study: Study, folder: StudyFolder, agenda: Agenda, listener: Listener, most_at_once: int) -> None:
@@ -110,7 +120,7 @@ def _execute(study: Study, folder: StudyFolder, agenda: Agenda, listener: Listen
     shutil.rmtree(folder.executor, ignore_errors=True)
 
 
-def _conclude(study: Study, folder: StudyFolder, agenda: Agenda, tracker: Tracker, seconds: float) -> Leaderboard:
+def _conclude(study: Study, folder: StudyFolder, agenda: Agenda, tracker: Tracker, seconds: float) -> None:
     """Writes what the study ended with; the leaderboard last, because it says that the study is finished."""
     test_set = study.experiment.data.corpus or " → ".join(study.experiment.data.test or ())
     leaderboard = make_leaderboard(folder.name, study, agenda, _comparer(study, folder), test_set, seconds)
@@ -131,7 +141,6 @@ def _conclude(study: Study, folder: StudyFolder, agenda: Agenda, tracker: Tracke
         if path.exists():
             tracker.keep(folder.id, path)
     tracker.tag(folder.id, {"answer": leaderboard.answer})
-    return leaderboard
 
 
 def _comparer(study: Study, folder: StudyFolder) -> Callable[[Run, Run], float]:

@@ -32,6 +32,11 @@ class StudyFolder:
         self.best_experiment = self.path / "best.yaml"
         self.best_model = self.path / "best"
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the study has its answer."""
+        return self.leaderboard.exists()
+
     def run(self, run_id: str) -> Path:
         """A run's folder."""
         return self.path / "runs" / run_id
@@ -67,7 +72,7 @@ class StudyFolder:
         """Takes down the study, or makes sure that it is the one which was begun here.
 
         Raises:
-            StudyError: the study is finished, was begun before without ``resume``, or is another one.
+            StudyError: the study was begun before and ``resume`` is not meant, or it is another one.
         """
         if self.study.exists():
             if build(Study, read_yaml(self.study)) != study:
@@ -75,7 +80,7 @@ class StudyFolder:
                     f"{self.path}: was begun with another study file (its study.yaml); "
                     "rename yours, or remove the folder to begin anew."
                 )
-            if self.leaderboard.exists():
+            if self.is_finished and not resume:
                 raise StudyError(f"{self.path}: the study is finished (see leaderboard.md); remove the folder to run it anew.")
             if not resume:
                 raise StudyError(

@@ -56,7 +56,8 @@ class Leaderboard(Record):
     test_set: str | None
     signature: str | None
     winner: str | None
-    """Chosen on the validation set, so that the test set stays untouched by choices."""
+    """Chosen on the validation set, so that the test set stays untouched by choices, among the trials that translate with the
+    same decoder as the study's experiment."""
     best_seed: int | None
     """The winner's seed that is best on the validation set, whose model is in ``best/``."""
     rows: tuple[Row, ...]
@@ -75,7 +76,14 @@ def make_leaderboard(name: str, study: Study, agenda: Agenda, compare: Compare, 
     if study.confirm:
         rows = [_compared(row, study.confirm.against, rows, agenda, compare) for row in rows]
     rows.sort(key=lambda row: (not row.confirmed, row.mean is None, -(row.mean or 0.0), row.name))
-    candidates = [row for row in rows if row.valid is not None and row.confirmed == bool(study.confirm)]
+    # A baseline that translates with the other decoder is a reference point: the question is asked of this one.
+    candidates = [
+        row
+        for row in rows
+        if row.valid is not None
+        and row.confirmed == bool(study.confirm)
+        and agenda.trials[row.name].experiment.decoder == study.experiment.decoder
+    ]
     winner = max(candidates, key=lambda row: row.valid or 0.0, default=None)
     return Leaderboard(
         study=name,

@@ -133,6 +133,16 @@ def test_marks(difference: float, p_value: float, mark: str) -> None:
     assert mark_of(difference, p_value) == mark
 
 
+def test_a_baseline_with_the_other_decoder_is_a_reference_and_never_the_winner() -> None:
+    baselines = {"transformer": {"objective.schedule": {"kind": "constant", "value": 0.0}}, "linear": {}}
+    scores: Scores = {"transformer": [(60.0, 61.0), (60.0, 61.0)], "linear": [(40.0, 41.0), (42.0, 43.0)]}
+    board = concluded(
+        study(baselines=baselines, search={}, trials=0, confirm={"top": 0, "seeds": [1, 2], "against": "linear"}), scores
+    )
+    assert [row.name for row in board.rows] == ["transformer", "linear"]
+    assert board.winner == "linear"
+
+
 def test_a_leaderboard_is_read_back() -> None:
     board = concluded(study(trials=2), SCORES)
     assert Leaderboard.model_validate_json(board.model_dump_json()) == board

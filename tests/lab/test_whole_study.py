@@ -155,9 +155,12 @@ def test_a_study_answers_its_question(desk: Desk) -> None:
     }
     assert scored.data.tags["data_hash"]
 
-    code, _, errors = desk.run("small.yaml", "--resume")
+    code, _, errors = desk.run("small.yaml")
     assert code == 2
     assert "is finished" in errors
+    code, shown, _ = desk.run("small.yaml", "--resume")
+    assert code == 0
+    assert leaderboard.answer in shown
 
 
 def test_an_interrupted_study_goes_on(desk: Desk) -> None:
