@@ -9,7 +9,7 @@ from mtnat.data.grammar.words import NAMES, PEOPLE
 
 Shape = Literal["plain", "subordinate", "coordinated", "content", "infinitive"]
 
-SHAPES: Deck[Shape] = Deck(("plain", "subordinate", "coordinated", "content", "infinitive"), (52, 16, 13, 11, 8))
+SHAPES: Deck[Shape] = Deck(("plain", "subordinate", "coordinated", "content", "infinitive"), (66, 12, 9, 8, 5))
 FRAMES = {
     "intransitive": 19.0,
     "accusative": 38.0,
