@@ -201,7 +201,7 @@ def answer(winner: Row | None, rows: Sequence[Row], study: Study) -> str:
         return f"{winner.name} is best on the validation set, with {score}; {against} has no score to compare with."
     compared = f"{winner.difference:+.1f} against {against} ({f'{winner.mark}, ' if winner.mark else ''}{_p(winner.p_value)})"
     if winner.mark in ("⇑", "↑"):
-        return f"{winner.name} translates best: {score}, {compared}."
+        return f"{winner.name}, best on the validation set, translates better than {against}: {score}, {compared}."
     if winner.mark:
         return f"{winner.name} is best on the validation set, but worse than {against} on the test set: {score}, {compared}."
     others = "No difference" if not any(row.mark for row in rows) else "Its difference"

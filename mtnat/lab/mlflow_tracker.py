@@ -14,6 +14,8 @@ from mtnat.lab.tracking import Status, Tracked, as_text
 
 KEY = "mtnat.run"
 """Tag by which a run is found again; its value, the key, holds no quotes."""
+MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
+"""Makes the UI open on runs and their curves instead of on traces of language models."""
 MOST_PARAMS_AT_ONCE = 100
 
 
@@ -30,7 +32,9 @@ class MlflowTracker:
         self._client = mlflow.MlflowClient(tracking_uri=uri)
         found = self._client.get_experiment_by_name(experiment)
         self._experiment_id = (
-            found.experiment_id if found else self._client.create_experiment(experiment, artifact_location=artifacts)
+            found.experiment_id
+            if found
+            else self._client.create_experiment(experiment, artifact_location=artifacts, tags=MODEL_TRAINING)
         )
         self._ids: dict[str, str] = {}
         self._last_steps: dict[str, dict[str, int]] = {}

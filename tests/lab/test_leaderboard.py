@@ -67,7 +67,8 @@ def answer(p_value: float = 0.5, **scores: list[tuple[float | None, float | None
 
 def test_the_answer_claims_what_the_numbers_say() -> None:
     assert answer(trial_02=[(23.5, 26.5), (24.0, 27.5)], p_value=0.02) == (
-        "trial-02 translates best: 27.0 BLEU on the test set (2 seeds), +2.0 against linear (↑, p = 0.040)."
+        "trial-02, best on the validation set, translates better than linear: "
+        "27.0 BLEU on the test set (2 seeds), +2.0 against linear (↑, p = 0.040)."
     )
     assert answer() == (
         "No difference to linear is significant at 0.05; trial-02 is best on the validation set, with "
