@@ -65,12 +65,12 @@ def _parser() -> argparse.ArgumentParser:
 def _train(options: argparse.Namespace) -> int:
     experiment = build(Experiment, read_yaml(options.experiment))
     folder = options.output or Path("outputs") / options.experiment.stem
+    dataset = prepare(experiment.data)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ResourceError(f"{folder}: cannot be written ({error.strerror}); give another folder with --output.") from None
     console = Console(stderr=True)
-    dataset = prepare(experiment.data)
     console.print(f"{len(dataset.train):,} training pairs, {dataset.left_out:,} left out; writing to {folder}", highlight=False)
     workers = _workers()
     for progress in _shown(training.fit(experiment, dataset, folder, workers=workers), experiment, console):

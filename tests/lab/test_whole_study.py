@@ -206,7 +206,7 @@ def test_an_interrupted_study_goes_on(desk: Desk) -> None:
 
 @pytest.mark.skipif(cores() < 2, reason="two workers need two cores")
 def test_two_workers_compute_what_one_does(desk: Desk) -> None:
-    training = {"log_every": 1, "batches_per_step": 2}
+    training = {"log_every": 1, "batches_per_step": 2, "precision": "fp32"}
     for name, workers in (("one", 1), ("two", 2)):
         desk.write(name, training=training, baselines={"annealing": {}}, resources={"workers": workers})
         code, _, errors = desk.run(f"{name}.yaml")
