@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+import torch
+import torch.distributed as dist
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -70,9 +72,9 @@ def _train(options: argparse.Namespace) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ResourceError(f"{folder}: cannot be written ({error.strerror}); give another folder with --output.") from None
-    console = Console(stderr=True)
-    console.print(f"{len(dataset.train):,} training pairs, {dataset.left_out:,} left out; writing to {folder}", highlight=False)
     workers = _workers()
+    console = Console(stderr=True, quiet=not workers.leads)
+    console.print(f"{len(dataset.train):,} training pairs, {dataset.left_out:,} left out; writing to {folder}", highlight=False)
     for progress in _shown(training.fit(experiment, dataset, folder, workers=workers), experiment, console):
         if progress.finished and workers.leads:
             print(f"valid BLEU {progress.metrics['final/valid_bleu']:.2f}")
@@ -84,9 +86,9 @@ def _workers() -> training.Workers:
     """This process, or its place in the group that torchrun started."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return training.Alone()
-    import torch.distributed as dist
-
     device = training.default_device(int(os.environ["LOCAL_RANK"]))
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return training.Distributed(device)
 

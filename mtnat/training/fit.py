@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mtnat.config import build, read_yaml, write_yaml
 from mtnat.data import BatchStream, Dataset, Position
-from mtnat.errors import DivergedError, StudyError
+from mtnat.errors import ConfigError, DivergedError, StudyError
 from mtnat.experiment import Experiment
 from mtnat.objective import MultiTaskObjective, weights_at
 from mtnat.training.checkpoints import Checkpoints, write_whole
@@ -65,6 +65,7 @@ def fit(
     A run that was interrupted and resumed yields the same losses, bit for bit, as one that was not.
 
     Raises:
+        ConfigError: the batches of a step cannot be shared evenly among the workers.
         StudyError: the folder belongs to another experiment.
         DivergedError: the loss left the finite numbers.
     """
@@ -81,6 +82,9 @@ def fit(
 
 def _claim(folder: Path, experiment: Experiment, workers: Workers) -> None:
     """Makes the folder this experiment's own."""
+    batches = experiment.training.batches_per_step
+    if batches % workers.size:
+        raise ConfigError(f"training.batches_per_step: must be a multiple of the {workers.size} workers; got {batches}.")
     path = folder / EXPERIMENT
     if path.exists() and build(Experiment, read_yaml(path)) != experiment:
         raise StudyError(f"{folder}: holds the run of another experiment; give another folder, or remove this one.")

@@ -9,7 +9,7 @@ import torch
 
 from mtnat.config import build, replace
 from mtnat.data import Dataset, prepare
-from mtnat.errors import DivergedError, StudyError
+from mtnat.errors import ConfigError, DivergedError, StudyError
 from mtnat.experiment import Experiment
 from mtnat.training import Alone, Distributed, Progress, evaluate_split, fit, load_model
 
@@ -152,6 +152,18 @@ def test_one_batch_of_two_updates_the_same_as_accumulation_in_one_process_and_in
         for name in ("train/loss", "train/loss_at", "train/loss_nat", "train/loss_length"):
             if name in point.metrics:
                 assert metrics[name] == pytest.approx(point.metrics[name], abs=1e-4)
+
+
+class Pair(Alone):
+    """Says that it is one of two, which is all that is asked before training starts."""
+
+    size = 2
+
+
+def test_workers_that_cannot_share_a_step_evenly_are_told_so(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must be a multiple of the 2 workers; got 1"):
+        next(fit(TINY, dataset, tmp_path, workers=Pair("cpu")))
+    assert not list(tmp_path.iterdir())
 
 
 def _train_as_rank(rank: int, experiment: Experiment, folder: str) -> None:
