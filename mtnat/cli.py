@@ -2,21 +2,26 @@
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mtnat import training
-from mtnat.config import build, read_yaml, replace
+from mtnat import bench, training
+from mtnat.config import Record, build, read_yaml, replace
 from mtnat.data import prepare
 from mtnat.errors import MtnatError, ResourceError, UserError
 from mtnat.experiment import Experiment
+
+Options = TypeVar("Options", bound=Record)
 
 LINES_AT_ONCE = 1024
 """Lines of a stream that are sorted by length and translated together."""
@@ -38,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        print("mtnat: stopped; the same command goes on from the last checkpoint.", file=sys.stderr)
+        print("mtnat: stopped; the same command goes on with a training from its last checkpoint.", file=sys.stderr)
         return 130
     return exit_code
 
@@ -61,7 +66,32 @@ def _parser() -> argparse.ArgumentParser:
     translate.add_argument("--length-candidates", type=int, help="target lengths tried by the NAT decoder")
     translate.add_argument("--beam", type=int, help="beam of the AT decoder; 1 is greedy")
     translate.set_defaults(command=_translate)
+    _add_bench(commands.add_parser("bench", help="measure training or data on this machine"))
     return parser
+
+
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    """The measurements; left-out options have the defaults of their records."""
+    subjects = parser.add_subparsers(required=True, metavar="SUBJECT")
+
+    train = subjects.add_parser("train", help="what each system costs, and how well it uses the machine")
+    train.add_argument("--size", choices=["small", "base", "tiny"], help="of model, batch and text (default: small)")
+    train.add_argument("--steps", type=int, help="updates timed in each process (default: 8)")
+    train.add_argument("--rounds", type=int, help="how often all systems are measured in turn (default: 2)")
+    train.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], help="as training.precision (default: auto)")
+    train.add_argument("--compile", action="store_true", help="as training.compile")
+    train.add_argument("--threads", type=int, help="of each worker (default: all, or 1 with several workers)")
+    train.add_argument("--workers", type=int, help="compare so many with one, on the same batches (default: 1)")
+    train.add_argument("--random-text", action="store_true", help="needs no corpus: random tokens of similar lengths")
+    train.set_defaults(command=_bench_train)
+
+    data = subjects.add_parser("data", help="how long a corpus takes to prepare, and how fast batches come from it")
+    data.add_argument("--corpus", choices=["multi30k", "tatoeba", "grammar"], help="whose text (default: multi30k)")
+    data.add_argument("--pairs", type=int, help="the text repeated or cut off (default: as it is)")
+    data.set_defaults(command=_bench_data)
+
+    for subject in (train, data):
+        subject.add_argument("--json", action="store_true", help="a line of JSON for each row instead of a table")
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -134,3 +164,31 @@ def _translate(options: argparse.Namespace) -> int:
             sink.write("".join(f"{line}\n" for line in model.translate(chunk, decoding, options.decoder)).encode())
             sink.flush()
     return 0
+
+
+def _bench_train(options: argparse.Namespace) -> int:
+    with _noting() as note:
+        bench.show(bench.bench_train(_given(bench.TrainOptions, options), note), as_json=options.json)
+    return 0
+
+
+def _bench_data(options: argparse.Namespace) -> int:
+    with _noting() as note:
+        bench.show([bench.bench_data(_given(bench.DataOptions, options), note)], as_json=options.json)
+    return 0
+
+
+def _given(record_type: type[Options], options: argparse.Namespace) -> Options:
+    """A record of the options that were given."""
+    given = {name: getattr(options, name) for name in record_type.model_fields}
+    return build(record_type, {name: value for name, value in given.items() if value is not None})
+
+
+@contextmanager
+def _noting() -> Iterator[Callable[[str], None]]:
+    """Notes on standard error; a measurement that is ended from outside cleans up as after Ctrl-C."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield lambda note: Console(stderr=True).print(note, markup=False, highlight=False, soft_wrap=True)
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -39,6 +39,10 @@ class TrainingConfig(Record):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Autocast of the forward pass; weights stay float32. auto is bf16 where the processor
     has it in hardware, fp16 on older GPUs, else fp32."""
+    compile: bool = False
+    """Compiles the model's layers before training: faster steps after a minute or two; worth it for long runs on a GPU."""
+    most_skipped_steps: int = Field(20, ge=0)
+    """Updates with a non-finite gradient are skipped; more of them than this in a row end the run."""
     log_every: int = Field(50, ge=1)
     """Updates between two points of the training curves."""
     validate_every: int = Field(2_000, ge=1)

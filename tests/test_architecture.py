@@ -21,6 +21,7 @@ FLOORS = {
     "decoding": 3,
     "experiment": 4,
     "training": 5,
+    "bench": 6,
     "lab": 6,
     "cli": 7,
     "__main__": 8,

@@ -1,9 +1,9 @@
 """Corpora, vocabularies, tokens on disk, and batches of them."""
 
-from mtnat.data.batches import Batch, BatchStream, Position
+from mtnat.data.batches import Batch, BatchStream, EpochPlan, Position, padding_share
 from mtnat.data.config import DataConfig
 from mtnat.data.dataset import Dataset, Split, check, prepare
-from mtnat.data.store import TokenStore
+from mtnat.data.store import TokenStore, write_store
 from mtnat.data.vocabulary import Vocabularies, Vocabulary
 
 __all__ = [
@@ -11,11 +11,14 @@ __all__ = [
     "BatchStream",
     "DataConfig",
     "Dataset",
+    "EpochPlan",
     "Position",
     "Split",
     "TokenStore",
     "Vocabularies",
     "Vocabulary",
     "check",
+    "padding_share",
     "prepare",
+    "write_store",
 ]

@@ -12,7 +12,7 @@ from mtnat.data.store import TokenStore
 from mtnat.errors import DataError
 from mtnat.tokens import PAD
 
-# B batch, S source, T target, N pairs of the store
+# B batch, S source, T target, N pairs of the store, M batches of a step
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Position:
 class BatchStream:
     """Steps of `batches_per_step` batches, epoch after epoch, of which this rank gets its share.
 
-    Batch m of a step goes to rank m modulo `workers`; which pairs are in it depends on neither, so any number of
-    workers trains on the same steps. `position` is the same on all ranks, and a stream that starts from it goes on
-    exactly as this one would.
+    Where `workers` divides `batches_per_step`, all ranks get equally many batches and, nearly, equally many tokens.
+    Which pairs are in a batch depends on neither rank nor workers, so any number of workers trains on the same steps.
+    `position` is the same on all ranks, and a stream that starts from it goes on exactly as this one would.
     """
 
     def __init__(
@@ -80,13 +80,11 @@ class BatchStream:
         self._plan = EpochPlan(store.lengths_N2, max_tokens=max_tokens, seed=seed, epoch=position.epoch)
 
     def next_step(self) -> list[tuple[int, Batch]]:
-        """This rank's batches of the next step, each with its number within the whole step."""
-        batches: list[tuple[int, Batch]] = []
-        for number in range(self._batches_per_step):
-            indices_B = self._next_indices()
-            if number % self._workers == self._rank:
-                batches.append((number, load_batch(self._store, indices_B)))
-        return batches
+        """This rank's batches of the next step, each with its number within the whole step; no others are loaded."""
+        step = [self._next_indices() for _ in range(self._batches_per_step)]
+        tokens_M = np.array([self._store.lengths_N2[indices_B].sum() for indices_B in step], np.int64)
+        share = np.flatnonzero(deal(tokens_M, self._workers) == self._rank)
+        return [(int(number), load_batch(self._store, step[number])) for number in share]
 
     def _next_indices(self) -> npt.NDArray[np.int64]:
         if self.position.batch >= len(self._plan):
@@ -117,6 +115,25 @@ class EpochPlan:
         """The pairs of one batch."""
         batch = self._shuffled[number]
         return self._order_N[self._cuts[batch] : self._cuts[batch + 1]]
+
+
+def padding_share(lengths_N2: npt.NDArray[np.int32], plan: EpochPlan) -> float:
+    """Which share of the positions of an epoch's batches, source and target rectangles, is padding: 0 to 1."""
+    lengths_N2 = np.asarray(lengths_N2)  # plain arrays are indexed faster than memory-mapped ones
+    tokens = positions = 0
+    for number in range(len(plan)):
+        lengths_B2 = lengths_N2[plan[number]]
+        tokens += int(lengths_B2.sum())
+        positions += len(lengths_B2) * int(lengths_B2.max(axis=0).sum())
+    return 1 - tokens / positions
+
+
+def deal(tokens_M: npt.NDArray[np.int64], workers: int) -> npt.NDArray[np.int64]:
+    """The rank that each batch of a step goes to: the largest first, back and forth, of equal ones the earlier first."""
+    ranks = np.arange(workers)
+    rank_M = np.empty(len(tokens_M), np.int64)
+    rank_M[np.argsort(-tokens_M, kind="stable")] = np.resize(np.concatenate([ranks, ranks[::-1]]), len(tokens_M))
+    return rank_M
 
 
 def load_batch(store: TokenStore, indices_B: npt.NDArray[np.int64]) -> Batch:

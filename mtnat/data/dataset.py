@@ -6,7 +6,9 @@ import json
 import os
 import shutil
 import sys
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -22,6 +24,7 @@ from mtnat.errors import DataError
 # Part of every fingerprint; raise it when equal text and settings would give other tokens or another layout.
 _FORMAT = 1
 _PAIRS_AT_ONCE = 8_192
+_CHUNKS_AHEAD = 2
 _PAIRS_CHECKED = 50_000
 
 
@@ -126,7 +129,7 @@ def _build(config: DataConfig, corpus: Corpus, folder: Path) -> None:
         vocabularies.save(partial)
         write_store(
             partial,
-            _encoded(corpus.pairs("train"), vocabularies),
+            encoded(corpus.pairs("train"), vocabularies),
             largest_vocabulary=max(len(vocabularies.source), len(vocabularies.target)),
             max_length=config.max_length,
         )
@@ -153,11 +156,27 @@ def _train_vocabularies(config: DataConfig, corpus: Corpus, most_pairs: int | No
     return Vocabularies(source, target, joint=False)
 
 
-def _encoded(pairs: Iterator[TextPair], vocabularies: Vocabularies) -> Iterator[EncodedPair]:
-    """Pairs as piece ids, encoded some thousands at a time."""
-    while chunk := list(islice(pairs, _PAIRS_AT_ONCE)):
+def encoded(
+    pairs: Iterator[TextPair], vocabularies: Vocabularies, *, threads: int | None = None, pairs_at_once: int = _PAIRS_AT_ONCE
+) -> Iterator[EncodedPair]:
+    """Pairs as piece ids, in order; memory holds a few times `pairs_at_once` of them.
+
+    While sentencepiece's threads encode, this one reads the pairs that come next and the caller uses those before.
+    """
+
+    def encode(chunk: list[TextPair]) -> list[EncodedPair]:
         sources, targets = zip(*chunk, strict=True)
-        yield from zip(vocabularies.source.encode(sources), vocabularies.target.encode(targets), strict=True)
+        sides = (vocabularies.source.encode(sources, threads=threads), vocabularies.target.encode(targets, threads=threads))
+        return list(zip(*sides, strict=True))
+
+    chunks: deque[Future[list[EncodedPair]]] = deque()
+    with ThreadPoolExecutor(1) as encoder:
+        while chunk := list(islice(pairs, pairs_at_once)):
+            chunks.append(encoder.submit(encode, chunk))
+            if len(chunks) > _CHUNKS_AHEAD:
+                yield from chunks.popleft().result()
+        while chunks:
+            yield from chunks.popleft().result()
 
 
 def _split(corpus: Corpus, name: SplitName) -> Split:

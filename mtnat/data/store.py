@@ -3,7 +3,7 @@
 import json
 from array import array
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import chain, compress, islice
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ import numpy.typing as npt
 from mtnat.errors import DataError
 from mtnat.tokens import EOS
 
-# N pairs
+# N pairs, K those that are kept of some
 
 META_FILE, TOKENS_FILE, STARTS_FILE, LENGTHS_FILE = "store.json", "tokens.bin", "starts.npy", "lengths.npy"
-_WRITE_TOKENS = 1 << 20
+_PAIRS_AT_ONCE = 8_192
 
 EncodedPair = tuple[Sequence[int], Sequence[int]]
 
@@ -58,7 +58,7 @@ class TokenStore:
 
 
 def write_store(folder: Path, pairs: Iterable[EncodedPair], *, largest_vocabulary: int, max_length: int) -> TokenStore:
-    """Streams pairs of piece ids (without EOS) into a new store, at some 30 bytes of memory for each pair.
+    """Streams pairs of piece ids (without EOS) into a new store, at some 40 bytes of memory for each pair.
 
     Pairs with an empty side, or with more than `max_length` tokens on a side (EOS counted), are left out and counted.
     The caller makes the folder appear in its place only when this has returned.
@@ -66,19 +66,14 @@ def write_store(folder: Path, pairs: Iterable[EncodedPair], *, largest_vocabular
     dtype = np.dtype(np.uint16 if largest_vocabulary <= 1 << 16 else np.uint32)
     folder.mkdir(parents=True, exist_ok=True)
     lengths = array("i")
-    tokens: list[int] = []
     left_out = 0
+    remaining = iter(pairs)
     with (folder / TOKENS_FILE).open("wb") as file:
-        for source, target in pairs:
-            if not 0 < len(source) < max_length or not 0 < len(target) < max_length:
-                left_out += 1
-                continue
-            tokens.extend(chain(source, (EOS,), target, (EOS,)))
-            lengths.extend((len(source) + 1, len(target) + 1))
-            if len(tokens) >= _WRITE_TOKENS:
-                np.array(tokens, dtype).tofile(file)
-                tokens.clear()
-        np.array(tokens, dtype).tofile(file)
+        while chunk := list(islice(remaining, _PAIRS_AT_ONCE)):
+            tokens, lengths_K2 = _packed(chunk, dtype, max_length)
+            tokens.tofile(file)
+            lengths.frombytes(lengths_K2.tobytes())
+            left_out += len(chunk) - len(lengths_K2)
     lengths_N2 = np.frombuffer(lengths, np.int32).reshape(-1, 2)
     ends_N = np.cumsum(lengths_N2.sum(axis=1, dtype=np.int64))
     if not len(ends_N):
@@ -90,3 +85,15 @@ def write_store(folder: Path, pairs: Iterable[EncodedPair], *, largest_vocabular
     meta = {"dtype": dtype.name, "tokens": int(ends_N[-1]), "left_out": left_out}
     (folder / META_FILE).write_text(json.dumps(meta), encoding="utf-8")
     return TokenStore(folder)
+
+
+def _packed(
+    pairs: Sequence[EncodedPair], dtype: np.dtype[Any], max_length: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
+    """The pairs to keep as the store holds them: their tokens in a row, EOS behind each side, and lengths with EOS."""
+    pieces_N2 = np.fromiter(map(len, chain.from_iterable(pairs)), np.int32, 2 * len(pairs)).reshape(-1, 2)
+    keep_N = ((pieces_N2 > 0) & (pieces_N2 < max_length)).all(axis=1)
+    kept = list(compress(pairs, keep_N))
+    pieces_K2 = pieces_N2[keep_N]
+    pieces = np.fromiter(chain.from_iterable(chain.from_iterable(kept)), dtype, int(pieces_K2.sum()))
+    return np.insert(pieces, np.cumsum(pieces_K2), EOS), pieces_K2 + 1

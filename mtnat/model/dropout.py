@@ -12,6 +12,7 @@ class Dropout(nn.Module):
 
     On the CPU one 64-bit draw decides about four features, so the probability is rounded to a multiple of 1/65,536; PyTorch's
     own draws a number for each, which there took up to a sixth of a training step (measured: 7 ns a feature, against 1 ns).
+    A compiler fuses PyTorch's own with what stands around it.
     """
 
     def __init__(self, probability: float) -> None:
@@ -21,17 +22,17 @@ class Dropout(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         if not self.training or self.probability == 0:
             return states
-        if states.device.type != "cpu":
+        if states.device.type != "cpu" or torch.compiler.is_compiling():
             return functional.dropout(states, self.probability)
-        return states * _weights(states, self.probability)
+        return _dropped(states, self.probability)
 
     def extra_repr(self) -> str:
         return f"{self.probability}"
 
 
-def _weights(states: Tensor, probability: float) -> Tensor:
-    """0 or 1/(1 − probability) for each feature, drawn from PyTorch's global generator."""
+def _dropped(states: Tensor, probability: float) -> Tensor:
+    """Draws from PyTorch's global generator; keeps a byte a feature for the backward pass."""
     draws = torch.empty(-(-states.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     threshold = round(probability * _LEVELS) - _LEVELS // 2
-    is_kept = draws.view(torch.int16)[: states.numel()].view(states.shape) >= threshold
-    return is_kept.to(states.dtype).mul_(1 / (1 - probability))
+    is_dropped = draws.view(torch.int16)[: states.numel()].view(states.shape) < threshold
+    return states.masked_fill(is_dropped, 0.0).mul_(1 / (1 - probability))

@@ -39,7 +39,8 @@ class FeedForward(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.inner = nn.Linear(config.width, config.feed_forward)
-        self.activation = nn.ReLU(inplace=True) if config.activation == "relu" else nn.GELU()
+        # Not in place: the linear map's result is a view, whose gradient would be copied three times.
+        self.activation = nn.ReLU() if config.activation == "relu" else nn.GELU()
         self.dropout = Dropout(config.activation_dropout)
         self.outer = nn.Linear(config.feed_forward, config.width)
 
@@ -131,11 +132,12 @@ def sinusoids(positions: int, width: int) -> Tensor:
     return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)
 
 
-def visible(is_padding_BS: Tensor) -> Tensor | None:
+def visible(is_padding_BS: Tensor, is_padded: bool | None = None) -> Tensor | None:
     """The attention mask [B, 1, 1, S] that hides padding, or None where there is none to hide.
 
-    Whether there is any is looked up on the CPU only, because elsewhere the answer would make the host wait.
+    Where the caller does not know whether there is any, it is looked up on the CPU only, because elsewhere the answer would
+    make the host wait.
     """
-    if is_padding_BS.device.type == "cpu" and not is_padding_BS.any():
-        return None
-    return ~is_padding_BS[:, None, None, :]
+    if is_padded is None:
+        is_padded = is_padding_BS.device.type != "cpu" or bool(is_padding_BS.any())
+    return ~is_padding_BS[:, None, None, :] if is_padded else None

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mtnat.model.attention import KeysValues, Past
 from mtnat.model.config import ModelConfig
-from mtnat.model.layers import DecoderLayer, EncoderLayer, Positions, visible
+from mtnat.model.layers import DecoderLayer, EncoderLayer, Positions
 
 
 class Memory(NamedTuple):
@@ -75,9 +75,8 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.norm = _last_norm(config)
 
-    def forward(self, tokens_BSD: Tensor, is_padding_BS: Tensor) -> Tensor:
-        """From token embeddings to states, [B, S, D]."""
-        mask = visible(is_padding_BS)
+    def forward(self, tokens_BSD: Tensor, mask: Tensor | None) -> Tensor:
+        """From token embeddings to states, [B, S, D]; the mask hides padding."""
         states = self.positions(tokens_BSD)
         for layer in self.layers:
             states = layer(states, mask)
@@ -94,10 +93,10 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(DecoderLayer(config, causal) for _ in range(config.decoder_layers))
         self.norm = _last_norm(config)
 
-    def remember(self, states_BSD: Tensor, is_padding_BS: Tensor) -> Memory:
-        """Every layer's keys and values of the encoder's states."""
+    def remember(self, states_BSD: Tensor, mask: Tensor | None) -> Memory:
+        """Every layer's keys and values of the encoder's states, of which the mask hides the padding."""
         layers = cast("Iterable[DecoderLayer]", self.layers)
-        return Memory(tuple(layer.cross_attention.remember(states_BSD) for layer in layers), visible(is_padding_BS))
+        return Memory(tuple(layer.cross_attention.remember(states_BSD) for layer in layers), mask)
 
     def forward(self, tokens_BTD: Tensor, mask: Tensor | None, memory: Memory) -> Tensor:
         """From the input's token embeddings to states, [B, T, D]; the mask hides padding and is not looked at when causal."""

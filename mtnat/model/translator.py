@@ -22,6 +22,15 @@ class Encoded(NamedTuple):
 
     states_BSD: Tensor
     is_padding_BS: Tensor
+    mask: Tensor | None
+    """What attention may see of the states, or None for all of them; see `visible`."""
+
+    def only(self, rows: Tensor | None) -> "Encoded":
+        """Only these sentences; None is all of them."""
+        if rows is None:
+            return self
+        mask = None if self.mask is None else self.mask.index_select(0, rows)
+        return Encoded(self.states_BSD.index_select(0, rows), self.is_padding_BS.index_select(0, rows), mask)
 
 
 class Translator(nn.Module):
@@ -52,31 +61,39 @@ class Translator(nn.Module):
         self.length_head = LengthHead(config) if with_nat else None
         self.apply(_initialise)
 
-    def encode(self, source_BS: Tensor) -> Encoded:
-        """The encoder's states of sources that end with EOS."""
+    def encode(self, source_BS: Tensor, is_padded: bool | None = None) -> Encoded:
+        """The encoder's states of sources that end with EOS; whoever knows whether there is any PAD in them says so."""
         is_padding_BS = source_BS == PAD
+        mask = visible(is_padding_BS, is_padded)
         tokens_BSD = (self.source_tokens or self.target_tokens)(source_BS)
-        return Encoded(self.encoder(tokens_BSD, is_padding_BS), is_padding_BS)
+        return Encoded(self.encoder(tokens_BSD, mask), is_padding_BS, mask)
 
     def at_states(self, encoded: Encoded, input_BT: Tensor) -> Tensor:
         """States [B, T, D] that predict token t at position t; the input begins with BOS and no state sees a later token."""
         decoder = _present(self.at_decoder, "AT")
-        states: Tensor = decoder(self.target_tokens(input_BT), None, decoder.remember(*encoded))
+        states: Tensor = decoder(self.target_tokens(input_BT), None, _remember(decoder, encoded))
         return states
 
-    def nat_states(self, source: Encoded | Memory, input_BT: Tensor) -> Tensor:
+    def nat_states(self, source: Encoded | Memory, input_BT: Tensor, is_padded: bool | None = None) -> Tensor:
         """States [B, T, D], each from the whole input, in which MASK stands for what is to be predicted.
 
         Given `nat_memory`'s answer, the input may have K rows for each source, those of one source side by side: [B·K, T].
+        Whoever knows whether there is any PAD in the input says so.
         """
         decoder = _present(self.nat_decoder, "NAT")
-        memory = source if isinstance(source, Memory) else decoder.remember(*source)
-        states: Tensor = decoder(self.target_tokens(input_BT), visible(input_BT == PAD), memory)
+        memory = source if isinstance(source, Memory) else _remember(decoder, source)
+        states: Tensor = decoder(self.target_tokens(input_BT), visible(input_BT == PAD, is_padded), memory)
         return states
 
     def nat_memory(self, encoded: Encoded) -> Memory:
         """What every pass of the NAT decoder reads of the sources."""
-        return _present(self.nat_decoder, "NAT").remember(*encoded)
+        return _remember(_present(self.nat_decoder, "NAT"), encoded)
+
+    def compile_stacks(self) -> None:
+        """Compiles the encoder and the decoders, in place, for any shape; weights and their names stay as they are."""
+        for stack in (self.encoder, self.at_decoder, self.nat_decoder):
+            if stack is not None:
+                stack.compile(dynamic=True)
 
     def vocabulary_logits(self, states: Tensor) -> Tensor:
         """[…, D] to [..., V]; select the positions you need first."""
@@ -92,17 +109,21 @@ class Translator(nn.Module):
 
     def length_logits(self, encoded: Encoded) -> Tensor:
         """Log-odds [B, max_positions] of the target's length without EOS: column l is length l, column 0 is −inf."""
-        logits: Tensor = _present(self.length_head, "NAT")(*encoded)
+        logits: Tensor = _present(self.length_head, "NAT")(encoded.states_BSD, encoded.is_padding_BS)
         return logits
 
     def at_start(self, encoded: Encoded, beam: int = 1) -> AtCache:
         """The state before the first token of `beam` hypotheses of each source."""
-        return AtCache(_present(self.at_decoder, "AT").remember(*encoded), beam)
+        return AtCache(_remember(_present(self.at_decoder, "AT"), encoded), beam)
 
     def at_step(self, cache: AtCache, token_BK: Tensor) -> Tensor:
         """Reads one more token of each hypothesis (first BOS) into the cache; the logits of the next, [B, K, V]."""
         states = _present(self.at_decoder, "AT").step(self.target_tokens(token_BK), cache)
         return self.vocabulary_logits(states)
+
+
+def _remember(decoder: Decoder, encoded: Encoded) -> Memory:
+    return decoder.remember(encoded.states_BSD, encoded.mask)
 
 
 def _present(part: Part | None, name: str) -> Part:

@@ -1,7 +1,7 @@
 """What training minimises: Eq. 1 of Hao et al. 2021, its parts and its schedules."""
 
 from mtnat.objective.config import ObjectiveConfig
-from mtnat.objective.losses import PARTS, MultiTaskObjective, weights_at
-from mtnat.objective.noise import Draw, draw_noise
+from mtnat.objective.losses import MultiTaskObjective, weights_at
+from mtnat.objective.noise import PARTS, Draw, draw_noise
 
 __all__ = ["PARTS", "Draw", "MultiTaskObjective", "ObjectiveConfig", "draw_noise", "weights_at"]

@@ -1,5 +1,7 @@
 """The training objective: Eq. 1 and its parts."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from mtnat.config import Record
@@ -22,6 +24,16 @@ class ObjectiveConfig(Record):
     """Unlike the authors' code, which encodes the source anew for each decoder (2), one pass serves both: it costs less."""
     at_fraction: float = Field(1.0, gt=0, le=1)
     """Share of a batch's sentences that the AT decoder sees; the paper halves its AT batch (A.1)."""
+    estimator: Literal["weighted", "sampled"] = "weighted"
+    """How a step estimates Eq. 1: weighted sends every sentence to both decoders; sampled sends each to the NAT decoder with
+    probability λ(t), else to the AT decoder: the same gradient on average, at about the cost of one decoder."""
+
+    @property
+    def always_runs_all(self) -> bool:
+        """Whether every decoder of the model has a loss on every batch."""
+        if not (self.trains_at and self.trains_nat):
+            return True
+        return self.estimator == "weighted" and isinstance(self.schedule, Constant)
 
     @property
     def trains_at(self) -> bool:

@@ -3,18 +3,17 @@
 Shapes: B batch, T target, D width, N positions with a loss, V vocabulary.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtnat.model.translator import Encoded, Translator
+from mtnat.objective.branch import differentiated_now
 from mtnat.objective.config import ObjectiveConfig
-from mtnat.objective.noise import Draw
-
-PARTS = ("at", "nat", "length")
-"""The parts of the loss, in the order in which tensors of sums and counts hold them."""
+from mtnat.objective.cross_entropy import cross_entropy_sum
+from mtnat.objective.noise import PARTS, Draw
 
 
 def weights_at(config: ObjectiveConfig, step: int, total_steps: int) -> dict[str, float]:
@@ -32,46 +31,57 @@ class MultiTaskObjective(nn.Module):
         self.config = config
 
     def forward(self, draw: Draw, scales: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """One forward pass.
+        """One forward pass, of the decoders that the draw has sentences for.
 
         Args:
             draw: a batch with its noise.
-            scales: by part, its weight over its count in the whole update.
+            scales: by part, its weight over its divisor in the whole update.
 
         Returns:
             The scaled total, to call ``backward`` on, and the unscaled sums, one for each of `PARTS`, detached.
         """
-        encoded = self.translator.encode(draw.source_BS)
-        sums: dict[str, Tensor] = {}
-        if self.config.trains_at:
-            sums["at"] = self._at_sum(encoded, draw)
-        if self.config.trains_nat:
-            if self.config.trains_at and self.config.encoder_passes == 2:
-                encoded = self.translator.encode(draw.source_BS)
-            sums["nat"], sums["length"] = self._nat_sums(encoded, draw)
-        total = torch.stack([scales[part] * value for part, value in sums.items()]).sum()
+        losses: dict[str, tuple[Tensor, Tensor]] = {}
+        encoded = self.translator.encode(draw.source_BS, draw.is_padded)
+        if draw.counts["at"]:
+            losses["at"] = self._now(
+                self.translator.at_decoder, lambda encoded: self._at_sum(encoded, draw), encoded, scales["at"]
+            )
+            if draw.counts["length"] and self.config.encoder_passes == 2:
+                encoded = self.translator.encode(draw.source_BS, draw.is_padded)
+        if draw.counts["nat"]:
+            losses["nat"] = self._now(
+                self.translator.nat_decoder, lambda encoded: self._nat_sum(encoded, draw), encoded, scales["nat"]
+            )
+        if draw.counts["length"]:
+            length_logits = self.translator.length_logits(encoded).float()
+            length_sum = F.cross_entropy(length_logits, draw.lengths_B, reduction="sum")
+            losses["length"] = length_sum * scales["length"], length_sum.detach()
+        total = torch.stack([scaled for scaled, _ in losses.values()]).sum()
         zero = total.new_zeros(())
-        return total, torch.stack([sums.get(part, zero).detach() for part in PARTS])
+        return total, torch.stack([losses[part][1] if part in losses else zero for part in PARTS])
+
+    def _now(
+        self, decoder: nn.Module | None, loss: Callable[[Encoded], Tensor], encoded: Encoded, scale: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The scaled sum of a decoder's loss, differentiated at once, and the sum itself."""
+        assert decoder is not None
+
+        def scaled(states_BSD: Tensor) -> tuple[Tensor, Tensor]:
+            value = loss(encoded._replace(states_BSD=states_BSD))
+            return value * scale, value.detach()
+
+        parameters = [*decoder.parameters(), self.translator.target_tokens.weight]
+        return differentiated_now(scaled, encoded.states_BSD, parameters)
 
     def _at_sum(self, encoded: Encoded, draw: Draw) -> Tensor:
-        target_AT = draw.target_BT
-        if draw.at_rows_A is not None:
-            encoded = Encoded(*(part[draw.at_rows_A] for part in encoded))
-            target_AT = target_AT[draw.at_rows_A]
-        states_ATD = self.translator.at_states(encoded, draw.at_input_AT)
-        return self._cross_entropy_sum(states_ATD, target_AT, draw.at_positions_N)
+        states_ATD = self.translator.at_states(encoded.only(draw.at_rows_A), draw.at_input_AT)
+        return self._cross_entropy_sum(states_ATD, draw.at_positions_N, draw.at_targets_N)
 
-    def _nat_sums(self, encoded: Encoded, draw: Draw) -> tuple[Tensor, Tensor]:
-        states_BTD = self.translator.nat_states(encoded, draw.nat_input_BT)
-        length_logits = self.translator.length_logits(encoded).float()
-        return (
-            self._cross_entropy_sum(states_BTD, draw.target_BT, draw.nat_positions_N),
-            F.cross_entropy(length_logits, draw.lengths_B, reduction="sum"),
-        )
+    def _nat_sum(self, encoded: Encoded, draw: Draw) -> Tensor:
+        states_MTD = self.translator.nat_states(encoded.only(draw.nat_rows_M), draw.nat_input_MT, draw.nat_is_padded)
+        return self._cross_entropy_sum(states_MTD, draw.nat_positions_N, draw.nat_targets_N)
 
-    def _cross_entropy_sum(self, states_BTD: Tensor, target_BT: Tensor, positions_N: Tensor) -> Tensor:
+    def _cross_entropy_sum(self, states_BTD: Tensor, positions_N: Tensor, targets_N: Tensor) -> Tensor:
         """Label-smoothed cross-entropy summed over the given positions; no other position gets logits."""
         states_ND = states_BTD.flatten(0, 1).index_select(0, positions_N)
-        logits_NV = self.translator.vocabulary_logits(states_ND).float()
-        target_N = target_BT.flatten().index_select(0, positions_N)
-        return F.cross_entropy(logits_NV, target_N, label_smoothing=self.config.label_smoothing, reduction="sum")
+        return cross_entropy_sum(states_ND, self.translator.target_tokens.weight, targets_N, self.config.label_smoothing)

@@ -1,10 +1,11 @@
-"""The random choices of one batch: which pieces the NAT decoder must predict, which sentences the AT decoder sees.
+"""The random choices of one batch: which pieces the NAT decoder must predict, which sentences each decoder sees.
 
-Shapes: B batch, S source, T target, A sentences of the AT decoder, N positions with a loss.
+Shapes: B batch, S source, T target, M sentences of the NAT decoder, A of the AT decoder, N positions with a loss.
 """
 
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -12,59 +13,102 @@ from torch import Tensor
 from mtnat.objective.config import ObjectiveConfig
 from mtnat.tokens import BOS, EOS, MASK, PAD
 
+PARTS = ("at", "nat", "length")
+"""The parts of the loss, in the order in which tensors of sums and counts hold them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Draw:
-    """One batch with its noise, ready for the device; built on the host, so that no count ever waits for the device."""
+    """One batch with its noise; built on the host, so that nothing about it ever has to be asked of the device."""
 
     source_BS: Tensor
-    target_BT: Tensor
+    is_padded: bool
+    """Whether the source holds any PAD."""
     lengths_B: Tensor
     """Pieces of each target, without EOS."""
-    nat_input_BT: Tensor
+    nat_rows_M: Tensor | None
+    """The sentences that the NAT decoder sees; None is all of them, in order. Without any it does not run."""
+    nat_input_MT: Tensor
     """The target with its drawn pieces replaced by MASK."""
+    nat_is_padded: bool
+    """Whether that input holds any PAD."""
     nat_positions_N: Tensor
-    """Flat indices into B·T of the masked pieces."""
+    """Flat indices into M·T of the masked pieces."""
+    nat_targets_N: Tensor
+    """What stands there in the target."""
     at_rows_A: Tensor | None
-    """The sentences that the AT decoder sees; None is all of them, in order."""
+    """The sentences that the AT decoder sees, likewise."""
     at_input_AT: Tensor
     """BOS, then the pieces."""
     at_positions_N: Tensor
     """Flat indices into A·T of the tokens the AT decoder predicts, EOS included."""
+    at_targets_N: Tensor
+    """Those tokens."""
+    divisors: Mapping[str, float]
+    """What the sum of each of `PARTS` is divided by: its predictions, or, of a sampled batch, how many were to be expected."""
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many predictions each part of the loss sums over."""
-        return {"at": len(self.at_positions_N), "nat": len(self.nat_positions_N), "length": len(self.lengths_B)}
+        """How many predictions each of `PARTS` sums over."""
+        lengths = len(self.lengths_B) if self.divisors["length"] else 0
+        return {"at": len(self.at_positions_N), "nat": len(self.nat_positions_N), "length": lengths}
 
     def to(self, device: torch.device) -> Self:
-        """The same draw on a device."""
-        tensors: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items() if tensor is not None}
-        return type(self)(**(tensors | moved))
+        """The same draw on a device; does not wait for it where the host memory is pinned."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin(self) -> Self:
+        """The same draw in memory from which a GPU copies by itself."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: change(value) for name, value in values.items() if isinstance(value, Tensor)})
 
 
-def draw_noise(source_BS: Tensor, target_BT: Tensor, config: ObjectiveConfig, generator: torch.Generator) -> Draw:
-    """Draws masks and the AT decoder's sentences.
+def draw_noise(
+    source_BS: Tensor, target_BT: Tensor, config: ObjectiveConfig, nat_weight: float, generator: torch.Generator
+) -> Draw:
+    """Draws masks and each decoder's sentences.
 
     Args:
         source_BS: token ids, EOS at the end, PAD after it, on the host.
         target_BT: likewise.
+        nat_weight: λ(t); a decoder without weight gets no sentences.
         generator: the only source of randomness, on the host.
     """
+    sentences = len(target_BT)
     lengths_B = (target_BT != PAD).sum(1) - 1
     is_masked_BT = draw_masks(lengths_B, target_BT.shape[1], generator)
-    at_rows_A = _draw_rows(len(target_BT), config.at_fraction, generator)
-    at_target_AT = target_BT if at_rows_A is None else target_BT[at_rows_A]
+    is_at_B = _draw_rows(sentences, config.at_fraction, generator) & (nat_weight < 1)
+    is_nat_B = torch.full((sentences,), nat_weight > 0)
+    divisors = {
+        "at": float((lengths_B[is_at_B] + 1).sum()),
+        "nat": float(is_masked_BT[is_nat_B].sum()),
+        "length": float(is_nat_B.sum()),
+    }
+    if config.estimator == "sampled":
+        # Not what is drawn below, which would make the gradient a ratio of two random numbers, on average not Eq. 1's.
+        divisors["nat"] *= nat_weight
+        divisors["at"] *= 1 - nat_weight
+        is_nat_B &= torch.rand(sentences, generator=generator) < nat_weight
+        is_at_B &= ~is_nat_B
+    nat_target_MT, at_target_AT = target_BT[is_nat_B], target_BT[is_at_B]
+    is_masked_MT, is_token_AT = is_masked_BT[is_nat_B], at_target_AT != PAD
     return Draw(
         source_BS=source_BS,
-        target_BT=target_BT,
+        is_padded=bool((source_BS == PAD).any()),
         lengths_B=lengths_B,
-        nat_input_BT=target_BT.masked_fill(is_masked_BT, MASK),
-        nat_positions_N=is_masked_BT.flatten().nonzero().squeeze(1),
-        at_rows_A=at_rows_A,
+        nat_rows_M=_rows(is_nat_B),
+        nat_input_MT=nat_target_MT.masked_fill(is_masked_MT, MASK),
+        nat_is_padded=bool((nat_target_MT == PAD).any()),
+        nat_positions_N=is_masked_MT.flatten().nonzero().squeeze(1),
+        nat_targets_N=nat_target_MT[is_masked_MT],
+        at_rows_A=_rows(is_at_B),
         at_input_AT=_shift_right(at_target_AT),
-        at_positions_N=(at_target_AT != PAD).flatten().nonzero().squeeze(1),
+        at_positions_N=is_token_AT.flatten().nonzero().squeeze(1),
+        at_targets_N=at_target_AT[is_token_AT],
+        divisors=divisors,
     )
 
 
@@ -82,11 +126,17 @@ def draw_masks(lengths_B: Tensor, width: int, generator: torch.Generator) -> Ten
     return order_BT.argsort(1).argsort(1) < counts_B[:, None]
 
 
-def _draw_rows(sentences: int, fraction: float, generator: torch.Generator) -> Tensor | None:
-    """A random subset of the sentences, at least one; None where all of them are meant."""
+def _draw_rows(sentences: int, fraction: float, generator: torch.Generator) -> Tensor:
+    """Whether each sentence is in a random subset of this share, which is never empty."""
     if fraction == 1:
-        return None
-    return torch.randperm(sentences, generator=generator)[: max(1, round(fraction * sentences))].sort().values
+        return torch.ones(sentences, dtype=torch.bool)
+    chosen = torch.randperm(sentences, generator=generator)[: max(1, round(fraction * sentences))]
+    return torch.zeros(sentences, dtype=torch.bool).index_fill_(0, chosen, True)
+
+
+def _rows(is_in_B: Tensor) -> Tensor | None:
+    """The indices of the sentences that are in; None where all are."""
+    return None if bool(is_in_B.all()) else is_in_B.nonzero().squeeze(1)
 
 
 def _shift_right(target_AT: Tensor) -> Tensor:

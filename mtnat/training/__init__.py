@@ -1,16 +1,21 @@
 """Training of one run on any number of workers, and the model it leaves."""
 
+from mtnat.training.feed import Feed, Work
 from mtnat.training.fit import Progress, fit
 from mtnat.training.model import Model, load_model, save_model
+from mtnat.training.update import Updater
 from mtnat.training.validation import Scored, evaluate_split
 from mtnat.training.workers import Alone, Distributed, Workers, default_device
 
 __all__ = [
     "Alone",
     "Distributed",
+    "Feed",
     "Model",
     "Progress",
     "Scored",
+    "Updater",
+    "Work",
     "Workers",
     "default_device",
     "evaluate_split",

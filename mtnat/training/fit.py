@@ -1,5 +1,6 @@
 """Training of one run, as a generator of its progress."""
 
+import math
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
@@ -7,18 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from mtnat.config import build, read_yaml, write_yaml
-from mtnat.data import BatchStream, Dataset, Position
+from mtnat.data import Dataset, Position
 from mtnat.errors import ConfigError, DivergedError, StudyError
 from mtnat.experiment import Experiment
 from mtnat.objective import MultiTaskObjective, weights_at
 from mtnat.training.checkpoints import Checkpoints, write_whole
+from mtnat.training.feed import Feed
 from mtnat.training.model import EXPERIMENT, Model, save_model
 from mtnat.training.optimizer import learning_rate
-from mtnat.training.update import CURVES, Updater
+from mtnat.training.update import Updater
 from mtnat.training.validation import evaluate_split
+from mtnat.training.window import ClosedWindow, Window
 from mtnat.training.workers import Alone, Workers
 
 MODEL, TRANSLATIONS, SUMMARY = "model", "validation.txt", "summary.yaml"
@@ -48,12 +50,10 @@ class _State:
     """Target tokens trained on, by all workers."""
     seconds: float = 0.0
     """Wall-clock time of training, validation not included."""
+    skipped: int = 0
+    """Updates that were not taken because their gradient was not finite."""
     best_step: int = 0
     best_bleu: float = -1.0
-    window: list[Tensor] = field(default_factory=list)
-    """`CURVES` of the updates since the last point."""
-    window_tokens: int = 0
-    window_seconds: float = 0.0
 
 
 def fit(
@@ -104,67 +104,60 @@ class _Run:
         self.model = Model(experiment, self.translator, dataset.vocabularies)
         self.updater = Updater(experiment, MultiTaskObjective(self.translator, experiment.objective), workers)
         self.checkpoints = Checkpoints(folder / "checkpoints", experiment.training.keep_checkpoints)
-        self.state = _State()
+        self.state, self.window = _State(), Window()
         steps = self.checkpoints.steps()
         if steps:
             self._restore(self.checkpoints.read(steps[-1]))
 
     def progress(self) -> Generator[Progress, None, None]:
-        config = self.experiment.training
-        stream = BatchStream(
-            self.dataset.train,
-            max_tokens=config.max_tokens_per_batch,
-            seed=self.experiment.seed,
-            batches_per_step=config.batches_per_step,
-            rank=self.workers.rank,
-            workers=self.workers.size,
-            position=self.state.position,
-        )
+        config, state = self.experiment.training, self.state
+        closed: ClosedWindow | None = None
         self.translator.train()
-        while self.state.step < config.steps:
-            self._update(stream)
-            is_last = self.state.step == config.steps
-            is_validation = is_last or self.state.step % config.validate_every == 0
-            if not is_validation and self.state.step % config.log_every:
-                continue
-            metrics = self._close_window()
-            if is_validation:
-                metrics |= self._validate()
-            yield self._point(metrics)
+        with Feed(self.experiment, self.dataset.train, self.workers, step=state.step, position=state.position) as feed:
+            while state.step < config.steps:
+                self._update(feed)
+                if closed:
+                    # Read only now that the device has another update to do meanwhile.
+                    yield self._point(self._read(closed, state.step - 1), state.step - 1)
+                    closed = None
+                is_validation = state.step == config.steps or state.step % config.validate_every == 0
+                if is_validation or state.step % config.log_every == 0:
+                    closed = self.window.close()
+                if closed and is_validation:
+                    metrics = self._read(closed, state.step) | self._validate()
+                    yield self._point(metrics, state.step)
+                    closed = None
         yield self._finish()
 
-    def _update(self, stream: BatchStream) -> None:
+    def _update(self, feed: Feed) -> None:
         started = time.perf_counter()
-        batches = stream.next_step()
-        curves = self.updater.step(self.state.step, batches)
+        work = feed.next()
+        self.window.curves.append(self.updater.step(work))
         self.state.step += 1
-        self.state.position = stream.position
-        self.state.window.append(curves)
-        self.state.window_tokens += sum(batch.target_tokens for _, batch in batches)
-        self.state.window_seconds += time.perf_counter() - started
+        self.state.position = work.position
+        self.window.seconds += time.perf_counter() - started
 
-    def _close_window(self) -> dict[str, float]:
-        """The means since the last point; the only place of the loop that waits for the device."""
-        state, step = self.state, self.state.step - 1
+    def _read(self, closed: ClosedWindow, step: int) -> dict[str, float]:
+        """The curves of a window that ended with an update; waits for the device."""
         started = time.perf_counter()
-        means = dict(zip(CURVES, torch.stack(state.window).mean(0).tolist(), strict=True))
-        state.window_seconds += time.perf_counter() - started
-        if not all(abs(value) < float("inf") for value in means.values()):
+        means = closed.read()
+        waited = time.perf_counter() - started
+        state, config = self.state, self.experiment
+        state.skipped += means.skipped
+        if means.skipped_in_a_row > config.training.most_skipped_steps or not all(map(math.isfinite, means.values.values())):
             raise DivergedError(
-                f"{self.folder.name}: the loss or its gradient is not finite at step {state.step} (loss {means['loss']}); "
+                f"{self.folder.name}: the gradient was not finite in {means.skipped_in_a_row} updates in a row, "
+                f"until step {step}; "
                 "lower training.peak_learning_rate or lengthen training.warmup_steps."
             )
-        tokens = int(self.workers.sum(torch.tensor(state.window_tokens, device=self.workers.device)).item())
-        config = self.experiment.objective
-        untrained = (set() if config.trains_at else {"loss_at"}) | (set() if config.trains_nat else {"loss_nat", "loss_length"})
-        metrics = {f"train/{name}": value for name, value in means.items() if name not in untrained}
-        for part, weight in weights_at(config, step, self.experiment.training.steps).items():
+        state.tokens += means.target_tokens
+        state.seconds += closed.seconds + waited
+        metrics = {f"train/{name}": value for name, value in means.values.items()}
+        for part, weight in weights_at(config.objective, step - 1, config.training.steps).items():
             metrics["train/lambda" if part == "nat" else f"train/weight_{part}"] = weight
-        metrics["train/learning_rate"] = learning_rate(step, self.experiment.training)
-        metrics["train/tokens_per_second"] = tokens / max(state.window_seconds, 1e-9)
-        state.tokens += tokens
-        state.seconds += state.window_seconds
-        state.window, state.window_tokens, state.window_seconds = [], 0, 0.0
+        metrics["train/learning_rate"] = learning_rate(step - 1, config.training)
+        metrics["train/tokens_per_second"] = means.target_tokens / max(closed.seconds + waited, 1e-9)
+        metrics["train/skipped_steps"] = float(state.skipped)
         return metrics
 
     def _validate(self) -> dict[str, float]:
@@ -196,6 +189,7 @@ class _Run:
             "final/step": float(self.state.best_step if choice == "best" else self.state.step),
             "final/tokens": float(self.state.tokens),
             "final/seconds": self.state.seconds,
+            "final/skipped_steps": float(self.state.skipped),
             "final/parameters": float(sum(parameter.numel() for parameter in self.translator.parameters())),
         }
         if self.workers.leads:
@@ -206,10 +200,10 @@ class _Run:
             write_whole(self.folder / TRANSLATIONS, text)
             write_whole(self.folder / SUMMARY, "".join(f"{name}: {value!r}\n" for name, value in metrics.items()).encode())
         self.workers.meet()
-        return self._point(metrics, finished=True)
+        return self._point(metrics, self.state.step, finished=True)
 
-    def _point(self, metrics: Mapping[str, float], *, finished: bool = False) -> Progress:
-        return Progress(step=self.state.step, total_steps=self.experiment.training.steps, metrics=metrics, finished=finished)
+    def _point(self, metrics: Mapping[str, float], step: int, *, finished: bool = False) -> Progress:
+        return Progress(step=step, total_steps=self.experiment.training.steps, metrics=metrics, finished=finished)
 
     def _snapshot(self) -> dict[str, Any]:
         state = self.state
@@ -220,6 +214,7 @@ class _Run:
             "position": [state.position.epoch, state.position.batch],
             "tokens": state.tokens,
             "seconds": state.seconds,
+            "skipped": state.skipped,
             "best_step": state.best_step,
             "best_bleu": state.best_bleu,
         }
@@ -232,6 +227,7 @@ class _Run:
             position=Position(*snapshot["position"]),
             tokens=snapshot["tokens"],
             seconds=snapshot["seconds"],
+            skipped=snapshot["skipped"],
             best_step=snapshot["best_step"],
             best_bleu=snapshot["best_bleu"],
         )

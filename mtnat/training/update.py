@@ -1,100 +1,106 @@
-"""One optimizer update: its noise, its gradients, its divisor."""
+"""One optimizer update: its gradients, its divisor, and whether it is worth taking."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mtnat.data import Batch
+from mtnat.errors import ResourceError
 from mtnat.experiment import Experiment
-from mtnat.objective import PARTS, draw_noise, weights_at
+from mtnat.objective import PARTS, MultiTaskObjective, weights_at
+from mtnat.training.feed import Work
 from mtnat.training.optimizer import build_optimizer, learning_rate, resolve_precision
 from mtnat.training.workers import Workers
 
-CURVES = ("loss", *(f"loss_{part}" for part in PARTS), "gradient_norm")
-"""What a window of updates averages, in the order in which tensors hold it."""
-
 
 class Updater:
-    """Applies updates to a translator.
+    """Applies updates to a translator; nothing in a step waits for the device."""
 
-    All randomness of an update is a pure function of (seed, step, number of the batch within the step), so a run that
-    is resumed, or shared among other workers, draws the same masks and the same dropout.
-    """
-
-    def __init__(self, experiment: Experiment, module: nn.Module, workers: Workers) -> None:
+    def __init__(self, experiment: Experiment, module: MultiTaskObjective, workers: Workers) -> None:
         self.experiment = experiment
         self.workers = workers
-        self.objective = workers.parallel(module)
         self.optimizer = build_optimizer(module, experiment.training)
         self.precision = resolve_precision(experiment.training.precision, workers.device)
-        self.scaler = torch.amp.GradScaler(workers.device.type, enabled=self.precision is torch.float16)
+        self.is_half = self.precision is torch.float16
+        # Only fp16 needs its gradients scaled; for the others, at a scale of 1, this is what skips a non-finite update.
+        self.scaler = torch.amp.GradScaler(workers.device.type, init_scale=2.0**16 if self.is_half else 1.0)
+        self.skipped_in_a_row = torch.zeros((), dtype=torch.float64, device=workers.device)
+        if experiment.training.compile:
+            module.translator.compile_stacks()
+        self.objective = workers.parallel(module, always_runs_all=experiment.objective.always_runs_all)
 
-    def step(self, step: int, batches: Sequence[tuple[int, Batch]]) -> Tensor:
-        """One update.
-
-        Args:
-            step: updates done before this one.
-            batches: this worker's, each with its number within the whole step.
+    def step(self, work: Work) -> Tensor:
+        """One update, which is skipped where its gradient is not finite.
 
         Returns:
-            The update's `CURVES`, double, on the device.
+            The update's `mtnat.training.window.CURVES`, double, on the device.
         """
-        config = self.experiment.training
-        device = self.workers.device
-        draws = [(self._noise_seed(step, number), batch) for number, batch in batches]
-        drawn = [
-            (seeds[1], draw_noise(batch.source_BS, batch.target_BT, self.experiment.objective, _generator(seeds[0])))
-            for seeds, batch in draws
-        ]
-        counts = self.workers.sum(
-            torch.tensor([sum(draw.counts[part] for _, draw in drawn) for part in PARTS], dtype=torch.float64).to(device)
-        )
-        weights = weights_at(self.experiment.objective, step, config.steps)
-        weights_P = torch.tensor([weights[part] for part in PARTS], dtype=torch.float64).to(device)
-        # Data-parallel wrappers average gradients over the workers; the sum is what Eq. 1 needs.
-        scales_P = (weights_P / counts * self.workers.size).float()
-        scales = dict(zip(PARTS, scales_P.unbind(), strict=True))
+        config, device = self.experiment.training, self.workers.device
+        weights = weights_at(self.experiment.objective, work.step, config.steps)
+        divisors_P = self.workers.sum(_on(device, [sum(draw.divisors[part] for draw in work.draws) for part in PARTS]))
+        # A part without weight has no predictions either.
+        scales_P = _on(device, [weights[part] for part in PARTS]) / divisors_P.clamp(min=1)
 
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(step, config)
+            group["lr"] = learning_rate(work.step, config)
         self.optimizer.zero_grad(set_to_none=True)
-        sums = torch.zeros(len(PARTS), dtype=torch.float64, device=device)
-        for index, (dropout_seed, draw) in enumerate(drawn):
-            torch.manual_seed(dropout_seed)
-            with self.workers.last_of(self.objective, is_last=index == len(drawn) - 1):
-                with torch.autocast(device.type, self.precision, enabled=self.precision is not torch.float32):
-                    total, part_sums = self.objective(draw.to(device), scales)
-                self.scaler.scale(total).backward()
-            sums += part_sums
+        sums_P = self._backward(work, scales_P)
         norm = self._apply(config.clip_norm)
-        means = self.workers.sum(sums) / counts
-        return torch.cat([(weights_P * means).sum()[None], means, norm.double()[None]])
+        self.skipped_in_a_row = (self.skipped_in_a_row + 1) * ~norm.isfinite()
+        counts = [sum(draw.counts[part] for draw in work.draws) for part in PARTS]
+        totals = self.workers.sum(torch.cat([_on(device, [work.target_tokens]), sums_P, _on(device, counts)]))
+        loss = (scales_P * totals[1 : 1 + len(PARTS)]).sum()
+        return torch.cat([torch.stack([loss, norm.double(), self.skipped_in_a_row]), totals])
+
+    def _backward(self, work: Work, scales_P: Tensor) -> Tensor:
+        """The gradients of all draws, and the sums of the parts."""
+        device = self.workers.device
+        # Data-parallel wrappers average gradients over the workers; the sum is what Eq. 1 needs.
+        # They carry the scaler's factor too, because the decoders' gradients are computed before there is a total to scale.
+        scales = dict(zip(PARTS, self.scaler.scale((scales_P * self.workers.size).float()).unbind(), strict=True))
+        sums_P = torch.zeros(len(PARTS), dtype=torch.float64, device=device)
+        for index, (dropout_seed, draw) in enumerate(zip(work.dropout_seeds, work.draws, strict=True)):
+            torch.manual_seed(dropout_seed)
+            with self.workers.last_of(self.objective, is_last=index == len(work.draws) - 1):
+                with torch.autocast(device.type, self.precision, enabled=self.precision is not torch.float32):
+                    total, part_sums = self._loss(draw.to(device), scales)
+                total.backward()
+            sums_P += part_sums
+        return sums_P
+
+    def _loss(self, *arguments: object) -> tuple[Tensor, Tensor]:
+        try:
+            total, part_sums = self.objective(*arguments)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ResourceError(
+                f"training.compile: this machine cannot compile ({reason}); install a C++ compiler, or set compile: false."
+            ) from None
+        return total, part_sums
 
     def _apply(self, clip_norm: float) -> Tensor:
-        """Clips, updates, and returns the gradient norm before clipping."""
+        """Clips, updates unless a gradient is not finite, and returns the gradient norm before clipping."""
         self.scaler.unscale_(self.optimizer)
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         norm = nn.utils.clip_grad_norm_(parameters, clip_norm or float("inf"), foreach=True)
         self.scaler.step(self.optimizer)
-        self.scaler.update()
+        self.scaler.update(None if self.is_half else 1.0)
         return norm
-
-    def _noise_seed(self, step: int, number: int) -> tuple[int, int]:
-        """Seeds of the masks and of dropout for one batch."""
-        state = np.random.SeedSequence((self.experiment.seed, step, number)).generate_state(2, np.uint64)
-        return int(state[0] >> np.uint64(1)), int(state[1] >> np.uint64(1))
 
     def state(self) -> dict[str, object]:
         """What a later process needs to go on exactly."""
-        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "skipped_in_a_row": self.skipped_in_a_row.item(),
+        }
 
     def restore(self, state: Mapping[str, object]) -> None:
         """The reverse of `state`."""
         self.optimizer.load_state_dict(state["optimizer"])  # type: ignore[arg-type]
         self.scaler.load_state_dict(state["scaler"])  # type: ignore[arg-type]
+        self.skipped_in_a_row.fill_(state["skipped_in_a_row"])  # type: ignore[arg-type]
 
 
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def _on(device: torch.device, numbers: list[float]) -> Tensor:
+    return torch.tensor(numbers, dtype=torch.float64).to(device, non_blocking=True)

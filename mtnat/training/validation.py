@@ -1,7 +1,10 @@
 """Scores by decoding: every member of the group decodes its share."""
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
+
+import torch
 
 from mtnat.data import Split
 from mtnat.evaluation import Score, bleu
@@ -27,7 +30,10 @@ def evaluate_split(model: Model, split: Split, workers: Workers, sentences: int 
     """
     started = time.perf_counter()
     sources = split.sources[:sentences] if sentences else split.sources
-    shares = workers.gather(model.translate(sources[workers.rank :: workers.size]))
+    # What was compiled for training would be compiled anew for decoding's shapes.
+    eagerly = torch.compiler.set_stance("force_eager") if model.experiment.training.compile else nullcontext()
+    with eagerly:
+        shares = workers.gather(model.translate(sources[workers.rank :: workers.size]))
     translations = [""] * len(sources)
     for rank, share in enumerate(shares):
         translations[rank :: workers.size] = share

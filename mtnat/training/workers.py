@@ -46,8 +46,11 @@ class Workers(Protocol):
         """Waits until every member is here."""
         ...
 
-    def parallel(self, module: nn.Module) -> nn.Module:
-        """The module with its gradients averaged over the members."""
+    def parallel(self, module: nn.Module, *, always_runs_all: bool) -> nn.Module:
+        """The module with its gradients averaged over the members, while the backward pass still runs.
+
+        Unless it always runs all its parts, those that no member has run in an update keep no gradient.
+        """
         ...
 
     def last_of(self, module: nn.Module, *, is_last: bool) -> AbstractContextManager[None]:
@@ -72,7 +75,7 @@ class Alone:
     def meet(self) -> None:
         pass
 
-    def parallel(self, module: nn.Module) -> nn.Module:
+    def parallel(self, module: nn.Module, *, always_runs_all: bool) -> nn.Module:
         return module
 
     def last_of(self, module: nn.Module, *, is_last: bool) -> AbstractContextManager[None]:
@@ -100,8 +103,13 @@ class Distributed:
     def meet(self) -> None:
         dist.barrier()
 
-    def parallel(self, module: nn.Module) -> nn.Module:
-        return DistributedDataParallel(module, device_ids=[self.device] if self.device.type == "cuda" else None)
+    def parallel(self, module: nn.Module, *, always_runs_all: bool) -> nn.Module:
+        return DistributedDataParallel(
+            module,
+            device_ids=[self.device] if self.device.type == "cuda" else None,
+            find_unused_parameters=not always_runs_all,
+            gradient_as_bucket_view=True,
+        )
 
     def last_of(self, module: nn.Module, *, is_last: bool) -> AbstractContextManager[None]:
         assert isinstance(module, DistributedDataParallel)

@@ -1,13 +1,13 @@
 from itertools import chain, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from mtnat.data import Batch, BatchStream, Position, TokenStore
-from mtnat.data.batches import load_batch
-from mtnat.data.store import write_store
+from mtnat.data import Batch, BatchStream, DataConfig, EpochPlan, Position, TokenStore, padding_share, prepare, write_store
+from mtnat.data.batches import deal, load_batch
 from mtnat.errors import DataError
 from mtnat.tokens import EOS, PAD
 
@@ -24,6 +24,24 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> TokenStore:
     targets = np.clip(sources + random.integers(-2, 3, PAIRS), 1, 20)
     pairs = [([5 + i] * int(s), [5 + i] * int(t)) for i, (s, t) in enumerate(zip(sources, targets, strict=True))]
     return write_store(tmp_path_factory.mktemp("store"), pairs, largest_vocabulary=5 + PAIRS, max_length=50)
+
+
+@pytest.fixture(scope="module")
+def natural(tmp_path_factory: pytest.TempPathFactory) -> TokenStore:
+    """20,000 pairs of log-normal lengths around 14 pieces, as image captions have."""
+    random = np.random.default_rng(0)
+    sources = np.clip(random.lognormal(2.6, 0.35, 20_000), 3, 60)
+    targets = np.clip(sources * random.normal(1.0, 0.15, 20_000) + random.normal(0, 1, 20_000), 3, 60)
+    pairs = [([5] * int(s), [6] * int(t)) for s, t in zip(sources, targets, strict=True)]
+    return write_store(tmp_path_factory.mktemp("natural"), pairs, largest_vocabulary=9, max_length=100)
+
+
+def plan(store: TokenStore, number: int = 0) -> EpochPlan:
+    return EpochPlan(store.lengths_N2, max_tokens=4096, seed=1, epoch=number)
+
+
+def tokens_of(batch: Batch) -> int:
+    return sum(int((side != PAD).sum()) for side in (batch.source_BS, batch.target_BT))
 
 
 def stream(store: TokenStore, position: Position = START, **settings: int) -> BatchStream:
@@ -99,8 +117,61 @@ def test_workers_share_the_steps_of_one_worker(store: TokenStore, workers: int) 
         parts = [rank.next_step() for rank in ranks]
         shared = sorted((number, batch.indices_B.tolist()) for part in parts for number, batch in part)
         assert shared == sorted(expected.items())
-        assert all(number % workers == rank for rank, part in enumerate(parts) for number, _ in part)
+        assert all(numbers == sorted(numbers) for numbers in ([number for number, _ in part] for part in parts))
         assert {rank.position for rank in ranks} == {alone.position}
+
+
+@pytest.mark.parametrize(
+    ("tokens", "workers", "ranks"),
+    [
+        ([50, 80, 60, 70], 2, [0, 0, 1, 1]),  # 80 | 70 60 | 50, from hand to hand
+        ([9, 8, 7, 6, 5, 4], 3, [0, 1, 2, 2, 1, 0]),
+        ([5, 5, 5, 5], 2, [0, 1, 1, 0]),
+        ([3, 9], 1, [0, 0]),
+        ([1, 2], 3, [1, 0]),
+    ],
+)
+def test_batches_are_dealt_back_and_forth_by_their_tokens(tokens: list[int], workers: int, ranks: list[int]) -> None:
+    assert deal(np.array(tokens), workers).tolist() == ranks
+
+
+@pytest.mark.parametrize("workers", [2, 4, 8])
+def test_shares_are_equal_in_number_and_nearly_in_tokens(natural: TokenStore, workers: int) -> None:
+    """Shares of tokens differ less than if batch m went to rank m modulo the workers."""
+    number_of_batches = 8
+    ranks = [
+        stream(natural, max_tokens=4096, batches_per_step=number_of_batches, rank=rank, workers=workers)
+        for rank in range(workers)
+    ]
+    spreads, modulo_spreads = [], []
+    for _ in range(30):
+        parts = [rank.next_step() for rank in ranks]
+        assert {len(part) for part in parts} == {number_of_batches // workers}
+        tokens = {number: tokens_of(batch) for part in parts for number, batch in part}
+        spreads.append(np.ptp([sum(tokens[number] for number, _ in part) for part in parts]))
+        modulo_spreads.append(np.ptp([sum(tokens[m] for m in range(r, number_of_batches, workers)) for r in range(workers)]))
+    if workers < number_of_batches:  # else there is nothing to choose
+        assert np.mean(spreads) < 0.7 * np.mean(modulo_spreads)
+    else:
+        assert spreads == modulo_spreads
+
+
+class CountedTokens(np.ndarray[Any, np.dtype[Any]]):
+    """Tokens that know how many of them were read."""
+
+    read = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        self.read += np.size(key)
+        return np.asarray(self)[key]
+
+
+def test_only_the_batches_of_this_rank_are_read(store: TokenStore) -> None:
+    counted = TokenStore(store.folder)
+    counted.tokens = tokens = np.asarray(store.tokens).view(CountedTokens)
+    batches = stream(counted, batches_per_step=4, rank=1, workers=2)
+    loaded = sum(tokens_of(batch) for _ in range(20) for _, batch in batches.next_step())
+    assert tokens.read == loaded
 
 
 @pytest.mark.parametrize("steps", [0, 1, 7, 40])
@@ -130,17 +201,62 @@ def test_a_sentence_above_the_budget_is_one_sentence(store: TokenStore) -> None:
     assert len(epoch(store, max_tokens=longest)) > PAIRS / longest
 
 
-def test_batches_waste_little_on_natural_lengths(tmp_path: Path) -> None:
-    """Log-normal lengths around 14 pieces, as image captions have: at most 5 % of the positions are padding."""
-    random = np.random.default_rng(0)
-    sources = np.clip(random.lognormal(2.6, 0.35, 20_000), 3, 60)
-    targets = np.clip(sources * random.normal(1.0, 0.15, 20_000) + random.normal(0, 1, 20_000), 3, 60)
-    pairs = [([5] * int(s), [6] * int(t)) for s, t in zip(sources, targets, strict=True)]
-    natural = write_store(tmp_path, pairs, largest_vocabulary=9, max_length=100)
+def test_batches_waste_little_on_natural_lengths(natural: TokenStore) -> None:
+    """At most 5 % of the positions are padding, by the tensors themselves."""
     batches = epoch(natural, max_tokens=4096)
     padding = sum(int((side == PAD).sum()) for batch in batches for side in (batch.source_BS, batch.target_BT))
     positions = sum(side.numel() for batch in batches for side in (batch.source_BS, batch.target_BT))
     assert padding / positions <= 0.05
+    assert padding_share(natural.lengths_N2, plan(natural)) == pytest.approx(padding / positions, rel=1e-12)
+
+
+def test_padding_is_of_both_sides(tmp_path: Path) -> None:
+    lengths_N2 = np.array([[2, 4], [4, 3]], np.int32)
+    together = EpochPlan(lengths_N2, max_tokens=16, seed=1, epoch=0)  # a first batch of at least 8 positions holds both
+    assert len(together) == 1
+    assert padding_share(lengths_N2, together) == pytest.approx(1 - 13 / 16)
+    assert padding_share(lengths_N2, EpochPlan(lengths_N2, max_tokens=4, seed=1, epoch=0)) == 0
+
+
+REAL_CORPORA = {
+    "multi30k": ("multi30k/train", "multi30k/val", "multi30k/test_2016_flickr"),
+    "tatoeba": ("tatoeba_en_de/train", "tatoeba_en_de/dev", "tatoeba_en_de/test"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REAL_CORPORA)
+def test_batches_waste_little_on_real_corpora(corpora: Path, name: str) -> None:
+    """At most 5 % in any of three epochs of 4,096 tokens a batch, with the pieces of a BPE vocabulary."""
+    if not (corpora / REAL_CORPORA[name][0]).parent.is_dir():
+        pytest.skip(f"needs {REAL_CORPORA[name][0]}.* under $MTNAT_DATA")
+    train, valid, test = ((f"{file}.en.gz", f"{file}.de.gz") for file in REAL_CORPORA[name])
+    store = prepare(DataConfig(train=train, valid=valid, test=test, vocabulary_size=8_000)).train
+    assert max(padding_share(store.lengths_N2, plan(store, number)) for number in range(3)) <= 0.05
+
+
+def test_batches_come_in_no_order_of_length(natural: TokenStore) -> None:
+    """Over ten epochs, neither the place of a batch nor the batch before it tells its length."""
+    by_place, by_neighbour = [], []
+    for number in range(10):
+        plan_ = plan(natural, number)
+        lengths = np.array([natural.lengths_N2[plan_[m]].mean() for m in range(len(plan_))])
+        by_place.append(np.corrcoef(np.arange(len(lengths)), lengths)[0, 1])
+        by_neighbour.append(np.corrcoef(lengths[1:], lengths[:-1])[0, 1])
+    assert abs(np.mean(by_place)) < 0.1
+    assert abs(np.mean(by_neighbour)) < 0.1
+
+
+def test_a_pair_meets_others_in_every_epoch(natural: TokenStore) -> None:
+    """Of those it shares a batch with, a good third have gone in the next epoch, although they are of its own lengths."""
+    batch_of = np.empty((2, len(natural)), np.int64)
+    for number in range(2):
+        plan_ = plan(natural, number)
+        for m in range(len(plan_)):
+            batch_of[number, plan_[m]] = m
+    company = np.unique(batch_of[0], return_counts=True)[1]
+    again = np.unique(batch_of, axis=1, return_counts=True)[1]  # pairs that share a batch in both epochs
+    assert (again * (again - 1)).sum() / (company * (company - 1)).sum() < 0.65
 
 
 def test_lengths_ascend_before_batches_are_shuffled(store: TokenStore) -> None:

@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 
-from mtnat.data import DataConfig, Dataset, check, prepare
+from mtnat.data import DataConfig, Dataset, check, prepare, write_store
+from mtnat.data.corpus import read_lines
+from mtnat.data.dataset import encoded
 from mtnat.data.grammar import generate
 from mtnat.errors import DataError
 from mtnat.tokens import EOS
 
 PAIRS = [(pair.english, pair.german) for pair in generate("train", 300, 1)]
+MULTI30K = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
 
 
 def write(folder: Path, name: str, pairs: list[tuple[str, str]]) -> tuple[str, str]:
@@ -52,6 +55,36 @@ def test_tokens_and_text_are_those_of_the_files(settings: dict[str, Any]) -> Non
     assert list(zip(dataset.valid.sources, dataset.valid.references, strict=True)) == PAIRS[280:290]
     assert list(zip(dataset.test.sources, dataset.test.references, strict=True)) == PAIRS[290:]
     assert dataset.valid.name == "valid"
+
+
+@pytest.mark.parametrize("joint", [True, False])
+@pytest.mark.parametrize(("threads", "pairs_at_once"), [(1, 1), (2, 7), (3, 280), (5, 1_000)])
+def test_any_threads_and_chunks_give_what_one_line_at_a_time_gives(
+    settings: dict[str, Any], joint: bool, threads: int, pairs_at_once: int
+) -> None:
+    dataset = prepare(DataConfig(**settings, joint_vocabulary=joint))
+    source, target = dataset.vocabularies.source, dataset.vocabularies.target
+    expected = [(source.encode([pair[0]])[0], target.encode([pair[1]])[0]) for pair in PAIRS[:280]]
+    found = encoded(iter(PAIRS[:280]), dataset.vocabularies, threads=threads, pairs_at_once=pairs_at_once)
+    assert list(found) == expected
+    assert dataset.train.tokens.tolist() == [token for pair in expected for side in pair for token in (*side, EOS)]
+
+
+def test_reading_keeps_a_few_chunks_ahead_of_the_use(settings: dict[str, Any]) -> None:
+    vocabularies = prepare(DataConfig(**settings)).vocabularies
+    text = iter(PAIRS)
+    found = encoded(text, vocabularies, pairs_at_once=10)
+    next(found)
+    assert len(PAIRS) - len(list(text)) == 30
+
+
+def test_a_corpus_that_breaks_off_is_told(settings: dict[str, Any]) -> None:
+    def text() -> Iterator[tuple[str, str]]:
+        yield from PAIRS[:25]
+        raise DataError("the disk is gone.")
+
+    with pytest.raises(DataError, match=r"the disk is gone"):
+        list(encoded(text(), prepare(DataConfig(**settings)).vocabularies, pairs_at_once=10))
 
 
 def test_separate_vocabularies_differ(settings: dict[str, Any]) -> None:
@@ -178,6 +211,20 @@ def test_check_says_what_prepare_would(settings: dict[str, Any], case: int) -> N
 def test_check_of_a_good_corpus_finds_and_builds_nothing(tmp_path: Path, settings: dict[str, Any]) -> None:
     assert check(DataConfig(**settings)) == []
     assert not (tmp_path / "cache").exists() or built(tmp_path / "cache") == []
+
+
+@pytest.mark.slow
+def test_a_large_corpus_is_stored_as_one_line_at_a_time_would_be(corpora: Path, tmp_path: Path) -> None:
+    """Multi30k, several times what is encoded at once, byte for byte."""
+    names = {split: tuple(f"multi30k/{file}.{language}.gz" for language in ("en", "de")) for split, file in MULTI30K.items()}
+    dataset = prepare(DataConfig.model_validate({**names, "vocabulary_size": 4_000}), tmp_path / "cache")
+    plain = tmp_path / "plain"
+    source, target = dataset.vocabularies.source, dataset.vocabularies.target
+    text = zip(*(read_lines(corpora / name) for name in names["train"]), strict=True)
+    pairs = ((source.encode([english])[0], target.encode([german])[0]) for english, german in text)
+    write_store(plain, pairs, largest_vocabulary=4_000, max_length=128)
+    for file in plain.iterdir():
+        assert (dataset.train.folder / file.name).read_bytes() == file.read_bytes()
 
 
 def test_the_embedded_corpus_is_prepared_like_any_other(tmp_path: Path) -> None:

@@ -41,6 +41,20 @@ def test_empty_sides_and_long_pairs_are_left_out_and_counted(tmp_path: Path) -> 
     assert store.left_out == 3
 
 
+def test_what_is_written_does_not_depend_on_where_it_is_cut(tmp_path: Path) -> None:
+    """Many times what is written at once, against tokens put down one by one."""
+    random = np.random.default_rng(0)
+    sizes = random.integers(0, 9, (20_000, 2))
+    pairs = [(random.integers(5, 100, s).tolist(), random.integers(5, 100, t).tolist()) for s, t in sizes]
+    kept = [pair for pair in pairs if all(0 < len(side) < 8 for side in pair)]
+    store = write_store(tmp_path, iter(pairs), largest_vocabulary=100, max_length=8)
+    assert store.tokens.tolist() == [token for pair in kept for side in pair for token in (*side, EOS)]
+    assert store.lengths_N2.tolist() == [[len(source) + 1, len(target) + 1] for source, target in kept]
+    assert store.starts_N[:3].tolist() == [0, *np.cumsum(store.lengths_N2.sum(axis=1))[:2].tolist()]
+    assert store[len(store) - 1][1].tolist() == [*kept[-1][1], EOS]
+    assert store.left_out == len(pairs) - len(kept)
+
+
 def test_nothing_left_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^data\.train: every pair has an empty side or exceeds data\.max_length"):
         write(tmp_path, [([], [5])])

@@ -1,3 +1,4 @@
+import os
 import pickle
 from collections.abc import Iterable
 from pathlib import Path
@@ -5,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mtnat.data import Vocabularies, Vocabulary
+from mtnat.data.vocabulary import usable_cores
 from mtnat.errors import DataError
 from mtnat.tokens import BOS, EOS, MASK, PAD, SPECIAL, UNK
 
@@ -24,6 +26,20 @@ def test_text_comes_back() -> None:
     vocabulary = small()
     assert vocabulary.decode(vocabulary.encode(LINES)) == LINES
     assert len(vocabulary) == 40
+
+
+def test_threads_change_nothing() -> None:
+    vocabulary = small()
+    one_by_one = [vocabulary.encode([line])[0] for line in LINES * 50]
+    assert all(vocabulary.encode(LINES * 50, threads=threads) == one_by_one for threads in (1, 2, 5))
+
+
+@pytest.mark.parametrize(
+    ("limit", "most"), [("1", 1), ("1,4", 1), ("1000000", None), ("", None), ("0", None), ("-3", None), ("many", None)]
+)
+def test_usable_cores_are_those_of_the_process_or_fewer(monkeypatch: pytest.MonkeyPatch, limit: str, most: int | None) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", limit)
+    assert usable_cores() == (most or len(os.sched_getaffinity(0)))
 
 
 def test_special_tokens_have_their_ids_and_are_dropped_from_text() -> None:

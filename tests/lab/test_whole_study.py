@@ -111,7 +111,7 @@ def test_a_study_answers_its_question(desk: Desk) -> None:
         "small",
         baselines={
             "mask-predict": {"objective.schedule": {"kind": "constant", "value": 1.0}},
-            "hopeless": {"training.peak_learning_rate": 1e30, "training.clip_norm": 0.0},
+            "hopeless": {"training.peak_learning_rate": 1e30, "training.clip_norm": 0.0, "training.most_skipped_steps": 4},
         },
         search={
             kind: {"choice": ["linear", "power"]},

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from mtnat.model import ModelConfig, Translator
-from mtnat.objective import MultiTaskObjective, ObjectiveConfig, draw_noise, weights_at
+from mtnat.objective import PARTS, MultiTaskObjective, ObjectiveConfig, draw_noise, weights_at
 from mtnat.objective.schedules import Constant, Linear, Schedule
 from mtnat.tokens import EOS, PAD
 
@@ -31,10 +31,15 @@ def build(schedule: Schedule = HALF, dropout: float = 0.0, **settings: float) ->
 
 def losses(objective: MultiTaskObjective, weights: dict[str, float]) -> tuple[torch.Tensor, dict[str, float]]:
     """The total of Eq. 1 and the mean of each part, over one draw."""
-    draw = draw_noise(SOURCE, TARGET, objective.config, torch.Generator().manual_seed(1))
-    scales = {part: torch.tensor(weights[part] / draw.counts[part]) for part in weights}
+    draw = draw_noise(SOURCE, TARGET, objective.config, nat_weight(weights), torch.Generator().manual_seed(1))
+    scales = {part: torch.tensor(weights[part] / max(1, draw.divisors[part])) for part in weights}
     total, sums = objective(draw, scales)
-    return total, {part: float(value) / draw.counts[part] for part, value in zip(("at", "nat", "length"), sums, strict=True)}
+    return total, {part: float(value) / max(1, draw.counts[part]) for part, value in zip(PARTS, sums, strict=True)}
+
+
+def nat_weight(weights: dict[str, float]) -> float:
+    """λ of these weights; any that runs the decoders with weight will do."""
+    return 0.0 if not weights["nat"] and not weights["length"] else 1.0 if not weights["at"] else 0.5
 
 
 def gradient(objective: MultiTaskObjective, weights: dict[str, float]) -> torch.Tensor:
@@ -53,16 +58,16 @@ def test_the_weights_are_eq_1() -> None:
 def test_the_parts_equal_torchs_label_smoothed_means_over_the_right_positions() -> None:
     objective = build(label_smoothing=0.1)
     _, parts = losses(objective, {"at": 1.0, "nat": 1.0, "length": 1.0})
-    draw = draw_noise(SOURCE, TARGET, objective.config, torch.Generator().manual_seed(1))
+    draw = draw_noise(SOURCE, TARGET, objective.config, 0.5, torch.Generator().manual_seed(1))
     translator = objective.translator
     encoded = translator.encode(SOURCE)
     at_target = TARGET.masked_fill(TARGET == PAD, -100)
     at = F.cross_entropy(
         translator.at_logits(encoded, draw.at_input_AT).flatten(0, 1), at_target.flatten(), label_smoothing=0.1
     )
-    nat_target = TARGET.masked_fill(draw.nat_input_BT == TARGET, -100)
+    nat_target = TARGET.masked_fill(draw.nat_input_MT == TARGET, -100)
     nat = F.cross_entropy(
-        translator.nat_logits(encoded, draw.nat_input_BT).flatten(0, 1), nat_target.flatten(), label_smoothing=0.1
+        translator.nat_logits(encoded, draw.nat_input_MT).flatten(0, 1), nat_target.flatten(), label_smoothing=0.1
     )
     length = F.cross_entropy(translator.length_logits(encoded), torch.tensor([3, 1]))
     assert parts == pytest.approx({"at": at.item(), "nat": nat.item(), "length": length.item()}, abs=1e-5)
@@ -103,3 +108,46 @@ def test_two_encoder_passes_differ_from_one_only_by_dropout() -> None:
     once, twice = with_dropout(1), with_dropout(2)
     assert once["at"] == twice["at"]
     assert once["nat"] != twice["nat"]
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_decoder_without_weight_does_not_run_and_nothing_else_changes(weight: float) -> None:
+    """Compared with both decoders running and one gradient multiplied by 0."""
+    objective = build(Linear())
+    weights = {"at": 1 - weight, "nat": weight, "length": 0.1 * weight}
+    skipped = gradient(objective, weights)
+    idle = objective.translator.at_decoder if weight else objective.translator.nat_decoder
+    assert idle is not None
+    assert all(parameter.grad is None for parameter in idle.parameters())
+    objective.zero_grad()
+    draw = draw_noise(SOURCE, TARGET, objective.config, 0.5, torch.Generator().manual_seed(1))
+    total, _ = objective(draw, {part: torch.tensor(weights[part] / draw.divisors[part]) for part in PARTS})
+    total.backward()
+    both = torch.cat([(p.grad if p.grad is not None else torch.zeros_like(p)).flatten() for p in objective.parameters()])
+    torch.testing.assert_close(skipped, both)
+
+
+def test_the_sampled_gradient_is_eq_1s_on_average() -> None:
+    target = torch.tensor([[token, EOS] for token in range(20, 28)])  # a single piece is always masked: only the decoders vary
+    source = torch.tensor([[token, EOS] for token in range(10, 18)])
+    weights = weights_at(ObjectiveConfig(schedule=Constant(value=0.3)), 0, 10)
+
+    def one(objective: MultiTaskObjective, seed: int) -> torch.Tensor:
+        draw = draw_noise(source, target, objective.config, 0.3, torch.Generator().manual_seed(seed))
+        objective.zero_grad()
+        objective(draw, {part: torch.tensor(weights[part] / draw.divisors[part]) for part in PARTS})[0].backward()
+        return torch.cat([(p.grad if p.grad is not None else torch.zeros_like(p)).flatten() for p in objective.parameters()])
+
+    weighted = one(build(estimator="weighted"), 0)
+    objective, draws = build(estimator="sampled"), 1000
+    sampled = torch.stack([one(objective, seed) for seed in range(draws)])
+    deviation = sampled.std(0)
+    varies = deviation > 1e-7
+    assert varies.float().mean() > 0.5
+    torch.testing.assert_close(sampled.mean(0)[~varies], weighted[~varies], atol=1e-6, rtol=1e-4)
+    # How many standard errors the mean is off: unit normal in each coordinate, though coordinates go together.
+    errors = ((sampled.mean(0) - weighted) / (deviation / draws**0.5))[varies]
+    assert errors.square().mean().sqrt() < 1.5
+    assert errors.abs().max() < 6
+    # Each single draw is far off: it is the mean that agrees.
+    assert (sampled[0] - weighted).norm() > 10 * (sampled.mean(0) - weighted).norm()

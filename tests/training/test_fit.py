@@ -61,8 +61,9 @@ def test_progress_has_every_curve_and_the_run_leaves_a_model(dataset: Dataset, t
     points = train(TINY, dataset, tmp_path)
     assert [point.step for point in points] == [1, 2, 3, 4, 5, 6, 6]
     assert {"train/loss", "train/loss_at", "train/loss_nat", "train/loss_length", "train/lambda", "train/learning_rate"} <= set(
-        points[0].metrics
+        points[1].metrics
     )
+    assert "train/loss_nat" not in points[0].metrics  # λ(0) = 0: the NAT decoder has not run yet
     assert [point.metrics["train/lambda"] for point in points[:-1]] == pytest.approx([step / 6 for step in range(6)])
     assert ["valid/bleu" in point.metrics for point in points] == [False, True] * 3 + [False]
     assert [point.finished for point in points] == [False] * 6 + [True]
@@ -130,14 +131,47 @@ def test_half_precision_follows_float32(dataset: Dataset, tmp_path: Path, precis
         assert point.metrics["train/loss"] == pytest.approx(reference.metrics["train/loss"], rel=0.01)
 
 
+@pytest.mark.slow  # compiles for about a minute
+def test_a_compiled_run_follows_an_eager_one_and_compiles_for_no_shape_anew(dataset: Dataset, tmp_path: Path) -> None:
+    settings = {
+        "model.dropout": 0.0,
+        "training.steps": 40,
+        "training.validate_every": 40,
+        "objective.schedule": {"kind": "cosine"},
+    }
+    experiment = replace(TINY, settings)
+    eager = train(experiment, dataset, tmp_path / "eager")
+    compiled = fit(replace(experiment, {"training.compile": True}), dataset, tmp_path / "compiled", workers=CPU)
+    points = [next(compiled) for _ in range(20)]  # batches of many widths, with padding and without
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        points += compiled
+    for point, reference in zip(points, eager, strict=True):
+        assert point.metrics.get("train/loss") == pytest.approx(reference.metrics.get("train/loss"), abs=1e-4)
+    assert points[-1].metrics["final/valid_bleu"] == pytest.approx(eager[-1].metrics["final/valid_bleu"], abs=0.5)
+
+
 def test_a_diverging_run_ends_with_an_error_that_says_what_to_do(dataset: Dataset, tmp_path: Path) -> None:
-    experiment = replace(TINY, {"training.peak_learning_rate": 1e18, "training.warmup_steps": 0, "training.clip_norm": 0.0})
-    with pytest.raises(DivergedError, match=r"lower training\.peak_learning_rate"):
+    settings = {"peak_learning_rate": 1e18, "warmup_steps": 0, "clip_norm": 0.0, "most_skipped_steps": 2, "validate_every": 6}
+    experiment = replace(TINY, {f"training.{name}": value for name, value in settings.items()})
+    with pytest.raises(DivergedError, match=r"in 3 updates in a row, until step 4; lower training\.peak_learning_rate"):
         train(experiment, dataset, tmp_path)
 
 
-def test_one_batch_of_two_updates_the_same_as_accumulation_in_one_process_and_in_two(dataset: Dataset, tmp_path: Path) -> None:
-    experiment = replace(TINY, {"training.batches_per_step": 2, "training.steps": 20, "training.validate_every": 20})
+def test_a_run_that_allows_it_goes_on_without_the_updates_that_are_not_finite(dataset: Dataset, tmp_path: Path) -> None:
+    settings = {"peak_learning_rate": 1e18, "warmup_steps": 0, "clip_norm": 0.0, "log_every": 3, "validate_every": 6}
+    points = train(replace(TINY, {f"training.{name}": value for name, value in settings.items()}), dataset, tmp_path)
+    assert [point.metrics.get("train/skipped_steps") for point in points] == [2, 5, None]
+    assert points[0].metrics["train/loss"] < 10  # of the one update that was taken
+    assert "train/loss" not in points[1].metrics
+    assert points[-1].metrics["final/skipped_steps"] == 5
+
+
+@pytest.mark.parametrize(("estimator", "batches"), [("weighted", 2), ("sampled", 4)])
+def test_accumulation_in_one_process_updates_the_same_as_two(
+    dataset: Dataset, tmp_path: Path, estimator: str, batches: int
+) -> None:
+    settings = {"training.batches_per_step": batches, "training.steps": 20, "training.validate_every": 20}
+    experiment = replace(TINY, settings | {"objective.estimator": estimator})
     alone = train(experiment, dataset, tmp_path / "alone")
     spawning = multiprocessing.get_context("spawn")
     ranks = [spawning.Process(target=_train_as_rank, args=(rank, experiment, str(tmp_path))) for rank in (0, 1)]

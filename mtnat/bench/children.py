@@ -1,0 +1,97 @@
+"""Fresh processes to measure in, so that each one's peak of memory is its own."""
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar
+
+from mtnat.errors import MtnatError, UserError
+
+Result = TypeVar("Result")
+
+_SECONDS_TO_END = 5.0
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """What a child says instead of a result."""
+
+    problems: tuple[str, ...]
+    is_of_user: bool
+
+
+def in_child(function: Callable[..., Result], *arguments: object) -> Result:
+    """What a function returns in a process of its own; see `in_children`."""
+    return in_children(function, [arguments])[0]
+
+
+def in_children(function: Callable[..., Result], arguments: Sequence[tuple[object, ...]]) -> list[Result]:
+    """What a function returns for each tuple of arguments, each in a process of its own, all at once.
+
+    No process outlives this call; once one has failed, the others are ended.
+
+    Raises:
+        UserError: a child met one.
+        MtnatError: a child failed otherwise or was killed; one sentence without an end, for the caller to complete.
+    """
+    context = multiprocessing.get_context("spawn")
+    children: dict[Connection, BaseProcess] = {}
+    results: dict[Connection, Result] = {}
+    try:
+        for each in arguments:
+            receiver, sender = context.Pipe(duplex=False)
+            children[receiver] = child = context.Process(target=_run, args=(sender, function, each))
+            child.start()
+            sender.close()  # so that a child that dies ends the pipe
+        while len(results) < len(children):
+            for ready in wait([receiver for receiver in children if receiver not in results]):
+                assert isinstance(ready, Connection)
+                results[ready] = _received(ready, children[ready])
+        for child in children.values():
+            child.join()
+        return [results[receiver] for receiver in children]
+    finally:
+        _end(list(children.values()))
+
+
+def _received(receiver: Connection, child: BaseProcess) -> Any:
+    try:
+        answer = receiver.recv()
+    except EOFError:
+        child.join()
+        code = child.exitcode or 0
+        reason = f"killed by {signal.Signals(-code).name}, as where memory runs out" if code < 0 else f"exit code {code}"
+        raise MtnatError(f"its process ended before its time ({reason})") from None
+    if isinstance(answer, _Failure):
+        raise UserError(answer.problems) if answer.is_of_user else MtnatError(*answer.problems)
+    return answer
+
+
+def _run(sender: Connection, function: Callable[..., object], arguments: tuple[object, ...]) -> None:
+    """The child: one result or one failure; of a defect of ours its standard error has the traceback."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # unwinds, so that its own children end as well
+    try:
+        answer = function(*arguments)
+    except KeyboardInterrupt:
+        return
+    except UserError as error:
+        answer = _Failure(error.problems, is_of_user=True)
+    except (MtnatError, MemoryError, OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        answer = _Failure((f"its process failed: {reason[:300].rstrip('.')}",), is_of_user=False)
+    sender.send(answer)
+
+
+def _end(children: Sequence[BaseProcess]) -> None:
+    for child in children:
+        if child.pid is not None and child.exitcode is None:
+            child.terminate()
+    for child in children:
+        if child.pid is not None:
+            child.join(_SECONDS_TO_END)
+            if child.exitcode is None:  # waits in a library for a worker that is gone
+                child.kill()
+                child.join()

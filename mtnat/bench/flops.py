@@ -1,0 +1,80 @@
+"""What the model itself has to compute, in floating-point operations: matrix products over real tokens, nothing else.
+
+A multiply-add is 2. Padding, normalisation, softmax, dropout, embeddings and the optimizer count nothing, and neither does what
+a program computes without need, so that work over time, divided by the peak, says how well a program uses a machine.
+"""
+
+# B sentences, D width, F feed-forward, V vocabulary
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from mtnat.model import ModelConfig
+from mtnat.objective import Draw
+from mtnat.tokens import PAD
+
+
+@dataclass(frozen=True)
+class ModelWork:
+    """A translator's work as a function of lengths."""
+
+    config: ModelConfig
+    vocabulary_size: int
+    encoder_passes: int = 1
+    """Where both decoders see a batch; see `ObjectiveConfig.encoder_passes`."""
+
+    def of(self, draw: Draw) -> int:
+        """Forward and backward pass of one batch; the backward pass multiplies twice as much."""
+        source_B = _tokens(draw.source_BS)
+        at_source_B, nat_source_B = (source_B if rows is None else source_B[rows] for rows in (draw.at_rows_A, draw.nat_rows_M))
+        counts = draw.counts
+        passes = self.encoder_passes if counts["at"] and counts["length"] else 1
+        forward = (
+            passes * self.encoder(source_B)
+            + self.decoder(at_source_B, _tokens(draw.at_input_AT), causal=True)
+            + self.decoder(nat_source_B, _tokens(draw.nat_input_MT), causal=False)
+            + self.vocabulary(counts["at"] + counts["nat"])
+            + self.lengths(counts["length"])
+        )
+        return 3 * forward
+
+    def encoder(self, source_B: Tensor) -> int:
+        """The forward pass over sources of these lengths, EOS included."""
+        width, inner = self.config.width, self.config.feed_forward
+        projections = int(source_B.sum()) * (8 * width**2 + 4 * width * inner)
+        return self.config.encoder_layers * (projections + _attention(source_B, source_B, width))
+
+    def decoder(self, source_B: Tensor, target_B: Tensor, *, causal: bool) -> int:
+        """The forward pass over targets of these lengths; of causal attention only the half that can be seen."""
+        width, inner = self.config.width, self.config.feed_forward
+        target = int(target_B.sum()) * (8 * width**2 + 4 * width**2 + 4 * width * inner)
+        keys_values = int(source_B.sum()) * 4 * width**2
+        to_itself = _attention(target_B, target_B, width) // (2 if causal else 1)
+        return self.config.decoder_layers * (target + keys_values + to_itself + _attention(target_B, source_B, width))
+
+    def vocabulary(self, predictions: int) -> int:
+        """Logits where there is a loss."""
+        return 2 * self.config.width * self.vocabulary_size * predictions
+
+    def lengths(self, sentences: int) -> int:
+        """The length head."""
+        is_offset = self.config.length_prediction == "offset"
+        classes = 2 * self.config.max_positions - 1 if is_offset else self.config.max_positions
+        return 2 * self.config.width * classes * sentences
+
+
+def padding(draw: Draw) -> tuple[int, int]:
+    """Of the positions of the source and of both decoders' inputs: those that hold PAD, and all."""
+    rectangles = (draw.source_BS, draw.at_input_AT, draw.nat_input_MT)
+    return sum(int((tokens == PAD).sum()) for tokens in rectangles), sum(tokens.numel() for tokens in rectangles)
+
+
+def _tokens(tokens_BT: Tensor) -> Tensor:
+    """The length of each row without its padding."""
+    return (tokens_BT != PAD).sum(1)
+
+
+def _attention(queries_B: Tensor, keys_B: Tensor, width: int) -> int:
+    """QKᵀ and the weighted sum of the values."""
+    return 4 * width * int((queries_B * keys_B).sum())

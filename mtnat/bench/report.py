@@ -1,0 +1,65 @@
+"""How figures are shown: a table for people, or a line of JSON for each row."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+Figure = str | int | float | Mapping[str, float]
+Row = dict[str, Figure]
+
+_FORMS = {
+    "target_tokens_per_second": "{:,.0f}",
+    "batches_per_second": "{:,.0f}",
+    "pairs_per_second": "{:,.0f}",
+    "pairs": "{:,}",
+    "utilization": "{:.1%}",
+    "padding_share": "{:.1%}",
+}
+_TABLE_COLUMNS = 160
+
+
+def show(rows: Sequence[Row], *, as_json: bool) -> None:
+    """Writes rows to standard output."""
+    if as_json:
+        for row in rows:
+            print(json.dumps(row))
+        return
+    # A file or a pipe has no width of its own.
+    console = Console(width=None if sys.stdout.isatty() else _TABLE_COLUMNS)
+    console.print(_lines(rows[0]) if len(rows) == 1 else _columns(rows))
+
+
+def _columns(rows: Sequence[Row]) -> Table:
+    """A row for each; figures that are all the same stand in the title."""
+    shared = [name for name, value in rows[0].items() if name != "system" and all(row[name] == value for row in rows)]
+    title = ", ".join(f"{_label(name)} {_shown(name, rows[0][name])}" for name in shared)
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    names = [name for name in rows[0] if name not in shared]
+    for name in names:
+        table.add_column(_label(name), justify="left" if name == "system" else "right")
+    for row in rows:
+        table.add_row(*(_shown(name, row[name]) for name in names))
+    return table
+
+
+def _lines(row: Row) -> Table:
+    """One row, a line for each figure."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, value in row.items():
+        table.add_row(_label(name), _shown(name, value))
+    return table
+
+
+def _label(name: str) -> str:
+    return name.removesuffix("_bytes").replace("_", " ")
+
+
+def _shown(name: str, value: Figure) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {share:.1%}" for key, share in value.items())
+    if name.endswith("_bytes") and isinstance(value, int):
+        return f"{value / 2**20:,.0f} MiB"
+    return _FORMS.get(name, "{}").format(value)

@@ -1,0 +1,129 @@
+"""What `bench train` can measure: sizes of model and batch, and the systems."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mtnat.bench.text import MULTI30K, WMT, Lengths, random_pairs
+from mtnat.config import build
+from mtnat.data import TokenStore, prepare, write_store
+from mtnat.errors import DataError
+from mtnat.experiment import Experiment
+
+SizeName = Literal["small", "base", "tiny"]
+
+SYSTEMS: Mapping[str, Mapping[str, Any]] = {
+    "at": {"schedule": {"kind": "constant", "value": 0.0}},
+    "nat": {"schedule": {"kind": "constant", "value": 1.0}},
+    "multi_task": {"schedule": {"kind": "constant", "value": 0.5}},
+    "multi_task_sampled": {"schedule": {"kind": "constant", "value": 0.5}, "estimator": "sampled"},
+}
+"""By name, the objective."""
+
+MULTI30K_FILES = {
+    "train": ["multi30k/train.en.gz", "multi30k/train.de.gz"],
+    "valid": ["multi30k/val.en.gz", "multi30k/val.de.gz"],
+    "test": ["multi30k/test_2016_flickr.en.gz", "multi30k/test_2016_flickr.de.gz"],
+}
+"""As in bench/multi30k_equal_tokens.yaml."""
+
+_SEED = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """One size of everything."""
+
+    data: Mapping[str, Any]
+    """Of the experiment; random text has none, but the record asks for some."""
+    model: Mapping[str, Any]
+    max_tokens_per_batch: int
+    lengths: Lengths
+    """Of random text."""
+    random_pairs: int
+    """How many of them; enough that a batch holds similar lengths."""
+    batches_per_step: int = 1
+    is_always_random: bool = False
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Pieces of the joint vocabulary."""
+        return int(self.data["vocabulary_size"])
+
+
+SIZES: Mapping[SizeName, Size] = {
+    "small": Size(
+        data={**MULTI30K_FILES, "vocabulary_size": 8_000},
+        model={
+            "width": 256,
+            "heads": 4,
+            "feed_forward": 1024,
+            "encoder_layers": 3,
+            "decoder_layers": 3,
+            "dropout": 0.1,
+            "norm": "pre",
+            "max_positions": 128,
+        },
+        max_tokens_per_batch=4_096,
+        lengths=MULTI30K,
+        random_pairs=29_000,
+    ),
+    "base": Size(  # the paper's (Hao et al. 2021, A.1): 128K tokens a step
+        data={"corpus": "grammar-en-de", "vocabulary_size": 32_000},
+        model={},
+        max_tokens_per_batch=16_384,
+        batches_per_step=8,
+        lengths=WMT,
+        random_pairs=100_000,
+        is_always_random=True,
+    ),
+    "tiny": Size(
+        data={"corpus": "grammar-en-de", "corpus_size": 2_000, "vocabulary_size": 800},
+        model={"width": 64, "heads": 4, "feed_forward": 256, "encoder_layers": 1, "decoder_layers": 1, "max_positions": 128},
+        max_tokens_per_batch=512,
+        lengths=MULTI30K,
+        random_pairs=2_000,
+    ),
+}
+
+
+def experiment_of(size: Size, system: str, *, precision: str, compiles: bool, batches_per_step: int) -> Experiment:
+    """What a system of a size computes."""
+    training = {
+        "max_tokens_per_batch": size.max_tokens_per_batch,
+        "batches_per_step": batches_per_step,
+        "precision": precision,
+        "compile": compiles,
+    }
+    parts = {"data": size.data, "model": size.model, "objective": SYSTEMS[system], "training": training, "seed": _SEED}
+    return build(Experiment, parts)
+
+
+def training_text(size: Size, folder: Path, *, is_random: bool) -> TokenStore:
+    """The training pairs of a size as tokens, random ones in a new folder.
+
+    Raises:
+        DataError: the corpus is not there.
+    """
+    if is_random or size.is_always_random:
+        pairs = random_pairs(size.lengths, size.random_pairs, size.vocabulary_size, _SEED)
+        return write_store(folder, pairs, largest_vocabulary=size.vocabulary_size, max_length=size.lengths.longest + 1)
+    require_files(size.data, "or add --random-text, which needs no files")
+    return prepare(experiment_of(size, "nat", precision="fp32", compiles=False, batches_per_step=1).data).train
+
+
+def require_files(data: Mapping[str, Any], remedy: str) -> None:
+    """Says in one sentence that a corpus is not there.
+
+    Raises:
+        DataError: it is not.
+    """
+    root = Path(os.environ.get("MTNAT_DATA") or "data")
+    missing = [
+        root / name for split in ("train", "valid", "test") for name in data.get(split, ()) if not (root / name).is_file()
+    ]
+    if missing:
+        others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise DataError(f"{missing[0]}{others}: no such file; set $MTNAT_DATA to the folder that holds the corpora, {remedy}.")

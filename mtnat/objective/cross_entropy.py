@@ -1,0 +1,77 @@
+"""Label-smoothed cross-entropy over a large vocabulary that never holds all its logits.
+
+Shapes: N positions with a loss, R of them at once, D width, V vocabulary.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+_BYTES_AT_ONCE = {"cpu": 1 << 24}
+"""Room for the logits of R positions in float32: what fits the CPU's cache; elsewhere enough to fill the device."""
+_BYTES_AT_ONCE_ELSEWHERE = 1 << 29
+
+
+def cross_entropy_sum(states_ND: Tensor, weight_VD: Tensor, target_N: Tensor, label_smoothing: float) -> Tensor:
+    """The label-smoothed cross-entropy of ``states·weightᵀ``, summed over the positions; float32, a scalar.
+
+    Logits are computed for R positions at a time, in autocast's type where it is on, and turned into gradients at once, so that
+    the backward pass needs neither them nor a second product. PyTorch has the like from 2.13 on (``linear_cross_entropy``);
+    this one also runs on 2.11.
+    """
+    device = states_ND.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight_VD.dtype
+    with torch.autocast(device, enabled=False):
+        total: Tensor = _CrossEntropySum.apply(states_ND, weight_VD, target_N, label_smoothing, dtype)  # type: ignore[no-untyped-call]
+    return total
+
+
+class _CrossEntropySum(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, states_ND: Tensor, weight_VD: Tensor, target_N: Tensor, label_smoothing: float, dtype: torch.dtype
+    ) -> Tensor:
+        vocabulary = len(weight_VD)
+        uniform, confidence = label_smoothing / vocabulary, 1 - label_smoothing
+        weight = weight_VD.to(dtype)
+        total = states_ND.new_zeros((), dtype=torch.float32)
+        wants_gradient = any(ctx.needs_input_grad)
+        if wants_gradient:
+            gradient_ND = torch.empty_like(states_ND)
+            gradient_VD = torch.zeros_like(weight_VD)
+        rows = max(1, _BYTES_AT_ONCE.get(states_ND.device.type, _BYTES_AT_ONCE_ELSEWHERE) // (4 * vocabulary))
+        rows = min(rows, len(states_ND))
+        # Used again and again: to ask for as much anew each time would cost as much as the product.
+        logits = weight.new_empty(rows, vocabulary)
+        probabilities = weight.new_empty(rows, vocabulary, dtype=torch.float32)
+        for start in range(0, len(states_ND), rows):
+            states_RD, target_R1 = states_ND[start : start + rows].to(dtype), target_N[start : start + rows, None]
+            logits_RV, probabilities_RV = logits[: len(states_RD)], probabilities[: len(states_RD)]
+            torch.mm(states_RD, weight.t(), out=logits_RV)
+            torch.softmax(logits_RV, 1, dtype=torch.float32, out=probabilities_RV)
+            # The largest probability is e⁰ over the normaliser.
+            normaliser_R = logits_RV.amax(1).float() - probabilities_RV.amax(1).log()
+            target_logits_R1 = logits_RV.gather(1, target_R1).float()
+            total += (
+                normaliser_R.sum() - confidence * target_logits_R1.sum() - uniform * logits_RV.sum(dtype=torch.float32)
+            )
+            if wants_gradient:
+                errors_RV = probabilities_RV.sub_(uniform)
+                errors_RV.scatter_add_(1, target_R1, errors_RV.new_full((), -confidence).expand_as(target_R1))
+                errors_RV = errors_RV if dtype == torch.float32 else logits_RV.copy_(errors_RV)
+                gradient_ND[start : start + rows] = errors_RV @ weight
+                if dtype == gradient_VD.dtype:
+                    gradient_VD.addmm_(errors_RV.t(), states_RD)
+                else:
+                    gradient_VD += errors_RV.t() @ states_RD
+        if wants_gradient:
+            ctx.save_for_backward(gradient_ND, gradient_VD)
+        return total
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        gradient_ND, gradient_VD = ctx.saved_tensors
+        return gradient_ND * upstream, gradient_VD * upstream, None, None, None

@@ -1,0 +1,110 @@
+"""What an update needs, prepared while the one before it computes."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import torch
+
+from mtnat.data import BatchStream, Position, TokenStore
+from mtnat.experiment import Experiment
+from mtnat.objective import Draw, draw_noise
+from mtnat.training.workers import Workers
+
+_START = Position()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """One worker's batches of one update, with their noise, on the host."""
+
+    step: int
+    """Updates done before this one."""
+    draws: tuple[Draw, ...]
+    dropout_seeds: tuple[int, ...]
+    """One for each draw."""
+    target_tokens: int
+    """Of these batches, EOS included."""
+    position: Position
+    """Of the stream behind this update."""
+
+
+class Feed:
+    """An endless row of updates' work, one ahead of whoever takes it.
+
+    All randomness of an update is a pure function of (seed, step, number of the batch within the step), so a run that
+    is resumed, or shared among other workers, draws the same masks and the same dropout.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        store: TokenStore,
+        workers: Workers,
+        *,
+        step: int = 0,
+        position: Position = _START,
+    ) -> None:
+        """The work from an update on.
+
+        Args:
+            step: updates done before the first one.
+            position: of the stream before it.
+        """
+        self._experiment = experiment
+        self._pins = workers.device.type == "cuda"
+        self._stream = BatchStream(
+            store,
+            max_tokens=experiment.training.max_tokens_per_batch,
+            seed=experiment.seed,
+            batches_per_step=experiment.training.batches_per_step,
+            rank=workers.rank,
+            workers=workers.size,
+            position=position,
+        )
+        self._step = step
+        self._thread = ThreadPoolExecutor(1, "feed")
+        self._ahead: Future[Work] = self._thread.submit(self._prepare)
+
+    def next(self) -> Work:
+        """The next update's work."""
+        work = self._ahead.result()
+        self._ahead = self._thread.submit(self._prepare)
+        return work
+
+    def close(self) -> None:
+        """Ends the thread; what it has prepared is dropped."""
+        self._thread.shutdown(cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _prepare(self) -> Work:
+        step = self._step
+        self._step += 1
+        objective = self._experiment.objective
+        nat_weight = objective.schedule(step, self._experiment.training.steps)
+        batches = self._stream.next_step()
+        seeds = [_seeds(self._experiment.seed, step, number) for number, _ in batches]
+        draws = [
+            draw_noise(batch.source_BS, batch.target_BT, objective, nat_weight, torch.Generator().manual_seed(seed))
+            for (_, batch), (seed, _) in zip(batches, seeds, strict=True)
+        ]
+        return Work(
+            step=step,
+            draws=tuple(draw.pin() if self._pins else draw for draw in draws),
+            dropout_seeds=tuple(seed for _, seed in seeds),
+            target_tokens=sum(batch.target_tokens for _, batch in batches),
+            position=self._stream.position,
+        )
+
+
+def _seeds(seed: int, step: int, number: int) -> tuple[int, int]:
+    """Seeds of the masks and of dropout for one batch."""
+    state = np.random.SeedSequence((seed, step, number)).generate_state(2, np.uint64)
+    return int(state[0] >> np.uint64(1)), int(state[1] >> np.uint64(1))

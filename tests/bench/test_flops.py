@@ -1,0 +1,129 @@
+"""Work as counted from lengths is what PyTorch's own counter finds in the matrix products of a batch without padding."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
+
+from mtnat.bench.flops import ModelWork, padding
+from mtnat.config import build
+from mtnat.model import ModelConfig, Translator
+from mtnat.objective import PARTS, Draw, MultiTaskObjective, ObjectiveConfig, draw_noise
+from mtnat.tokens import EOS, PAD
+
+VOCABULARY = 96
+SENTENCES, SOURCE, TARGET = 6, 7, 5
+MODEL = {"width": 32, "heads": 2, "feed_forward": 48, "encoder_layers": 3, "decoder_layers": 2, "max_positions": 16}
+ONE_HALF: dict[str, Any] = {"schedule": {"kind": "constant", "value": 0.5}}
+
+
+class Counter(TorchDispatchMode):
+    """Adds up PyTorch's formulas like `FlopCounterMode`, which cannot look into a backward pass inside a forward one."""
+
+    formulas = flop_registry | {torch.ops.aten.addmm_: flop_registry[torch.ops.aten.addmm]}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if formula := self.formulas.get(func.overloadpacket):
+            self.flops += formula(*args, **(kwargs or {}), out_val=result)
+        return result
+
+
+def sentences(lengths: list[int], seed: int) -> Tensor:
+    """Random pieces, EOS as the last token of each, padded to the longest."""
+    rows = torch.full((len(lengths), max(lengths)), PAD)
+    for row, length in zip(rows, lengths, strict=True):
+        row[:length] = torch.randint(5, VOCABULARY, (length,), generator=torch.Generator().manual_seed(seed))
+        row[length - 1] = EOS
+    return rows
+
+
+def draw_of(objective: ObjectiveConfig, source: list[int], target: list[int]) -> Draw:
+    nat_weight = objective.schedule(0, 1)
+    generator = torch.Generator().manual_seed(3)
+    return draw_noise(sentences(source, 1), sentences(target, 2), objective, nat_weight, generator)
+
+
+def counted(model: ModelConfig, objective: ObjectiveConfig, draw: Draw) -> int:
+    """What the counter sees in a forward and a backward pass; attention as plain products, which it sees one by one."""
+    translator = Translator(
+        model,
+        source_vocabulary_size=VOCABULARY,
+        target_vocabulary_size=VOCABULARY,
+        joint=True,
+        with_at=objective.trains_at,
+        with_nat=objective.trains_nat,
+    )
+    scales = {part: torch.ones(()) for part in PARTS}
+
+    with sdpa_kernel(SDPBackend.MATH), Counter() as counter:
+        total, _ = MultiTaskObjective(translator, objective)(draw, scales)
+        total.backward()
+    return counter.flops
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"schedule": {"kind": "constant", "value": 0.0}},
+        {"schedule": {"kind": "constant", "value": 1.0}},
+        ONE_HALF,
+        {**ONE_HALF, "encoder_passes": 2},
+        {**ONE_HALF, "estimator": "sampled"},
+        {**ONE_HALF, "at_fraction": 0.5},
+    ],
+    ids=["at", "nat", "multi_task", "two passes", "sampled", "half of the AT batch"],
+)
+@pytest.mark.parametrize("length_prediction", ["offset", "absolute"])
+def test_work_is_what_the_counter_counts(settings: dict[str, Any], length_prediction: str) -> None:
+    model = build(ModelConfig, {**MODEL, "length_prediction": length_prediction})
+    objective = build(ObjectiveConfig, settings)
+    draw = draw_of(objective, [SOURCE] * SENTENCES, [TARGET] * SENTENCES)
+    assert padding(draw)[0] == 0
+    # Plain products also compute the half of causal attention that nobody may see; the model's own work is without it.
+    unseen = 3 * model.decoder_layers * len(draw.at_input_AT) * 2 * TARGET**2 * model.width
+    work = ModelWork(model, VOCABULARY, objective.encoder_passes).of(draw)
+    assert work + unseen == counted(model, objective, draw)
+
+
+def test_the_counter_here_agrees_with_pytorchs() -> None:
+    states = torch.randn(3, 4, requires_grad=True)
+    layer = torch.nn.Linear(4, 5)
+    with FlopCounterMode(display=False) as theirs, Counter() as ours:
+        layer(states).sum().backward()
+    assert ours.flops == theirs.get_total_flops() == 3 * 2 * 3 * 4 * 5
+
+
+def test_padding_is_no_work() -> None:
+    model, objective = build(ModelConfig, MODEL), build(ObjectiveConfig, ONE_HALF)
+    work = ModelWork(model, VOCABULARY)
+    draw = draw_of(objective, [3, 7], [6, 4])
+    padded, positions = padding(draw)
+    assert (padded, positions) == (4 + 2 + 2, 14 + 12 + 12)
+    lengths = [(torch.tensor([source]), torch.tensor([target])) for source, target in ((3, 6), (7, 4))]
+    forward = sum(
+        work.encoder(source) + work.decoder(source, target, causal=True) + work.decoder(source, target, causal=False)
+        for source, target in lengths
+    )
+    predictions = 10 + len(draw.nat_positions_N)
+    assert work.of(draw) == 3 * (forward + work.vocabulary(predictions) + work.lengths(2))
+
+
+def test_one_layer_by_hand() -> None:
+    model = build(ModelConfig, {"width": 8, "heads": 1, "feed_forward": 16, "encoder_layers": 1, "decoder_layers": 1})
+    work = ModelWork(model, 10)
+    # 2 tokens: four 8×8 projections and two of 8×16, 2 operations for each weight and token; attention twice 2·2·2·8.
+    assert work.encoder(torch.tensor([2])) == 2 * (2 * (4 * 64 + 2 * 128)) + 128
+    # 3 targets on 2 sources: self- and cross-attention's projections, causal attention 4·8·9/2, to the source 4·8·6.
+    target = 3 * 2 * (4 * 64 + 2 * 64 + 2 * 128)
+    assert work.decoder(torch.tensor([2]), torch.tensor([3]), causal=True) == target + 2 * 2 * 2 * 64 + 144 + 192
+    assert work.vocabulary(5) == 2 * 8 * 10 * 5
+    assert work.lengths(1) == 2 * 8 * 2047

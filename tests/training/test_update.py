@@ -1,0 +1,152 @@
+"""One update: what it takes, what it leaves alone."""
+
+import math
+from collections.abc import Mapping
+
+import pytest
+import torch
+from torch import Tensor
+
+from mtnat.config import build, replace
+from mtnat.data import Dataset, Position, prepare
+from mtnat.experiment import Experiment
+from mtnat.objective import MultiTaskObjective
+from mtnat.training import Alone, Feed, Updater
+from mtnat.training.window import CURVES, Window
+
+EXPERIMENT = build(
+    Experiment,
+    {
+        "data": {"corpus": "grammar-en-de", "corpus_size": 300, "vocabulary_size": 300},
+        "model": {
+            "width": 16,
+            "heads": 2,
+            "feed_forward": 32,
+            "encoder_layers": 1,
+            "decoder_layers": 2,
+            "dropout": 0.1,
+            "max_positions": 128,
+        },
+        "objective": {"schedule": {"kind": "step"}},
+        "training": {
+            "steps": 6,
+            "max_tokens_per_batch": 256,
+            "peak_learning_rate": 1e-2,
+            "warmup_steps": 0,
+            "precision": "fp32",
+        },
+    },
+)
+CPU = Alone("cpu")
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return prepare(EXPERIMENT.data)
+
+
+def updater(dataset: Dataset, experiment: Experiment = EXPERIMENT) -> Updater:
+    torch.manual_seed(1)
+    translator = experiment.build_translator(dataset.vocabularies).train()
+    return Updater(experiment, MultiTaskObjective(translator, experiment.objective), CPU)
+
+
+def weights(updater: Updater) -> dict[str, Tensor]:
+    return {name: weight.detach().clone() for name, weight in updater.objective.named_parameters()}
+
+
+def changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> set[str]:
+    return {name for name, weight in before.items() if not torch.equal(weight, after[name])}
+
+
+def told(curves: Tensor) -> dict[str, float]:
+    return dict(zip(CURVES, curves.tolist(), strict=True))
+
+
+def test_a_decoder_whose_weight_is_0_is_left_as_it_is(dataset: Dataset) -> None:
+    one = updater(dataset)
+    with Feed(EXPERIMENT, dataset.train, CPU) as feed:
+        for step in range(6):
+            before = weights(one)
+            curves = told(one.step(feed.next()))
+            moved = {name.split(".")[1] for name in changed(before, weights(one))}
+            ran, idle = ("at", "nat") if step < 3 else ("nat", "at")
+            assert f"{ran}_decoder" in moved
+            assert f"{idle}_decoder" not in moved
+            assert ("length_head" in moved) == (ran == "nat")
+            assert curves[f"count_{ran}"] > 0
+            assert curves[f"count_{idle}"] == 0
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_an_update_that_is_not_finite_is_skipped_and_counted(dataset: Dataset, precision: str) -> None:
+    one = updater(dataset, replace(EXPERIMENT, {"training.precision": precision}))
+    bias = one.objective.get_parameter("translator.encoder.layers.0.feed_forward.outer.bias")
+    with Feed(EXPERIMENT, dataset.train, CPU) as feed:
+        for _ in range(2):
+            one.step(feed.next())
+        with torch.no_grad():
+            bias[0] = math.inf
+        before = weights(one)
+        in_a_row = [told(one.step(feed.next()))["skipped_in_a_row"] for _ in range(2)]
+        assert in_a_row == [1, 2]
+        assert not changed(before, weights(one))
+        with torch.no_grad():
+            bias[0] = 0
+        before = weights(one)
+        assert told(one.step(feed.next()))["skipped_in_a_row"] == 0
+        assert changed(before, weights(one))
+        assert all(weight.isfinite().all() for weight in weights(one).values())
+
+
+def test_a_window_averages_what_was_taken_and_counts_the_rest() -> None:
+    def curves(**values: float) -> Tensor:
+        return torch.tensor([values.get(name, 0.0) for name in CURVES], dtype=torch.float64)
+
+    window = Window(
+        [
+            curves(loss=4, gradient_norm=1, target_tokens=10, sum_at=30, count_at=10),
+            curves(loss=math.nan, gradient_norm=math.inf, skipped_in_a_row=1, target_tokens=10, sum_at=math.nan, count_at=10),
+            curves(loss=2, gradient_norm=3, target_tokens=20, sum_at=20, count_at=15),
+        ]
+    )
+    means = window.close().read()
+    assert means.values == {"loss": 3, "gradient_norm": 2, "loss_at": 2}
+    assert (means.target_tokens, means.skipped, means.skipped_in_a_row) == (40, 1, 1)
+    assert window.curves == []
+
+
+def test_the_feed_prepares_the_same_whoever_takes_it_and_from_wherever(dataset: Dataset) -> None:
+    with Feed(EXPERIMENT, dataset.train, CPU) as feed:
+        whole = [feed.next() for _ in range(5)]
+    assert [work.step for work in whole] == list(range(5))
+    with Feed(EXPERIMENT, dataset.train, CPU, step=3, position=whole[2].position) as feed:
+        later = feed.next()
+    assert whole[2].position != Position()
+    assert (later.step, later.position, later.dropout_seeds) == (3, whole[3].position, whole[3].dropout_seeds)
+    for ours, theirs in zip(later.draws, whole[3].draws, strict=True):
+        assert torch.equal(ours.source_BS, theirs.source_BS)
+        assert torch.equal(ours.nat_input_MT, theirs.nat_input_MT)
+
+
+def test_what_goes_wrong_while_work_is_prepared_reaches_whoever_takes_it(dataset: Dataset) -> None:
+    with pytest.raises(ValueError, match="non-negative"):
+        Feed(EXPERIMENT.model_copy(update={"seed": -1}), dataset.train, CPU).next()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_no_step_waits_for_the_gpu(dataset: Dataset) -> None:
+    workers = Alone("cuda")
+    torch.manual_seed(1)
+    translator = EXPERIMENT.build_translator(dataset.vocabularies).train().to("cuda")
+    one = Updater(EXPERIMENT, MultiTaskObjective(translator, EXPERIMENT.objective), workers)
+    with Feed(EXPERIMENT, dataset.train, workers) as feed:
+        one.step(feed.next())
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for _ in range(4):
+                curves = one.step(feed.next())
+            window = Window([curves]).close()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    assert window.read().values["loss"] > 0
