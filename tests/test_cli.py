@@ -61,6 +61,8 @@ def test_translate_reads_and_writes_files_and_takes_other_settings(model: Path, 
         (["translate", "--model", "nowhere"], "nowhere: is no model folder"),
         (["translate", "--model", "MODEL", "--iterations", "0"], "iterations: must be greater than or equal to 1; got 0"),
         (["translate", "nowhere.txt", "--model", "MODEL"], "nowhere.txt: cannot be opened"),
+        (["bench", "train", "--steps", "0"], "steps: must be greater than or equal to 1; got 0"),
+        (["bench", "data", "--pairs", "1"], "pairs: must be greater than or equal to 1000; got 1"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(

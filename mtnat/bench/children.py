@@ -43,15 +43,16 @@ def in_children(function: Callable[..., Result], arguments: Sequence[tuple[objec
     try:
         for each in arguments:
             receiver, sender = context.Pipe(duplex=False)
-            children[receiver] = child = context.Process(target=_run, args=(sender, function, each))
+            child = context.Process(target=_run, args=(sender, function, each))
+            children[receiver] = child
             child.start()
             sender.close()  # so that a child that dies ends the pipe
         while len(results) < len(children):
             for ready in wait([receiver for receiver in children if receiver not in results]):
                 assert isinstance(ready, Connection)
                 results[ready] = _received(ready, children[ready])
-        for child in children.values():
-            child.join()
+        for ended in children.values():
+            ended.join()
         return [results[receiver] for receiver in children]
     finally:
         _end(list(children.values()))

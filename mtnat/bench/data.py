@@ -102,19 +102,17 @@ def _corpus_of(options: DataOptions, folder: Path) -> tuple[DataConfig, int]:
     data = CORPORA[options.corpus]
     require_files(data, "or take --corpus grammar, which needs no files")
     corpus = open_corpus(build(DataConfig, data), folder / "cache-of-text")
-    names = {split: [str(folder / f"{split}.{side}") for side in ("source", "target")] for split in SPLITS}
-    counts = {
-        split: write_text(
-            islice(corpus.pairs(split), options.pairs if split == "train" else None), (Path(source), Path(target))
-        )
-        for split, (source, target) in names.items()
-    }
-    pairs = options.pairs or counts["train"]
-    for name in names["train"]:
-        repeat_text(Path(name), counts["train"], pairs)
+    files = {split: (folder / f"{split}.source", folder / f"{split}.target") for split in SPLITS}
+    lines = write_text(islice(corpus.pairs("train"), options.pairs), files["train"])
+    pairs = options.pairs or lines
+    for file in files["train"]:
+        repeat_text(file, lines, pairs)
+    for split in ("valid", "test"):
+        write_text(corpus.pairs(split), files[split])
     # Less text fills a smaller vocabulary.
     vocabulary_size = min(data["vocabulary_size"], pairs // _PAIRS_FOR_A_PIECE)
-    return build(DataConfig, {**names, "vocabulary_size": vocabulary_size}), pairs
+    settings: dict[str, object] = {split: [str(file) for file in pair] for split, pair in files.items()}
+    return build(DataConfig, {**settings, "vocabulary_size": vocabulary_size}), pairs
 
 
 def _prepare(config: DataConfig, cache: Path) -> _Prepared:

@@ -1,13 +1,14 @@
 """What the model itself has to compute, in floating-point operations: matrix products over real tokens, nothing else.
 
 A multiply-add is 2. Padding, normalisation, softmax, dropout, embeddings and the optimizer count nothing, and neither does what
-a program computes without need, so that work over time, divided by the peak, says how well a program uses a machine.
+no loss reads, whether it is computed or not. So work over time, divided by the peak, says how well a program uses a machine.
 """
 
-# B sentences, D width, F feed-forward, V vocabulary
+# B sentences
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from mtnat.model import ModelConfig
@@ -32,8 +33,8 @@ class ModelWork:
         passes = self.encoder_passes if counts["at"] and counts["length"] else 1
         forward = (
             passes * self.encoder(source_B)
-            + self.decoder(at_source_B, _tokens(draw.at_input_AT), causal=True)
-            + self.decoder(nat_source_B, _tokens(draw.nat_input_MT), causal=False)
+            + self.at_decoder(at_source_B, _tokens(draw.at_input_AT))
+            + self.nat_decoder(nat_source_B, _tokens(draw.nat_input_MT), masked(draw))
             + self.vocabulary(counts["at"] + counts["nat"])
             + self.lengths(counts["length"])
         )
@@ -45,13 +46,25 @@ class ModelWork:
         projections = int(source_B.sum()) * (8 * width**2 + 4 * width * inner)
         return self.config.encoder_layers * (projections + _attention(source_B, source_B, width))
 
-    def decoder(self, source_B: Tensor, target_B: Tensor, *, causal: bool) -> int:
-        """The forward pass over targets of these lengths; of causal attention only the half that can be seen."""
+    def at_decoder(self, source_B: Tensor, target_B: Tensor) -> int:
+        """The forward pass over targets of these lengths; of attention to themselves the half that can be seen."""
+        to_itself = _attention(target_B, target_B, self.config.width) // 2
+        return self.config.decoder_layers * self._decoder_layer(source_B, target_B, target_B, to_itself)
+
+    def nat_decoder(self, source_B: Tensor, target_B: Tensor, read_B: Tensor) -> int:
+        """The same without causality; of the last layer only as many positions as are read, which all see the whole target."""
+
+        def layer(asking_B: Tensor) -> int:
+            return self._decoder_layer(source_B, target_B, asking_B, _attention(asking_B, target_B, self.config.width))
+
+        return (self.config.decoder_layers - 1) * layer(target_B) + layer(read_B)
+
+    def _decoder_layer(self, source_B: Tensor, target_B: Tensor, asking_B: Tensor, to_itself: int) -> int:
+        """Queries, outputs and feed-forward of the positions that ask; keys and values of those that are asked."""
         width, inner = self.config.width, self.config.feed_forward
-        target = int(target_B.sum()) * (8 * width**2 + 4 * width**2 + 4 * width * inner)
-        keys_values = int(source_B.sum()) * 4 * width**2
-        to_itself = _attention(target_B, target_B, width) // (2 if causal else 1)
-        return self.config.decoder_layers * (target + keys_values + to_itself + _attention(target_B, source_B, width))
+        asking = int(asking_B.sum()) * (8 * width**2 + 4 * width * inner)
+        asked = int(target_B.sum() + source_B.sum()) * 4 * width**2
+        return asking + asked + to_itself + _attention(asking_B, source_B, width)
 
     def vocabulary(self, predictions: int) -> int:
         """Logits where there is a loss."""
@@ -62,6 +75,12 @@ class ModelWork:
         is_offset = self.config.length_prediction == "offset"
         classes = 2 * self.config.max_positions - 1 if is_offset else self.config.max_positions
         return 2 * self.config.width * classes * sentences
+
+
+def masked(draw: Draw) -> Tensor:
+    """How many positions of each of the NAT decoder's sentences are read."""
+    sentences, width = draw.nat_input_MT.shape
+    return torch.bincount(draw.nat_positions_N // max(1, width), minlength=sentences)
 
 
 def padding(draw: Draw) -> tuple[int, int]:

@@ -92,7 +92,7 @@ def _packed(
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
     """The pairs to keep as the store holds them: their tokens in a row, EOS behind each side, and lengths with EOS."""
     pieces_N2 = np.fromiter(map(len, chain.from_iterable(pairs)), np.int32, 2 * len(pairs)).reshape(-1, 2)
-    keep_N = ((pieces_N2 > 0) & (pieces_N2 < max_length)).all(axis=1)
+    keep_N = np.all((pieces_N2 > 0) & (pieces_N2 < max_length), axis=1)
     kept = list(compress(pairs, keep_N))
     pieces_K2 = pieces_N2[keep_N]
     pieces = np.fromiter(chain.from_iterable(chain.from_iterable(kept)), dtype, int(pieces_K2.sum()))

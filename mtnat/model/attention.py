@@ -1,6 +1,6 @@
 """Multi-head attention, with cached keys and values for decoding one token at a time."""
 
-# B batch, T queries, S keys, D width, H heads, E features of a head, K beam
+# B batch, T queries, S keys, N chosen queries, D width, H heads, E features of a head, K beam
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +18,24 @@ class KeysValues(NamedTuple):
 
     keys_BSHE: Tensor
     values_BSHE: Tensor
+
+
+class Places(NamedTuple):
+    """Some positions of a batch of sequences."""
+
+    flat_N: Tensor
+    """Indices into B·T."""
+    batch: int
+    length: int
+
+    def pack(self, states_BTD: Tensor) -> Tensor:
+        """What stands at these positions, [N, D]."""
+        return states_BTD.flatten(0, 1).index_select(0, self.flat_N)
+
+    def spread(self, states_ND: Tensor) -> Tensor:
+        """The reverse, [B, T, D], zeros elsewhere."""
+        zeros = states_ND.new_zeros(self.batch * self.length, states_ND.shape[1])
+        return zeros.index_copy(0, self.flat_N, states_ND).unflatten(0, (self.batch, self.length))
 
 
 class Past:
@@ -64,8 +82,19 @@ class _Heads(nn.Module):
         self.dropout = config.attention_dropout
         self.output = nn.Linear(config.width, config.width)
 
-    def attend(self, queries_BTHE: Tensor, memory: KeysValues, mask: Tensor | None, causal: bool = False) -> Tensor:
-        """softmax(QKᵀ/√E)·V and the output projection, [B, T, D]; the mask, broadcast to [B, H, T, S], is True where seen."""
+    def attend(
+        self,
+        queries_BTHE: Tensor,
+        memory: KeysValues,
+        mask: Tensor | None,
+        *,
+        causal: bool = False,
+        places: Places | None = None,
+    ) -> Tensor:
+        """softmax(QKᵀ/√E)·V and the output projection, [B, T, D], or [N, D] of the places alone.
+
+        The mask, broadcast to [B, H, T, S], is True where seen.
+        """
         with _precision(queries_BTHE) as dtype:
             mixed_BHTE = functional.scaled_dot_product_attention(
                 queries_BTHE.transpose(1, 2).to(dtype),
@@ -75,8 +104,9 @@ class _Heads(nn.Module):
                 dropout_p=self.dropout if self.training else 0.0,
                 is_causal=causal,
             )
-        mixed_BTD: Tensor = self.output(mixed_BHTE.transpose(1, 2).flatten(2))
-        return mixed_BTD
+        mixed_BTD = mixed_BHTE.transpose(1, 2).flatten(2)
+        output: Tensor = self.output(mixed_BTD if places is None else places.pack(mixed_BTD))
+        return output
 
 
 @contextmanager
@@ -98,8 +128,20 @@ class SelfAttention(_Heads):
         self.causal = causal
         self.queries_keys_values = nn.Linear(config.width, 3 * config.width)
 
-    def forward(self, states_BTD: Tensor, mask: Tensor | None, past: Past | None = None) -> Tensor:
-        """With a past, the states are of K hypotheses' newest tokens, [B, K, D], and the mask says whose keys each sees."""
+    def forward(
+        self, states_BTD: Tensor, mask: Tensor | None, past: Past | None = None, places: Places | None = None
+    ) -> Tensor:
+        """With places, only those positions ask, [N, D], of all of them.
+
+        With a past, the states are of K hypotheses' newest tokens, [B, K, D], and the mask says whose keys each sees."""
+        if places is not None:
+            width = states_BTD.shape[-1]
+            of_queries, of_keys_values = zip(
+                *(part.split((width, 2 * width)) for part in self.queries_keys_values.parameters()), strict=True
+            )
+            queries_BTD = places.spread(functional.linear(places.pack(states_BTD), *of_queries))
+            keys, values = functional.linear(states_BTD, *of_keys_values).unflatten(-1, (2, self.heads, -1)).unbind(2)
+            return self.attend(queries_BTD.unflatten(-1, (self.heads, -1)), KeysValues(keys, values), mask, places=places)
         queries, keys, values = self.queries_keys_values(states_BTD).unflatten(-1, (3, self.heads, -1)).unbind(2)
         now = KeysValues(keys, values)
         if past is not None:
@@ -120,8 +162,11 @@ class CrossAttention(_Heads):
         """The keys and values of a batch of sources, which every pass and every hypothesis reads."""
         return KeysValues(*self.keys_values(encoder_states_BSD).unflatten(-1, (2, self.heads, -1)).unbind(2))
 
-    def forward(self, states: Tensor, memory: KeysValues, mask: Tensor | None) -> Tensor:
-        """[B·K, T, D] to the same shape: K targets of one source, side by side, read one copy of its keys and values."""
-        sources = memory.keys_BSHE.shape[0]
-        queries = self.queries(states).view(sources, -1, self.heads, states.shape[-1] // self.heads)
-        return self.attend(queries, memory, mask).view(states.shape)
+    def forward(self, states: Tensor, memory: KeysValues, mask: Tensor | None, places: Places | None = None) -> Tensor:
+        """[B·K, T, D] to the same shape: K targets of one source, side by side, read one copy of its keys and values.
+
+        With places the states are of those positions alone, [N, D].
+        """
+        queries = self.queries(states) if places is None else places.spread(self.queries(states))
+        by_source = queries.view(memory.keys_BSHE.shape[0], -1, self.heads, states.shape[-1] // self.heads)
+        return self.attend(by_source, memory, mask, places=places).view(states.shape)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from mtnat.model.attention import CrossAttention, KeysValues, Past, SelfAttention
+from mtnat.model.attention import CrossAttention, KeysValues, Past, Places, SelfAttention
 from mtnat.model.config import ModelConfig
 from mtnat.model.dropout import Dropout
 
@@ -25,11 +25,13 @@ class Residual(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, states: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
+    def forward(self, states: Tensor, branch: Callable[[Tensor], Tensor], places: Places | None = None) -> Tensor:
+        """With places the branch answers for those positions alone, and so does this."""
+        kept = states if places is None else places.pack(states)
         if self.before:
-            total: Tensor = states + self.dropout(branch(self.norm(states)))
+            total: Tensor = kept + self.dropout(branch(self.norm(states)))
         else:
-            total = self.norm(states + self.dropout(branch(states)))
+            total = self.norm(kept + self.dropout(branch(states)))
         return total
 
 
@@ -81,9 +83,10 @@ class DecoderLayer(nn.Module):
         memory: KeysValues,
         memory_mask: Tensor | None,
         past: Past | None = None,
+        places: Places | None = None,
     ) -> Tensor:
-        states = self.around_self(states_BTD, lambda x: self.self_attention(x, mask, past))
-        states = self.around_cross(states, lambda x: self.cross_attention(x, memory, memory_mask))
+        states = self.around_self(states_BTD, lambda x: self.self_attention(x, mask, past, places), places)
+        states = self.around_cross(states, lambda x: self.cross_attention(x, memory, memory_mask, places))
         output: Tensor = self.around_feed_forward(states, self.feed_forward)
         return output
 

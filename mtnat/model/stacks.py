@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from mtnat.model.attention import KeysValues, Past
+from mtnat.model.attention import KeysValues, Past, Places
 from mtnat.model.config import ModelConfig
 from mtnat.model.layers import DecoderLayer, EncoderLayer, Positions
 
@@ -98,11 +98,16 @@ class Decoder(nn.Module):
         layers = cast("Iterable[DecoderLayer]", self.layers)
         return Memory(tuple(layer.cross_attention.remember(states_BSD) for layer in layers), mask)
 
-    def forward(self, tokens_BTD: Tensor, mask: Tensor | None, memory: Memory) -> Tensor:
-        """From the input's token embeddings to states, [B, T, D]; the mask hides padding and is not looked at when causal."""
+    def forward(self, tokens_BTD: Tensor, mask: Tensor | None, memory: Memory, read_N: Tensor | None = None) -> Tensor:
+        """From the input's token embeddings to states, [B, T, D]; the mask hides padding and is not looked at when causal.
+
+        Given flat indices into B·T, the last layer answers for those positions alone, [N, D].
+        """
         states = self.positions(tokens_BTD)
-        for layer, read in zip(self.layers, memory.layers, strict=True):
-            states = layer(states, mask, read, memory.mask)
+        places = None if read_N is None else Places(read_N, *tokens_BTD.shape[:2])
+        last = len(self.layers) - 1
+        for number, (layer, read) in enumerate(zip(self.layers, memory.layers, strict=True)):
+            states = layer(states, mask, read, memory.mask, places=places if number == last else None)
         output: Tensor = self.norm(states)
         return output
 

@@ -74,15 +74,18 @@ class Translator(nn.Module):
         states: Tensor = decoder(self.target_tokens(input_BT), None, _remember(decoder, encoded))
         return states
 
-    def nat_states(self, source: Encoded | Memory, input_BT: Tensor, is_padded: bool | None = None) -> Tensor:
+    def nat_states(
+        self, source: Encoded | Memory, input_BT: Tensor, is_padded: bool | None = None, read_N: Tensor | None = None
+    ) -> Tensor:
         """States [B, T, D], each from the whole input, in which MASK stands for what is to be predicted.
 
         Given `nat_memory`'s answer, the input may have K rows for each source, those of one source side by side: [B·K, T].
-        Whoever knows whether there is any PAD in the input says so.
+        Whoever knows whether there is any PAD in the input says so. Given flat indices into the input, the states are those of
+        these positions alone, [N, D], and what only the others would need is not computed.
         """
         decoder = _present(self.nat_decoder, "NAT")
         memory = source if isinstance(source, Memory) else _remember(decoder, source)
-        states: Tensor = decoder(self.target_tokens(input_BT), visible(input_BT == PAD, is_padded), memory)
+        states: Tensor = decoder(self.target_tokens(input_BT), visible(input_BT == PAD, is_padded), memory, read_N)
         return states
 
     def nat_memory(self, encoded: Encoded) -> Memory:

@@ -35,8 +35,9 @@ class _Now(torch.autograd.Function):
             value, other = loss(leaf)
         gradients = torch.autograd.grad(value, (leaf, *parameters), allow_unused=True)
         ctx.save_for_backward(*gradients)
+        other = other.detach()
         ctx.mark_non_differentiable(other)
-        return value.detach(), other.detach()
+        return value.detach(), other
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]

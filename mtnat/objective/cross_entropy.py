@@ -54,9 +54,7 @@ class _CrossEntropySum(torch.autograd.Function):
             # The largest probability is e⁰ over the normaliser.
             normaliser_R = logits_RV.amax(1).float() - probabilities_RV.amax(1).log()
             target_logits_R1 = logits_RV.gather(1, target_R1).float()
-            total += (
-                normaliser_R.sum() - confidence * target_logits_R1.sum() - uniform * logits_RV.sum(dtype=torch.float32)
-            )
+            total += normaliser_R.sum() - confidence * target_logits_R1.sum() - uniform * logits_RV.sum(dtype=torch.float32)
             if wants_gradient:
                 errors_RV = probabilities_RV.sub_(uniform)
                 errors_RV.scatter_add_(1, target_R1, errors_RV.new_full((), -confidence).expand_as(target_R1))

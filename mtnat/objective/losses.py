@@ -75,13 +75,14 @@ class MultiTaskObjective(nn.Module):
 
     def _at_sum(self, encoded: Encoded, draw: Draw) -> Tensor:
         states_ATD = self.translator.at_states(encoded.only(draw.at_rows_A), draw.at_input_AT)
-        return self._cross_entropy_sum(states_ATD, draw.at_positions_N, draw.at_targets_N)
+        return self._cross_entropy_sum(states_ATD.flatten(0, 1).index_select(0, draw.at_positions_N), draw.at_targets_N)
 
     def _nat_sum(self, encoded: Encoded, draw: Draw) -> Tensor:
-        states_MTD = self.translator.nat_states(encoded.only(draw.nat_rows_M), draw.nat_input_MT, draw.nat_is_padded)
-        return self._cross_entropy_sum(states_MTD, draw.nat_positions_N, draw.nat_targets_N)
+        states_ND = self.translator.nat_states(
+            encoded.only(draw.nat_rows_M), draw.nat_input_MT, draw.nat_is_padded, draw.nat_positions_N
+        )
+        return self._cross_entropy_sum(states_ND, draw.nat_targets_N)
 
-    def _cross_entropy_sum(self, states_BTD: Tensor, positions_N: Tensor, targets_N: Tensor) -> Tensor:
-        """Label-smoothed cross-entropy summed over the given positions; no other position gets logits."""
-        states_ND = states_BTD.flatten(0, 1).index_select(0, positions_N)
+    def _cross_entropy_sum(self, states_ND: Tensor, targets_N: Tensor) -> Tensor:
+        """Label-smoothed cross-entropy summed over positions; no others get logits."""
         return cross_entropy_sum(states_ND, self.translator.target_tokens.weight, targets_N, self.config.label_smoothing)

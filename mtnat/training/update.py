@@ -9,6 +9,7 @@ from mtnat.errors import ResourceError
 from mtnat.experiment import Experiment
 from mtnat.objective import PARTS, MultiTaskObjective, weights_at
 from mtnat.training.feed import Work
+from mtnat.training.memory import keep_freed_memory
 from mtnat.training.optimizer import build_optimizer, learning_rate, resolve_precision
 from mtnat.training.workers import Workers
 
@@ -19,6 +20,8 @@ class Updater:
     def __init__(self, experiment: Experiment, module: MultiTaskObjective, workers: Workers) -> None:
         self.experiment = experiment
         self.workers = workers
+        if workers.device.type == "cpu":
+            keep_freed_memory()
         self.optimizer = build_optimizer(module, experiment.training)
         self.precision = resolve_precision(experiment.training.precision, workers.device)
         self.is_half = self.precision is torch.float16

@@ -127,10 +127,10 @@ def test_a_process_without_memory_is_one_sentence_and_exit_code_1() -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout) == (1, "")
-    *notes, sentence = done.stderr.splitlines()
+    # PyTorch may complain as well, where it runs out of memory once more at its end.
+    (sentence,) = [line for line in done.stderr.splitlines() if line.startswith("mtnat: ")]
     assert sentence.startswith("mtnat: bench train: at with 1 worker was not measured, its process failed: ")
     assert sentence.endswith("; where memory ran out, take a smaller --size or fewer --workers.")
-    assert notes == ["base: preparing the training text"]
 
 
 @pytest.mark.parametrize(

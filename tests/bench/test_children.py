@@ -45,6 +45,7 @@ def test_children_answer_in_order_each_from_a_process_of_its_own() -> None:
     assert len({os.getpid(), *(process for _, process in answers)}) == 3
 
 
+@pytest.mark.slow
 def test_a_childs_failure_is_ours() -> None:
     with pytest.raises(UserError) as user:
         in_child(fail, "user")
@@ -63,6 +64,7 @@ def test_where_one_child_fails_the_others_are_ended() -> None:
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.slow
 def test_the_peak_is_the_childs_own() -> None:
     ballast = np.ones(400 * MEBIBYTE, np.uint8)  # that a child does not inherit
     small, large = in_child(peak_of, 10), in_child(peak_of, 210)

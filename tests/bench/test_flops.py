@@ -9,7 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from mtnat.bench.flops import ModelWork, padding
+from mtnat.bench.flops import ModelWork, masked, padding
 from mtnat.config import build
 from mtnat.model import ModelConfig, Translator
 from mtnat.objective import PARTS, Draw, MultiTaskObjective, ObjectiveConfig, draw_noise
@@ -21,14 +21,14 @@ MODEL = {"width": 32, "heads": 2, "feed_forward": 48, "encoder_layers": 3, "deco
 ONE_HALF: dict[str, Any] = {"schedule": {"kind": "constant", "value": 0.5}}
 
 
-class Counter(TorchDispatchMode):
+class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up PyTorch's formulas like `FlopCounterMode`, which cannot look into a backward pass inside a forward one."""
 
     formulas = flop_registry | {torch.ops.aten.addmm_: flop_registry[torch.ops.aten.addmm]}
 
     def __init__(self) -> None:
-        super().__init__()
-        self.flops = 0
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops: int = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -63,8 +63,8 @@ def counted(model: ModelConfig, objective: ObjectiveConfig, draw: Draw) -> int:
         with_nat=objective.trains_nat,
     )
     scales = {part: torch.ones(()) for part in PARTS}
-
-    with sdpa_kernel(SDPBackend.MATH), Counter() as counter:
+    counter = Counter()
+    with sdpa_kernel(SDPBackend.MATH), counter:
         total, _ = MultiTaskObjective(translator, objective)(draw, scales)
         total.backward()
     return counter.flops
@@ -88,10 +88,12 @@ def test_work_is_what_the_counter_counts(settings: dict[str, Any], length_predic
     objective = build(ObjectiveConfig, settings)
     draw = draw_of(objective, [SOURCE] * SENTENCES, [TARGET] * SENTENCES)
     assert padding(draw)[0] == 0
-    # Plain products also compute the half of causal attention that nobody may see; the model's own work is without it.
-    unseen = 3 * model.decoder_layers * len(draw.at_input_AT) * 2 * TARGET**2 * model.width
+    # Plain products also compute attention that the model's own work is without: the half of the AT decoder's that nobody may
+    # see, and in the NAT decoder's last layer that of the positions that nobody reads.
+    unseen = model.decoder_layers * len(draw.at_input_AT) * 2 * TARGET**2 * model.width
+    unread = int((TARGET - masked(draw)).sum()) * 4 * (TARGET + SOURCE) * model.width
     work = ModelWork(model, VOCABULARY, objective.encoder_passes).of(draw)
-    assert work + unseen == counted(model, objective, draw)
+    assert work + 3 * (unseen + unread) == counted(model, objective, draw)
 
 
 def test_the_counter_here_agrees_with_pytorchs() -> None:
@@ -108,11 +110,10 @@ def test_padding_is_no_work() -> None:
     draw = draw_of(objective, [3, 7], [6, 4])
     padded, positions = padding(draw)
     assert (padded, positions) == (4 + 2 + 2, 14 + 12 + 12)
-    lengths = [(torch.tensor([source]), torch.tensor([target])) for source, target in ((3, 6), (7, 4))]
-    forward = sum(
-        work.encoder(source) + work.decoder(source, target, causal=True) + work.decoder(source, target, causal=False)
-        for source, target in lengths
-    )
+    lengths = zip((3, 7), (6, 4), masked(draw).tolist(), strict=True)
+    forward = 0
+    for source, target, read in ((torch.tensor([length]) for length in sentence) for sentence in lengths):
+        forward += work.encoder(source) + work.at_decoder(source, target) + work.nat_decoder(source, target, read)
     predictions = 10 + len(draw.nat_positions_N)
     assert work.of(draw) == 3 * (forward + work.vocabulary(predictions) + work.lengths(2))
 
@@ -123,7 +124,10 @@ def test_one_layer_by_hand() -> None:
     # 2 tokens: four 8×8 projections and two of 8×16, 2 operations for each weight and token; attention twice 2·2·2·8.
     assert work.encoder(torch.tensor([2])) == 2 * (2 * (4 * 64 + 2 * 128)) + 128
     # 3 targets on 2 sources: self- and cross-attention's projections, causal attention 4·8·9/2, to the source 4·8·6.
-    target = 3 * 2 * (4 * 64 + 2 * 64 + 2 * 128)
-    assert work.decoder(torch.tensor([2]), torch.tensor([3]), causal=True) == target + 2 * 2 * 2 * 64 + 144 + 192
+    source, target = torch.tensor([2]), torch.tensor([3])
+    keys_values = 2 * (2 + 3) * 2 * 64
+    assert work.at_decoder(source, target) == 2 * 3 * (2 * 64 + 2 * 64 + 2 * 128) + keys_values + 144 + 192
+    # One of the 3 is read: it alone asks all 3 targets and both sources.
+    assert work.nat_decoder(source, target, torch.tensor([1])) == 2 * (2 * 64 + 2 * 64 + 2 * 128) + keys_values + 4 * 8 * 5
     assert work.vocabulary(5) == 2 * 8 * 10 * 5
     assert work.lengths(1) == 2 * 8 * 2047

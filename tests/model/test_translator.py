@@ -289,3 +289,20 @@ def test_sinusoids_are_those_of_vaswani() -> None:
     expected = [wave(3 / scale) for scale in (1, 10, 100, 1000) for wave in (math.sin, math.cos)]  # 10000^(2i/8)
     torch.testing.assert_close(table[3], torch.tensor(expected))
     assert not any("sinusoids" in name for name in translator.state_dict())
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_positions_read_alone_have_the_states_and_the_gradients_they_have_among_all(norm: str) -> None:
+    read = torch.tensor([1, 2, 4])
+    results = []
+    for alone in (True, False):
+        translator = make(norm=norm)
+        encoded = translator.encode(SOURCE)
+        if alone:
+            states = translator.nat_states(encoded, NAT_INPUT, read_N=read)
+        else:
+            states = translator.nat_states(encoded, NAT_INPUT).flatten(0, 1)[read]
+        states.square().sum().backward()  # type: ignore[no-untyped-call]
+        results.append((states, {name: p.grad for name, p in translator.named_parameters() if p.grad is not None}))
+    torch.testing.assert_close(results[0][0], results[1][0])
+    torch.testing.assert_close(results[0][1], results[1][1], atol=1e-5, rtol=1e-4)
