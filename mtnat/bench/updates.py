@@ -20,8 +20,9 @@ from mtnat.model import Translator
 from mtnat.objective import MultiTaskObjective
 from mtnat.training import Alone, Distributed, Feed, Updater, Work, Workers, default_device
 
-WARM_UP_UPDATES = 2
-WARM_UP_UPDATES_COMPILED = 8
+WARM_UP_UPDATES = 6
+"""Until a process holds all the memory that its updates need; handing it out costs the system time."""
+WARM_UP_UPDATES_COMPILED = 10
 """More, since a shape unlike those before may be compiled anew."""
 PRODUCTS = 10
 """How many times the peak is measured; a median is taken."""
@@ -153,8 +154,8 @@ def _timed(job: Job, workers: Workers, updater: Updater) -> tuple[float, list[Wo
 def _peak(job: Job, workers: Workers, precision: torch.dtype) -> float:
     """Floating-point operations a second of the largest product of a step: a batch's states times the vocabulary's matrix.
 
-    Of the two ways to lay the matrix out in memory it is the faster one's. All workers multiply at the same time, since what they
-    share, they also share in training.
+    Of the two ways to lay the matrix out in memory the faster one counts. All workers multiply at the same time, since what
+    they share, they also share in training.
     """
     rows = job.experiment.training.max_tokens_per_batch
     if workers.device.type == "cpu":

@@ -35,7 +35,7 @@ class Places(NamedTuple):
     def spread(self, states_ND: Tensor) -> Tensor:
         """The reverse, [B, T, D], zeros elsewhere."""
         zeros = states_ND.new_zeros(self.batch * self.length, states_ND.shape[1])
-        return zeros.index_copy(0, self.flat_N, states_ND).unflatten(0, (self.batch, self.length))
+        return zeros.index_copy(0, self.flat_N, states_ND).view(self.batch, self.length, -1)
 
 
 class Past:
@@ -136,12 +136,12 @@ class SelfAttention(_Heads):
         With a past, the states are of K hypotheses' newest tokens, [B, K, D], and the mask says whose keys each sees."""
         if places is not None:
             width = states_BTD.shape[-1]
-            of_queries, of_keys_values = zip(
-                *(part.split((width, 2 * width)) for part in self.queries_keys_values.parameters()), strict=True
-            )
-            queries_BTD = places.spread(functional.linear(places.pack(states_BTD), *of_queries))
-            keys, values = functional.linear(states_BTD, *of_keys_values).unflatten(-1, (2, self.heads, -1)).unbind(2)
-            return self.attend(queries_BTD.unflatten(-1, (self.heads, -1)), KeysValues(keys, values), mask, places=places)
+            weight, bias = self.queries_keys_values.weight, self.queries_keys_values.bias
+            queries_BTD = places.spread(functional.linear(places.pack(states_BTD), weight[:width], bias[:width]))
+            keys_values_BT2D = functional.linear(states_BTD, weight[width:], bias[width:])
+            keys, values = keys_values_BT2D.view(*states_BTD.shape[:2], 2, self.heads, -1).unbind(2)
+            queries_BTHE = queries_BTD.view(*states_BTD.shape[:2], self.heads, -1)
+            return self.attend(queries_BTHE, KeysValues(keys, values), mask, places=places)
         queries, keys, values = self.queries_keys_values(states_BTD).unflatten(-1, (3, self.heads, -1)).unbind(2)
         now = KeysValues(keys, values)
         if past is not None:

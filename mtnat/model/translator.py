@@ -53,6 +53,7 @@ class Translator(nn.Module):
         super().__init__()
         assert not joint or source_vocabulary_size == target_vocabulary_size
         self.config = config
+        self.always_masks = False
         self.target_tokens = nn.Embedding(target_vocabulary_size, config.width, padding_idx=PAD)
         self.source_tokens = None if joint else nn.Embedding(source_vocabulary_size, config.width, padding_idx=PAD)
         self.encoder = Encoder(config)
@@ -64,7 +65,7 @@ class Translator(nn.Module):
     def encode(self, source_BS: Tensor, is_padded: bool | None = None) -> Encoded:
         """The encoder's states of sources that end with EOS; whoever knows whether there is any PAD in them says so."""
         is_padding_BS = source_BS == PAD
-        mask = visible(is_padding_BS, is_padded)
+        mask = visible(is_padding_BS, self.always_masks or is_padded)
         tokens_BSD = (self.source_tokens or self.target_tokens)(source_BS)
         return Encoded(self.encoder(tokens_BSD, mask), is_padding_BS, mask)
 
@@ -85,7 +86,9 @@ class Translator(nn.Module):
         """
         decoder = _present(self.nat_decoder, "NAT")
         memory = source if isinstance(source, Memory) else _remember(decoder, source)
-        states: Tensor = decoder(self.target_tokens(input_BT), visible(input_BT == PAD, is_padded), memory, read_N)
+        states: Tensor = decoder(
+            self.target_tokens(input_BT), visible(input_BT == PAD, self.always_masks or is_padded), memory, read_N
+        )
         return states
 
     def nat_memory(self, encoded: Encoded) -> Memory:
@@ -94,6 +97,8 @@ class Translator(nn.Module):
 
     def compile_stacks(self) -> None:
         """Compiles the encoder and the decoders, in place, for any shape; weights and their names stay as they are."""
+        # With and without a mask would be two programs, for each mask that there is.
+        self.always_masks = True
         for stack in (self.encoder, self.at_decoder, self.nat_decoder):
             if stack is not None:
                 stack.compile(dynamic=True)

@@ -40,7 +40,7 @@ class _Now(torch.autograd.Function):
         return value.detach(), other
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         if upstream.device.type == "cpu" and upstream.item() == 1:  # elsewhere the question would cost more than the products
             return None, *ctx.saved_tensors

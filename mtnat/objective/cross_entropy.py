@@ -69,7 +69,7 @@ class _CrossEntropySum(torch.autograd.Function):
         return total
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         gradient_ND, gradient_VD = ctx.saved_tensors
         return gradient_ND * upstream, gradient_VD * upstream, None, None, None

@@ -1,6 +1,6 @@
 """One optimizer update: its gradients, its divisor, and whether it is worth taking."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +67,7 @@ class Updater:
             with self.workers.last_of(self.objective, is_last=index == len(work.draws) - 1):
                 with torch.autocast(device.type, self.precision, enabled=self.precision is not torch.float32):
                     total, part_sums = self._loss(draw.to(device), scales)
-                total.backward()
+                total.backward()  # type: ignore[no-untyped-call]
             sums_P += part_sums
         return sums_P
 
@@ -102,8 +102,8 @@ class Updater:
         """The reverse of `state`."""
         self.optimizer.load_state_dict(state["optimizer"])  # type: ignore[arg-type]
         self.scaler.load_state_dict(state["scaler"])  # type: ignore[arg-type]
-        self.skipped_in_a_row.fill_(state["skipped_in_a_row"])  # type: ignore[arg-type]
+        self.skipped_in_a_row.fill_(state["skipped_in_a_row"])  # type: ignore[call-overload]
 
 
-def _on(device: torch.device, numbers: list[float]) -> Tensor:
+def _on(device: torch.device, numbers: Sequence[float]) -> Tensor:
     return torch.tensor(numbers, dtype=torch.float64).to(device, non_blocking=True)

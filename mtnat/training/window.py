@@ -34,7 +34,7 @@ class Window:
         arrives = None
         if stacked.is_cuda:
             stacked = torch.empty_like(stacked, device="cpu", pin_memory=True).copy_(stacked, non_blocking=True)
-            arrives = torch.cuda.Event()
+            arrives = torch.cuda.Event()  # type: ignore[no-untyped-call]
             arrives.record()
         closed = ClosedWindow(stacked, arrives, self.seconds)
         self.curves, self.seconds = [], 0.0

@@ -40,7 +40,9 @@ class ByTheBook(Translator):
             logits_BP[:, length] = -float(rank)
         return logits_BP
 
-    def nat_states(self, source: Encoded | Memory, input_BT: Tensor) -> Tensor:
+    def nat_states(
+        self, source: Encoded | Memory, input_BT: Tensor, is_padded: bool | None = None, read_N: Tensor | None = None
+    ) -> Tensor:
         probabilities_BTV = torch.full((*input_BT.shape, 8), 1e-9)
         probabilities_BTV[..., list(SPECIAL)] = 5.0  # never to be predicted, however likely
         for row, tokens in enumerate(input_BT.tolist()):

@@ -12,7 +12,7 @@ HALF = Constant(value=0.5)
 SOURCE = torch.tensor([[10, 11, EOS], [12, EOS, PAD]])
 
 
-def build(schedule: Schedule = HALF, dropout: float = 0.0, **settings: float) -> MultiTaskObjective:
+def build(schedule: Schedule = HALF, dropout: float = 0.0, **settings: float | str) -> MultiTaskObjective:
     torch.manual_seed(0)
     config = ObjectiveConfig.model_validate({"schedule": schedule, **settings})
     model = ModelConfig(
