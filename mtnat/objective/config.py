@@ -26,7 +26,7 @@ class ObjectiveConfig(Record):
     """Share of a batch's sentences that the AT decoder sees; the paper halves its AT batch (A.1)."""
     estimator: Literal["weighted", "sampled"] = "weighted"
     """How a step estimates Eq. 1: weighted sends every sentence to both decoders; sampled sends each to the NAT decoder with
-    probability λ(t), else to the AT decoder: the same gradient on average, at about the cost of one decoder."""
+    probability λ(t), else to the AT decoder: the same gradient on average, at less cost."""
 
     @property
     def always_runs_all(self) -> bool:
