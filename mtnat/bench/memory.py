@@ -17,7 +17,6 @@ _LARGEST_SHARE_OF_TIME = 0.02
 def forget_peak(device: torch.device) -> None:
     """Begins `peak_bytes` anew."""
     if device.type == "cuda":
-        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         return
     with contextlib.suppress(OSError):  # where that is forbidden, the peak is that of the whole process

@@ -108,6 +108,11 @@ def _rows(
     options: TrainOptions, jobs: dict[tuple[str, int], Job], measured: dict[tuple[str, int], list[Measured]]
 ) -> list[Row]:
     pace = {place: statistics.median(one.target_tokens / one.seconds for one in all_) for place, all_ in measured.items()}
+    # At the same speed of the machine, which may change from one measurement to the next.
+    pace_by_peak = {
+        place: statistics.median(one.target_tokens / one.seconds / one.peak_flops_per_second for one in all_)
+        for place, all_ in measured.items()
+    }
     rows: list[Row] = []
     for (system, workers), rounds in measured.items():
         row: Row = {
@@ -116,7 +121,7 @@ def _rows(
             "target_tokens_per_second": round(pace[system, workers], 1),
             "matmul_gflops": round(statistics.median(one.peak_flops_per_second for one in rounds) / 1e9, 1),
             "utilization": round(statistics.median(one.flops / one.seconds / one.peak_flops_per_second for one in rounds), 4),
-            "cost_over_nat": round(pace[_REFERENCE, workers] / pace[system, workers], 3),
+            "cost_over_nat": round(pace_by_peak[_REFERENCE, workers] / pace_by_peak[system, workers], 3),
             "padding_share": round(statistics.median(one.padded / one.positions for one in rounds), 4),
             "peak_memory_bytes": round(statistics.median(one.peak_memory_bytes for one in rounds)),
             "size": options.size,

@@ -1,11 +1,13 @@
 """What one process measures: updates of a training, and the machine's own peak beside them."""
 
+import math
 import platform
 import statistics
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from mmap import mmap
 from pathlib import Path
 
 import torch
@@ -24,8 +26,8 @@ WARM_UP_UPDATES = 6
 """Until a process holds all the memory that its updates need; handing it out costs the system time."""
 WARM_UP_UPDATES_COMPILED = 10
 """More, since a shape unlike those before may be compiled anew."""
-PRODUCTS = 10
-"""How many times the peak is measured; a median is taken."""
+BLOCKS_ON_GPU = 4
+"""Into how many blocks the timed updates of a GPU are cut, which must not wait for it after each one."""
 
 _PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 _MOST_ROWS_ON_CPU = 4_096
@@ -99,11 +101,8 @@ def measure_updates(job: Job, rank: int, meeting: Path) -> Measured:
             with_nat=config.objective.trains_nat,
         ).to(workers.device)
         updater = Updater(config, MultiTaskObjective(translator.train(), config.objective), workers)
-        peak_before = _peak(job, workers, updater.precision)
-        forget_peak(workers.device)
-        seconds, done = _timed(job, workers, updater)
-        memory = peak_bytes(workers.device)
-        peak_after = _peak(job, workers, updater.precision)
+        product = _Product(job, workers, updater.precision)
+        seconds, peak, memory, done = _timed(job, workers, updater, product)
     model_work = ModelWork(config.model, job.vocabulary_size, config.objective.encoder_passes)
     draws = [draw for work in done for draw in work.draws]
     pads = [padding(draw) for draw in draws]
@@ -113,7 +112,7 @@ def measure_updates(job: Job, rank: int, meeting: Path) -> Measured:
         flops=sum(model_work.of(draw) for draw in draws),
         padded=sum(padded for padded, _ in pads),
         positions=sum(positions for _, positions in pads),
-        peak_flops_per_second=max(peak_before, peak_after),
+        peak_flops_per_second=peak,
         peak_memory_bytes=memory,
         precision=_PRECISIONS[updater.precision],
         device=_device_name(workers.device),
@@ -134,52 +133,79 @@ def _workers(job: Job, rank: int, meeting: Path) -> Iterator[Workers]:
     dist.destroy_process_group()  # not after a failure, when it could wait for a worker that is gone
 
 
-def _timed(job: Job, workers: Workers, updater: Updater) -> tuple[float, list[Work]]:
-    """Wall-clock seconds of the timed updates and what was done in them; waits for the device only at both ends."""
+def _timed(job: Job, workers: Workers, updater: Updater, product: "_Product") -> tuple[float, float, int, list[Work]]:
+    """Wall-clock seconds of the timed updates, operations a second of products meanwhile, the updates' most bytes, their work.
+
+    Updates and products take turns, because a machine that others share grows slower and faster within a minute.
+    """
     is_compiled = job.experiment.training.compile
+    in_a_block = 1 if workers.device.type == "cpu" else -(-job.steps // BLOCKS_ON_GPU)
     with Feed(job.experiment, TokenStore(job.store), workers) as feed:
         for _ in range(WARM_UP_UPDATES_COMPILED if is_compiled else WARM_UP_UPDATES):
             updater.step(feed.next())
-        _wait_for(workers.device)
-        workers.meet()
-        started = time.perf_counter()
-        done = []
-        for _ in range(job.steps):
-            done.append(feed.next())
-            updater.step(done[-1])
-        _wait_for(workers.device)
-        return time.perf_counter() - started, done
+        seconds, memory, product_seconds, done = 0.0, 0, [], list[Work]()
+        while len(done) < job.steps:
+            forget_peak(workers.device)
+            _wait_for(workers.device)
+            workers.meet()
+            started = time.perf_counter()
+            for _ in range(min(in_a_block, job.steps - len(done))):
+                done.append(feed.next())
+                updater.step(done[-1])
+            _wait_for(workers.device)
+            seconds += time.perf_counter() - started
+            memory = max(memory, peak_bytes(workers.device))
+            product_seconds.append(product.seconds())
+        return seconds, product.flops / statistics.mean(product_seconds), memory, done
 
 
-def _peak(job: Job, workers: Workers, precision: torch.dtype) -> float:
-    """Floating-point operations a second of the largest product of a step: a batch's states times the vocabulary's matrix.
+class _Product:
+    """The largest product of a step: a batch's states times the vocabulary's matrix.
 
     Of the two ways to lay the matrix out in memory the faster one counts. All workers multiply at the same time, since what
     they share, they also share in training.
     """
-    rows = job.experiment.training.max_tokens_per_batch
-    if workers.device.type == "cpu":
-        rows = min(rows, _MOST_ROWS_ON_CPU)
-    width, columns = job.experiment.model.width, job.vocabulary_size
-    left, right = (torch.randn(shape, device=workers.device).to(precision) for shape in ((rows, width), (width, columns)))
-    out = torch.empty(rows, columns, dtype=precision, device=workers.device)
 
-    def seconds_of(matrix: Tensor, products: int = 1) -> float:
-        _wait_for(workers.device)
+    def __init__(self, job: Job, workers: Workers, precision: torch.dtype) -> None:
+        rows = job.experiment.training.max_tokens_per_batch
+        rows = min(rows, _MOST_ROWS_ON_CPU) if workers.device.type == "cpu" else rows
+        self._shape = rows, job.experiment.model.width, job.vocabulary_size
+        self._workers, self._precision = workers, precision
+        self._is_turned, self._in_a_row = False, 1
+        seconds = {is_turned: min(self._seconds(is_turned) for _ in range(3)) for is_turned in (False, True)}
+        self._is_turned = seconds[True] < seconds[False]
+        # As many in a row as make the clock, and the waiting for a GPU, too small to matter.
+        self._in_a_row = max(1, round(_SHORTEST_PRODUCT_SECONDS / min(seconds.values())))
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of one product."""
+        return 2 * math.prod(self._shape)
+
+    def seconds(self) -> float:
+        """How long one takes now."""
+        return self._seconds(self._is_turned)
+
+    def _seconds(self, is_turned: bool) -> float:
+        rows, width, columns = self._shape
+        left = self._room(rows, width).normal_()
+        right = self._room(columns, width).normal_().t() if is_turned else self._room(width, columns).normal_()
+        out = self._room(rows, columns)
+        torch.mm(left, right, out=out)
+        _wait_for(self._workers.device)
+        self._workers.meet()
         started = time.perf_counter()
-        for _ in range(products):
-            torch.mm(left, matrix, out=out)
-        _wait_for(workers.device)
-        return (time.perf_counter() - started) / products
+        for _ in range(self._in_a_row):
+            torch.mm(left, right, out=out)
+        _wait_for(self._workers.device)
+        return (time.perf_counter() - started) / self._in_a_row
 
-    layouts = (right, right.t().contiguous().t())
-    for matrix in layouts:
-        seconds_of(matrix)
-    seconds, faster = min((seconds_of(matrix), number) for number, matrix in enumerate(layouts))
-    # As many in a row as make the clock, and the waiting for a GPU, too small to matter.
-    in_a_row = max(1, round(_SHORTEST_PRODUCT_SECONDS / seconds))
-    workers.meet()
-    return 2 * rows * width * columns / statistics.median(seconds_of(layouts[faster], in_a_row) for _ in range(PRODUCTS))
+    def _room(self, rows: int, columns: int) -> Tensor:
+        """Memory for a matrix; on the CPU such as goes back to the system at once, so that it is not counted as an update's."""
+        if self._workers.device.type != "cpu":
+            return torch.empty(rows, columns, dtype=self._precision, device=self._workers.device)
+        memory = mmap(-1, rows * columns * self._precision.itemsize)
+        return torch.frombuffer(memory, dtype=self._precision).view(rows, columns)
 
 
 def _wait_for(device: torch.device) -> None:

@@ -31,8 +31,12 @@ class Dropout(nn.Module):
 
 
 def _dropped(states: Tensor, probability: float) -> Tensor:
-    """Draws from PyTorch's global generator; keeps a byte a feature for the backward pass."""
+    """Draws from PyTorch's global generator; keeps a byte a feature for the backward pass.
+
+    Bytes of 0 and 1 as factors: to fill by a mask took seven times as long as to multiply by them.
+    """
     draws = torch.empty(-(-states.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     threshold = round(probability * _LEVELS) - _LEVELS // 2
-    is_dropped = draws.view(torch.int16)[: states.numel()].view(states.shape) < threshold
-    return states.masked_fill(is_dropped, 0.0).mul_(1 / (1 - probability))
+    kept = torch.empty(states.shape, dtype=torch.uint8)
+    torch.ge(draws.view(torch.int16)[: states.numel()].view(states.shape), threshold, out=kept)
+    return (states * kept).mul_(1 / (1 - probability))

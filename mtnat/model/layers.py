@@ -41,13 +41,14 @@ class FeedForward(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.inner = nn.Linear(config.width, config.feed_forward)
-        # Not in place: the linear map's result is a view, whose gradient would be copied three times.
-        self.activation = nn.ReLU() if config.activation == "relu" else nn.GELU()
+        self.activation = nn.ReLU(inplace=True) if config.activation == "relu" else nn.GELU()
         self.dropout = Dropout(config.activation_dropout)
         self.outer = nn.Linear(config.feed_forward, config.width)
 
     def forward(self, states: Tensor) -> Tensor:
-        output: Tensor = self.outer(self.dropout(self.activation(self.inner(states))))
+        # Of more than two dimensions the inner map's result would be a view, whose gradient an activation in place copies.
+        inner = self.activation(self.inner(states.flatten(0, -2)))
+        output: Tensor = self.outer(self.dropout(inner)).view(states.shape)
         return output
 
 

@@ -35,6 +35,7 @@ class _CrossEntropySum(torch.autograd.Function):
     ) -> Tensor:
         vocabulary = len(weight_VD)
         uniform, confidence = label_smoothing / vocabulary, 1 - label_smoothing
+        is_exact = dtype == weight_VD.dtype == torch.float32
         weight = weight_VD.to(dtype)
         total = states_ND.new_zeros((), dtype=torch.float32)
         wants_gradient = any(ctx.needs_input_grad)
@@ -45,26 +46,33 @@ class _CrossEntropySum(torch.autograd.Function):
         rows = min(rows, len(states_ND))
         # Used again and again: to ask for as much anew each time would cost as much as the product.
         logits = weight.new_empty(rows, vocabulary)
-        probabilities = weight.new_empty(rows, vocabulary, dtype=torch.float32)
+        # On the CPU, a row at a time, softmax may write where it reads.
+        probabilities = (
+            logits if is_exact and weight.device.type == "cpu" else weight.new_empty(logits.shape, dtype=torch.float32)
+        )
         for start in range(0, len(states_ND), rows):
             states_RD, target_R1 = states_ND[start : start + rows].to(dtype), target_N[start : start + rows, None]
-            logits_RV, probabilities_RV = logits[: len(states_RD)], probabilities[: len(states_RD)]
+            logits_RV, errors_RV = logits[: len(states_RD)], probabilities[: len(states_RD)]
             torch.mm(states_RD, weight.t(), out=logits_RV)
-            torch.softmax(logits_RV, 1, dtype=torch.float32, out=probabilities_RV)
+            largest_R, target_logits_R1 = logits_RV.amax(1).float(), logits_RV.gather(1, target_R1).float()
+            torch.softmax(logits_RV, 1, dtype=torch.float32, out=errors_RV)
             # The largest probability is e⁰ over the normaliser.
-            normaliser_R = logits_RV.amax(1).float() - probabilities_RV.amax(1).log()
-            target_logits_R1 = logits_RV.gather(1, target_R1).float()
-            total += normaliser_R.sum() - confidence * target_logits_R1.sum() - uniform * logits_RV.sum(dtype=torch.float32)
+            normaliser_R = largest_R - errors_RV.amax(1).log()
+            total += normaliser_R.sum() - confidence * target_logits_R1.sum()
             if wants_gradient:
-                errors_RV = probabilities_RV.sub_(uniform)
                 errors_RV.scatter_add_(1, target_R1, errors_RV.new_full((), -confidence).expand_as(target_R1))
-                errors_RV = errors_RV if dtype == torch.float32 else logits_RV.copy_(errors_RV)
+                errors_RV = errors_RV if is_exact else logits_RV.copy_(errors_RV)
                 gradient_ND[start : start + rows] = errors_RV @ weight
-                if dtype == gradient_VD.dtype:
+                if is_exact:
                     gradient_VD.addmm_(errors_RV.t(), states_RD)
                 else:
                     gradient_VD += errors_RV.t() @ states_RD
+        # Smoothing is the same for every position and every token, so it needs no pass over the logits.
+        states_D, weight_D = states_ND.sum(0, dtype=torch.float32), weight_VD.sum(0, dtype=torch.float32)
+        total -= uniform * (states_D @ weight_D)
         if wants_gradient:
+            gradient_ND -= uniform * weight_D
+            gradient_VD -= uniform * states_D
             ctx.save_for_backward(gradient_ND, gradient_VD)
         return total
 
