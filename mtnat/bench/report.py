@@ -15,6 +15,7 @@ _FORMS = {
     "batches_per_second": "{:,.0f}",
     "pairs_per_second": "{:,.0f}",
     "pairs": "{:,}",
+    "flops_per_target_token": "{:,}",
     "utilization": "{:.1%}",
     "padding_share": "{:.1%}",
 }

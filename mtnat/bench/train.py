@@ -122,6 +122,7 @@ def _rows(
             "matmul_gflops": round(statistics.median(one.peak_flops_per_second for one in rounds) / 1e9, 1),
             "utilization": round(statistics.median(one.flops / one.seconds / one.peak_flops_per_second for one in rounds), 4),
             "cost_over_nat": round(pace_by_peak[_REFERENCE, workers] / pace_by_peak[system, workers], 3),
+            "flops_per_target_token": round(statistics.median(one.flops / one.target_tokens for one in rounds)),
             "padding_share": round(statistics.median(one.padded / one.positions for one in rounds), 4),
             "peak_memory_bytes": round(statistics.median(one.peak_memory_bytes for one in rounds)),
             "size": options.size,

@@ -20,6 +20,7 @@ TRAIN_KEYS = [
     "matmul_gflops",
     "utilization",
     "cost_over_nat",
+    "flops_per_target_token",
     "padding_share",
     "peak_memory_bytes",
     "size",
@@ -74,6 +75,9 @@ def test_every_system_has_a_row_of_sane_figures(capsys: pytest.CaptureFixture[st
         assert 1 << 20 < row["peak_memory_bytes"] < 8 * GIBIBYTE
         assert (row["size"], row["workers"]) == ("tiny", 1)
     assert found[1]["cost_over_nat"] == 1.0
+    work = {row["system"]: row["flops_per_target_token"] for row in found}
+    assert max(work["at"], work["nat"]) < work["multi_task"] < work["at"] + work["nat"]
+    assert work["multi_task_sampled"] < work["multi_task"]
 
 
 @pytest.mark.slow
