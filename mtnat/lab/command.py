@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mtnat.errors import UserError
+from mtnat.lab.interruption import Interruption
 from mtnat.lab.options import Options
 
 
@@ -21,10 +22,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     from mtnat.lab.driver import run_study
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interruption = Interruption()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interruption)
     try:
         # A file or a pipe has no width of its own, and the leaderboard needs some.
-        run_study(options, Console(width=None if sys.stdout.isatty() else 140))
+        run_study(options, Console(width=None if sys.stdout.isatty() else 140), interruption)
     except UserError as error:
         print("\n".join(error.problems), file=sys.stderr)
         return 2

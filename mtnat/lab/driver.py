@@ -23,6 +23,7 @@ from mtnat.evaluation import paired_bootstrap
 from mtnat.lab.agenda import Agenda, Run
 from mtnat.lab.console import TerminalScreen, show_end
 from mtnat.lab.folder import StudyFolder, read_hypotheses
+from mtnat.lab.interruption import Interruption
 from mtnat.lab.leaderboard import Leaderboard, make_leaderboard, markdown
 from mtnat.lab.listener import Listener
 from mtnat.lab.options import Options
@@ -36,7 +37,7 @@ from mtnat.training.checkpoints import write_whole
 MLFLOW_EXPERIMENT = "mtnat"
 
 
-def run_study(options: Options, console: Console) -> Leaderboard:
+def run_study(options: Options, console: Console, interruption: Interruption) -> Leaderboard:
     """Runs a study, or goes on with it, until it has its answer.
 
     Raises:
@@ -49,13 +50,13 @@ def run_study(options: Options, console: Console) -> Leaderboard:
     with folder.held():
         folder.begin(study, resume=options.resume)
         if not folder.is_finished:
-            _run(study, folder, options, console)
+            _run(study, folder, options, console, interruption)
         leaderboard = Leaderboard.model_validate_json(folder.leaderboard.read_bytes())
     show_end(console, leaderboard, folder.path, _mlflow_command(options))
     return leaderboard
 
 
-def _run(study: Study, folder: StudyFolder, options: Options, console: Console) -> None:
+def _run(study: Study, folder: StudyFolder, options: Options, console: Console, interruption: Interruption) -> None:
     started = time.monotonic()
     console.print(f"{study.question}", markup=False, highlight=False)
     # MLflow takes seconds to make its database, and Ray to start: they do so side by side.
@@ -68,7 +69,7 @@ def _run(study: Study, folder: StudyFolder, options: Options, console: Console) 
         agenda = Agenda(study, proposer, folder.results())
         tracker = opening.result()
         with _parent(tracker, folder, study), TerminalScreen(console, agenda, most_at_once) as screen:
-            listener = Listener(agenda, folder, tracker, screen, _commit())
+            listener = Listener(agenda, folder, tracker, screen, interruption, _commit())
             listener.catch_up()
             try:
                 _execute(study, folder, agenda, listener, most_at_once)

@@ -11,6 +11,7 @@ from mtnat.config import write_yaml
 from mtnat.lab.agenda import Agenda, Result, Run
 from mtnat.lab.console import Screen
 from mtnat.lab.folder import HYPOTHESES, StudyFolder, read_result, write_result
+from mtnat.lab.interruption import Interruption
 from mtnat.lab.search import DriverOnly
 from mtnat.lab.space import leaves
 from mtnat.lab.tracking import Tracker
@@ -23,8 +24,17 @@ ARTIFACTS = {"experiment.yaml": "", "model": "model", "validation.txt": "", HYPO
 class Listener(DriverOnly, tune.Callback):
     """Everything here may happen again after a kill, and then changes nothing."""
 
-    def __init__(self, agenda: Agenda, folder: StudyFolder, tracker: Tracker, screen: Screen, commit: str) -> None:
+    def __init__(
+        self,
+        agenda: Agenda,
+        folder: StudyFolder,
+        tracker: Tracker,
+        screen: Screen,
+        interruption: Interruption,
+        commit: str,
+    ) -> None:
         self._agenda, self._folder, self._tracker, self._screen = agenda, folder, tracker, screen
+        self._interruption = interruption
         self._tags = {"study": folder.name, "commit": commit}
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
@@ -55,6 +65,7 @@ class Listener(DriverOnly, tune.Callback):
         self._ended(run, result)
 
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
+        self._interruption.check()
         self._screen.tick()
 
     def key(self, run: Run) -> str:
