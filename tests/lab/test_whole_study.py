@@ -166,13 +166,21 @@ def test_a_study_answers_its_question(desk: Desk) -> None:
 
 
 def test_an_interrupted_study_goes_on(desk: Desk) -> None:
-    desk.write("long", steps=120, baselines={name: {"training.weight_decay": index / 10} for index, name in enumerate("abcd")})
+    steps = 400  # so many that no run ends between a look at the folder and the signal
+    baselines = {name: {"training.weight_decay": index / 10} for index, name in enumerate("abcd")}
+    desk.write("long", steps=steps, training={"validate_every": 20}, baselines=baselines)
     runs = desk.runs("long")
+
+    checked: set[str] = set()
+    """Runs that had a checkpoint when the study was stopped."""
 
     def has_begun_anew(done: int) -> bool:
         ended = {path.parent for path in runs.glob("*/run.json")}
         begun = {path.parent.parent for path in runs.glob("*/checkpoints/*.pt")}
-        return len(ended) >= done and bool(begun - ended)
+        if len(ended) < done or not begun - ended:
+            return False
+        checked.update(path.name for path in begun)
+        return True
 
     process = desk.start("long.yaml")
     wait_until(lambda: has_begun_anew(1), process)
@@ -183,7 +191,8 @@ def test_an_interrupted_study_goes_on(desk: Desk) -> None:
     assert process.returncode == 130
     assert "--resume" in errors
     statuses = {run.info.status for run in desk.tracked()[1]}
-    assert statuses == {"FINISHED", "KILLED"}
+    assert "KILLED" in statuses  # also a run that has ended, if nobody had heard of it yet
+    assert statuses <= {"FINISHED", "KILLED"}
 
     assert desk.run("long.yaml")[0] == 2  # it was begun before
     process = desk.start("long.yaml", "--resume")
@@ -196,15 +205,17 @@ def test_an_interrupted_study_goes_on(desk: Desk) -> None:
     assert (code, errors) == (0, "")
     assert {path: path.stat().st_mtime_ns for path in results} == results
     for name in "abcd":
-        steps = [step for step, _ in desk.curve("long", f"{name}-seed1", "train/loss")]
-        assert steps.count(2) == 1  # never from the beginning
-        assert set(steps) == set(range(2, 121, 2))
+        seen = [step for step, _ in desk.curve("long", f"{name}-seed1", "train/loss")]
+        assert seen.count(2) == 1 or f"{name}-seed1" not in checked  # not from the beginning
+        assert set(seen) == set(range(2, steps + 1, 2))
     client, tracked = desk.tracked()
     assert len(tracked) == 1 + 4
     assert {run.info.status for run in tracked} == {"FINISHED"}
     for run in tracked:
         if "mlflow.parentRunId" in run.data.tags:
-            assert [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")] == list(range(2, 121, 2))
+            assert [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")] == list(
+                range(2, steps + 1, 2)
+            )
 
 
 @pytest.mark.skipif(cores() < 2, reason="two workers need two cores")
