@@ -392,7 +392,7 @@ def test_equal_arguments_give_equal_pairs_and_a_longer_corpus_begins_with_the_sh
 def test_pairs_are_the_same_on_every_machine() -> None:
     """The number was made by this very expression; it changes whenever words or probabilities do."""
     text = "\n".join(f"{pair.english}\t{pair.german}" for pair in chain(TRAIN[:1000], TEST))
-    assert crc32(text.encode()) == 3442550616
+    assert crc32(text.encode()) == 2701142068
 
 
 def test_splits_share_words_but_no_sentence() -> None:
