@@ -68,11 +68,12 @@ def _worst(scores_BKT: Tensor, is_piece_BKT: Tensor, masks_BK: Tensor) -> Tensor
 
 def _predict(translator: Translator, memory: Memory, tokens_BKT: Tensor, scores_BKT: Tensor, is_masked_BKT: Tensor) -> None:
     """One pass: writes the likeliest pieces, and their log-probabilities, where the mask says."""
-    tokens_BKT[is_masked_BKT] = MASK
-    states = translator.nat_states(memory, tokens_BKT.flatten(0, 1))
-    scores_M, tokens_M = _likeliest(translator, states[is_masked_BKT.flatten(0, 1)])
-    tokens_BKT[is_masked_BKT] = tokens_M
-    scores_BKT[is_masked_BKT] = scores_M
+    places_M = is_masked_BKT.flatten().nonzero().squeeze(1)
+    tokens_BKT.view(-1)[places_M] = MASK
+    states_MD = translator.nat_states(memory, tokens_BKT.flatten(0, 1), read_N=places_M)
+    scores_M, tokens_M = _likeliest(translator, states_MD)
+    tokens_BKT.view(-1)[places_M] = tokens_M
+    scores_BKT.view(-1)[places_M] = scores_M
 
 
 def _likeliest(translator: Translator, states_MD: Tensor) -> tuple[Tensor, Tensor]:

@@ -77,7 +77,7 @@ class Proposer(Protocol):
 
 
 class Agenda:
-    """Hands out runs: 1. baselines, 2. proposals, 3. the baselines with the other seeds, then the best proposals likewise.
+    """Hands out runs: 1. baselines, 2. proposals, 3. the baselines and the best proposals with the other seeds, the longest first.
 
     The baselines are confirmed while the last proposals run, because nothing that may come out of those changes that they are.
     """
@@ -162,10 +162,17 @@ class Agenda:
         if not self._study.confirm:
             return
         searching = any(run.phase == "search" and run.kind == "trial" for run in self.handed_out.values())
+        confirming: list[Run] = []
         for trial in self.confirmed():
             if (trial.kind == "trial" and searching) or self._valid(trial) is None:
                 continue  # not known to be among the best yet; or its search phase has failed or not ended
-            yield from (run for run in self.confirm_runs(trial) if self._is_open(run))
+            confirming += (run for run in self.confirm_runs(trial) if self._is_open(run))
+        # The longest first, so that no long one is left over at the end with the other workers idle.
+        yield from sorted(confirming, key=lambda run: -self._expected_seconds(run))
+
+    def _expected_seconds(self, run: Run) -> float:
+        """Of a run of the confirm phase: what its trial's search run took, nearly nothing where it only needs a test score."""
+        return 0.0 if run.id in self.results else self.results[self.search_run(self.trials[run.trial]).id].seconds
 
     def _is_open(self, run: Run) -> bool:
         """Whether a run is still to be handed out."""

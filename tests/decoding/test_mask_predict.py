@@ -51,7 +51,8 @@ class ByTheBook(Translator):
             for place, (token, probability) in enumerate(self.book[key]):
                 probabilities_BTV[row, place, [A, B, C]] = (1 - probability) / 2
                 probabilities_BTV[row, place, token] = probability
-        return probabilities_BTV.log()
+        states = probabilities_BTV.log()
+        return states if read_N is None else states.flatten(0, 1)[read_N]
 
     def vocabulary_logits(self, states: Tensor) -> Tensor:
         return states

@@ -116,6 +116,18 @@ def test_baselines_are_confirmed_while_the_last_proposals_run_but_the_best_are_w
     assert (run.trial, run.phase) == ("trial-01", "confirm")
 
 
+def test_the_confirm_phase_starts_its_longest_runs_first() -> None:
+    agenda = Agenda(study(trials=1), Listed(power(2.0)), {})
+    for seconds in (50.0, 80.0, 60.0):
+        run = agenda.next()
+        assert run
+        agenda.end(ended(run).model_copy(update={"seconds": seconds}))
+    confirms = [run.id for _ in range(6) if (run := agenda.next())]
+    assert confirms[:3] == ["linear-seed2", "trial-01-seed2", "fixed-λ-seed2"]
+    # These were trained in the search phase and only need their test scores.
+    assert sorted(confirms[3:]) == ["fixed-λ-seed1", "linear-seed1", "trial-01-seed1"]
+
+
 def test_a_failed_trial_is_told_and_not_confirmed() -> None:
     proposer = Listed(power(2.0), power(3.0))
     agenda = Agenda(study(trials=2), proposer, {})
