@@ -77,7 +77,7 @@ class Proposer(Protocol):
 
 
 class Agenda:
-    """Hands out runs: 1. baselines, 2. proposals, 3. the baselines and the best proposals with the other seeds, the longest first.
+    """Hands out runs: 1. baselines, 2. proposals, 3. baselines and best proposals with the other seeds, the longest first.
 
     The baselines are confirmed while the last proposals run, because nothing that may come out of those changes that they are.
     """

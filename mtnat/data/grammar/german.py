@@ -25,8 +25,8 @@ Choose = Callable[[int, float], int]
 Order = Literal["second", "first", "final"]
 """Where the finite verb stands: behind one constituent, at once (another clause stands before it), or at the end."""
 
-# Probabilities of the preferred way: low enough that most sentences have several good translations, high enough that a minute of
-# training can tell which is the usual one.
+# Probabilities of the preferred way: low enough that most sentences have several good translations, high enough that a
+# minute of training can tell which is the usual one.
 SYNONYM = 0.85
 PRETERITE = 0.9
 """Against the perfect."""
