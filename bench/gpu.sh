@@ -1,6 +1,7 @@
 #!/bin/sh
-# Everything that waits for a GPU, in one go: the tests that need one, then training speed at the paper's size.
-# usage: bench/gpu.sh [folder for the results]; needs only the core's packages and pytest.
+# Everything that waits for a GPU, in one go: the tests that need one, training speed at the paper's size, and how fast a model
+# translates, where $MODEL names one.
+# usage: [MODEL=folder of a trained model] bench/gpu.sh [folder for the results]; needs only the core's packages and pytest.
 set -eu
 out=${1:-gpu-results}
 mkdir -p "$out"
@@ -9,3 +10,6 @@ for options in "" "--compile"; do
     # shellcheck disable=SC2086
     python -m mtnat bench train --size base --precision auto --json $options | tee -a "$out/train.jsonl"
 done
+if [ -n "${MODEL:-}" ]; then
+    python -m mtnat bench decode --model "$MODEL" --precision auto --json | tee "$out/decode.jsonl"
+fi

@@ -8,8 +8,7 @@ from mtnat.config import Record
 from mtnat.data.config import DataConfig
 from mtnat.data.vocabulary import Vocabularies
 from mtnat.decoding.config import DecodingConfig
-from mtnat.model.config import ModelConfig
-from mtnat.model.translator import Translator
+from mtnat.model import ModelConfig, Precision, Translator
 from mtnat.objective.config import ObjectiveConfig
 
 
@@ -36,7 +35,7 @@ class TrainingConfig(Record):
     """Decoupled weight decay (AdamW), of matrices only."""
     clip_norm: float = Field(1.0, ge=0)
     """Largest gradient norm; 0 does not clip."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Precision = "auto"
     """Autocast of the forward pass; weights stay float32. auto is bf16 where the processor
     has it in hardware, fp16 on older GPUs, else fp32."""
     compile: bool = False
@@ -78,6 +77,8 @@ class Experiment(Record):
             raise ValueError("decoding.decoder: at needs an objective that trains the AT decoder; got schedule constant 1")
         if self.decoding.decoder == "nat" and not self.objective.trains_nat:
             raise ValueError("decoding.decoder: nat needs an objective that trains the NAT decoder; got schedule constant 0")
+        if self.decoding.rerank == "at" and not (self.objective.trains_at and self.objective.trains_nat):
+            raise ValueError("decoding.rerank: at needs an objective that trains both decoders; got one of them alone")
         if self.data.max_length > self.model.max_positions:
             raise ValueError(
                 "data.max_length must not exceed model.max_positions; "

@@ -50,7 +50,7 @@ def test_translate_reads_and_writes_files_and_takes_other_settings(model: Path, 
     assert main([*common, "--decoder", "at", "--beam", "1"]) == 0
     loaded = load_model(model)
     greedy = loaded.experiment.decoding.model_copy(update={"beam": 1})
-    expected = loaded.translate(["The dog sleeps.", "She sees him."], greedy, "at")
+    expected = [line.text for line in loaded.translate(["The dog sleeps.", "She sees him."], greedy, "at")]
     assert (tmp_path / "out.txt").read_text().split("\n")[:-1] == expected
 
 

@@ -1,7 +1,9 @@
-"""Measurements: what training costs, and what data costs."""
+"""Measurements: what training costs, what data costs, and what translating costs."""
 
 from mtnat.bench.data import DataOptions, bench_data
+from mtnat.bench.decode import DecodeOptions, bench_decode
 from mtnat.bench.report import show
+from mtnat.bench.systems import named
 from mtnat.bench.train import TrainOptions, bench_train
 
-__all__ = ["DataOptions", "TrainOptions", "bench_data", "bench_train", "show"]
+__all__ = ["DataOptions", "DecodeOptions", "TrainOptions", "bench_data", "bench_decode", "bench_train", "named", "show"]

@@ -4,13 +4,15 @@ A multiply-add is 2. Padding, normalisation, softmax, dropout, embeddings and th
 no loss reads, whether it is computed or not. So work over time, divided by the peak, says how well a program uses a machine.
 """
 
-# B sentences
+# B sentences, A those still refined
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from mtnat.decoding import DecodingConfig
+from mtnat.decoding.mask_predict import Candidates
 from mtnat.model import ModelConfig
 from mtnat.objective import Draw
 from mtnat.tokens import PAD
@@ -48,11 +50,23 @@ class ModelWork:
 
     def at_decoder(self, source_B: Tensor, target_B: Tensor) -> int:
         """The forward pass over targets of these lengths; of attention to themselves the half that can be seen."""
-        to_itself = _attention(target_B, target_B, self.config.width) // 2
-        return self.config.decoder_layers * self._decoder_layer(source_B, target_B, target_B, to_itself)
+        return self.memory(source_B) + self.at_pass(source_B, target_B)
 
     def nat_decoder(self, source_B: Tensor, target_B: Tensor, read_B: Tensor) -> int:
         """The same without causality; of the last layer only as many positions as are read, which all see the whole target."""
+        return self.memory(source_B) + self.nat_pass(source_B, target_B, read_B)
+
+    def memory(self, source_B: Tensor) -> int:
+        """The keys and values of the sources in every layer of one decoder."""
+        return self.config.decoder_layers * int(source_B.sum()) * 4 * self.config.width**2
+
+    def at_pass(self, source_B: Tensor, target_B: Tensor) -> int:
+        """`at_decoder` without the memory."""
+        to_itself = _attention(target_B, target_B, self.config.width) // 2
+        return self.config.decoder_layers * self._decoder_layer(source_B, target_B, target_B, to_itself)
+
+    def nat_pass(self, source_B: Tensor, target_B: Tensor, read_B: Tensor) -> int:
+        """`nat_decoder` without the memory."""
 
         def layer(asking_B: Tensor) -> int:
             return self._decoder_layer(source_B, target_B, asking_B, _attention(asking_B, target_B, self.config.width))
@@ -60,10 +74,10 @@ class ModelWork:
         return (self.config.decoder_layers - 1) * layer(target_B) + layer(read_B)
 
     def _decoder_layer(self, source_B: Tensor, target_B: Tensor, asking_B: Tensor, to_itself: int) -> int:
-        """Queries, outputs and feed-forward of the positions that ask; keys and values of those that are asked."""
+        """Queries, outputs and feed-forward of the positions that ask; keys and values of all positions of the target."""
         width, inner = self.config.width, self.config.feed_forward
         asking = int(asking_B.sum()) * (8 * width**2 + 4 * width * inner)
-        asked = int(target_B.sum() + source_B.sum()) * 4 * width**2
+        asked = int(target_B.sum()) * 4 * width**2
         return asking + asked + to_itself + _attention(asking_B, source_B, width)
 
     def vocabulary(self, predictions: int) -> int:
@@ -75,6 +89,43 @@ class ModelWork:
         is_offset = self.config.length_prediction == "offset"
         classes = 2 * self.config.max_positions - 1 if is_offset else self.config.max_positions
         return 2 * self.config.width * classes * sentences
+
+    def beam_search(self, source_B: Tensor, steps_B: Tensor, beam: int) -> int:
+        """The AT decoder's search: a step computes of each hypothesis what one pass over all of them would at that position.
+
+        Args:
+            source_B: lengths with EOS.
+            steps_B: steps until a source was done, in all of which its beam is full.
+        """
+        steps = beam * self.at_pass(source_B, steps_B) + self.vocabulary(beam * int(steps_B.sum()))
+        return self.encoder(source_B) + self.memory(source_B) + steps
+
+    def mask_predict(self, source_B: Tensor, pieces_B: Tensor, passes_B: Tensor, config: DecodingConfig) -> int:
+        """The NAT decoder's search, and the AT decoder's pass over its candidates where that reranks.
+
+        All candidates of a source count as if they were as long as the winner and took as many passes, which is nearly so:
+        lengths tried are neighbours, and only `stop_unchanged` ends candidates of a source at different times.
+
+        Args:
+            source_B: lengths with EOS.
+            pieces_B: lengths of the winners without EOS, none of them 0.
+        """
+        work = self.encoder(source_B) + self.lengths(len(source_B)) + self.memory(source_B)
+        for done in range(int(passes_B.max())):
+            goes_on_B = passes_B > done
+            source_A, pieces_A = source_B[goes_on_B], pieces_B[goes_on_B]
+            read_A = Candidates.blank(pieces_A[:, None]).to_predict(done, config).squeeze(1)
+            one = self.nat_pass(source_A, pieces_A + 1, read_A) + self.vocabulary(int(read_A.sum()))
+            work += self._candidates(done, config) * one
+        if config.rerank == "at":
+            one = self.at_pass(source_B, pieces_B + 1) + self.vocabulary(int((pieces_B + 1).sum()))
+            work += self.memory(source_B) + self._candidates(config.iterations - 1, config) * one
+        return work
+
+    def _candidates(self, done: int, config: DecodingConfig) -> int:
+        """Lengths of a source that are still tried after so many passes."""
+        candidates = min(config.length_candidates, self.config.max_positions - 1)
+        return min(candidates, config.narrow_to) if 0 < config.narrow_after <= done else candidates
 
 
 def masked(draw: Draw) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-Figure = str | int | float | Mapping[str, float]
+Figure = str | int | float | Mapping[str, float] | None
 Row = dict[str, Figure]
 
 _FORMS = {
@@ -18,6 +18,12 @@ _FORMS = {
     "flops_per_target_token": "{:,}",
     "utilization": "{:.1%}",
     "padding_share": "{:.1%}",
+    "sentences_per_second": "{:,.1f}",
+    "latency_ms": "{:,.1f}",
+    "bleu": "{:.2f}",
+    "decoder_passes_mean": "{:.2f}",
+    "gflop_per_sentence": "{:,.3g}",
+    "matmul_gflops": "{:,.1f}",
 }
 _TABLE_COLUMNS = 160
 
@@ -59,6 +65,8 @@ def _label(name: str) -> str:
 
 
 def _shown(name: str, value: Figure) -> str:
+    if value is None:
+        return "–"
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {share:.1%}" for key, share in value.items())
     if name.endswith("_bytes") and isinstance(value, int):

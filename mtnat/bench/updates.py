@@ -1,24 +1,22 @@
 """What one process measures: updates of a training, and the machine's own peak beside them."""
 
-import math
-import platform
 import statistics
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from mmap import mmap
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
 
+from mtnat.bench.device import device_name, wait_for
 from mtnat.bench.flops import ModelWork, padding
 from mtnat.bench.memory import forget_peak, peak_bytes
+from mtnat.bench.product import Product
 from mtnat.data import TokenStore
 from mtnat.experiment import Experiment
-from mtnat.model import Translator
+from mtnat.model import Translator, precision_name
 from mtnat.objective import MultiTaskObjective
 from mtnat.training import Alone, Distributed, Feed, Updater, Work, Workers, default_device
 
@@ -28,10 +26,6 @@ WARM_UP_UPDATES_COMPILED = 10
 """More, since a shape unlike those before may be compiled anew."""
 BLOCKS_ON_GPU = 4
 """Into how many blocks the timed updates of a GPU are cut, which must not wait for it after each one."""
-
-_PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
-_MOST_ROWS_ON_CPU = 4_096
-_SHORTEST_PRODUCT_SECONDS = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +95,14 @@ def measure_updates(job: Job, rank: int, meeting: Path) -> Measured:
             with_nat=config.objective.trains_nat,
         ).to(workers.device)
         updater = Updater(config, MultiTaskObjective(translator.train(), config.objective), workers)
-        product = _Product(job, workers, updater.precision)
+        product = Product(
+            config.training.max_tokens_per_batch,
+            config.model.width,
+            job.vocabulary_size,
+            precision=updater.precision,
+            device=workers.device,
+            meet=workers.meet,
+        )
         seconds, peak, memory, done = _timed(job, workers, updater, product)
     model_work = ModelWork(config.model, job.vocabulary_size, config.objective.encoder_passes)
     draws = [draw for work in done for draw in work.draws]
@@ -114,8 +115,8 @@ def measure_updates(job: Job, rank: int, meeting: Path) -> Measured:
         positions=sum(positions for _, positions in pads),
         peak_flops_per_second=peak,
         peak_memory_bytes=memory,
-        precision=_PRECISIONS[updater.precision],
-        device=_device_name(workers.device),
+        precision=precision_name(updater.precision),
+        device=device_name(workers.device),
     )
 
 
@@ -133,7 +134,7 @@ def _workers(job: Job, rank: int, meeting: Path) -> Iterator[Workers]:
     dist.destroy_process_group()  # not after a failure, when it could wait for a worker that is gone
 
 
-def _timed(job: Job, workers: Workers, updater: Updater, product: "_Product") -> tuple[float, float, int, list[Work]]:
+def _timed(job: Job, workers: Workers, updater: Updater, product: Product) -> tuple[float, float, int, list[Work]]:
     """Wall-clock seconds of the timed updates, operations a second of products meanwhile, the updates' most bytes, their work.
 
     Updates and products take turns, because a machine that others share grows slower and faster within a minute.
@@ -146,80 +147,14 @@ def _timed(job: Job, workers: Workers, updater: Updater, product: "_Product") ->
         seconds, memory, product_seconds, done = 0.0, 0, [], list[Work]()
         while len(done) < job.steps:
             forget_peak(workers.device)
-            _wait_for(workers.device)
+            wait_for(workers.device)
             workers.meet()
             started = time.perf_counter()
             for _ in range(min(in_a_block, job.steps - len(done))):
                 done.append(feed.next())
                 updater.step(done[-1])
-            _wait_for(workers.device)
+            wait_for(workers.device)
             seconds += time.perf_counter() - started
             memory = max(memory, peak_bytes(workers.device))
             product_seconds.append(product.seconds())
         return seconds, product.flops / statistics.mean(product_seconds), memory, done
-
-
-class _Product:
-    """The largest product of a step: a batch's states times the vocabulary's matrix.
-
-    Of the two ways to lay the matrix out in memory the faster one counts. All workers multiply at the same time, since what
-    they share, they also share in training.
-    """
-
-    def __init__(self, job: Job, workers: Workers, precision: torch.dtype) -> None:
-        rows = job.experiment.training.max_tokens_per_batch
-        rows = min(rows, _MOST_ROWS_ON_CPU) if workers.device.type == "cpu" else rows
-        self._shape = rows, job.experiment.model.width, job.vocabulary_size
-        self._workers, self._precision = workers, precision
-        self._is_turned, self._in_a_row = False, 1
-        seconds = {is_turned: min(self._seconds(is_turned) for _ in range(3)) for is_turned in (False, True)}
-        self._is_turned = seconds[True] < seconds[False]
-        # As many in a row as make the clock, and the waiting for a GPU, too small to matter.
-        self._in_a_row = max(1, round(_SHORTEST_PRODUCT_SECONDS / min(seconds.values())))
-
-    @property
-    def flops(self) -> int:
-        """Floating-point operations of one product."""
-        return 2 * math.prod(self._shape)
-
-    def seconds(self) -> float:
-        """How long one takes now."""
-        return self._seconds(self._is_turned)
-
-    def _seconds(self, is_turned: bool) -> float:
-        rows, width, columns = self._shape
-        left = self._room(rows, width).normal_()
-        right = self._room(columns, width).normal_().t() if is_turned else self._room(width, columns).normal_()
-        out = self._room(rows, columns)
-        torch.mm(left, right, out=out)
-        _wait_for(self._workers.device)
-        self._workers.meet()
-        started = time.perf_counter()
-        for _ in range(self._in_a_row):
-            torch.mm(left, right, out=out)
-        _wait_for(self._workers.device)
-        return (time.perf_counter() - started) / self._in_a_row
-
-    def _room(self, rows: int, columns: int) -> Tensor:
-        """Memory for a matrix; on the CPU such as goes back to the system at once, so that it is not counted as an update's."""
-        if self._workers.device.type != "cpu":
-            return torch.empty(rows, columns, dtype=self._precision, device=self._workers.device)
-        memory = mmap(-1, rows * columns * self._precision.itemsize)
-        return torch.frombuffer(memory, dtype=self._precision).view(rows, columns)
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def _device_name(device: torch.device) -> str:
-    """The GPU's or the processor's."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

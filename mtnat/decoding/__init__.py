@@ -1,7 +1,19 @@
 """Searching for the best translation."""
 
-from mtnat.decoding.config import DecodingConfig
+from mtnat.decoding.config import PRESETS, DecodingConfig
 from mtnat.decoding.hypotheses import Hypothesis
-from mtnat.decoding.search import DecoderName, decode, translate
+from mtnat.decoding.search import DecoderName, TranslatedLine, Translation, decode, translate
+from mtnat.decoding.trace import TracedPass, trace
 
-__all__ = ["DecoderName", "DecodingConfig", "Hypothesis", "decode", "translate"]
+__all__ = [
+    "PRESETS",
+    "DecoderName",
+    "DecodingConfig",
+    "Hypothesis",
+    "TracedPass",
+    "TranslatedLine",
+    "Translation",
+    "decode",
+    "trace",
+    "translate",
+]

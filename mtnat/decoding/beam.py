@@ -1,22 +1,23 @@
 """Beam search: the AT decoder's search."""
 
-# B sentences still decoded, K beam, C candidates of one step, T target, V vocabulary
+# B sentences still decoded, K beam, N hypotheses wanted, C candidates of one step, T target, V vocabulary
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from mtnat.decoding.config import DecodingConfig
 from mtnat.decoding.hypotheses import Hypothesis, most_pieces
+from mtnat.decoding.rerank import UNLIKELY
 from mtnat.model import AtCache, Translator
-from mtnat.tokens import BOS, EOS, SPECIAL
-
-_FORBIDDEN = [token for token in SPECIAL if token != EOS]
+from mtnat.tokens import BOS, EOS
 
 
 @dataclass
 class _Beam:
-    """The unfinished hypotheses of each sentence, the best first, and its best finished one."""
+    """The unfinished hypotheses of each sentence and its best finished ones, the best first."""
 
     sentences_B: Tensor
     """Which source each row is."""
@@ -28,32 +29,32 @@ class _Beam:
     """Log-probabilities of the unfinished hypotheses; −inf where there is none."""
     finished_B: Tensor
     """How many hypotheses have finished."""
-    best_scores_B: Tensor
-    """Score of the best finished hypothesis, −inf before the first."""
-    best_tokens_BT: Tensor
-    """Its pieces, filled up with EOS."""
+    best_scores_BN: Tensor
+    """Scores of the best finished hypotheses, −inf where there is none yet."""
+    best_tokens_BNT: Tensor
+    """Their pieces, filled up with EOS."""
 
     def keep(self, rows: Tensor) -> "_Beam":
         """Only these sentences."""
         return _Beam(**{name: value.index_select(0, rows) for name, value in vars(self).items()})
 
 
-def beam_search(translator: Translator, source_BS: Tensor, beam: int, length_penalty: float) -> list[Hypothesis]:
-    """The best finished hypothesis of each source, by log-probability / length^penalty, the length counting EOS.
+def beam_search(translator: Translator, source_BS: Tensor, config: DecodingConfig, n_best: int = 1) -> list[list[Hypothesis]]:
+    """The best finished hypotheses of each source, by log-probability / length^penalty, the length counting EOS; at least one.
 
     Each step extends the hypotheses to their likeliest continuations. Of the best `beam` ones those that end with EOS are
     finished; the best `beam` that do not end go on. A sentence leaves the batch when `beam` of its hypotheses are finished,
-    or when none that goes on could still win even if all its further tokens were certain and it grew to the longest length:
-    twice the source and ten pieces, or what the model has positions for, where EOS is the only continuation. A beam of 1 is
-    greedy search.
+    or when none that goes on could still be one of the best even if all its further tokens were certain and it grew to the
+    longest length: twice the source and ten pieces, or what the model has positions for, where EOS is the only continuation. A
+    beam of 1 is greedy search.
     """
     encoded = translator.encode(source_BS)
     limits_B = most_pieces(encoded).clamp(max=translator.config.max_positions - 1)
-    state, cache = _start(limits_B, beam), translator.at_start(encoded, beam)
-    hypotheses: dict[int, Hypothesis] = {}
+    state, cache = _start(limits_B, config.beam, n_best), translator.at_start(encoded, config.beam)
+    hypotheses: dict[int, list[Hypothesis]] = {}
     while len(state.sentences_B):
         logits_BKV = translator.at_step(cache, state.tokens_BKT[:, :, -1]).float()
-        is_done_B = _advance(state, cache, logits_BKV, length_penalty)
+        is_done_B = _advance(state, cache, logits_BKV, config.length_penalty)
         if is_done_B.any():
             hypotheses |= _finished(state.keep(is_done_B.nonzero().squeeze(1)), passes=cache.position)
             rows = (~is_done_B).nonzero().squeeze(1)
@@ -62,7 +63,7 @@ def beam_search(translator: Translator, source_BS: Tensor, beam: int, length_pen
     return [hypotheses[index] for index in range(len(source_BS))]
 
 
-def _start(limits_B: Tensor, beam: int) -> _Beam:
+def _start(limits_B: Tensor, beam: int, n_best: int) -> _Beam:
     """One hypothesis a sentence, BOS; the other places of the beam are empty."""
     size, device = len(limits_B), limits_B.device
     totals_BK = torch.full((size, beam), -torch.inf, device=device)
@@ -73,8 +74,8 @@ def _start(limits_B: Tensor, beam: int) -> _Beam:
         tokens_BKT=torch.full((size, beam, 1), BOS, device=device),
         totals_BK=totals_BK,
         finished_B=torch.zeros(size, dtype=torch.long, device=device),
-        best_scores_B=torch.full((size,), -torch.inf, device=device),
-        best_tokens_BT=torch.full((size, int(limits_B.max()) + 1), EOS, device=device),
+        best_scores_BN=torch.full((size, n_best), -torch.inf, device=device),
+        best_tokens_BNT=torch.full((size, n_best, int(limits_B.max()) + 1), EOS, device=device),
     )
 
 
@@ -93,7 +94,7 @@ def _advance(state: _Beam, cache: AtCache, logits_BKV: Tensor, length_penalty: f
     cache.reorder(parents_BK)
 
     could_reach_B = state.totals_BK[:, 0] / (state.limits_B + 1) ** length_penalty
-    return is_last_B | (state.finished_B >= beam) | (state.best_scores_B >= could_reach_B)
+    return is_last_B | (state.finished_B >= beam) | (state.best_scores_BN[:, -1] >= could_reach_B)
 
 
 def _candidates(totals_BK: Tensor, logits_BKV: Tensor, is_last_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -101,7 +102,7 @@ def _candidates(totals_BK: Tensor, logits_BKV: Tensor, is_last_B: Tensor) -> tup
 
     At most K of the best 2K end with EOS, one of each parent, so C = 2K leaves K that go on.
     """
-    logits_BKV[:, :, _FORBIDDEN] = -torch.inf
+    logits_BKV[:, :, UNLIKELY] = -torch.inf
     normalizer_BK = logits_BKV.logsumexp(dim=2)
     is_piece_V = torch.arange(logits_BKV.shape[2], device=logits_BKV.device) != EOS
     if is_last_B.any():
@@ -116,14 +117,20 @@ def _candidates(totals_BK: Tensor, logits_BKV: Tensor, is_last_B: Tensor) -> tup
 
 def _finish(state: _Beam, totals_BK: Tensor, parents_BC: Tensor, length_penalty: float) -> None:
     """Counts the hypotheses that have just ended (their log-probability is not −inf) and remembers the best so far."""
+    has_ended_BK = totals_BK.isfinite()
+    if not has_ended_BK.any():
+        return
+    state.finished_B = state.finished_B + has_ended_BK.sum(dim=1)
     length = state.tokens_BKT.shape[2]
-    scores_B, places_B = (totals_BK / length**length_penalty).max(dim=1)
-    is_better_B1 = (scores_B > state.best_scores_B)[:, None]
-    state.finished_B = state.finished_B + totals_BK.isfinite().sum(dim=1)
-    state.best_scores_B = torch.maximum(scores_B, state.best_scores_B)
-    pieces_BT = _take(state.tokens_BKT, parents_BC.gather(1, places_B[:, None]))[:, 0, 1:]
-    best_BT = state.best_tokens_BT[:, : length - 1]
-    state.best_tokens_BT[:, : length - 1] = torch.where(is_better_B1, pieces_BT, best_BT)
+    pieces_BKT = _take(state.tokens_BKT, parents_BC[:, : totals_BK.shape[1]])[:, :, 1:]
+    scores_BC = torch.cat((state.best_scores_BN, totals_BK / length**length_penalty), dim=1)
+    tokens_BCT = torch.cat((state.best_tokens_BNT[:, :, : length - 1], pieces_BKT), dim=1)
+    # Stable, so that of equal scores the earlier hypothesis stays before the later one.
+    scores_BC, order_BC = scores_BC.sort(dim=1, descending=True, stable=True)
+    wanted = state.best_scores_BN.shape[1]
+    tokens_BNT = _take(tokens_BCT, order_BC[:, :wanted])
+    state.best_scores_BN = scores_BC[:, :wanted]
+    state.best_tokens_BNT[:, :, : length - 1] = tokens_BNT
 
 
 def _take(tokens_BKT: Tensor, places_BK: Tensor) -> Tensor:
@@ -131,7 +138,14 @@ def _take(tokens_BKT: Tensor, places_BK: Tensor) -> Tensor:
     return tokens_BKT.gather(1, places_BK[:, :, None].expand(-1, -1, tokens_BKT.shape[2]))
 
 
-def _finished(state: _Beam, passes: int) -> dict[int, Hypothesis]:
+def _finished(state: _Beam, passes: int) -> dict[int, list[Hypothesis]]:
     """The sentences' best hypotheses, by the index of their source."""
-    rows = zip(state.sentences_B.tolist(), state.best_tokens_BT.tolist(), state.best_scores_B.tolist(), strict=True)
-    return {index: Hypothesis(tuple(row[: row.index(EOS)]), score, passes) for index, row, score in rows}
+    rows = zip(state.sentences_B.tolist(), state.best_tokens_BNT.tolist(), state.best_scores_BN.tolist(), strict=True)
+    return {
+        index: [
+            Hypothesis(tuple(pieces[: pieces.index(EOS)]), score, passes)
+            for pieces, score in zip(best, scores, strict=True)
+            if score > -math.inf
+        ]
+        for index, best, scores in rows
+    }

@@ -1,10 +1,12 @@
 """How a translator turns a source into a hypothesis."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field
 
 from mtnat.config import Record
+from mtnat.model import Precision
 
 
 class DecodingConfig(Record):
@@ -14,11 +16,49 @@ class DecodingConfig(Record):
     """Which decoder translates; auto is the NAT decoder where the objective trains one."""
     iterations: int = Field(10, ge=1, le=100)
     """Passes of the NAT decoder, the first one included."""
+    pieces_per_iteration: float = Field(0.0, ge=0)
+    """Fewer passes for short targets: one for so many pieces, `iterations` at most; 0 is `iterations` for all."""
     length_candidates: int = Field(5, ge=1, le=50)
     """Target lengths tried in parallel, the likeliest first."""
-    beam: int = Field(5, ge=1, le=100)
+    narrow_after: int = Field(0, ge=0, le=100)
+    """After so many passes only the best length candidates go on; 0 is never."""
+    narrow_to: int = Field(1, ge=1, le=50)
+    """How many then go on, those with the best scores so far."""
+    stop_unchanged: bool = False
+    """Whether a length candidate is finished as soon as a pass after the first has changed none of its pieces."""
+    rerank: Literal["none", "at"] = "none"
+    """Who chooses among the length candidates: none is the NAT decoder's mean log-probability, at is the AT decoder, which
+    scores them all in one parallel pass; also when narrowing."""
+    beam: int = Field(5, ge=1, le=1_000)
     """Beam of the AT decoder; 1 is greedy search."""
     length_penalty: float = Field(1.0, ge=0, le=5)
-    """Exponent of the length by which an AT hypothesis' log-probability is divided."""
-    max_tokens_per_batch: int = Field(8192, ge=64)
-    """Positions decoded together, padding, beam or length candidates included."""
+    """Exponent of the length by which an AT hypothesis' log-probability is divided, also when reranking."""
+    precision: Precision = "fp32"
+    """Autocast as in training.precision; unlike there fp32, because rounding to bf16 changes a translation now and then."""
+    max_tokens_per_batch: int | None = Field(None, ge=64)
+    """Positions decoded together, padding, beam or length candidates included; by default 2,048 on a CPU and 32,768 on a
+    GPU."""
+
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "paper": {
+        "iterations": 10,
+        "length_candidates": 5,
+        "pieces_per_iteration": 0.0,
+        "narrow_after": 0,
+        "stop_unchanged": False,
+        "rerank": "none",
+        "precision": "fp32",
+    },
+    "fast": {
+        "iterations": 10,
+        "length_candidates": 5,
+        "pieces_per_iteration": 2.0,
+        "narrow_after": 2,
+        "narrow_to": 1,
+        "stop_unchanged": True,
+        "rerank": "none",
+        "precision": "auto",
+    },
+}
+"""Settings that belong together, by name: the paper's (Hao et al. 2021, A.1), and nearly the same translations sooner."""

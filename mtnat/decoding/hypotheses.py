@@ -9,14 +9,15 @@ from mtnat.model import Encoded
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """The best translation found for one source."""
+    """A translation found for one source."""
 
     tokens: tuple[int, ...]
     """Target pieces, without EOS."""
     score: float
-    """NAT: mean log-probability of the pieces. AT: log-probability divided by length^penalty, the length counting EOS."""
+    """NAT: mean log-probability of the pieces. AT and reranked: the AT decoder's log-probability divided by length^penalty, the
+    length counting EOS."""
     passes: int
-    """Passes of the decoder that this hypothesis took."""
+    """NAT: passes in which a piece of this hypothesis was predicted. AT: passes until its source was done."""
 
 
 NOTHING = Hypothesis(tokens=(), score=0.0, passes=0)

@@ -1,45 +1,129 @@
 """Mask-predict (Ghazvininejad et al. 2019, section 3): the NAT decoder's search."""
 
-# B sentences, K length candidates, T target, P max_positions, V vocabulary, M masked positions of the whole batch
+# B sentences, A those still refined, K length candidates, T target, P max_positions, V vocabulary, M masked positions of all
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from mtnat.decoding.config import DecodingConfig
 from mtnat.decoding.hypotheses import Hypothesis, most_pieces
-from mtnat.model import Memory, Translator
+from mtnat.decoding.logits import blocks_of_logits
+from mtnat.decoding.rerank import at_scores
+from mtnat.model import Encoded, Memory, Translator
 from mtnat.tokens import EOS, MASK, PAD, SPECIAL
 
-_CPU_LOGITS, _GPU_LOGITS = 2**21, 2**27
-"""Vocabulary logits held at once: 8 MiB near the processor's cache, 512 MiB where starting kernels costs more."""
+
+@dataclass
+class Candidates:
+    """The length candidates of a batch of sentences, refined pass by pass."""
+
+    lengths_BK: Tensor
+    """Pieces, all different within a sentence."""
+    tokens_BKT: Tensor
+    """The pieces, then EOS, then PAD."""
+    scores_BKT: Tensor
+    """Log-probability of each piece in the pass that last predicted it; 0 behind the pieces."""
+    is_masked_BKT: Tensor
+    """What the last pass predicted."""
+    is_changed_BKT: Tensor
+    """Which pieces are others since the last pass."""
+    passes_BK: Tensor
+    """Passes that predicted a piece of the candidate."""
+    is_stopped_BK: Tensor
+    """Which candidates are finished before their last pass."""
+
+    @classmethod
+    def blank(cls, lengths_BK: Tensor) -> "Candidates":
+        """Before the first pass: MASK for each piece."""
+        places_T = torch.arange(int(lengths_BK.max()) + 1, device=lengths_BK.device)
+        ends_BK1 = lengths_BK[:, :, None]
+        blank_BKT = torch.full((*lengths_BK.shape, len(places_T)), PAD, device=lengths_BK.device)
+        tokens_BKT = blank_BKT.masked_fill(places_T < ends_BK1, MASK).masked_fill(places_T == ends_BK1, EOS)
+        return cls(
+            lengths_BK=lengths_BK,
+            tokens_BKT=tokens_BKT,
+            scores_BKT=torch.zeros(tokens_BKT.shape, device=tokens_BKT.device),
+            is_masked_BKT=torch.zeros_like(tokens_BKT, dtype=torch.bool),
+            is_changed_BKT=torch.zeros_like(tokens_BKT, dtype=torch.bool),
+            passes_BK=torch.zeros_like(lengths_BK),
+            is_stopped_BK=torch.zeros_like(lengths_BK, dtype=torch.bool),
+        )
+
+    def means(self) -> Tensor:
+        """Mean log-probability of the pieces, [B, K]."""
+        return self.scores_BKT.sum(dim=2) / self.lengths_BK
+
+    def narrow(self, scores_BK: Tensor, size: int) -> None:
+        """Leaves the `size` candidates of each sentence with the best scores; of equal ones the likelier length."""
+        order_BK = scores_BK.argsort(dim=1, descending=True, stable=True)[:, :size].sort(dim=1).values
+        rows_B1 = torch.arange(len(order_BK), device=order_BK.device)[:, None]
+        for name, value in list(vars(self).items()):
+            setattr(self, name, value[rows_B1, order_BK])
+
+    def to_predict(self, done: int, config: DecodingConfig) -> Tensor:
+        """How many pieces of each candidate the next pass predicts, [B, K], after `done` passes."""
+        limits_BK = torch.full_like(self.lengths_BK, config.iterations)
+        if config.pieces_per_iteration > 0:
+            wanted_BK = (self.lengths_BK / config.pieces_per_iteration).ceil().long()
+            limits_BK = torch.minimum(limits_BK, wanted_BK.clamp(min=1))
+        counts_BK = self.lengths_BK * (limits_BK - done).clamp(min=0) // limits_BK
+        return counts_BK.masked_fill(self.is_stopped_BK, 0)
 
 
-def mask_predict(translator: Translator, source_BS: Tensor, iterations: int, length_candidates: int) -> list[Hypothesis]:
-    """The best hypothesis of each source after exactly `iterations` passes.
+def mask_predict(translator: Translator, source_BS: Tensor, config: DecodingConfig, n_best: int = 1) -> list[list[Hypothesis]]:
+    """The best hypotheses of each source, of different lengths, the best first; see `refine`.
+
+    The best mean log-probability wins, or with ``rerank: at`` the AT decoder's score; where they are equal the likelier length.
+    """
+    encoded = translator.encode(source_BS)
+    for found in refine(translator, encoded, config):  # noqa: B007
+        pass
+    scores_BK = _scores(translator, encoded, found, config)
+    order_BK = scores_BK.argsort(dim=1, descending=True, stable=True)[:, :n_best].tolist()
+    lengths, tokens, scores, passes = (
+        values.tolist() for values in (found.lengths_BK, found.tokens_BKT, scores_BK, found.passes_BK)
+    )
+    return [
+        [Hypothesis(tuple(tokens[row][k][: lengths[row][k]]), scores[row][k], passes[row][k]) for k in order]
+        for row, order in enumerate(order_BK)
+    ]
+
+
+def refine(translator: Translator, encoded: Encoded, config: DecodingConfig) -> Iterator[Candidates]:
+    """The candidates after each pass, at least one; the same object, which narrowing may change after the last.
 
     The first pass predicts every piece. Before pass t + 1 of N the ⌊L·(N − t)/N⌋ pieces of L with the lowest scores are masked;
     pass t + 1 predicts those anew, and a piece keeps the log-probability of the pass that last predicted it. Where nothing is
-    left to mask (t > N − N/L) the remaining passes are left out, since they would change nothing. Of the likeliest lengths,
-    decoded in parallel, the one with the best mean log-probability wins. Special tokens are never predicted.
+    left to mask (t > N − N/L) the remaining passes are left out, since they would change nothing. The likeliest lengths are
+    decoded in parallel. Special tokens are never predicted.
+
+    N is `iterations`, or less for short targets with `pieces_per_iteration`; `stop_unchanged` and `narrow_after` end candidates
+    before their time.
     """
-    encoded = translator.encode(source_BS)
-    lengths_BK = _likeliest_lengths(translator.length_logits(encoded), most_pieces(encoded), length_candidates)
+    lengths_BK = _likeliest_lengths(translator.length_logits(encoded), most_pieces(encoded), config.length_candidates)
     memory = translator.nat_memory(encoded)
-    tokens_BKT = _blank(lengths_BK)
-    scores_BKT = torch.zeros(tokens_BKT.shape, device=tokens_BKT.device)
-    is_piece_BKT = tokens_BKT == MASK
-    _predict(translator, memory, tokens_BKT, scores_BKT, is_piece_BKT)
-    active = torch.arange(len(source_BS), device=source_BS.device)
-    for done in range(1, iterations):
-        masks_BK = lengths_BK * (iterations - done) // iterations
-        goes_on = masks_BK[active].amax(dim=1) > 0
-        if not goes_on.all():
-            active, memory = active[goes_on], memory.keep(goes_on.nonzero().squeeze(1))
-        if len(active) == 0:
-            break
-        tokens, scores = tokens_BKT[active], scores_BKT[active]
-        _predict(translator, memory, tokens, scores, _worst(scores, is_piece_BKT[active], masks_BK[active]))
-        tokens_BKT[active], scores_BKT[active] = tokens, scores
-    return _best(tokens_BKT, scores_BKT.sum(dim=2) / lengths_BK, lengths_BK, iterations)
+    found = Candidates.blank(lengths_BK)
+    active_A = torch.arange(len(lengths_BK), device=lengths_BK.device)
+    for done in range(config.iterations):
+        if 0 < done == config.narrow_after:
+            found.narrow(_scores(translator, encoded, found, config), config.narrow_to)
+        counts_BK = found.to_predict(done, config)
+        goes_on_A = counts_BK[active_A].amax(dim=1) > 0
+        if not goes_on_A.all():
+            active_A, memory = active_A[goes_on_A], memory.keep(goes_on_A.nonzero().squeeze(1))
+        if len(active_A):
+            _pass(translator, memory, found, active_A, counts_BK, stop_unchanged=config.stop_unchanged and done > 0)
+            yield found
+
+
+def _scores(translator: Translator, encoded: Encoded, found: Candidates, config: DecodingConfig) -> Tensor:
+    """By which candidates are compared, [B, K]."""
+    if config.rerank == "at":
+        return at_scores(translator, encoded, found.tokens_BKT, found.lengths_BK, config.length_penalty)
+    return found.means()
 
 
 def _likeliest_lengths(logits_BP: Tensor, most_B: Tensor, candidates: int) -> Tensor:
@@ -51,56 +135,51 @@ def _likeliest_lengths(logits_BP: Tensor, most_B: Tensor, candidates: int) -> Te
     return (logits_BP - 1e6 * is_far_BP).topk(min(candidates, logits_BP.shape[1] - 1)).indices
 
 
-def _blank(lengths_BK: Tensor) -> Tensor:
-    """The first pass' input [B, K, T]: MASK for each piece, then EOS, then PAD."""
-    places_T = torch.arange(int(lengths_BK.max()) + 1, device=lengths_BK.device)
-    ends_BK1 = lengths_BK[:, :, None]
-    blank_BKT = torch.full((*lengths_BK.shape, len(places_T)), PAD, device=lengths_BK.device)
-    return blank_BKT.masked_fill(places_T < ends_BK1, MASK).masked_fill(places_T == ends_BK1, EOS)
+def _pass(
+    translator: Translator, memory: Memory, found: Candidates, active_A: Tensor, counts_BK: Tensor, *, stop_unchanged: bool
+) -> None:
+    """One pass over the active sentences, whose memory that is: predicts their `counts_BK` worst pieces anew, in place."""
+    counts_AK = counts_BK[active_A]
+    # Sentences that have left, or candidates, may have been the only ones that long.
+    longest = int(found.lengths_BK[active_A].max()) + 1
+    before_AKT, scores_AKT = found.tokens_BKT[active_A, :, :longest], found.scores_BKT[active_A, :, :longest]
+    is_piece_AKT = torch.arange(longest, device=active_A.device) < found.lengths_BK[active_A][:, :, None]
+    is_masked_AKT = _worst(scores_AKT, is_piece_AKT, counts_AK)
+    places_M = is_masked_AKT.flatten().nonzero().squeeze(1)
+    input_AKT = before_AKT.masked_fill(is_masked_AKT, MASK)
+    states_MD = translator.nat_states(memory, input_AKT.flatten(0, 1), read_N=places_M)
+    scores_M, tokens_M = _likeliest(translator, states_MD)
+    tokens_AKT = before_AKT.masked_scatter(is_masked_AKT, tokens_M)
+
+    is_changed_AKT = tokens_AKT != before_AKT
+    found.tokens_BKT[active_A, :, :longest] = tokens_AKT
+    found.scores_BKT[active_A, :, :longest] = scores_AKT.masked_scatter(is_masked_AKT, scores_M)
+    found.is_masked_BKT = _spread(is_masked_AKT, active_A, found.tokens_BKT)
+    found.is_changed_BKT = _spread(is_changed_AKT, active_A, found.tokens_BKT)
+    found.passes_BK[active_A] += counts_AK > 0
+    if stop_unchanged:
+        found.is_stopped_BK[active_A] |= ~is_changed_AKT.any(dim=2)
 
 
-def _worst(scores_BKT: Tensor, is_piece_BKT: Tensor, masks_BK: Tensor) -> Tensor:
-    """Marks the `masks_BK` pieces with the lowest scores, of equal ones the leftmost, [B, K, T]."""
+def _spread(marks_AKT: Tensor, active_A: Tensor, like_BKT: Tensor) -> Tensor:
+    """The active sentences' marks among those of all, which have none."""
+    marks_BKT = torch.zeros_like(like_BKT, dtype=torch.bool)
+    marks_BKT[active_A, :, : marks_AKT.shape[2]] = marks_AKT
+    return marks_BKT
+
+
+def _worst(scores_BKT: Tensor, is_piece_BKT: Tensor, counts_BK: Tensor) -> Tensor:
+    """Marks the `counts_BK` pieces with the lowest scores, of equal ones the leftmost, [B, K, T]."""
     order_BKT = scores_BKT.masked_fill(~is_piece_BKT, torch.inf).argsort(dim=2, stable=True)
-    is_early_BKT = torch.arange(scores_BKT.shape[2], device=scores_BKT.device) < masks_BK[:, :, None]
+    is_early_BKT = torch.arange(scores_BKT.shape[2], device=scores_BKT.device) < counts_BK[:, :, None]
     return torch.zeros_like(is_piece_BKT).scatter(2, order_BKT, is_early_BKT)
 
 
-def _predict(translator: Translator, memory: Memory, tokens_BKT: Tensor, scores_BKT: Tensor, is_masked_BKT: Tensor) -> None:
-    """One pass: writes the likeliest pieces, and their log-probabilities, where the mask says."""
-    places_M = is_masked_BKT.flatten().nonzero().squeeze(1)
-    tokens_BKT.view(-1)[places_M] = MASK
-    states_MD = translator.nat_states(memory, tokens_BKT.flatten(0, 1), read_N=places_M)
-    scores_M, tokens_M = _likeliest(translator, states_MD)
-    tokens_BKT.view(-1)[places_M] = tokens_M
-    scores_BKT.view(-1)[places_M] = scores_M
-
-
 def _likeliest(translator: Translator, states_MD: Tensor) -> tuple[Tensor, Tensor]:
-    """The log-probability and the id of the likeliest piece at each position, [M] both, in blocks that stay in the cache."""
-    logits = _CPU_LOGITS if states_MD.device.type == "cpu" else _GPU_LOGITS
+    """The log-probability and the id of the likeliest piece at each position, [M] both."""
     scores, tokens = [], []
-    for block_MD in torch.split(states_MD, max(1, logits // translator.target_tokens.num_embeddings)):
-        logits_MV = translator.vocabulary_logits(block_MD).float()
-        logits_MV[:, list(SPECIAL)] = -torch.inf
-        best_M, token_M = logits_MV.log_softmax(dim=1).max(dim=1)
-        scores.append(best_M)
-        tokens.append(token_M)
+    for logits_mV in blocks_of_logits(translator, states_MD, SPECIAL):
+        best_m, token_m = logits_mV.log_softmax(dim=1).max(dim=1)
+        scores.append(best_m)
+        tokens.append(token_m)
     return torch.cat(scores), torch.cat(tokens)
-
-
-def _best(tokens_BKT: Tensor, means_BK: Tensor, lengths_BK: Tensor, iterations: int) -> list[Hypothesis]:
-    """Each sentence's candidate with the best mean log-probability; the likelier length where they are equal."""
-    scores, winners = means_BK.max(dim=1)
-    rows = torch.arange(len(winners), device=winners.device)
-    lengths = lengths_BK[rows, winners].tolist()
-    tokens = tokens_BKT[rows, winners].tolist()
-    return [
-        Hypothesis(tuple(row[:length]), score, _passes(length, iterations))
-        for row, length, score in zip(tokens, lengths, scores.tolist(), strict=True)
-    ]
-
-
-def _passes(length: int, iterations: int) -> int:
-    """Passes of which a hypothesis of that length takes part: the first, and each before which at least one piece is masked."""
-    return 1 + sum(length * (iterations - done) // iterations > 0 for done in range(1, iterations))

@@ -1,11 +1,13 @@
-"""From sources to hypotheses, and from lines to lines."""
+"""From sources to hypotheses, and from lines to translations."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from mtnat.data.vocabulary import Vocabularies, Vocabulary
 from mtnat.decoding.batching import group, pad
@@ -14,70 +16,104 @@ from mtnat.decoding.config import DecodingConfig
 from mtnat.decoding.hypotheses import NOTHING, Hypothesis
 from mtnat.decoding.mask_predict import mask_predict
 from mtnat.errors import UserError
-from mtnat.model import Translator
+from mtnat.model import Translator, computing_in, resolve_precision
 
 DecoderName = Literal["nat", "at"]
 
+_CPU_TOKENS, _GPU_TOKENS = 2_048, 32_768
+"""Positions decoded together; the smaller ones stay in a processor's cache, the larger ones fill a GPU."""
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A translation of a line; of one that was translated in parts, all of them together."""
+
+    text: str
+    tokens: tuple[int, ...]
+    """Target pieces."""
+    score: float
+    """As `Hypothesis.score`; of several parts the mean, weighted by their pieces."""
+    passes: int
+    """As `Hypothesis.passes`; of several parts the most."""
+
+
+@dataclass(frozen=True)
+class TranslatedLine:
+    """What became of a line."""
+
+    translations: tuple[Translation, ...]
+    """At least one, the best first."""
+    pieces: int
+    """Of the source."""
+    parts: int
+    """In how many it was translated: more than one where it has more pieces than the model has positions."""
+
+    @property
+    def text(self) -> str:
+        """The best translation."""
+        return self.translations[0].text
+
 
 def decode(
-    translator: Translator, sources: Sequence[Sequence[int]], config: DecodingConfig, decoder: DecoderName
-) -> list[Hypothesis]:
-    """The best hypothesis of each source, in the sources' order, whatever they were batched with.
+    translator: Translator, sources: Sequence[Sequence[int]], config: DecodingConfig, decoder: DecoderName, n_best: int = 1
+) -> list[list[Hypothesis]]:
+    """The best hypotheses of each source, in the sources' order, whatever they were batched with.
 
     Args:
-        sources: pieces without EOS; of an empty source the hypothesis is empty.
+        sources: pieces without EOS; of an empty source the only hypothesis is empty.
+        n_best: how many, at most; a search that finds fewer gives fewer.
 
     Raises:
-        UserError: a source is longer than the model has positions for.
+        UserError: a source is longer than the model has positions for, or the search has fewer candidates than `n_best`.
     """
-    most = translator.config.max_positions - 1
-    too_long = [index for index, source in enumerate(sources) if len(source) > most]
-    if too_long:
-        raise UserError(
-            f"source {index}: must have at most {most} pieces; got {len(sources[index])}; split it." for index in too_long
-        )
+    _check(translator, sources, config, decoder, n_best)
     filled = [index for index, source in enumerate(sources) if source]
-    copies = config.length_candidates if decoder == "nat" else config.beam
-    hypotheses = [NOTHING] * len(sources)
+    hypotheses = [[NOTHING]] * len(sources)
     was_training = translator.training
     translator.eval()
+    device = translator.target_tokens.weight.device
+    copies = config.length_candidates if decoder == "nat" else config.beam
+    max_tokens = config.max_tokens_per_batch or (_CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS)
+    precision = resolve_precision(config.precision, device)
     try:
-        for places in group([sources[index] for index in filled], copies, config.max_tokens_per_batch):
+        for places in group([sources[index] for index in filled], copies, max_tokens):
             rows = [filled[place] for place in places]
-            found = _search(translator, [sources[row] for row in rows], config, decoder)
-            for row, hypothesis in zip(rows, found, strict=True):
-                hypotheses[row] = hypothesis
+            with torch.inference_mode(), computing_in(precision, device):
+                found = _search(translator, pad([sources[row] for row in rows], device), config, decoder, n_best)
+            for row, best in zip(rows, found, strict=True):
+                hypotheses[row] = best
     finally:
         translator.train(was_training)
     return hypotheses
 
 
 def translate(
-    translator: Translator, vocabularies: Vocabularies, lines: Sequence[str], config: DecodingConfig, decoder: DecoderName
-) -> list[str]:
-    """One line for each line; one that is too long for the model is translated in parts, at sentence ends where it can be."""
-    most = translator.config.max_positions - 1
+    translator: Translator,
+    vocabularies: Vocabularies,
+    lines: Sequence[str],
+    config: DecodingConfig,
+    decoder: DecoderName,
+    n_best: int = 1,
+) -> list[TranslatedLine]:
+    """What becomes of each line; one that is too long for the model is translated in parts, at sentence ends where it can be.
+
+    Raises:
+        UserError: the search has fewer candidates than `n_best`.
+    """
     pieces = vocabularies.source.encode(lines)
-    parts = [_parts(vocabularies.source, line, row, most) for line, row in zip(lines, pieces, strict=True)]
-    hypotheses = iter(decode(translator, list(chain.from_iterable(parts)), config, decoder))
-    rows = [[next(hypotheses).tokens for _ in line] for line in parts]
-    texts = iter(vocabularies.target.decode(list(chain.from_iterable(rows))))
-    return [" ".join(next(texts) for _ in row) for row in rows]
+    parts = [parts_of(translator, vocabularies.source, line, row) for line, row in zip(lines, pieces, strict=True)]
+    hypotheses = iter(decode(translator, list(chain.from_iterable(parts)), config, decoder, n_best))
+    found = [_ranked([next(hypotheses) for _ in line]) for line in parts]
+    texts = iter(vocabularies.target.decode([part.tokens for line in found for rank in line for part in rank]))
+    return [
+        TranslatedLine(tuple(_joined(rank, texts) for rank in ranks), pieces=len(row), parts=len(line))
+        for ranks, row, line in zip(found, pieces, parts, strict=True)
+    ]
 
 
-@torch.inference_mode()
-def _search(
-    translator: Translator, sources: Sequence[Sequence[int]], config: DecodingConfig, decoder: DecoderName
-) -> list[Hypothesis]:
-    """The hypotheses of one batch."""
-    source_BS = pad(sources, translator.target_tokens.weight.device)
-    if decoder == "nat":
-        return mask_predict(translator, source_BS, config.iterations, config.length_candidates)
-    return beam_search(translator, source_BS, config.beam, config.length_penalty)
-
-
-def _parts(vocabulary: Vocabulary, line: str, pieces: list[int], most: int) -> list[list[int]]:
-    """A line's pieces in parts of at most `most`: whole sentences where they fit, else cut wherever a part is full."""
+def parts_of(translator: Translator, vocabulary: Vocabulary, line: str, pieces: list[int]) -> list[list[int]]:
+    """A line's pieces in parts that the model has positions for: whole sentences where they fit, else cut where one is full."""
+    most = translator.config.max_positions - 1
     if len(pieces) <= most:
         return [pieces]
     parts: list[list[int]] = [[]]
@@ -87,3 +123,48 @@ def _parts(vocabulary: Vocabulary, line: str, pieces: list[int], most: int) -> l
         else:
             parts += [sentence[start : start + most] for start in range(0, len(sentence), most)]
     return [part for part in parts if part]
+
+
+def _check(
+    translator: Translator, sources: Sequence[Sequence[int]], config: DecodingConfig, decoder: DecoderName, n_best: int
+) -> None:
+    most = translator.config.max_positions - 1
+    problems = [
+        f"source {index}: must have at most {most} pieces; got {len(source)}; split it."
+        for index, source in enumerate(sources)
+        if len(source) > most
+    ]
+    setting, candidates = "beam", config.beam
+    if decoder == "nat":
+        setting, candidates = "length_candidates", config.length_candidates
+        if config.narrow_after and config.narrow_to < candidates:
+            setting, candidates = "narrow_to", config.narrow_to
+    if not 1 <= n_best <= candidates:
+        problems.append(f"n_best: must be at least 1 and at most {setting}, {candidates}; got {n_best}.")
+    if problems:
+        raise UserError(problems)
+
+
+def _search(
+    translator: Translator, source_BS: Tensor, config: DecodingConfig, decoder: DecoderName, n_best: int
+) -> list[list[Hypothesis]]:
+    """The hypotheses of one batch."""
+    search = mask_predict if decoder == "nat" else beam_search
+    return search(translator, source_BS, config, n_best)
+
+
+def _ranked(parts: Sequence[list[Hypothesis]]) -> list[list[Hypothesis]]:
+    """The n-th best of all parts together; a part that has fewer gives its last one again."""
+    most = max(len(part) for part in parts)
+    return [[part[min(rank, len(part) - 1)] for part in parts] for rank in range(most)]
+
+
+def _joined(parts: Sequence[Hypothesis], texts: Iterator[str]) -> Translation:
+    """One translation of a line's parts, with their texts."""
+    pieces = sum(len(part.tokens) for part in parts)
+    return Translation(
+        text=" ".join(next(texts) for _ in parts),
+        tokens=tuple(chain.from_iterable(part.tokens for part in parts)),
+        score=sum(part.score * len(part.tokens) for part in parts) / pieces if pieces and len(parts) > 1 else parts[0].score,
+        passes=max(part.passes for part in parts),
+    )

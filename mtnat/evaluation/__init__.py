@@ -1,6 +1,22 @@
 """Scores with their signatures, and which differences between systems are real."""
 
-from mtnat.evaluation.scores import Score, bleu
-from mtnat.evaluation.significance import Comparison, paired_bootstrap
+from mtnat.evaluation.measures import LengthAccuracy, LengthBucket, bleu_by_length, length_accuracy, repeated_share
+from mtnat.evaluation.scores import MetricName, Score, bleu, chrf, ter
+from mtnat.evaluation.significance import Comparison, Mark, mark_of, paired_bootstrap
 
-__all__ = ["Comparison", "Score", "bleu", "paired_bootstrap"]
+__all__ = [
+    "Comparison",
+    "LengthAccuracy",
+    "LengthBucket",
+    "Mark",
+    "MetricName",
+    "Score",
+    "bleu",
+    "bleu_by_length",
+    "chrf",
+    "length_accuracy",
+    "mark_of",
+    "paired_bootstrap",
+    "repeated_share",
+    "ter",
+]

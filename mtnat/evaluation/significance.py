@@ -1,23 +1,25 @@
-"""Whether one system's BLEU differs from another's by more than the choice of test sentences explains."""
+"""Whether one system's score differs from another's by more than the choice of test sentences explains."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from sacrebleu.metrics.bleu import BLEU
 
-from mtnat.evaluation.scores import check_sentences
+from mtnat.evaluation.scores import MetricName, metric_named, statistics, value_of
 
-# N sentences, R resamples; the 10 statistics are named at _statistics
+# N sentences, R resamples, K statistics of a sentence
+
+Mark = Literal["", "↑", "⇑", "↓", "⇓"]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A system against a baseline, in BLEU points of 0 to 100."""
+    """A system against a baseline, in points of the metric."""
 
     difference: float
-    """System minus baseline."""
+    """System minus baseline: above 0 the system is better, but of TER it is worse."""
     p_value: float
     """How often resampling alone gives at least this difference, in the direction found."""
     low: float
@@ -25,6 +27,12 @@ class Comparison:
     high: float
     baseline: float
     system: float
+    metric: MetricName = "bleu"
+
+    @property
+    def mark(self) -> Mark:
+        """↑ where the system is better at p < 0.05 and ⇑ at p < 0.01, ↓ and ⇓ where it is worse; of TER lower is better."""
+        return mark_of(-self.difference if self.metric == "ter" else self.difference, self.p_value)
 
 
 def paired_bootstrap(
@@ -32,6 +40,7 @@ def paired_bootstrap(
     baseline: Sequence[str],
     references: Sequence[str],
     *,
+    metric: MetricName = "bleu",
     samples: int = 1000,
     seed: int = 12345,
     tokenize: str = "13a",
@@ -41,22 +50,25 @@ def paired_bootstrap(
     The test statistic is the absolute difference, centred by its mean over the resamples (Riezler and Maxwell 2005).
     Where systems differ clearly the p-value is one-sided, about half of what a two-sided test such as approximate
     randomisation says. Unlike sacrebleu, ties count as extreme: a system against itself has p = 1, there 1 / (samples + 1).
-    Unlike `PairedTest`, the seed is an argument and not an environment variable.
+    Unlike `PairedTest`, the seed is an argument and not an environment variable. Every metric sees the same resamples.
+
+    Args:
+        metric: what is compared; a positive difference speaks for the system, but of TER for the baseline.
+        tokenize: of BLEU, as in `bleu`.
 
     Raises:
         DataError: the texts are empty or not equally long.
     """
-    check_sentences(system, references)
-    check_sentences(baseline, references)
-    system_N10 = _statistics(system, references, tokenize)
-    baseline_N10 = _statistics(baseline, references, tokenize)
-    system_score, baseline_score = _score(system_N10.sum(axis=0)), _score(baseline_N10.sum(axis=0))
+    scorer = metric_named(metric, tokenize)
+    system_NK, baseline_NK = statistics(scorer, system, references), statistics(scorer, baseline, references)
+    system_score, baseline_score = value_of(scorer, system_NK.sum(axis=0)), value_of(scorer, baseline_NK.sum(axis=0))
     random = np.random.default_rng(seed)
     differences_R = np.empty(samples)
     for number in range(samples):
         # Drawn one at a time these are the very resamples that sacrebleu draws all at once.
         chosen_N = random.integers(len(references), size=len(references))
-        differences_R[number] = _score(system_N10[chosen_N].sum(axis=0)) - _score(baseline_N10[chosen_N].sum(axis=0))
+        resampled_system = value_of(scorer, system_NK[chosen_N].sum(axis=0))
+        differences_R[number] = resampled_system - value_of(scorer, baseline_NK[chosen_N].sum(axis=0))
     low, high = np.quantile(differences_R, [0.025, 0.975])
     return Comparison(
         difference=system_score - baseline_score,
@@ -65,22 +77,21 @@ def paired_bootstrap(
         high=float(high),
         baseline=baseline_score,
         system=system_score,
+        metric=metric,
     )
 
 
-def _statistics(hypotheses: Sequence[str], references: Sequence[str], tokenize: str) -> npt.NDArray[np.int64]:
-    """Matched n-grams (1 to 4), all n-grams (1 to 4), hypothesis and reference tokens of each sentence, [N, 10]."""
-    metric = BLEU(tokenize=tokenize, effective_order=True)  # the score is not used; the option keeps it from warning
-    scores = [
-        metric.sentence_score(hypothesis, [reference]) for hypothesis, reference in zip(hypotheses, references, strict=True)
-    ]
-    return np.array([[*score.counts, *score.totals, score.sys_len, score.ref_len] for score in scores], np.int64)
+def mark_of(gain: float, p_value: float) -> Mark:
+    """The arrows of Hao et al. 2021 for a system that is better, and their like for one that is worse.
 
-
-def _score(sums_10: npt.NDArray[np.int64]) -> float:
-    """Corpus BLEU of summed statistics, smoothed as `bleu` is."""
-    *ngrams, system_length, reference_length = sums_10.tolist()
-    return BLEU.compute_bleu(ngrams[:4], ngrams[4:], system_length, reference_length, smooth_method="exp").score
+    Args:
+        gain: above 0 where the system is better.
+    """
+    if p_value >= 0.05:
+        return ""
+    if gain > 0:
+        return "⇑" if p_value < 0.01 else "↑"
+    return "⇓" if p_value < 0.01 else "↓"
 
 
 def _p_value(differences_R: npt.NDArray[np.float64], difference: float) -> float:

@@ -26,6 +26,7 @@ from mtnat.lab.folder import StudyFolder, read_hypotheses
 from mtnat.lab.interruption import Interruption
 from mtnat.lab.leaderboard import Leaderboard, make_leaderboard, markdown
 from mtnat.lab.listener import Listener
+from mtnat.lab.models import default_uri
 from mtnat.lab.options import Options
 from mtnat.lab.proposals import OptunaProposer
 from mtnat.lab.search import AgendaSearcher
@@ -207,11 +208,6 @@ def _most_at_once(resources: Resources, cluster: dict[str, float]) -> int:
     by_cpus = cluster.get("CPU", 0) // (resources.workers * resources.cpus_per_worker)
     gpus = resources.workers * resources.gpus_per_worker
     return max(1, int(min(by_cpus, cluster.get("GPU", 0) // gpus) if gpus else by_cpus))
-
-
-def default_uri() -> str:
-    """The database that ``mlflow ui`` opens in this folder without arguments."""
-    return f"sqlite:///{Path.cwd() / 'mlflow.db'}"
 
 
 def _open_tracker(uri: str) -> Tracker:

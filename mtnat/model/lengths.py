@@ -25,7 +25,8 @@ class LengthHead(nn.Module):
         is_token_BS = ~is_padding_BS
         tokens_B = is_token_BS.sum(dim=1)
         mean_BD = (states_BSD.float() * is_token_BS[:, :, None]).sum(dim=1) / tokens_B[:, None]
-        logits: Tensor = self.classes(mean_BD).float()
+        with torch.autocast(mean_BD.device.type, enabled=False):  # in bfloat16 neighbouring lengths would often be equal
+            logits: Tensor = self.classes(mean_BD)
         lengths_P = torch.arange(self.max_positions, device=logits.device)
         if self.is_offset:
             # Class c stands for the difference c − (P − 1); the source's EOS is not part of its length.

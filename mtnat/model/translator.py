@@ -69,10 +69,14 @@ class Translator(nn.Module):
         tokens_BSD = (self.source_tokens or self.target_tokens)(source_BS)
         return Encoded(self.encoder(tokens_BSD, mask), is_padding_BS, mask)
 
-    def at_states(self, encoded: Encoded, input_BT: Tensor) -> Tensor:
-        """States [B, T, D] that predict token t at position t; the input begins with BOS and no state sees a later token."""
+    def at_states(self, source: Encoded | Memory, input_BT: Tensor) -> Tensor:
+        """States [B, T, D] that predict token t at position t; the input begins with BOS and no state sees a later token.
+
+        Given `at_memory`'s answer, the input may have K rows for each source, those of one source side by side: [B·K, T].
+        """
         decoder = _present(self.at_decoder, "AT")
-        states: Tensor = decoder(self.target_tokens(input_BT), None, _remember(decoder, encoded))
+        memory = source if isinstance(source, Memory) else _remember(decoder, source)
+        states: Tensor = decoder(self.target_tokens(input_BT), None, memory)
         return states
 
     def nat_states(
@@ -90,6 +94,10 @@ class Translator(nn.Module):
             self.target_tokens(input_BT), visible(input_BT == PAD, self.always_masks or is_padded), memory, read_N
         )
         return states
+
+    def at_memory(self, encoded: Encoded) -> Memory:
+        """What the AT decoder reads of the sources."""
+        return _remember(_present(self.at_decoder, "AT"), encoded)
 
     def nat_memory(self, encoded: Encoded) -> Memory:
         """What every pass of the NAT decoder reads of the sources."""
@@ -122,7 +130,7 @@ class Translator(nn.Module):
 
     def at_start(self, encoded: Encoded, beam: int = 1) -> AtCache:
         """The state before the first token of `beam` hypotheses of each source."""
-        return AtCache(_remember(_present(self.at_decoder, "AT"), encoded), beam)
+        return AtCache(self.at_memory(encoded), beam)
 
     def at_step(self, cache: AtCache, token_BK: Tensor) -> Tensor:
         """Reads one more token of each hypothesis (first BOS) into the cache; the logits of the next, [B, K, V]."""

@@ -5,14 +5,12 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from mtnat.config import build, read_yaml, write_yaml
 from mtnat.data import Vocabularies
-from mtnat.decoding import translate
-from mtnat.decoding.config import DecodingConfig
+from mtnat.decoding import DecoderName, DecodingConfig, TranslatedLine, translate
 from mtnat.errors import ModelError, UserError
 from mtnat.experiment import Experiment
 from mtnat.model.translator import Translator
@@ -32,17 +30,24 @@ class Model:
         self,
         lines: Sequence[str],
         decoding: DecodingConfig | None = None,
-        decoder: Literal["nat", "at"] | None = None,
-    ) -> list[str]:
-        """One translation for each line, in order.
+        decoder: DecoderName | None = None,
+        n_best: int = 1,
+    ) -> list[TranslatedLine]:
+        """What becomes of each line, in order.
 
         Args:
             decoding: other settings than the experiment's.
             decoder: another decoder than the experiment's.
+            n_best: translations of each line, at most.
+
+        Raises:
+            UserError: the model lacks a decoder that this needs, or the search has fewer candidates than `n_best`.
         """
-        return translate(
-            self.translator, self.vocabularies, lines, decoding or self.experiment.decoding, decoder or self.experiment.decoder
-        )
+        config = decoding or self.experiment.decoding
+        chosen = decoder or self.experiment.decoder
+        if config.rerank == "at" and chosen == "nat" and not self.experiment.objective.trains_at:
+            raise UserError("rerank: at needs a model with an AT decoder; got one that was trained without; leave it out.")
+        return translate(self.translator, self.vocabularies, lines, config, chosen, n_best)
 
 
 def save_model(model: Model, folder: Path) -> None:

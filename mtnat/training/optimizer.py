@@ -28,15 +28,3 @@ def build_optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Op
         {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=0.0, betas=config.adam_betas, eps=config.adam_epsilon, fused=True)
-
-
-def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
-    """The autocast type of the forward pass; ``auto`` is what the device computes in hardware."""
-    named = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    if precision != "auto":
-        return named[precision]
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    # PyTorch has no public name for either question.
-    has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if has_bf16 else torch.float32

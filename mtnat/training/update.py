@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from mtnat.errors import ResourceError
 from mtnat.experiment import Experiment
+from mtnat.model import computing_in, resolve_precision
 from mtnat.objective import PARTS, MultiTaskObjective, weights_at
 from mtnat.training.feed import Work
 from mtnat.training.memory import keep_freed_memory
-from mtnat.training.optimizer import build_optimizer, learning_rate, resolve_precision
+from mtnat.training.optimizer import build_optimizer, learning_rate
 from mtnat.training.workers import Workers
 
 
@@ -65,7 +66,7 @@ class Updater:
         for index, (dropout_seed, draw) in enumerate(zip(work.dropout_seeds, work.draws, strict=True)):
             torch.manual_seed(dropout_seed)
             with self.workers.last_of(self.objective, is_last=index == len(work.draws) - 1):
-                with torch.autocast(device.type, self.precision, enabled=self.precision is not torch.float32):
+                with computing_in(self.precision, device):
                     total, part_sums = self._loss(draw.to(device), scales)
                 total.backward()  # type: ignore[no-untyped-call]
             sums_P += part_sums

@@ -33,7 +33,7 @@ def evaluate_split(model: Model, split: Split, workers: Workers, sentences: int 
     # What was compiled for training would be compiled anew for decoding's shapes.
     eagerly = torch.compiler.set_stance("force_eager") if model.experiment.training.compile else nullcontext()
     with eagerly:
-        shares = workers.gather(model.translate(sources[workers.rank :: workers.size]))
+        shares = workers.gather([line.text for line in model.translate(sources[workers.rank :: workers.size])])
     translations = [""] * len(sources)
     for rank, share in enumerate(shares):
         translations[rank :: workers.size] = share

@@ -11,6 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from mtnat.bench.flops import ModelWork, masked, padding
 from mtnat.config import build
+from mtnat.decoding import DecodingConfig
+from mtnat.decoding.beam import beam_search
+from mtnat.decoding.mask_predict import mask_predict
 from mtnat.model import ModelConfig, Translator
 from mtnat.objective import PARTS, Draw, MultiTaskObjective, ObjectiveConfig, draw_noise
 from mtnat.tokens import EOS, PAD
@@ -131,3 +134,67 @@ def test_one_layer_by_hand() -> None:
     assert work.nat_decoder(source, target, torch.tensor([1])) == 2 * (2 * 64 + 2 * 64 + 2 * 128) + keys_values + 4 * 8 * 5
     assert work.vocabulary(5) == 2 * 8 * 10 * 5
     assert work.lengths(1) == 2 * 8 * 2047
+
+
+def searched(translator: Translator, config: DecodingConfig, decoder: str) -> tuple[int, Tensor, Tensor]:
+    """What the counter sees while one source is decoded; the winner's length and passes."""
+    counter = Counter()
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+        search = beam_search if decoder == "at" else mask_predict
+        [[best]] = search(translator, sentences([SOURCE], 1), config)
+    return counter.flops, torch.tensor([len(best.tokens)]), torch.tensor([best.passes])
+
+
+def random_translator(model: ModelConfig) -> Translator:
+    torch.manual_seed(4)
+    return Translator(model, source_vocabulary_size=VOCABULARY, target_vocabulary_size=VOCABULARY, joint=True).eval()
+
+
+def test_greedy_search_is_what_the_counter_counts() -> None:
+    model = build(ModelConfig, MODEL)
+    flops, _, steps = searched(random_translator(model), DecodingConfig(beam=1), "at")
+    # A step sees n keys where half of a square has n - 1/2.
+    more = model.decoder_layers * 2 * model.width * int(steps)
+    assert ModelWork(model, VOCABULARY).beam_search(torch.tensor([SOURCE]), steps, beam=1) + more == flops
+
+
+@pytest.mark.parametrize("rerank", ["none", "at"])
+@pytest.mark.parametrize("iterations", [1, 3])
+def test_mask_predict_is_what_the_counter_counts(rerank: str, iterations: int) -> None:
+    model = build(ModelConfig, MODEL)
+    config = build(DecodingConfig, {"iterations": iterations, "length_candidates": 1, "rerank": rerank})
+    flops, pieces, passes = searched(random_translator(model), config, "nat")
+    target = int(pieces) + 1
+    reads = [int(pieces) * (iterations - done) // iterations for done in range(int(passes))]
+    # Plain products also compute what nobody reads; see the test of training above.
+    unread = sum(target - read for read in reads) * 4 * (target + SOURCE) * model.width
+    unseen = model.decoder_layers * 2 * target**2 * model.width if rerank == "at" else 0
+    work = ModelWork(model, VOCABULARY).mask_predict(torch.tensor([SOURCE]), pieces, passes, config)
+    assert work + unread + unseen == flops
+
+
+def test_searches_by_hand() -> None:
+    model = build(ModelConfig, {"width": 8, "heads": 1, "feed_forward": 16, "encoder_layers": 1, "decoder_layers": 1})
+    work, source, pieces = ModelWork(model, 10), torch.tensor([2]), torch.tensor([3])
+    # The source: two tokens through the encoder, and their keys and values for the decoder, 2 times 8×8 each.
+    encoder, memory = 2 * (2 * (4 * 64 + 2 * 128)) + 128, 2 * 2 * 2 * 64
+    # A decoded token: six 8×8 projections of its own, two of 8×16, attention to both sources, ten logits.
+    step = 2 * (6 * 64 + 2 * 128) + 4 * 8 * 2 + 2 * 8 * 10
+    # Three steps, of attention to themselves half of 3×3, and all that for each of 5 hypotheses.
+    assert work.beam_search(source, pieces, beam=5) == encoder + memory + 5 * (3 * step + 4 * 8 * 9 // 2)
+
+    # Four positions, EOS one of them, have keys and values; those to predict, 3 and then 3·1/2 = 1, all else.
+    asked, asking = 2 * 4 * 2 * 64, 2 * (4 * 64 + 2 * 128) + 4 * 8 * (4 + 2) + 2 * 8 * 10
+    lengths = 2 * 8 * 2047
+    config = DecodingConfig(iterations=2, length_candidates=4)
+    four = encoder + lengths + memory + 4 * (asked + 3 * asking) + 4 * (asked + asking)
+    assert work.mask_predict(source, pieces, torch.tensor([2]), config) == four
+    narrowed = config.model_copy(update={"narrow_after": 1, "narrow_to": 2})
+    two = four - 2 * (asked + asking)
+    assert work.mask_predict(source, pieces, torch.tensor([2]), narrowed) == two
+    # The AT decoder reads 3 pieces after BOS and predicts EOS as well, of the candidates that are left.
+    reranked = narrowed.model_copy(update={"rerank": "at"})
+    assert work.mask_predict(source, pieces, torch.tensor([2]), reranked) == two + memory + 2 * (4 * step + 4 * 8 * 16 // 2)
+    # A source that is done costs nothing more.
+    both = work.mask_predict(source.repeat(2), pieces.repeat(2), torch.tensor([2, 1]), config)
+    assert both == 2 * four - 4 * (asked + asking)

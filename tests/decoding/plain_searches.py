@@ -1,11 +1,13 @@
 """Both searches as plainly as they can be written: one sentence, one hypothesis, all logits anew in every pass."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from mtnat.model import ModelConfig, Translator
+from mtnat.decoding import DecodingConfig
+from mtnat.model import Encoded, ModelConfig, Translator
 from mtnat.tokens import BOS, EOS, MASK, SPECIAL
 
 VOCABULARY = 30
@@ -37,41 +39,75 @@ def log_probabilities(logits_V: Tensor, forbidden: Sequence[int]) -> list[float]
     return scores
 
 
+Found = list[tuple[tuple[int, ...], float]]
+"""Pieces and score of the best hypotheses, the best first."""
+
+
 @torch.no_grad()
-def plain_mask_predict(
-    translator: Translator, source: Sequence[int], iterations: int, candidates: int
-) -> tuple[tuple[int, ...], float]:
-    """Pieces and mean log-probability of the best candidate."""
+def plain_mask_predict(translator: Translator, source: Sequence[int], config: DecodingConfig, n_best: int = 1) -> Found:
     encoded = translator.encode(torch.tensor([[*source, EOS]]))
     length_scores = translator.length_logits(encoded)[0].tolist()
     most = 2 * len(source) + 10
-    lengths = sorted(range(1, len(length_scores)), key=lambda length: (length > most, -length_scores[length]))[:candidates]
-    found = []
-    for length in lengths:
-        tokens, scores = [MASK] * length + [EOS], [0.0] * length
-        masked = list(range(length))
-        for done in range(1, iterations + 1):
-            for place in masked:
-                tokens[place] = MASK
-            logits_TV = translator.nat_logits(encoded, torch.tensor([tokens]))[0]
-            for place in masked:
-                row = log_probabilities(logits_TV[place], SPECIAL)
-                scores[place] = max(row)
-                tokens[place] = row.index(scores[place])
-            count = length * (iterations - done) // iterations
-            masked = sorted(range(length), key=lambda place: scores[place])[:count]
-        found.append((sum(scores) / length, tuple(tokens[:-1])))
-    score, pieces = max(found, key=lambda pair: pair[0])
-    return pieces, score
+    lengths = sorted(range(1, len(length_scores)), key=lambda length: (length > most, -length_scores[length]))
+    candidates = [_Candidate(length, config) for length in lengths[: config.length_candidates]]
+
+    def score(candidate: _Candidate) -> float:
+        if config.rerank == "at":
+            return plain_at_score(translator, encoded, candidate.tokens[:-1], config.length_penalty)
+        return candidate.mean
+
+    for done in range(config.iterations):
+        if 0 < done == config.narrow_after:
+            candidates = sorted(candidates, key=score, reverse=True)[: config.narrow_to]
+        for candidate in candidates:
+            candidate.predict(translator, encoded, done)
+    best = sorted(candidates, key=score, reverse=True)[:n_best]
+    return [(tuple(candidate.tokens[:-1]), score(candidate)) for candidate in best]
+
+
+class _Candidate:
+    """One length."""
+
+    def __init__(self, length: int, config: DecodingConfig) -> None:
+        self.tokens, self.scores = [MASK] * length + [EOS], [0.0] * length
+        self.passes = config.iterations
+        if config.pieces_per_iteration:
+            self.passes = min(self.passes, max(1, math.ceil(length / config.pieces_per_iteration)))
+        self.stops_unchanged, self.is_stopped = config.stop_unchanged, False
+
+    @property
+    def mean(self) -> float:
+        return sum(self.scores) / len(self.scores)
+
+    def predict(self, translator: Translator, encoded: Encoded, done: int) -> None:
+        length, before = len(self.scores), list(self.tokens)
+        count = length * max(0, self.passes - done) // self.passes
+        if self.is_stopped or not count:
+            return
+        masked = sorted(range(length), key=lambda place: self.scores[place])[:count]
+        for place in masked:
+            self.tokens[place] = MASK
+        logits_TV = translator.nat_logits(encoded, torch.tensor([self.tokens]))[0]
+        for place in masked:
+            row = log_probabilities(logits_TV[place], SPECIAL)
+            self.scores[place] = max(row)
+            self.tokens[place] = row.index(self.scores[place])
+        self.is_stopped = self.stops_unchanged and done > 0 and self.tokens == before
+
+
+def plain_at_score(translator: Translator, encoded: Encoded, pieces: Sequence[int], penalty: float) -> float:
+    """Log-probability of the pieces and EOS by the AT decoder, divided by length^penalty."""
+    logits_TV = translator.at_logits(encoded, torch.tensor([[BOS, *pieces]]))[0]
+    rows = [log_probabilities(logits_V, [token for token in SPECIAL if token != EOS]) for logits_V in logits_TV]
+    total = sum(row[token] for row, token in zip(rows, [*pieces, EOS], strict=True))
+    return total / math.pow(len(pieces) + 1, penalty)
 
 
 @torch.no_grad()
-def plain_beam_search(
-    translator: Translator, source: Sequence[int], beam: int, penalty: float
-) -> tuple[tuple[int, ...], float]:
-    """Pieces and score of the best of the first `beam` finished hypotheses, with no other reason to stop early."""
+def plain_beam_search(translator: Translator, source: Sequence[int], config: DecodingConfig, n_best: int = 1) -> Found:
+    """The best of the first `beam` finished hypotheses, with no other reason to stop early."""
     encoded = translator.encode(torch.tensor([[*source, EOS]]))
-    limit = min(2 * len(source) + 10, translator.config.max_positions - 1)
+    beam, limit = config.beam, min(2 * len(source) + 10, translator.config.max_positions - 1)
     alive: list[tuple[float, list[int]]] = [(0.0, [])]
     finished: list[tuple[float, list[int]]] = []
     while len(finished) < beam and alive:
@@ -82,7 +118,9 @@ def plain_beam_search(
             allowed = [EOS] if len(pieces) == limit else [EOS, *range(len(SPECIAL), len(row))]
             continued += [(total + row[token], [*pieces, token]) for token in allowed]
         continued.sort(key=lambda pair: -pair[0])
-        finished += [(total / len(tokens) ** penalty, tokens) for total, tokens in continued[:beam] if tokens[-1] == EOS]
+        finished += [
+            (total / len(tokens) ** config.length_penalty, tokens) for total, tokens in continued[:beam] if tokens[-1] == EOS
+        ]
         alive = [pair for pair in continued if pair[1][-1] != EOS][:beam]
-    score, tokens = max(finished, key=lambda pair: pair[0])
-    return tuple(tokens[:-1]), score
+    finished.sort(key=lambda pair: -pair[0])
+    return [(tuple(tokens[:-1]), score) for score, tokens in finished[:n_best]]

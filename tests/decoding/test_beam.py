@@ -64,7 +64,7 @@ class ByTheBook(Translator):
 )
 def test_a_search_worked_by_hand(beam: int, penalty: float, tokens: tuple[int, ...], score: float, passes: int) -> None:
     translator = random_translator(1, vocabulary=8, kind=ByTheBook)
-    [hypothesis] = beam_search(translator, torch.tensor([[A, EOS]]), beam, penalty)
+    [[hypothesis]] = beam_search(translator, torch.tensor([[A, EOS]]), DecodingConfig(beam=beam, length_penalty=penalty))
     assert (hypothesis.tokens, hypothesis.passes) == (tokens, passes)
     assert hypothesis.score == pytest.approx(score)
 
@@ -76,10 +76,23 @@ def test_the_plain_search_finds_the_same(seed: int, kind: type[Translator], beam
     translator = random_translator(seed, kind=kind)
     sources = random_sources(seed, lengths=[3, 1, 6])
     config = DecodingConfig(beam=beam, length_penalty=penalty)
-    for source, hypothesis in zip(sources, decode(translator, sources, config, "at"), strict=True):
-        tokens, score = plain_beam_search(translator, source, beam, penalty)
+    for source, [hypothesis] in zip(sources, decode(translator, sources, config, "at"), strict=True):
+        [(tokens, score)] = plain_beam_search(translator, source, config)
         assert hypothesis.score == pytest.approx(score, rel=1e-4)
         assert hypothesis.tokens == tokens
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("kind", [Translator, Hasty])
+@pytest.mark.parametrize(("beam", "n_best"), [(2, 2), (5, 3), (5, 5)])
+def test_the_plain_search_finds_the_same_best_ones(seed: int, kind: type[Translator], beam: int, n_best: int) -> None:
+    translator = random_translator(seed, kind=kind)
+    sources = random_sources(seed, lengths=[3, 1, 6])
+    config = DecodingConfig(beam=beam)
+    for source, best in zip(sources, decode(translator, sources, config, "at", n_best), strict=True):
+        expected = plain_beam_search(translator, source, config, n_best)
+        assert [hypothesis.tokens for hypothesis in best] == [tokens for tokens, _ in expected]
+        assert [hypothesis.score for hypothesis in best] == pytest.approx([score for _, score in expected], rel=1e-4)
 
 
 @torch.no_grad()
@@ -88,7 +101,7 @@ def test_a_beam_of_one_is_greedy_search(seed: int) -> None:
     translator = random_translator(seed)
     sources = random_sources(seed, lengths=[2, 5])
     hypotheses = decode(translator, sources, DecodingConfig(beam=1), "at")
-    for source, hypothesis in zip(sources, hypotheses, strict=True):
+    for source, [hypothesis] in zip(sources, hypotheses, strict=True):
         encoded = translator.encode(torch.tensor([[*source, EOS]]))
         pieces: list[int] = []
         while len(pieces) < min(2 * len(source) + 10, 23):
@@ -107,7 +120,7 @@ def test_a_beam_of_one_is_greedy_search(seed: int) -> None:
 def test_a_beam_as_wide_as_the_language_finds_the_best_translation_there_is(seed: int, penalty: float) -> None:
     translator = random_translator(seed, vocabulary=7, max_positions=8)  # two pieces, at most 7 of them: 255 translations
     source_BS = torch.tensor([[5, 6, EOS]])
-    [hypothesis] = beam_search(translator, source_BS, beam=256, length_penalty=penalty)
+    [[hypothesis]] = beam_search(translator, source_BS, DecodingConfig(beam=256, length_penalty=penalty))
 
     every = [pieces for length in range(8) for pieces in itertools.product((5, 6), repeat=length)]
     inputs_NT = torch.tensor([[BOS, *pieces, *[5] * (7 - len(pieces))] for pieces in every])
@@ -126,7 +139,7 @@ def test_a_beam_as_wide_as_the_language_finds_the_best_translation_there_is(seed
 @pytest.mark.parametrize("beam", [1, 3])
 def test_a_hypothesis_that_will_not_end_is_ended(max_positions: int, longest: int, beam: int) -> None:
     translator = random_translator(1, max_positions=max_positions, kind=Endless)
-    [hypothesis] = decode(translator, [[7, 8, 9]], DecodingConfig(beam=beam), "at")
+    [[hypothesis]] = decode(translator, [[7, 8, 9]], DecodingConfig(beam=beam), "at")
     assert len(hypothesis.tokens) == longest
     assert hypothesis.passes == longest + 1
     assert hypothesis.score < -50 / (longest + 1)

@@ -1,15 +1,19 @@
 """Mask-predict on cases worked by hand, and against the plain search."""
 
 import math
+from collections.abc import Mapping
 
 import pytest
 import torch
 from plain_searches import plain_mask_predict, random_sources, random_translator
 from torch import Tensor
 
-from mtnat.decoding import DecodingConfig, decode
+from mtnat.config import build
+from mtnat.decoding import PRESETS, DecodingConfig, decode
+from mtnat.decoding.beam import beam_search
 from mtnat.decoding.mask_predict import mask_predict
-from mtnat.model import Encoded, Memory, ModelConfig, Translator
+from mtnat.decoding.rerank import at_scores
+from mtnat.model import Encoded, Memory, ModelConfig, Precision, Translator
 from mtnat.tokens import EOS, MASK, PAD, SPECIAL
 
 A, B, C = 5, 6, 7
@@ -72,7 +76,7 @@ def test_four_pieces_in_three_passes_worked_by_hand() -> None:
         (A, MASK, B, A, EOS): [(B, 0.99), (B, 0.95), (C, 0.99), (B, 0.99)],
     }
     translator = ByTheBook([4], book)
-    [hypothesis] = mask_predict(translator, SOURCE, iterations=3, length_candidates=1)
+    [[hypothesis]] = mask_predict(translator, SOURCE, DecodingConfig(iterations=3, length_candidates=1))
     assert translator.asked == list(book)
     assert hypothesis.tokens == (A, B, B, A)
     assert hypothesis.score == pytest.approx((math.log(0.9) + math.log(0.95) + math.log(0.8) + math.log(0.7)) / 4)
@@ -87,10 +91,10 @@ def test_of_two_lengths_the_better_mean_wins_and_a_short_one_needs_fewer_passes(
         (A, MASK, C, EOS): [(A, 0.4), (A, 0.5), (A, 0.4)],
         (C, EOS): [(A, 0.9)],  # nothing is masked in the shorter one, so this says nothing
     }
-    [both] = mask_predict(ByTheBook([3, 1], book), SOURCE, iterations=2, length_candidates=2)
+    [[both]] = mask_predict(ByTheBook([3, 1], book), SOURCE, DecodingConfig(iterations=2, length_candidates=2))
     assert both.tokens == (A, A, C)  # ln 0.8·0.5·0.8 / 3 = −0.38, and ln 0.6 = −0.51
     assert both.score == pytest.approx(math.log(0.8 * 0.5 * 0.8) / 3)
-    [likeliest] = mask_predict(ByTheBook([1, 3], book), SOURCE, iterations=2, length_candidates=1)
+    [[likeliest]] = mask_predict(ByTheBook([1, 3], book), SOURCE, DecodingConfig(iterations=2, length_candidates=1))
     assert (likeliest.tokens, likeliest.passes) == ((C,), 1)
     assert likeliest.score == pytest.approx(math.log(0.6))
 
@@ -100,14 +104,42 @@ def test_of_equal_scores_the_leftmost_is_masked() -> None:
         (MASK, MASK, EOS): [(A, 0.5), (A, 0.5)],
         (MASK, A, EOS): [(B, 0.9), (C, 0.9)],
     }
-    [hypothesis] = mask_predict(ByTheBook([2], book), SOURCE, iterations=2, length_candidates=1)
+    [[hypothesis]] = mask_predict(ByTheBook([2], book), SOURCE, DecodingConfig(iterations=2, length_candidates=1))
     assert hypothesis.tokens == (B, A)
 
 
 def test_more_candidates_than_lengths_are_all_the_lengths() -> None:
     book: Book = {(*[MASK] * length, EOS): [(A, length / 10 + 0.25)] * length for length in range(1, 8)}
-    [hypothesis] = mask_predict(ByTheBook([2], book), SOURCE, iterations=1, length_candidates=50)
+    [[hypothesis]] = mask_predict(ByTheBook([2], book), SOURCE, DecodingConfig(iterations=1, length_candidates=50))
     assert hypothesis.tokens == (A,) * 7
+
+
+OPTIONS = {
+    "the paper's": {},
+    "half as many passes as pieces": {"pieces_per_iteration": 2.0},
+    "a pass a piece and a half": {"pieces_per_iteration": 1.5, "iterations": 3},
+    "stops unchanged": {"stop_unchanged": True},
+    "one candidate after the first pass": {"narrow_after": 1},
+    "two candidates after three passes": {"narrow_after": 3, "narrow_to": 2},
+    "reranked": {"rerank": "at"},
+    "reranked without a penalty, more of them": {"rerank": "at", "length_penalty": 0.0, "length_candidates": 9},
+    "fast": PRESETS["fast"],
+    "all are stopped before they are fewer": {"narrow_after": 5, "pieces_per_iteration": 4.0},
+    "fast and reranked": {**PRESETS["fast"], "rerank": "at"},
+    "fast and reranked among three": {**PRESETS["fast"], "narrow_to": 3, "rerank": "at"},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_plain_search_finds_the_same_with_any_options(options: Mapping[str, object], seed: int) -> None:
+    translator = random_translator(seed)
+    sources = random_sources(seed, lengths=[1, 9, 4, 6, 3])
+    config = build(DecodingConfig, options)
+    for source, [hypothesis] in zip(sources, decode(translator, sources, config, "nat"), strict=True):
+        [(tokens, score)] = plain_mask_predict(translator, source, config)
+        assert hypothesis.tokens == tokens
+        assert hypothesis.score == pytest.approx(score, rel=1e-4)
 
 
 @pytest.mark.parametrize("iterations", [1, 2, 4, 10, 30])
@@ -116,7 +148,71 @@ def test_the_plain_search_finds_the_same(iterations: int, candidates: int) -> No
     translator = random_translator(seed=iterations)
     sources = random_sources(seed=iterations, lengths=[1, 9, 4, 6])
     config = DecodingConfig(iterations=iterations, length_candidates=candidates)
-    for source, hypothesis in zip(sources, decode(translator, sources, config, "nat"), strict=True):
-        tokens, score = plain_mask_predict(translator, source, iterations, candidates)
-        assert hypothesis.tokens == tokens
-        assert hypothesis.score == pytest.approx(score, rel=1e-4)
+    for source, best in zip(sources, decode(translator, sources, config, "nat", n_best=candidates), strict=True):
+        expected = plain_mask_predict(translator, source, config, n_best=candidates)
+        assert [hypothesis.tokens for hypothesis in best] == [tokens for tokens, _ in expected]
+        assert [hypothesis.score for hypothesis in best] == pytest.approx([score for _, score in expected], rel=1e-4)
+
+
+def test_a_candidate_that_a_pass_leaves_as_it_was_is_finished() -> None:
+    # 4 pieces, 4 passes: 4, 3, 2, 1 are masked; the second pass changes nothing, so there is no third.
+    book: Book = {
+        (MASK, MASK, MASK, MASK, EOS): [(A, 0.9), (B, 0.4), (C, 0.5), (A, 0.7)],
+        (A, MASK, MASK, MASK, EOS): [(B, 0.99), (B, 0.6), (C, 0.8), (A, 0.9)],
+    }
+    translator = ByTheBook([4], book)
+    [[hypothesis]] = mask_predict(translator, SOURCE, DecodingConfig(iterations=4, length_candidates=1, stop_unchanged=True))
+    assert translator.asked == list(book)
+    assert (hypothesis.tokens, hypothesis.passes) == ((A, B, C, A), 2)
+    assert hypothesis.score == pytest.approx((math.log(0.9) + math.log(0.6) + math.log(0.8) + math.log(0.9)) / 4)
+
+
+def test_only_the_best_candidate_goes_on_after_the_first_pass() -> None:
+    book: Book = {
+        (MASK, MASK, EOS): [(A, 0.6), (B, 0.5)],  # better so far
+        (MASK, MASK, MASK, EOS): [(A, 0.5), (B, 0.5), (C, 0.5)],
+        (A, MASK, EOS): [(C, 0.99), (C, 0.1)],  # and worse in the end, which nobody knows
+    }
+    translator = ByTheBook([3, 2], book)
+    config = DecodingConfig(iterations=2, length_candidates=2, narrow_after=1)
+    [[hypothesis]] = mask_predict(translator, SOURCE, config)
+    assert hypothesis.tokens == (A, A)
+    assert hypothesis.score == pytest.approx((math.log(0.6) + math.log(0.45)) / 2)
+
+
+@torch.no_grad()
+def test_the_at_decoder_scores_a_candidate_as_its_own_search_would() -> None:
+    translator = random_translator(3)
+    source_BS = torch.tensor([[*source, EOS] for source in random_sources(3, [4, 4])])
+    found = beam_search(translator, source_BS, DecodingConfig(beam=3, length_penalty=0.6), n_best=3)
+    lengths_BK = torch.tensor([[len(hypothesis.tokens) for hypothesis in best] for best in found])
+    longest = int(lengths_BK.max()) + 1
+    tokens_BKT = torch.tensor([[[*h.tokens, EOS, *[PAD] * (longest - 1 - len(h.tokens))] for h in best] for best in found])
+    scores_BK = at_scores(translator, translator.encode(source_BS), tokens_BKT, lengths_BK, length_penalty=0.6)
+    torch.testing.assert_close(scores_BK, torch.tensor([[hypothesis.score for hypothesis in best] for best in found]))
+
+
+def test_reranking_finds_what_the_at_decoder_likes_best() -> None:
+    translator = random_translator(7)
+    sources = random_sources(7, [5, 8, 3, 6])
+    plain, reranked = (
+        decode(translator, sources, DecodingConfig(length_candidates=9, rerank=rerank), "nat", n_best=9)
+        for rerank in ("none", "at")
+    )
+    for ours, others in zip(plain, reranked, strict=True):
+        assert {hypothesis.tokens for hypothesis in ours} == {hypothesis.tokens for hypothesis in others}
+        assert [hypothesis.score for hypothesis in others] == sorted((h.score for h in others), reverse=True)
+    assert [best[0].tokens for best in plain] != [best[0].tokens for best in reranked]
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_translates_nearly_the_same(precision: Precision) -> None:
+    translator = random_translator(2)
+    sources = random_sources(2, lengths=[6] * 20)
+    config = DecodingConfig(iterations=4, length_candidates=2)
+    whole = decode(translator, sources, config, "nat")
+    half = decode(translator, sources, config.model_copy(update={"precision": precision}), "nat")
+    # Of sure translators; the first pass of another length is another translation altogether.
+    agreeing = sum(ours[0].tokens == others[0].tokens for ours, others in zip(whole, half, strict=True))
+    assert agreeing >= 12
+    assert all(len(best[0].tokens) > 0 for best in half)

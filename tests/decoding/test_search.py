@@ -1,26 +1,28 @@
 """What decoding promises whichever decoder translates."""
 
 import random
+from itertools import chain
 
 import pytest
 import torch
 from plain_searches import random_sources, random_translator
+from readers import reader, vocabularies
 
-from mtnat.data.vocabulary import Vocabularies, Vocabulary
+from mtnat.config import build
 from mtnat.decoding import DecoderName, DecodingConfig, Hypothesis, decode, translate
 from mtnat.decoding.batching import group, pad
 from mtnat.errors import UserError
-from mtnat.model import ModelConfig, Translator
 from mtnat.tokens import EOS, PAD, SPECIAL
 
 LENGTHS = [4, 9, 1, 0, 7, 7, 2, 11, 3, 0, 5]
 both_decoders = pytest.mark.parametrize("decoder", ["nat", "at"])
 
 
-def same(ours: list[Hypothesis], others: list[Hypothesis]) -> None:
-    assert [hypothesis.tokens for hypothesis in ours] == [hypothesis.tokens for hypothesis in others]
-    assert [hypothesis.passes for hypothesis in ours] == [hypothesis.passes for hypothesis in others]
-    assert [hypothesis.score for hypothesis in ours] == pytest.approx([hypothesis.score for hypothesis in others], rel=1e-4)
+def same(ours: list[list[Hypothesis]], others: list[list[Hypothesis]]) -> None:
+    assert [len(best) for best in ours] == [len(best) for best in others]
+    for our, other in zip(chain.from_iterable(ours), chain.from_iterable(others), strict=True):
+        assert (our.tokens, our.passes) == (other.tokens, other.passes)
+        assert our.score == pytest.approx(other.score, rel=1e-4)
 
 
 @both_decoders
@@ -40,7 +42,7 @@ def test_special_tokens_are_never_predicted(decoder: DecoderName) -> None:
     translator = random_translator(5)
     with torch.no_grad():
         translator.target_tokens.weight[list(SPECIAL)] *= 3
-    for hypothesis in decode(translator, random_sources(5, [3, 4, 5]), DecodingConfig(length_penalty=2), decoder):
+    for [hypothesis] in decode(translator, random_sources(5, [3, 4, 5]), DecodingConfig(length_penalty=2), decoder):
         assert not set(hypothesis.tokens) & set(SPECIAL)
 
 
@@ -48,13 +50,13 @@ def test_special_tokens_are_never_predicted(decoder: DecoderName) -> None:
 def test_an_empty_source_has_an_empty_translation(decoder: DecoderName) -> None:
     translator = random_translator(1)
     assert decode(translator, [], DecodingConfig(), decoder) == []
-    assert decode(translator, [[]], DecodingConfig(), decoder) == [Hypothesis(tokens=(), score=0.0, passes=0)]
+    assert decode(translator, [[]], DecodingConfig(), decoder) == [[Hypothesis(tokens=(), score=0.0, passes=0)]]
 
 
 @both_decoders
 def test_the_longest_source_fits_and_a_longer_one_is_refused(decoder: DecoderName) -> None:
     translator = random_translator(1, max_positions=12)
-    [hypothesis] = decode(translator, [[7] * 11], DecodingConfig(max_tokens_per_batch=64), decoder)
+    [[hypothesis]] = decode(translator, [[7] * 11], DecodingConfig(max_tokens_per_batch=64), decoder)
     assert 0 <= len(hypothesis.tokens) <= 11
     with pytest.raises(UserError, match="source 1: must have at most 11 pieces; got 12"):
         decode(translator, [[7], [7] * 12], DecodingConfig(), decoder)
@@ -88,62 +90,57 @@ def test_sources_are_padded_behind_their_end() -> None:
     assert pad([[7, 8], [9]], torch.device("cpu")).tolist() == [[7, 8, EOS], [9, EOS, PAD]]
 
 
-@pytest.fixture(scope="module")
-def vocabularies() -> Vocabularies:
-    words = [
-        "the",
-        "small",
-        "dog",
-        "sees",
-        "a",
-        "red",
-        "house",
-        "and",
-        "my",
-        "old",
-        "cat",
-        "sleeps",
-        "in",
-        "our",
-        "green",
-        "garden",
-    ]
-    generator = random.Random(1)
-    lines = [" ".join(generator.choices(words, k=8)) + "." for _ in range(200)]
-    vocabulary = Vocabulary.train(lines, 64)
-    return Vocabularies(vocabulary, vocabulary, joint=True)
-
-
-def reader(vocabularies: Vocabularies) -> Translator:
-    torch.manual_seed(1)
-    config = ModelConfig(width=16, heads=2, feed_forward=16, encoder_layers=1, decoder_layers=1, max_positions=16)
-    size = len(vocabularies.source)
-    translator = Translator(config, source_vocabulary_size=size, target_vocabulary_size=size, joint=True)
-    for parameter in translator.parameters():
-        torch.nn.init.normal_(parameter, std=0.4)
-    return translator
-
-
 @both_decoders
-def test_every_line_has_a_line_however_long_empty_or_strange(vocabularies: Vocabularies, decoder: DecoderName) -> None:
+def test_every_line_has_a_line_however_long_empty_or_strange(decoder: DecoderName) -> None:
     lines = ["the dog sees a cat.", "", "   ", "the dog. " * 50, "x" * 200, "語😀\u0085", "a red house and my old cat."]
-    translator = reader(vocabularies)
-    translated = translate(translator, vocabularies, lines, DecodingConfig(), decoder)
+    translated = translate(reader(), vocabularies(), lines, DecodingConfig(), decoder)
     assert len(translated) == len(lines)
-    assert translated[1] == translated[2] == ""
-    assert all(translated[index] for index in (0, 3, 4, 6))
-    assert translate(translator, vocabularies, [], DecodingConfig(), decoder) == []
-    assert translated[0] == translate(translator, vocabularies, lines[:1], DecodingConfig(), decoder)[0]
+    assert translated[1].text == translated[2].text == ""
+    assert all(translated[index].text for index in (0, 3, 4, 6))
+    assert [line.parts for line in translated] == [1, 1, 1, 25, 1, 1, 1]
+    assert translate(reader(), vocabularies(), [], DecodingConfig(), decoder) == []
+    assert translated[0] == translate(reader(), vocabularies(), lines[:1], DecodingConfig(), decoder)[0]
 
 
 @both_decoders
-def test_a_line_that_is_too_long_is_translated_sentence_by_sentence(vocabularies: Vocabularies, decoder: DecoderName) -> None:
+def test_a_line_that_is_too_long_is_translated_sentence_by_sentence(decoder: DecoderName) -> None:
     first, second = "the dog sees a cat.", "my old dog sleeps!"
-    translator = reader(vocabularies)
     assert (
-        max(map(len, vocabularies.source.encode([first, second])))
+        max(map(len, vocabularies().source.encode([first, second])))
         <= 15
-        < len(vocabularies.source.encode([f"{first} {second}"])[0])
+        < len(vocabularies().source.encode([f"{first} {second}"])[0])
     )
-    [joined, *apart] = translate(translator, vocabularies, [f"{first} {second}", first, second], DecodingConfig(), decoder)
-    assert joined == " ".join(apart)
+    [joined, *apart] = translate(reader(), vocabularies(), [f"{first} {second}", first, second], DecodingConfig(), decoder)
+    assert joined.text == " ".join(line.text for line in apart)
+    assert joined.parts == 2
+
+
+@both_decoders
+def test_the_best_of_all_parts_together_is_the_best_of_the_line(decoder: DecoderName) -> None:
+    first, second = "the dog sees a cat.", "my old dog sleeps!"
+    found = translate(reader(), vocabularies(), [f"{first} {second}", first, second], DecodingConfig(), decoder, 3)
+    [joined, *apart] = [line.translations for line in found]
+    assert [len(best) for best in (joined, *apart)] == [3, 3, 3]
+    for whole, *parts in zip(joined, *apart, strict=True):
+        assert whole.text == " ".join(part.text for part in parts)
+        assert whole.tokens == (*parts[0].tokens, *parts[1].tokens)
+        assert whole.passes == max(part.passes for part in parts)
+        pieces = [len(part.tokens) for part in parts]
+        mean = sum(part.score * size for part, size in zip(parts, pieces, strict=True)) / sum(pieces)
+        assert whole.score == pytest.approx(mean)
+
+
+@pytest.mark.parametrize(
+    ("decoder", "settings", "n_best", "said"),
+    [
+        ("nat", {"length_candidates": 2}, 3, "at most length_candidates, 2; got 3"),
+        ("nat", {"narrow_after": 1, "narrow_to": 2}, 3, "at most narrow_to, 2; got 3"),
+        ("at", {"beam": 2}, 3, "at most beam, 2; got 3"),
+        ("at", {}, 0, "at least 1"),
+    ],
+)
+def test_more_translations_than_the_search_has_are_refused(
+    decoder: DecoderName, settings: dict[str, int], n_best: int, said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        decode(random_translator(1), [[7, 8]], build(DecodingConfig, settings), decoder, n_best)

@@ -1,14 +1,18 @@
 import csv
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sacrebleu.metrics.base import Metric
 from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.metrics.ter import TER
 from sacrebleu.significance import PairedTest
 
 from mtnat.errors import DataError
-from mtnat.evaluation import bleu, paired_bootstrap
+from mtnat.evaluation import Mark, MetricName, Score, bleu, chrf, mark_of, paired_bootstrap, ter
 
 BASELINE = "LIUM-NMT.4900"
 SYSTEMS = ["C-3MA.4959", "FBK.4870", "KIT.4950", "LMU-nmt-reranked.4934", "LMU-nmt-single.4893", "RWTH-nmt-ensemble.4921",
@@ -85,6 +89,49 @@ def test_p_value_is_sacrebleus(monkeypatch: pytest.MonkeyPatch, tokenize: str) -
     assert not isinstance(theirs, str)
     assert 0.01 < ours.p_value < 0.4
     assert (ours.p_value, ours.system) == (theirs.p_value, theirs.score)
+
+
+@pytest.mark.parametrize(("metric", "theirs"), [("chrf", CHRF()), ("ter", TER())])
+def test_p_value_of_other_metrics_is_sacrebleus(monkeypatch: pytest.MonkeyPatch, metric: MetricName, theirs: Metric) -> None:
+    monkeypatch.setenv("SACREBLEU_SEED", "77")
+    system, baseline = noisy(REFERENCES, 0.20, seed=1), noisy(REFERENCES, 0.21, seed=4)
+    signatures, results = PairedTest([("b", baseline), ("s", system)], {metric: theirs}, [REFERENCES], "bs", 300)()
+    [name] = signatures
+    result = results[name][1]
+    ours = paired_bootstrap(system, baseline, REFERENCES, metric=metric, samples=300, seed=77)
+    assert not isinstance(result, str)
+    assert 0.01 < ours.p_value < 0.4
+    assert ours.p_value == result.p_value
+    assert ours.system == pytest.approx(result.score, rel=1e-6)
+
+
+@pytest.mark.parametrize(("metric", "score"), [("chrf", chrf), ("ter", ter)])
+def test_other_metrics_compare_their_corpus_scores(metric: MetricName, score: Callable[[list[str], list[str]], Score]) -> None:
+    good, bad = noisy(REFERENCES, 0.1, seed=1), noisy(REFERENCES, 0.3, seed=2)
+    comparison = paired_bootstrap(good, bad, REFERENCES, metric=metric, samples=100)
+    assert comparison.system == score(good, REFERENCES).value
+    assert comparison.baseline == score(bad, REFERENCES).value
+    assert comparison.difference == comparison.system - comparison.baseline
+    assert comparison.low < comparison.difference < comparison.high
+    assert comparison.p_value == 1 / 101
+
+
+@pytest.mark.parametrize("metric", ["bleu", "chrf", "ter"])
+def test_the_mark_points_up_where_the_system_is_better(metric: MetricName) -> None:
+    good, bad = noisy(REFERENCES, 0.1, seed=1), noisy(REFERENCES, 0.3, seed=2)
+    up = paired_bootstrap(good, bad, REFERENCES, metric=metric, samples=200)
+    down = paired_bootstrap(bad, good, REFERENCES, metric=metric, samples=200)
+    assert (up.mark, down.mark) == ("⇑", "⇓")
+    assert (up.difference < 0) == (metric == "ter")  # of TER lower is better
+    assert paired_bootstrap(good, good, REFERENCES, metric=metric, samples=20).mark == ""
+
+
+@pytest.mark.parametrize(
+    ("gain", "p_value", "mark"),
+    [(1, 0.0099, "⇑"), (1, 0.01, "↑"), (1, 0.0499, "↑"), (1, 0.05, ""), (-1, 0.0099, "⇓"), (-1, 0.01, "↓"), (-1, 0.05, "")],
+)
+def test_marks_are_the_papers(gain: float, p_value: float, mark: Mark) -> None:
+    assert mark_of(gain, p_value) == mark
 
 
 def test_empty_lines_are_sentences_too() -> None:

@@ -1,9 +1,8 @@
 import pytest
-import torch
 from torch import nn
 
 from mtnat.experiment import TrainingConfig
-from mtnat.training.optimizer import build_optimizer, learning_rate, resolve_precision
+from mtnat.training.optimizer import build_optimizer, learning_rate
 
 CONFIG = TrainingConfig(steps=1000, warmup_steps=100, peak_learning_rate=1e-3, initial_learning_rate=1e-7)
 
@@ -24,8 +23,3 @@ def test_only_matrices_decay() -> None:
         (0.01, [(2, 3)]),
         (0.0, [(2,), (2,), (2,)]),
     ]
-
-
-def test_named_precisions_are_taken_as_they_are() -> None:
-    cpu = torch.device("cpu")
-    assert [resolve_precision(name, cpu) for name in ("fp32", "bf16", "fp16")] == [torch.float32, torch.bfloat16, torch.float16]

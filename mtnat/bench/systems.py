@@ -1,0 +1,76 @@
+"""What `bench decode` compares: the searches that one model can do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mtnat.bench.report import Row
+from mtnat.config import replace
+from mtnat.decoding import PRESETS, DecoderName, DecodingConfig
+from mtnat.experiment import Experiment
+from mtnat.model import Precision
+
+BEAMS = (1, 5)
+PASSES = (1, 2, 4, 10)
+LENGTH_CANDIDATES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """A decoder and its settings."""
+
+    decoder: DecoderName
+    preset: str | None
+    """Of `PRESETS`; the AT decoder has none."""
+    config: DecodingConfig
+
+    @property
+    def described(self) -> Row:
+        """Its settings as figures, those of the other decoder None."""
+        is_nat = self.decoder == "nat"
+        return {
+            "decoder": self.decoder,
+            "passes": self.config.iterations if is_nat else None,
+            "length_candidates": self.config.length_candidates if is_nat else None,
+            "beam": None if is_nat else self.config.beam,
+            "preset": self.preset,
+            "rerank": self.config.rerank if is_nat else None,
+        }
+
+
+def systems_of(experiment: Experiment, precision: Precision | None) -> list[System]:
+    """The systems whose decoders the model has; what a system leaves open is as in the experiment's `decoding`.
+
+    Args:
+        precision: of all systems; by default fp32, and of the preset `fast` its own.
+    """
+
+    def system(decoder: DecoderName, preset: str | None, settings: Mapping[str, Any]) -> System:
+        named = {**PRESETS[preset or "paper"], **settings, **({"precision": precision} if precision else {})}
+        return System(decoder=decoder, preset=preset, config=replace(experiment.decoding, named))
+
+    objective = experiment.objective
+    systems: list[System] = []
+    if objective.trains_at:
+        systems += [system("at", None, {"beam": beam}) for beam in BEAMS]
+    if objective.trains_nat:
+        for rerank in ("none", "at") if objective.trains_at else ("none",):
+            chosen = {"length_candidates": LENGTH_CANDIDATES, "rerank": rerank}
+            systems += [system("nat", "paper", {**chosen, "iterations": passes}) for passes in PASSES]
+            systems.append(system("nat", "fast", {"rerank": rerank}))
+    return systems
+
+
+def name_of(row: Row) -> str:
+    """What a person calls the system of a row."""
+    if row["decoder"] == "at":
+        return "AT, greedy" if row["beam"] == 1 else f"AT, beam {row['beam']}"
+    reranked = ", reranked" if row["rerank"] == "at" else ""
+    passes = "1 pass" if row["passes"] == 1 else f"{row['passes']} passes"
+    return f"NAT, {'fast' if row['preset'] == 'fast' else passes}{reranked}"
+
+
+def named(row: Row) -> Row:
+    """The row for a table, with a name in place of the settings."""
+    described = ("decoder", "passes", "length_candidates", "beam", "preset", "rerank")
+    return {"system": name_of(row), **{name: figure for name, figure in row.items() if name not in described}}

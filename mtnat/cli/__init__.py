@@ -1,0 +1,41 @@
+"""``python -m mtnat``: one experiment at a time, without Ray, MLflow or Optuna."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from mtnat.cli import bench, evaluate, train, translate
+from mtnat.errors import MtnatError, UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0, 1 where a run failed, 2 for bad input, 130 after Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    try:
+        exit_code: int = options.command(options)
+    except UserError as error:
+        print("\n".join(f"mtnat: {problem}" for problem in error.problems), file=sys.stderr)
+        return 2
+    except MtnatError as error:
+        print(f"mtnat: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Whoever read our output has had enough; keep Python from complaining about it again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        goes_on = "; the same command goes on from the last checkpoint" if options.command is train.run else ""
+        print(f"mtnat: stopped{goes_on}.", file=sys.stderr)
+        return 130
+    return exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m mtnat", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    train.add(commands.add_parser("train", help="train one experiment, or go on with it"))
+    translate.add(commands.add_parser("translate", help="translate lines from standard input, or of files"))
+    evaluate.add(commands.add_parser("evaluate", help="score a model, or compare two, on a test set"))
+    bench.add(commands.add_parser("bench", help="measure training, decoding or data on this machine"))
+    return parser

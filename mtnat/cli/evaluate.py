@@ -1,0 +1,248 @@
+"""``python -m mtnat evaluate``: what a model's translations are worth, and whether another's are worth more."""
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mtnat.cli.model import MODEL_HELP, add_decoding, decoding_of, open_model
+from mtnat.cli.testset import add_test_set, named_test_set, own_test_set
+from mtnat.data import Split
+from mtnat.decoding import DecoderName, DecodingConfig
+from mtnat.errors import UserError
+from mtnat.evaluation import Comparison, LengthBucket, MetricName, Score, paired_bootstrap
+from mtnat.evaluation.measures import NEAR_PIECES
+from mtnat.training import Model
+from mtnat.training.evaluation import Evaluation, evaluate
+
+SAMPLES = 1000
+"""Resamples of the paired bootstrap."""
+_METRICS: Mapping[MetricName, str] = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER, lower is better"}
+_SETTINGS: Mapping[DecoderName, tuple[str, ...]] = {
+    "nat": (
+        "iterations",
+        "length_candidates",
+        "pieces_per_iteration",
+        "narrow_after",
+        "narrow_to",
+        "stop_unchanged",
+        "rerank",
+        "precision",
+    ),
+    "at": ("beam", "length_penalty", "precision"),
+}
+"""What decides a decoder's translations; people see the first two, and what differs from its default."""
+_TABLE_COLUMNS = 160
+
+
+@dataclass(frozen=True)
+class _System:
+    name: str
+    model: Model
+    decoding: DecodingConfig
+    decoder: DecoderName
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--model", required=True, help=MODEL_HELP)
+    parser.add_argument("--against", metavar="MODEL", help="another model, with which the first one is compared")
+    add_test_set(parser)
+    add_decoding(parser)
+    parser.add_argument("--output", type=Path, metavar="FILE", help="where to write the first model's translations, one a line")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Scores one model, or compares two."""
+    split = named_test_set(options)
+    names = [options.model, options.against] if options.against else [options.model]
+    systems = [_opened(name, options) for name in names]
+    split = split or own_test_set(systems[0].model, options.split or "test")
+    with _writable(options.output):
+        evaluations = [_evaluated(system, split) for system in systems]
+        if options.output:
+            _write(options.output, evaluations[0].translations)
+    comparisons = _compared(evaluations, split) if options.against else {}
+    if options.json:
+        print(json.dumps(_record(names, evaluations, comparisons, split)))
+    else:
+        _show(names, evaluations, comparisons, split)
+    return 0
+
+
+def _opened(name: str, options: argparse.Namespace) -> _System:
+    """A model with the decoder and the settings it is asked for, tried on no lines."""
+    model = open_model(name)
+    try:
+        decoding, decoder = decoding_of(options, model)
+        model.translate([], decoding, decoder)
+    except UserError as error:
+        if not options.against:
+            raise
+        raise UserError(f"{name}: {problem}" for problem in error.problems) from None
+    return _System(name, model, decoding, decoder)
+
+
+def _evaluated(system: _System, split: Split) -> Evaluation:
+    with _status(f"translating {len(split.sources):,} sentences with {system.name}"):
+        return evaluate(system.model, split.sources, split.references, system.decoding, system.decoder)
+
+
+def _compared(evaluations: Sequence[Evaluation], split: Split) -> dict[MetricName, Comparison]:
+    system, baseline = (evaluation.translations for evaluation in evaluations)
+    texts = (system, baseline, split.references)
+    with _status("resampling the test set"):
+        return {metric: paired_bootstrap(*texts, metric=metric, samples=SAMPLES) for metric in _METRICS}
+
+
+def _status(said: str) -> AbstractContextManager[object]:
+    """A line on standard error for as long as something is done, where a person sees it."""
+    notes = Console(stderr=True)
+    return notes.status(Text(said)) if notes.is_terminal else nullcontext()
+
+
+@contextmanager
+def _writable(path: Path | None) -> Iterator[None]:
+    """Tries whether a file can be written before hours are spent; where nothing comes of it, all is as it was."""
+    if path is None:
+        yield
+        return
+    is_new = not path.exists()
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise UserError(f"--output {path}: cannot be written ({error.strerror}); give another path.") from None
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _write(path: Path, lines: Sequence[str]) -> None:
+    try:
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--output {path}: cannot be written ({error.strerror}); give another path.") from None
+
+
+def _record(
+    names: Sequence[str], evaluations: Sequence[Evaluation], comparisons: Mapping[MetricName, Comparison], split: Split
+) -> dict[str, Any]:
+    """Everything as JSON has it."""
+    record: dict[str, Any] = {"test_set": split.name, "sentences": len(split.sources)}
+    for key, name, evaluation in zip(("model", "against"), names, evaluations, strict=False):
+        figures = dataclasses.asdict(evaluation)
+        del figures["translations"]
+        record[key] = {"name": name, **figures, "decoding": evaluation.decoding.model_dump(mode="json", exclude={"decoder"})}
+    if comparisons:
+        record["comparison"] = {
+            metric: {
+                "difference": comparison.difference,
+                "low": comparison.low,
+                "high": comparison.high,
+                "p_value": comparison.p_value,
+                "mark": comparison.mark,
+            }
+            for metric, comparison in comparisons.items()
+        }
+    return record
+
+
+def _show(
+    names: Sequence[str], evaluations: Sequence[Evaluation], comparisons: Mapping[MetricName, Comparison], split: Split
+) -> None:
+    """Everything as people read it."""
+    # A file or a pipe has no width of its own; a name may hold what looks like markup.
+    console = Console(width=None if sys.stdout.isatty() else _TABLE_COLUMNS, markup=False, emoji=False, highlight=False)
+    console.print(_heading(names, evaluations, split))
+    console.print()
+    console.print(_figures(evaluations, comparisons))
+    if comparisons:
+        marks = "↑ better at p < 0.05, ⇑ at p < 0.01; ↓ and ⇓ worse likewise"
+        console.print(f"\n{marks} (paired bootstrap, {SAMPLES:,} resamples)")
+    console.print()
+    for metric, score in _scores(evaluations[0]).items():
+        console.print(f"{_METRICS[metric].partition(',')[0]:<5} {score.signature}", soft_wrap=True)
+
+
+def _heading(names: Sequence[str], evaluations: Sequence[Evaluation], split: Split) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    table.add_row("test set", f"{split.name}: {len(split.sources):,} sentences")
+    for role, name, evaluation in zip(("model", "against"), names, evaluations, strict=False):
+        table.add_row(role, name)
+        table.add_row("", _described(evaluation))
+    return table
+
+
+def _figures(evaluations: Sequence[Evaluation], comparisons: Mapping[MetricName, Comparison]) -> Table:
+    """A row for each figure, a column for each model, and what is between them."""
+    table = Table(box=None, pad_edge=False, show_header=bool(comparisons))
+    table.add_column()
+    for heading in ("model", "against", "difference", "95 % interval", "p") if comparisons else ("model",):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for metric, label in _METRICS.items():
+        values = [f"{_scores(evaluation)[metric].value:.2f}" for evaluation in evaluations]
+        table.add_row(label, *values, *(_difference(comparisons[metric]) if comparisons else ()))
+    for groups in zip(*(_groups(evaluation) for evaluation in evaluations), strict=True):
+        table.add_row()
+        for label in groups[0]:
+            table.add_row(label, *(group[label] for group in groups))
+    return table
+
+
+def _difference(comparison: Comparison) -> tuple[str, str, str]:
+    p_value = "<0.001" if comparison.p_value < 0.001 else f"{comparison.p_value:.3f}"
+    mark = comparison.mark or " "  # so that digits stand below digits
+    return f"{comparison.difference:+.2f}{mark}", f"{comparison.low:+.2f} to {comparison.high:+.2f}", p_value
+
+
+def _groups(evaluation: Evaluation) -> tuple[dict[str, str], ...]:
+    """The figures that nothing is tested on, those together that belong together; no label so long that 80 columns wrap it."""
+    buckets = {f"BLEU, {_words(bucket)} ({bucket.sentences:,})": f"{bucket.bleu:.2f}" for bucket in evaluation.bleu_by_length}
+    repeats = {
+        "repeated pieces": f"{evaluation.repeated:.2%}",
+        "repeated in references": f"{evaluation.repeated_in_references:.2%}",
+    }
+    lengths = {
+        "lengths exact": f"{evaluation.lengths.exact:.1%}",
+        f"lengths within {NEAR_PIECES} pieces": f"{evaluation.lengths.near:.1%}",
+        "length ratio": f"{evaluation.lengths.ratio:.3f}",
+    }
+    speed = {
+        "passes, mean": f"{evaluation.passes:.1f}",
+        "seconds": f"{evaluation.seconds:,.1f}",
+        "sentences per second": f"{evaluation.sentences_per_second:,.1f}",
+    }
+    return buckets, repeats, lengths, speed
+
+
+def _words(bucket: LengthBucket) -> str:
+    longest = f"–{bucket.longest}" if bucket.longest else "+"
+    return f"{bucket.shortest}{longest} words"
+
+
+def _scores(evaluation: Evaluation) -> dict[MetricName, Score]:
+    return {"bleu": evaluation.bleu, "chrf": evaluation.chrf, "ter": evaluation.ter}
+
+
+def _described(evaluation: Evaluation) -> str:
+    """`nat decoder: iterations 10, length candidates 5`."""
+    settings, defaults = evaluation.decoding.model_dump(), DecodingConfig().model_dump()
+    names = _SETTINGS[evaluation.decoder]
+    shown = [name for name in names if name in names[:2] or settings[name] != defaults[name]]
+    return f"{evaluation.decoder} decoder: " + ", ".join(f"{name.replace('_', ' ')} {settings[name]}" for name in shown)

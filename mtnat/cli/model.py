@@ -1,0 +1,61 @@
+"""What several commands ask: which model, and how it decodes."""
+
+import argparse
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from mtnat.config import replace
+from mtnat.decoding import PRESETS, DecoderName, DecodingConfig
+from mtnat.errors import UserError
+from mtnat.training import Model, default_device, load_model
+
+MODEL_HELP = "a folder, such as outputs/quickstart/best, or MLflow's runs:/<run>/model or models:/<name>/<version>"
+
+_SETTINGS: Mapping[str, str] = {
+    "iterations": "passes of the NAT decoder",
+    "length_candidates": "target lengths tried by the NAT decoder",
+    "beam": "beam of the AT decoder; 1 is greedy",
+}
+
+
+def add_decoding(parser: argparse.ArgumentParser) -> None:
+    """Options that replace the experiment's `decoding`."""
+    parser.add_argument("--decoder", choices=["nat", "at"], help="another decoder than the experiment's")
+    parser.add_argument("--preset", choices=list(PRESETS), help="settings of the NAT decoder that belong together; see README")
+    for setting, meaning in _SETTINGS.items():
+        parser.add_argument(f"--{setting.replace('_', '-')}", type=int, metavar="N", help=meaning)
+    parser.add_argument("--rerank", choices=["none", "at"], help="who chooses among the NAT decoder's lengths")
+    parser.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], help="as decoding.precision")
+
+
+def open_model(name: str) -> Model:
+    """The model of a folder or of one of MLflow's addresses, on the device that this machine has.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    if not name.startswith(("runs:/", "models:/")):
+        return load_model(name, default_device())
+    from mtnat.lab.models import fetch_model  # only here, because the core runs without the lab's packages
+
+    with tempfile.TemporaryDirectory(prefix="mtnat-model-") as folder:
+        return load_model(fetch_model(name, Path(folder)), default_device())
+
+
+def decoding_of(options: argparse.Namespace, model: Model) -> tuple[DecodingConfig, DecoderName]:
+    """How a model decodes: as its experiment says, with a preset over it, with the single options over that.
+
+    Raises:
+        UserError: a setting does not fit, or the model lacks the decoder.
+    """
+    objective = model.experiment.objective
+    if (options.decoder == "at" and not objective.trains_at) or (options.decoder == "nat" and not objective.trains_nat):
+        raise UserError(f"--decoder {options.decoder}: the model was trained without that decoder; leave the option out.")
+    decoder: DecoderName = options.decoder or model.experiment.decoder
+    named = {name: getattr(options, name) for name in (*_SETTINGS, "rerank", "precision")}
+    given = {name: value for name, value in named.items() if value is not None}
+    config = replace(model.experiment.decoding, {**PRESETS.get(options.preset, {}), **given})
+    if decoder == "nat" and config.rerank == "at" and not objective.trains_at:
+        raise UserError("--rerank at: the model was trained without an AT decoder; leave the option out.")
+    return config, decoder

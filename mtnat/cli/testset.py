@@ -1,0 +1,135 @@
+"""What a model is scored on: its experiment's own test set, two files, or one of sacreBLEU's named sets."""
+
+import argparse
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sacrebleu import utils as sacrebleu_sets
+
+from mtnat.config import nearest
+from mtnat.data import Split
+from mtnat.data.corpus import open_corpus, read_lines
+from mtnat.data.grammar import SplitName
+from mtnat.errors import DataError, UserError
+from mtnat.training import Model
+
+_OTHER_WORDS = ("zh", "ja", "ko")
+"""Languages whose words sacreBLEU cuts with other tokenizers than the 13a of all scores here."""
+
+
+def add_test_set(parser: argparse.ArgumentParser) -> None:
+    """Options that name a test set; without any it is the model's own."""
+    parser.add_argument(
+        "--split",
+        choices=["test", "valid"],
+        help="which split of the model's own experiment, where no other set is named (test)",
+    )
+    parser.add_argument("--source", type=Path, metavar="FILE", help="source text, plain or .gz, one sentence a line")
+    parser.add_argument("--reference", type=Path, metavar="FILE", help="its translation, line by line")
+    parser.add_argument(
+        "--test-set",
+        metavar="NAME",
+        help="one of sacreBLEU's, such as wmt14/full; fetched into ~/.sacrebleu unless it is there",
+    )
+    parser.add_argument("--languages", metavar="PAIR", help="of --test-set, such as en-de")
+
+
+def named_test_set(options: argparse.Namespace) -> Split | None:
+    """The test set that the options name; None is the model's own.
+
+    Raises:
+        UserError: the options name none or several, or the set cannot be read.
+    """
+    files = {"--source": options.source, "--reference": options.reference}
+    set_and_pair = {"--test-set": options.test_set, "--languages": options.languages}
+    ways = ({"--split": options.split}, files, set_and_pair)
+    given = [name for way in ways for name, value in way.items() if value is not None]
+    if sum(any(name in given for name in way) for way in ways) > 1:
+        raise UserError(f"{', '.join(given)}: name more than one test set; give one of --split, --source, --test-set.")
+    for way in (files, set_and_pair):
+        missing = [name for name in way if name not in given]
+        if len(missing) == 1:
+            raise UserError(f"{given[0]}: needs {missing[0]} as well; give both.")
+    if options.source:
+        return _checked(
+            Split(f"{options.source} → {options.reference}", *(_lines(option, path) for option, path in files.items()))
+        )
+    return _sacrebleu_set(options.test_set, options.languages) if options.test_set else None
+
+
+def own_test_set(model: Model, split: SplitName) -> Split:
+    """A split of the corpus that the model was trained on; the training text is not read.
+
+    Raises:
+        DataError: its files are missing or do not belong together.
+    """
+    data = model.experiment.data
+    files = data.valid if split == "valid" else data.test
+    name = f"{data.corpus or (files and ' → '.join(files))} ({split})"
+    corpus = open_corpus(data, cache=Path())  # where it would remember what it knows of the training text
+    try:
+        pairs = list(corpus.pairs(split))
+    except DataError:
+        raise
+    except ValueError:  # of the zip of both sides' lines
+        raise DataError(f"{name}: both sides must have equally many lines; give files whose lines belong together.") from None
+    return _checked(Split(name, tuple(source for source, _ in pairs), tuple(reference for _, reference in pairs)))
+
+
+def _lines(option: str, path: Path) -> tuple[str, ...]:
+    if not path.exists():  # read_lines would speak of $MTNAT_DATA
+        raise DataError(f"{option} {path}: no such file; give a text file, plain or .gz.")
+    return tuple(read_lines(path))
+
+
+def _checked(split: Split) -> Split:
+    if len(split.sources) != len(split.references):
+        raise DataError(
+            f"{split.name}: both sides must have equally many lines; got {len(split.sources)} and {len(split.references)}; "
+            "give files whose lines belong together."
+        )
+    for side, lines in (("source", split.sources), ("reference", split.references)):
+        if not any(line.strip() for line in lines):
+            raise DataError(f"{split.name}: the {side} holds no text; give at least one sentence.")
+    return split
+
+
+def _sacrebleu_set(name: str, languages: str) -> Split:
+    pairs = sacrebleu_sets.get_langpairs_for_testset(name)
+    if not pairs:
+        close = nearest(name, sacrebleu_sets.get_available_testsets()) or "; `sacrebleu --list` shows them."
+        raise UserError(f"--test-set {name}: is none of sacreBLEU's{close}")
+    if languages not in pairs:
+        raise UserError(f"--languages {languages}: {name} has no such pair; give one of {', '.join(sorted(pairs))}.")
+    if languages.split("-")[-1] in _OTHER_WORDS:
+        raise UserError(
+            f"--languages {languages}: sacreBLEU cuts that target's words with a tokenizer of its own, which is not used here; "
+            "translate the set and score it with `sacrebleu`."
+        )
+    try:
+        with _quiet_sacrebleu():
+            source = sacrebleu_sets.get_source_file(name, languages)
+            references = sacrebleu_sets.get_reference_files(name, languages)
+    except (Exception, SystemExit) as error:  # sacrebleu raises the bare class, and exits where a checksum is wrong
+        reason = "what came is broken" if isinstance(error, SystemExit) else " ".join(str(error).split())
+        raise DataError(
+            f"--test-set {name}: cannot be fetched ({reason}); try again, or put it into {sacrebleu_sets.SACREBLEU_DIR}/{name} "
+            "on a machine that can."
+        ) from None
+    if len(references) != 1:
+        raise DataError(f"--test-set {name}: has {len(references)} references for {languages}; name a set with one.")
+    return _checked(Split(f"{name} {languages}", tuple(read_lines(Path(source))), tuple(read_lines(Path(references[0])))))
+
+
+@contextmanager
+def _quiet_sacrebleu() -> Iterator[None]:
+    """Keeps sacrebleu's own words about a download off standard error."""
+    logger = logging.getLogger("sacrebleu")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,76 @@
+"""``python -m mtnat train``: one experiment."""
+
+import argparse
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mtnat import training
+from mtnat.config import build, read_yaml
+from mtnat.data import prepare
+from mtnat.errors import ResourceError
+from mtnat.experiment import Experiment
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("experiment", type=Path, help="a YAML file, such as outputs/quickstart/best.yaml")
+    parser.add_argument("--output", type=Path, help="the run's folder (default: outputs/<name of the file>)")
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Trains, or goes on with a training."""
+    experiment = build(Experiment, read_yaml(options.experiment))
+    folder = options.output or Path("outputs") / options.experiment.stem
+    dataset = prepare(experiment.data)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(f"{folder}: cannot be written ({error.strerror}); give another folder with --output.") from None
+    workers = _workers()
+    console = Console(stderr=True, quiet=not workers.leads)
+    console.print(f"{len(dataset.train):,} training pairs, {dataset.left_out:,} left out; writing to {folder}", highlight=False)
+    for progress in _shown(training.fit(experiment, dataset, folder, workers=workers), experiment, console):
+        if progress.finished and workers.leads:
+            print(f"valid BLEU {progress.metrics['final/valid_bleu']:.2f}")
+            print(f"python -m mtnat translate --model {folder / 'model'} < input.txt")
+    return 0
+
+
+def _workers() -> training.Workers:
+    """This process, or its place in the group that torchrun started."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return training.Alone()
+    device = training.default_device(int(os.environ["LOCAL_RANK"]))
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return training.Distributed(device)
+
+
+def _shown(points: Iterator[training.Progress], experiment: Experiment, console: Console) -> Iterator[training.Progress]:
+    """Passes the points on, a bar on a terminal, and a line for each validation everywhere."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("training", total=experiment.training.steps, state="")
+        for point in points:
+            metrics = point.metrics
+            if "train/loss" in metrics:
+                state = "loss {train/loss:.3f}, λ {train/lambda:.2f}, {train/tokens_per_second:,.0f} tokens/s".format(**metrics)
+                bar.update(task, completed=point.step, state=state)
+                if "valid/bleu" in metrics or not console.is_terminal:
+                    valid = f", valid BLEU {metrics['valid/bleu']:.2f}" if "valid/bleu" in metrics else ""
+                    bar.console.print(f"step {point.step:,} of {point.total_steps:,}: {state}{valid}", highlight=False)
+            yield point

@@ -1,0 +1,193 @@
+"""``python -m mtnat translate``: lines to lines."""
+
+import argparse
+import gzip
+import io
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, nullcontext, suppress
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+from mtnat.cli.model import MODEL_HELP, add_decoding, decoding_of, open_model
+from mtnat.decoding import DecodingConfig, TracedPass, TranslatedLine, trace
+from mtnat.errors import UserError
+from mtnat.training import Model
+
+LINES_AT_ONCE = 1024
+"""Lines of a stream that are sorted by length and translated together."""
+PROMPT = "> "
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument(
+        "inputs", type=Path, nargs="*", metavar="input", help="text files, plain or .gz (default: standard input)"
+    )
+    parser.add_argument("--model", required=True, help=MODEL_HELP)
+    parser.add_argument("--output", type=Path, help="where to write (default: standard output)")
+    add_decoding(parser)
+    parser.add_argument("--n-best", type=int, metavar="N", help="as many translations a line: `line ||| translation ||| score`")
+    parser.add_argument(
+        "--json", action="store_true", help="a line of JSON for each line: translations, scores, lengths, passes"
+    )
+    parser.add_argument("--trace", action="store_true", help="show what each pass of the NAT decoder masked and changed")
+    parser.add_argument(
+        "--lines-at-once", type=int, default=LINES_AT_ONCE, metavar="N", help="lines read before they are translated (1024)"
+    )
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Translates files, a stream, or what a person types."""
+    if options.lines_at_once < 1:
+        raise UserError(f"--lines-at-once: must be at least 1; got {options.lines_at_once}.")
+    model = open_model(options.model)
+    config, decoder = decoding_of(options, model)
+    if options.trace and (decoder != "nat" or options.json or options.n_best):
+        raise UserError("--trace: shows the NAT decoder's passes alone; leave out --json, --n-best and --decoder at.")
+    model.translate([], config, decoder, options.n_best or 1)  # a setting that does not fit is told before anything is read
+    notes = Console(stderr=True)
+    with ExitStack() as stack:
+        is_typed = not options.inputs and sys.stdin.isatty()
+        lines = _typed(notes) if is_typed else _lines(options.inputs, stack)
+        total = _count(options.inputs) if options.inputs and notes.is_terminal else None
+        sink = _sink(options.output, stack)
+        shows_bar = notes.is_terminal and not is_typed and (options.output is not None or not sys.stdout.isatty())
+        done = 0
+        with _bar(notes) if shows_bar else nullcontext() as bar:
+            task = bar.add_task("lines", total=total) if bar else None
+            while chunk := list(islice(lines, 1 if is_typed or options.trace else options.lines_at_once)):
+                if options.trace:
+                    _show_trace(model, chunk[0], config, sink)
+                else:
+                    found = model.translate(chunk, config, decoder, options.n_best or 1)
+                    _report_parts(found, done, model, notes)
+                    sink.write("".join(_written(found, chunk, done, options)).encode())
+                sink.flush()
+                done += len(chunk)
+                if bar and task is not None:
+                    bar.update(task, completed=done)
+    return 0
+
+
+def _lines(inputs: list[Path], stack: ExitStack) -> Iterator[str]:
+    """The lines of all inputs; bytes are split, so that only "\\n" ends a line, and a broken character is replaced."""
+    files = [_opened(path, stack) for path in inputs] or [sys.stdin.buffer]
+    return (line.decode("utf-8", errors="replace").rstrip("\r\n") for file in files for line in _readable(file))
+
+
+def _readable(file: BinaryIO) -> Iterator[bytes]:
+    try:
+        yield from file
+    except (OSError, EOFError) as error:
+        raise UserError(f"{file.name}: cannot be read ({error}); give a whole file, plain text or .gz.") from None
+
+
+def _opened(path: Path, stack: ExitStack) -> BinaryIO:
+    try:
+        file = stack.enter_context(path.open("rb"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be opened ({error.strerror}); give another path.") from None
+    return cast("BinaryIO", stack.enter_context(gzip.GzipFile(fileobj=file))) if path.suffix == ".gz" else file
+
+
+def _sink(path: Path | None, stack: ExitStack) -> BinaryIO:
+    if path is None:
+        return sys.stdout.buffer
+    try:
+        return stack.enter_context(path.open("wb"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be opened ({error.strerror}); give another path.") from None
+
+
+def _count(inputs: list[Path]) -> int:
+    with ExitStack() as stack:
+        return sum(1 for _ in _lines(inputs, stack))
+
+
+def _typed(notes: Console) -> Iterator[str]:
+    """What a person types, until Ctrl-D."""
+    notes.print("One sentence a line; Ctrl-D ends.", highlight=False)
+    with suppress(ImportError):
+        import readline  # noqa: F401  (lets `input` edit lines and remember them)
+    assert isinstance(sys.stdin, io.TextIOWrapper)
+    sys.stdin.reconfigure(errors="replace")
+    while True:
+        try:
+            yield input(PROMPT if sys.stdout.isatty() else "")  # a file would get the prompt too
+        except EOFError:
+            notes.print()
+            return
+
+
+def _bar(notes: Console) -> Progress:
+    columns = (TextColumn("translating"), BarColumn(), MofNCompleteColumn(), TextColumn("lines"))
+    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=notes, transient=True)
+
+
+def _report_parts(found: list[TranslatedLine], done: int, model: Model, notes: Console) -> None:
+    """A note for each line that was too long for the model."""
+    most = model.experiment.model.max_positions - 1
+    for number, line in enumerate(found, done + 1):
+        if line.parts > 1:
+            notes.print(
+                f"line {number}: {line.pieces:,} pieces are more than the model's {most:,}; translated in {line.parts:,} parts",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
+
+
+def _written(found: Iterable[TranslatedLine], sources: list[str], done: int, options: argparse.Namespace) -> Iterator[str]:
+    """The output for some lines, `done` of which came before."""
+    for number, (line, source) in enumerate(zip(found, sources, strict=True), done):
+        if options.json:
+            translations = [
+                {"text": each.text, "score": each.score, "length": len(each.tokens), "passes": each.passes}
+                for each in line.translations
+            ]
+            record = {"source": source, "pieces": line.pieces, "parts": line.parts, "translations": translations}
+            yield json.dumps(record, ensure_ascii=False) + "\n"
+        elif options.n_best:
+            yield from (f"{number} ||| {each.text} ||| {each.score:.4f}\n" for each in line.translations)
+        else:
+            yield f"{line.text}\n"
+
+
+def _show_trace(model: Model, line: str, config: DecodingConfig, sink: BinaryIO) -> None:
+    """The passes over a line, then its translation."""
+    console = Console(force_terminal=sink.isatty(), highlight=False)
+    parts = trace(model.translator, model.vocabularies, line, config)
+    for number, passes in enumerate(parts, 1):
+        if len(parts) > 1:
+            sink.write(f"part {number} of {len(parts)}\n".encode())
+        for each in passes:
+            with console.capture() as shown:
+                console.print(_trace_line(each), soft_wrap=True)
+            sink.write(shown.get().encode())
+    [translated] = model.translate([line], config, "nat")
+    sink.write(f"{translated.text}\n\n".encode())
+
+
+def _trace_line(each: TracedPass) -> Text:
+    """`pass 2  masked 5, changed 1, −0.83, lengths 6 7 5 | Ein [Mann] *schläft* .`: what was predicted, and what is new."""
+    lengths = " ".join(str(length) for length in each.lengths)
+    masked, changed = sum(each.is_masked), sum(each.is_changed)
+    text = Text(f"pass {each.number:<3} masked {masked:<3} changed {changed:<3} {each.score:7.3f}  lengths {lengths} | ")
+    for piece, is_masked, is_changed in zip(each.pieces, each.is_masked, each.is_changed, strict=True):
+        if is_changed:
+            text.append(f"*{piece}*", style="bold green")
+        elif is_masked:
+            text.append(f"[{piece}]", style="cyan")
+        else:
+            text.append(piece)
+        text.append(" ")
+    text.rstrip()
+    return text

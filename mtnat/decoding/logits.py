@@ -1,0 +1,22 @@
+"""Vocabulary logits of many positions, a block at a time."""
+
+# M positions, m those of one block, D width, V vocabulary
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from mtnat.model import Translator
+
+_CPU_LOGITS, _GPU_LOGITS = 2**21, 2**27
+"""Logits held at once: 8 MiB near the processor's cache, 512 MiB where starting kernels costs more."""
+
+
+def blocks_of_logits(translator: Translator, states_MD: Tensor, forbidden: Sequence[int]) -> Iterator[Tensor]:
+    """Float32 logits [m, V] of one block of states after the other; those of forbidden tokens are −inf."""
+    logits = _CPU_LOGITS if states_MD.device.type == "cpu" else _GPU_LOGITS
+    for block_mD in torch.split(states_MD, max(1, logits // translator.target_tokens.num_embeddings)):
+        logits_mV = translator.vocabulary_logits(block_mD).float()
+        logits_mV[:, list(forbidden)] = -torch.inf
+        yield logits_mV

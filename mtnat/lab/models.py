@@ -1,0 +1,39 @@
+"""Models that MLflow keeps."""
+
+import logging
+import os
+from pathlib import Path
+
+from mtnat.errors import ModelError
+
+
+def default_uri() -> str:
+    """The database that ``mlflow ui`` opens in this folder without arguments."""
+    return f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+
+
+def fetch_model(uri: str, folder: Path) -> Path:
+    """Downloads the model folder at ``runs:/…`` or ``models:/…`` from ``$MLFLOW_TRACKING_URI``, or this folder's database.
+
+    Raises:
+        ModelError: there is none, or it cannot be reached.
+    """
+    tracking_uri = os.environ.get("MLFLOW_TRACKING_URI") or default_uri()
+    database = Path(tracking_uri.removeprefix("sqlite:///"))
+    if tracking_uri.startswith("sqlite:///") and not database.exists():
+        # MLflow would make one.
+        raise ModelError(f"{uri}: {database} does not exist; name MLflow's database or server in $MLFLOW_TRACKING_URI.")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    try:
+        import mlflow  # takes seconds
+        from mlflow.exceptions import MlflowException
+    except ImportError:
+        raise ModelError(f"{uri}: needs MLflow; install mtnat[study], or give the model's folder.") from None
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        fetched = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=tracking_uri)
+    except (MlflowException, OSError) as error:
+        reason = " ".join(str(error).split())[:300].rstrip(".")
+        raise ModelError(f"{uri}: cannot be fetched from {tracking_uri} ({reason}); give one that it has.") from None
+    return Path(fetched)

@@ -1,0 +1,87 @@
+"""A model on a test set: how good its translations are, and how fast it makes them."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from mtnat.decoding import DecoderName, DecodingConfig
+from mtnat.evaluation import (
+    LengthAccuracy,
+    LengthBucket,
+    Score,
+    bleu,
+    bleu_by_length,
+    chrf,
+    length_accuracy,
+    repeated_share,
+    ter,
+)
+from mtnat.training.model import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A model's translations of a test set and what they are worth."""
+
+    translations: tuple[str, ...]
+    bleu: Score
+    chrf: Score
+    ter: Score
+    """Lower is better."""
+    bleu_by_length: tuple[LengthBucket, ...]
+    lengths: LengthAccuracy
+    repeated: float
+    """Share of the hypotheses' pieces that equal the piece just before them."""
+    repeated_in_references: float
+    """The same share in the references, cut into the model's pieces."""
+    passes: float
+    """Mean passes of the decoder for a sentence."""
+    seconds: float
+    """Wall-clock time from lines to lines."""
+    sentences_per_second: float
+    decoder: DecoderName
+    decoding: DecodingConfig
+
+
+def evaluate(
+    model: Model,
+    sources: Sequence[str],
+    references: Sequence[str],
+    decoding: DecodingConfig | None = None,
+    decoder: DecoderName | None = None,
+) -> Evaluation:
+    """Translates the sources and compares what comes out with the references.
+
+    Args:
+        decoding: other settings than the experiment's.
+        decoder: another decoder than the experiment's.
+
+    Raises:
+        UserError: the model lacks a decoder that this needs.
+        DataError: there are no sentences, not equally many on both sides, or no text in the references.
+    """
+    config = decoding or model.experiment.decoding
+    chosen = decoder or model.experiment.decoder
+    model.translate(sources[:1], config, chosen)  # the first call also pays for what a device loads once
+    started = time.perf_counter()
+    best = [line.translations[0] for line in model.translate(sources, config, chosen)]
+    seconds = time.perf_counter() - started
+    translations = tuple(each.text for each in best)
+    hypothesis_pieces = [each.tokens for each in best]
+    reference_pieces = model.vocabularies.target.encode(references)
+    return Evaluation(
+        translations=translations,
+        bleu=bleu(translations, references),
+        chrf=chrf(translations, references),
+        ter=ter(translations, references),
+        bleu_by_length=bleu_by_length(sources, translations, references),
+        lengths=length_accuracy(hypothesis_pieces, reference_pieces),
+        repeated=repeated_share(hypothesis_pieces),
+        repeated_in_references=repeated_share(reference_pieces),
+        passes=fmean(each.passes for each in best),
+        seconds=seconds,
+        sentences_per_second=len(sources) / seconds,
+        decoder=chosen,
+        decoding=config,
+    )

@@ -1,0 +1,50 @@
+"""A trace is what the search did."""
+
+from itertools import pairwise
+
+import pytest
+from readers import reader, vocabularies
+
+from mtnat.config import build
+from mtnat.decoding import PRESETS, DecodingConfig, trace, translate
+
+LINE = "the old cat sees a green house."
+
+
+@pytest.mark.parametrize("settings", [{}, {"rerank": "at"}, {**PRESETS["fast"]}], ids=["plain", "reranked", "fast"])
+def test_the_last_pass_ends_with_the_translation(settings: dict[str, object]) -> None:
+    config = build(DecodingConfig, settings)
+    [passes] = trace(reader(), vocabularies(), LINE, config)
+    [line] = translate(reader(), vocabularies(), [LINE], config, "nat")
+    best = line.translations[0]
+    assert passes[-1].pieces == tuple(vocabularies().target.piece(token) for token in best.tokens)
+    assert len(passes) == best.passes
+
+
+def test_each_pass_masks_fewer_pieces_and_changes_no_other() -> None:
+    config = DecodingConfig(iterations=5, length_candidates=3)
+    [passes] = trace(reader(), vocabularies(), LINE, config)
+    length = len(passes[0].pieces)
+    assert passes[0].is_masked == passes[0].is_changed == (True,) * length
+    assert [sum(each.is_masked) for each in passes] == [
+        length * (5 - done) // 5 for done in range(5) if length * (5 - done) // 5
+    ]
+    for before, after in pairwise(passes):
+        changed = [old != new for old, new in zip(before.pieces, after.pieces, strict=True)]
+        assert list(after.is_changed) == changed
+        assert all(was_masked for was_masked, is_other in zip(after.is_masked, changed, strict=True) if is_other)
+    assert all(len(each.lengths) == 3 for each in passes)
+
+
+def test_candidates_that_were_dropped_are_no_longer_told() -> None:
+    config = DecodingConfig(narrow_after=2, narrow_to=1, length_candidates=4)
+    [passes] = trace(reader(), vocabularies(), LINE, config)
+    assert [len(each.lengths) for each in passes][:3] == [4, 4, 1]
+
+
+def test_a_long_line_has_a_trace_for_each_part_and_an_empty_one_none() -> None:
+    config = DecodingConfig()
+    assert trace(reader(), vocabularies(), "", config) == []
+    [line] = translate(reader(), vocabularies(), ["the dog. " * 9], config, "nat")
+    assert line.parts > 1
+    assert len(trace(reader(), vocabularies(), "the dog. " * 9, config)) == line.parts
