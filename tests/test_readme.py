@@ -4,9 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic_core import PydanticUndefined
 
 from mtnat.config import Record, build, leaf_types
+from mtnat.decoding import PRESETS
 from mtnat.experiment import Experiment
 from mtnat.objective.config import ObjectiveConfig
 
@@ -33,6 +35,12 @@ def test_every_setting_stands_there_with_its_default(part: str) -> None:
     fields = {name: field.default for name, field in record.model_fields.items()}
     assert PydanticUndefined not in fields.values()
     assert rows(part) == {name: shown(default) for name, default in fields.items()}
+
+
+def test_the_presets_stand_there() -> None:
+    table = README.split("| preset | settings |", 1)[1].split("\n\n", 1)[0]
+    named = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", table, re.MULTILINE))
+    assert {name: yaml.safe_load("\n".join(re.findall(r"`(.+?)`", settings))) for name, settings in named.items()} == PRESETS
 
 
 def test_every_schedule_stands_there() -> None:

@@ -1,16 +1,14 @@
 """`bench decode`: how fast one model translates with each of its searches, and how well."""
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from mtnat.bench.device import device_name, wait_for
 from mtnat.bench.flops import ModelWork
@@ -19,10 +17,8 @@ from mtnat.bench.product import Product
 from mtnat.bench.report import Row
 from mtnat.bench.systems import System, name_of, systems_of
 from mtnat.config import Record
-from mtnat.data import DataConfig
-from mtnat.data.corpus import open_corpus, read_lines
+from mtnat.data import Split
 from mtnat.decoding import TranslatedLine
-from mtnat.errors import DataError
 from mtnat.evaluation import Score, bleu
 from mtnat.model import Precision, precision_name, resolve_precision
 from mtnat.training import Model
@@ -37,10 +33,6 @@ class DecodeOptions(Record):
 
     model: str
     """As the command line was given it; for the picture's title."""
-    source: Path | None = None
-    """Lines to translate, plain or .gz; by default those of the model's own test set."""
-    reference: Path | None = None
-    """Their translations."""
     sentences: int | None = Field(None, ge=1)
     """How many, the first ones; by default all."""
     latency_sentences: int = Field(100, ge=1)
@@ -53,20 +45,6 @@ class DecodeOptions(Record):
     """By default what PyTorch takes."""
     picture: Path | None = None
     """Where to draw quality against speed."""
-
-    @model_validator(mode="after")
-    def _sides_belong_together(self) -> Self:
-        if (self.source is None) != (self.reference is None):
-            given, missing = ("source", "reference") if self.source else ("reference", "source")
-            raise ValueError(f"--{given}: needs --{missing} beside it; give both or neither")
-        return self
-
-
-@dataclass(frozen=True)
-class _TestSet:
-    name: str
-    sources: list[str]
-    references: list[str]
 
 
 @dataclass
@@ -83,18 +61,19 @@ class _Measured:
     """The same in every round."""
 
 
-def bench_decode(options: DecodeOptions, model: Model, say: Callable[[str], None]) -> list[Row]:
+def bench_decode(options: DecodeOptions, model: Model, test: Split, say: Callable[[str], None]) -> list[Row]:
     """A row for each search that the model can do; draws the picture if there is to be one.
 
     Args:
+        test: what is translated, and scored against its references.
         say: is told what goes on, a line at a time.
 
     Raises:
-        UserError: the test set is missing, or the picture cannot be drawn.
+        UserError: the picture cannot be drawn.
     """
     if options.picture:
         check_picture(options.picture)
-    test = _test_set(options, model.experiment.data)
+    test = Split(test.name, test.sources[: options.sentences], test.references[: options.sentences])
     systems = systems_of(model.experiment, options.precision)
     objective = model.experiment.objective
     for decoder, is_there in (("AT", objective.trains_at), ("NAT", objective.trains_nat)):
@@ -122,7 +101,7 @@ def bench_decode(options: DecodeOptions, model: Model, say: Callable[[str], None
 class _Bench:
     """Measures one system after the other on the same model and sentences."""
 
-    def __init__(self, model: Model, test: _TestSet, systems: Sequence[System], latency_sentences: int) -> None:
+    def __init__(self, model: Model, test: Split, systems: Sequence[System], latency_sentences: int) -> None:
         self._model, self._test = model, test
         self._device = model.translator.target_tokens.weight.device
         self._work = ModelWork(model.experiment.model, len(model.vocabularies.target))
@@ -208,31 +187,6 @@ def _threads(threads: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _test_set(options: DecodeOptions, data: DataConfig) -> _TestSet:
-    """The files of the options, or the test set that the model was trained beside."""
-    if options.source and options.reference:
-        for side, file in (("source", options.source), ("reference", options.reference)):
-            if not file.exists():
-                raise DataError(f"--{side} {file}: no such file; give another path.")
-        files, name = (options.source, options.reference), options.source.name
-    elif data.test:
-        root = Path(os.environ.get("MTNAT_DATA") or "data")
-        files, name = (root / data.test[0], root / data.test[1]), Path(data.test[0]).name
-    else:
-        # Nothing of a generated corpus is kept in the cache.
-        sources, references = zip(*open_corpus(data, Path()).pairs("test"), strict=True)
-        return _TestSet(f"{data.corpus} test", [*sources[: options.sentences]], [*references[: options.sentences]])
-    source_lines, reference_lines = (list(read_lines(file)) for file in files)
-    if len(source_lines) != len(reference_lines):
-        raise DataError(
-            f"{files[0]} and {files[1]}: must have equally many lines; got {len(source_lines)} and {len(reference_lines)}; "
-            "give files whose lines belong together."
-        )
-    if not source_lines:
-        raise DataError(f"{files[0]}: is empty; give a file with one sentence a line.")
-    return _TestSet(name, source_lines[: options.sentences], reference_lines[: options.sentences])
 
 
 def _title(model: str, test: str, rows: Sequence[Row]) -> str:

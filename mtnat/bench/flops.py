@@ -119,7 +119,10 @@ class ModelWork:
             work += self._candidates(done, config) * one
         if config.rerank == "at":
             one = self.at_pass(source_B, pieces_B + 1) + self.vocabulary(int((pieces_B + 1).sum()))
-            work += self.memory(source_B) + self._candidates(config.iterations - 1, config) * one
+            scored = [self._candidates(config.iterations - 1, config)]
+            if 0 < config.narrow_after < config.iterations:
+                scored.append(self._candidates(0, config))
+            work += len(scored) * self.memory(source_B) + sum(scored) * one
         return work
 
     def _candidates(self, done: int, config: DecodingConfig) -> int:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from mtnat import bench
 from mtnat.cli.model import MODEL_HELP, open_model
+from mtnat.cli.testset import add_test_set, named_test_set, own_test_set
 from mtnat.config import Record, build
 
 Options = TypeVar("Options", bound=Record)
@@ -38,8 +39,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
     decode = subjects.add_parser("decode", help="how fast one model translates with each of its searches, and how well")
     decode.add_argument("--model", required=True, help=MODEL_HELP)
-    decode.add_argument("--source", type=Path, help="lines to translate, plain or .gz (default: the model's own test set)")
-    decode.add_argument("--reference", type=Path, help="their translations")
+    add_test_set(decode)
     decode.add_argument("--sentences", type=int, metavar="N", help="only the first N (default: all)")
     decode.add_argument("--latency-sentences", type=int, metavar="N", help="also translated one at a time (default: 100)")
     decode.add_argument("--rounds", type=int, help="how often all systems are measured in turn (default: 1)")
@@ -70,8 +70,10 @@ def _bench_data(options: argparse.Namespace) -> int:
 
 def _bench_decode(options: argparse.Namespace) -> int:
     given = _given(bench.DecodeOptions, options)
+    test = named_test_set(options)
     with _noting() as note:
-        rows = bench.bench_decode(given, open_model(options.model), note)
+        model = open_model(options.model)
+        rows = bench.bench_decode(given, model, test or own_test_set(model, options.split or "test"), note)
     bench.show(rows if options.json else [bench.named(row) for row in rows], as_json=options.json)
     return 0
 

@@ -1,4 +1,4 @@
-"""Groups of sources that are decoded together."""
+"""Groups of sequences that are decoded together."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,15 +8,25 @@ from torch import Tensor
 from mtnat.tokens import EOS, PAD
 
 
-def group(sources: Sequence[Sequence[int]], copies: int, max_tokens: int) -> Iterator[list[int]]:
-    """Indices of sources of similar length, the longest first, so that what will not fit in memory shows at once.
+_CPU_TOKENS, _GPU_TOKENS = 2_048, 32_768
+"""Positions decoded together; the smaller ones stay in a processor's cache, the larger ones fill a GPU."""
 
-    A group's positions, its longest source (with EOS) × its size × `copies`, stay within `max_tokens`, unless it is one source.
+
+def token_budget(max_tokens: int | None, device: torch.device) -> int:
+    """The setting, or what suits the device."""
+    return max_tokens or (_CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS)
+
+
+def group(lengths: Sequence[int], copies: int, max_tokens: int) -> Iterator[list[int]]:
+    """Indices of sequences of similar length, the longest first, so that what will not fit in memory shows at once.
+
+    A group's positions, its longest sequence (with EOS) × its size × `copies`, stay within `max_tokens`, unless it is one
+    sequence.
     """
-    order = sorted(range(len(sources)), key=lambda index: -len(sources[index]))
+    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
     start = 0
     while start < len(order):
-        size = max(1, max_tokens // (copies * (len(sources[order[start]]) + 1)))
+        size = max(1, max_tokens // (copies * (lengths[order[start]] + 1)))
         yield order[start : start + size]
         start += size
 

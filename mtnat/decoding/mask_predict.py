@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mtnat.decoding.batching import group, token_budget
 from mtnat.decoding.config import DecodingConfig
 from mtnat.decoding.hypotheses import Hypothesis, most_pieces
 from mtnat.decoding.logits import blocks_of_logits
@@ -77,9 +78,24 @@ def mask_predict(translator: Translator, source_BS: Tensor, config: DecodingConf
     """The best hypotheses of each source, of different lengths, the best first; see `refine`.
 
     The best mean log-probability wins, or with ``rerank: at`` the AT decoder's score; where they are equal the likelier length.
+    Sources of one length have targets of many; those whose targets are alike are refined together.
     """
     encoded = translator.encode(source_BS)
-    for found in refine(translator, encoded, config):  # noqa: B007
+    lengths_BK = likeliest_lengths(translator, encoded, config.length_candidates)
+    hypotheses: dict[int, list[Hypothesis]] = {}
+    longest = lengths_BK.amax(dim=1).tolist()
+    for rows in group(longest, lengths_BK.shape[1], token_budget(config.max_tokens_per_batch, source_BS.device)):
+        rows_A = torch.tensor(rows, device=source_BS.device)
+        best = _refined(translator, encoded.only(rows_A), lengths_BK[rows_A], config, n_best)
+        hypotheses |= dict(zip(rows, best, strict=True))
+    return [hypotheses[row] for row in range(len(source_BS))]
+
+
+def _refined(
+    translator: Translator, encoded: Encoded, lengths_BK: Tensor, config: DecodingConfig, n_best: int
+) -> list[list[Hypothesis]]:
+    """The best hypotheses of sources with those length candidates."""
+    for found in refine(translator, encoded, lengths_BK, config):  # noqa: B007
         pass
     scores_BK = _scores(translator, encoded, found, config)
     order_BK = scores_BK.argsort(dim=1, descending=True, stable=True)[:, :n_best].tolist()
@@ -92,18 +108,17 @@ def mask_predict(translator: Translator, source_BS: Tensor, config: DecodingConf
     ]
 
 
-def refine(translator: Translator, encoded: Encoded, config: DecodingConfig) -> Iterator[Candidates]:
+def refine(translator: Translator, encoded: Encoded, lengths_BK: Tensor, config: DecodingConfig) -> Iterator[Candidates]:
     """The candidates after each pass, at least one; the same object, which narrowing may change after the last.
 
     The first pass predicts every piece. Before pass t + 1 of N the ⌊L·(N − t)/N⌋ pieces of L with the lowest scores are masked;
     pass t + 1 predicts those anew, and a piece keeps the log-probability of the pass that last predicted it. Where nothing is
-    left to mask (t > N − N/L) the remaining passes are left out, since they would change nothing. The likeliest lengths are
+    left to mask (t > N − N/L) the remaining passes are left out, since they would change nothing. All lengths of a source are
     decoded in parallel. Special tokens are never predicted.
 
     N is `iterations`, or less for short targets with `pieces_per_iteration`; `stop_unchanged` and `narrow_after` end candidates
     before their time.
     """
-    lengths_BK = _likeliest_lengths(translator.length_logits(encoded), most_pieces(encoded), config.length_candidates)
     memory = translator.nat_memory(encoded)
     found = Candidates.blank(lengths_BK)
     active_A = torch.arange(len(lengths_BK), device=lengths_BK.device)
@@ -126,12 +141,13 @@ def _scores(translator: Translator, encoded: Encoded, found: Candidates, config:
     return found.means()
 
 
-def _likeliest_lengths(logits_BP: Tensor, most_B: Tensor, candidates: int) -> Tensor:
+def likeliest_lengths(translator: Translator, encoded: Encoded, candidates: int) -> Tensor:
     """The likeliest lengths, at least 1 piece each, [B, K]; K is less than asked for where the model has fewer lengths.
 
-    Lengths above ``most_B`` come after all others: a length head that has just begun to learn would ask for a thousand pieces.
+    Lengths above `most_pieces` come after all others: a length head that has just begun to learn would ask for a thousand.
     """
-    is_far_BP = torch.arange(logits_BP.shape[1], device=logits_BP.device) > most_B[:, None]
+    logits_BP = translator.length_logits(encoded)
+    is_far_BP = torch.arange(logits_BP.shape[1], device=logits_BP.device) > most_pieces(encoded)[:, None]
     return (logits_BP - 1e6 * is_far_BP).topk(min(candidates, logits_BP.shape[1] - 1)).indices
 
 

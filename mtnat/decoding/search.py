@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mtnat.data.vocabulary import Vocabularies, Vocabulary
-from mtnat.decoding.batching import group, pad
+from mtnat.decoding.batching import group, pad, token_budget
 from mtnat.decoding.beam import beam_search
 from mtnat.decoding.config import DecodingConfig
 from mtnat.decoding.hypotheses import NOTHING, Hypothesis
@@ -19,9 +19,6 @@ from mtnat.errors import UserError
 from mtnat.model import Translator, computing_in, resolve_precision
 
 DecoderName = Literal["nat", "at"]
-
-_CPU_TOKENS, _GPU_TOKENS = 2_048, 32_768
-"""Positions decoded together; the smaller ones stay in a processor's cache, the larger ones fill a GPU."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +69,11 @@ def decode(
     was_training = translator.training
     translator.eval()
     device = translator.target_tokens.weight.device
-    copies = config.length_candidates if decoder == "nat" else config.beam
-    max_tokens = config.max_tokens_per_batch or (_CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS)
+    copies = 1 if decoder == "nat" else config.beam  # mask-predict makes groups of its own of what it encodes
+    max_tokens = token_budget(config.max_tokens_per_batch, device)
     precision = resolve_precision(config.precision, device)
     try:
-        for places in group([sources[index] for index in filled], copies, max_tokens):
+        for places in group([len(sources[index]) for index in filled], copies, max_tokens):
             rows = [filled[place] for place in places]
             with torch.inference_mode(), computing_in(precision, device):
                 found = _search(translator, pad([sources[row] for row in rows], device), config, decoder, n_best)

@@ -7,7 +7,7 @@ import torch
 from mtnat.data.vocabulary import Vocabularies
 from mtnat.decoding.batching import pad
 from mtnat.decoding.config import DecodingConfig
-from mtnat.decoding.mask_predict import mask_predict, refine
+from mtnat.decoding.mask_predict import likeliest_lengths, mask_predict, refine
 from mtnat.decoding.search import parts_of
 from mtnat.model import Translator, computing_in, resolve_precision
 
@@ -51,7 +51,9 @@ def _trace_part(
     with computing_in(resolve_precision(config.precision, device), device):
         [[winner]] = mask_predict(translator, source_1S, config)
         length, passes = len(winner.tokens), list[TracedPass]()
-        for number, found in enumerate(refine(translator, translator.encode(source_1S), config), 1):
+        encoded = translator.encode(source_1S)
+        lengths_1K = likeliest_lengths(translator, encoded, config.length_candidates)
+        for number, found in enumerate(refine(translator, encoded, lengths_1K, config), 1):
             lengths = tuple(found.lengths_BK[0].tolist())
             place = 0, lengths.index(length)
             if not bool(found.is_masked_BKT[place].any()):

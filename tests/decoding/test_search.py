@@ -80,9 +80,9 @@ def test_a_gpu_finds_the_same(decoder: DecoderName) -> None:
 
 
 def test_groups_hold_similar_lengths_within_the_budget() -> None:
-    sources = [[9] * length for length in (3, 1, 7, 3, 2, 30)]
+    lengths = [3, 1, 7, 3, 2, 30]
     # With EOS and 2 copies: 62 alone is over 48 and goes alone; then 16 each, three fit, of 8, 4 and 4 pieces; then the rest.
-    assert list(group(sources, copies=2, max_tokens=48)) == [[5], [2, 0, 3], [4, 1]]
+    assert list(group(lengths, copies=2, max_tokens=48)) == [[5], [2, 0, 3], [4, 1]]
     assert list(group([], copies=2, max_tokens=48)) == []
 
 

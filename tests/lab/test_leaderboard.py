@@ -4,7 +4,7 @@ import pytest
 from test_agenda import Listed, power, study
 
 from mtnat.lab.agenda import Agenda, Result, Run
-from mtnat.lab.leaderboard import Leaderboard, combined_p, interval, make_leaderboard, mark_of, markdown
+from mtnat.lab.leaderboard import Leaderboard, combined_p, interval, make_leaderboard, markdown
 from mtnat.lab.study import Study
 
 Scores = dict[str, list[tuple[float | None, float | None]]]
@@ -124,14 +124,6 @@ def test_p_values_of_seeds_are_combined() -> None:
     assert combined_p([0.04]) == 0.04
     assert combined_p([0.01, 0.02, 0.9]) == 0.04
     assert combined_p([0.7, 0.8]) == 1.0
-
-
-@pytest.mark.parametrize(
-    ("difference", "p_value", "mark"),
-    [(1.0, 0.05, ""), (1.0, 0.049, "↑"), (1.0, 0.0099, "⇑"), (-1.0, 0.01, "↓"), (-1.0, 0.001, "⇓")],
-)
-def test_marks(difference: float, p_value: float, mark: str) -> None:
-    assert mark_of(difference, p_value) == mark
 
 
 def test_a_baseline_with_the_other_decoder_is_a_reference_and_never_the_winner() -> None:
