@@ -40,7 +40,7 @@ class DecodeOptions(Record):
     rounds: int = Field(1, ge=1)
     """How often all systems are measured in turn; a median is taken."""
     precision: Precision | None = None
-    """Of all systems; by default fp32, and of the preset `fast` its own."""
+    """Of all systems; by default fp32, and of the presets `fast` and `fastest` their own."""
     threads: int | None = Field(None, ge=1)
     """By default what PyTorch takes."""
     picture: Path | None = None

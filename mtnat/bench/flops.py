@@ -114,15 +114,12 @@ class ModelWork:
         for done in range(int(passes_B.max())):
             goes_on_B = passes_B > done
             source_A, pieces_A = source_B[goes_on_B], pieces_B[goes_on_B]
-            read_A = Candidates.blank(pieces_A[:, None]).to_predict(done, config).squeeze(1)
+            read_A = Candidates.blank(pieces_A[:, None], config).to_predict(done, config).squeeze(1)
             one = self.nat_pass(source_A, pieces_A + 1, read_A) + self.vocabulary(int(read_A.sum()))
             work += self._candidates(done, config) * one
         if config.rerank == "at":
             one = self.at_pass(source_B, pieces_B + 1) + self.vocabulary(int((pieces_B + 1).sum()))
-            scored = [self._candidates(config.iterations - 1, config)]
-            if 0 < config.narrow_after < config.iterations:
-                scored.append(self._candidates(0, config))
-            work += len(scored) * self.memory(source_B) + sum(scored) * one
+            work += self.memory(source_B) + self._candidates(config.iterations - 1, config) * one
         return work
 
     def _candidates(self, done: int, config: DecodingConfig) -> int:

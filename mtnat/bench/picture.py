@@ -63,7 +63,7 @@ def draw(rows: Sequence[Row], title: str, path: Path) -> None:
     lines = []
     for kind, (colour, marker) in _STYLES.items():
         members = [row for row in rows if _kind(row) == kind]
-        joined, single = ([row for row in members if (row["preset"] == "fast") is is_fast] for is_fast in (False, True))
+        joined, single = ([row for row in members if (row["preset"] != "paper") is is_fast] for is_fast in (False, True))
         if joined:
             style = "none" if kind == "AT" else "-"
             axes.plot(*_places(joined), marker, linestyle=style, color=colour, markersize=_MARKER_POINTS, label=kind)
@@ -90,8 +90,8 @@ def _text(row: Row) -> str:
     """What the legend does not say."""
     if row["decoder"] == "at":
         return "greedy" if row["beam"] == 1 else f"beam {row['beam']}"
-    if row["preset"] == "fast":
-        return "fast"
+    if row["preset"] != "paper":
+        return str(row["preset"])
     return "1 pass" if row["passes"] == 1 else f"{row['passes']} passes"
 
 

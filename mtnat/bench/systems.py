@@ -42,7 +42,7 @@ def systems_of(experiment: Experiment, precision: Precision | None) -> list[Syst
     """The systems whose decoders the model has; what a system leaves open is as in the experiment's `decoding`.
 
     Args:
-        precision: of all systems; by default fp32, and of the preset `fast` its own.
+        precision: of all systems; by default fp32, and of the presets `fast` and `fastest` their own.
     """
 
     def system(decoder: DecoderName, preset: str | None, settings: Mapping[str, Any]) -> System:
@@ -58,6 +58,8 @@ def systems_of(experiment: Experiment, precision: Precision | None) -> list[Syst
             chosen = {"length_candidates": LENGTH_CANDIDATES, "rerank": rerank}
             systems += [system("nat", "paper", {**chosen, "iterations": passes}) for passes in PASSES]
             systems.append(system("nat", "fast", {"rerank": rerank}))
+            if rerank == "none":  # it leaves nothing to choose from
+                systems.append(system("nat", "fastest", {}))
     return systems
 
 
@@ -67,7 +69,7 @@ def name_of(row: Row) -> str:
         return "AT, greedy" if row["beam"] == 1 else f"AT, beam {row['beam']}"
     reranked = ", reranked" if row["rerank"] == "at" else ""
     passes = "1 pass" if row["passes"] == 1 else f"{row['passes']} passes"
-    return f"NAT, {'fast' if row['preset'] == 'fast' else passes}{reranked}"
+    return f"NAT, {passes if row['preset'] == 'paper' else row['preset']}{reranked}"
 
 
 def named(row: Row) -> Row:

@@ -46,7 +46,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     decode.add_argument(
         "--precision",
         choices=["auto", "fp32", "bf16", "fp16"],
-        help="of all systems (default: fp32, and of the preset `fast` its own)",
+        help="of all systems (default: fp32, and of the fast presets their own)",
     )
     decode.add_argument("--threads", type=int, help="of PyTorch (default: its own choice)")
     decode.add_argument("--picture", type=Path, metavar="FILE", help="draw quality against speed: .png, .svg or .pdf")

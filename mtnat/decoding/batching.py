@@ -7,7 +7,6 @@ from torch import Tensor
 
 from mtnat.tokens import EOS, PAD
 
-
 _CPU_TOKENS, _GPU_TOKENS = 2_048, 32_768
 """Positions decoded together; the smaller ones stay in a processor's cache, the larger ones fill a GPU."""
 

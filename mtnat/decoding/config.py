@@ -17,18 +17,19 @@ class DecodingConfig(Record):
     iterations: int = Field(10, ge=1, le=100)
     """Passes of the NAT decoder, the first one included."""
     pieces_per_iteration: float = Field(0.0, ge=0)
-    """Fewer passes for short targets: one for so many pieces, `iterations` at most; 0 is `iterations` for all."""
+    """Fewer passes for short targets: one for so many pieces of the likeliest length, `iterations` at most; 0 is `iterations`
+    for all."""
     length_candidates: int = Field(5, ge=1, le=50)
     """Target lengths tried in parallel, the likeliest first."""
     narrow_after: int = Field(0, ge=0, le=100)
     """After so many passes only the best length candidates go on; 0 is never."""
     narrow_to: int = Field(1, ge=1, le=50)
-    """How many then go on, those with the best scores so far."""
-    stop_unchanged: bool = False
-    """Whether a length candidate is finished as soon as a pass after the first has changed none of its pieces."""
+    """How many then go on, those with the best mean log-probability so far."""
+    stop_unchanged: int = Field(0, ge=0, le=100)
+    """A sentence is finished when so many passes in a row have changed no piece of its candidates; 0 is never."""
     rerank: Literal["none", "at"] = "none"
     """Who chooses among the length candidates: none is the NAT decoder's mean log-probability, at is the AT decoder, which
-    scores them all in one parallel pass; also when narrowing."""
+    scores them all in one parallel pass after the last one."""
     beam: int = Field(5, ge=1, le=1_000)
     """Beam of the AT decoder; 1 is greedy search."""
     length_penalty: float = Field(1.0, ge=0, le=5)
@@ -46,19 +47,30 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "length_candidates": 5,
         "pieces_per_iteration": 0.0,
         "narrow_after": 0,
-        "stop_unchanged": False,
+        "stop_unchanged": 0,
         "rerank": "none",
         "precision": "fp32",
     },
     "fast": {
-        "iterations": 10,
-        "length_candidates": 5,
-        "pieces_per_iteration": 2.0,
-        "narrow_after": 2,
+        "iterations": 8,
+        "length_candidates": 4,
+        "pieces_per_iteration": 0.0,
+        "narrow_after": 1,
+        "narrow_to": 2,
+        "stop_unchanged": 0,
+        "rerank": "none",
+        "precision": "auto",
+    },
+    "fastest": {
+        "iterations": 4,
+        "length_candidates": 3,
+        "pieces_per_iteration": 0.0,
+        "narrow_after": 1,
         "narrow_to": 1,
-        "stop_unchanged": True,
+        "stop_unchanged": 0,
         "rerank": "none",
         "precision": "auto",
     },
 }
-"""Settings that belong together, by name: the paper's (Hao et al. 2021, A.1), and nearly the same translations sooner."""
+"""Settings that belong together, by name: the paper's (Hao et al. 2021, A.1); nearly as good in a third of the time, as good
+where the AT decoder reranks; and faster than beam search."""

@@ -33,12 +33,19 @@ class Candidates:
     """Which pieces are others since the last pass."""
     passes_BK: Tensor
     """Passes that predicted a piece of the candidate."""
-    is_stopped_BK: Tensor
-    """Which candidates are finished before their last pass."""
+    limits_B: Tensor
+    """N, the passes of each sentence at most."""
+    unchanged_B: Tensor
+    """How many passes in a row have changed no piece of any of a sentence's candidates."""
 
     @classmethod
-    def blank(cls, lengths_BK: Tensor) -> "Candidates":
+    def blank(cls, lengths_BK: Tensor, config: DecodingConfig) -> "Candidates":
         """Before the first pass: MASK for each piece."""
+        limits_B = torch.full_like(lengths_BK[:, 0], config.iterations)
+        if config.pieces_per_iteration > 0:
+            # The same for all of a sentence's candidates: of one that took more passes the pieces would have better scores.
+            wanted_B = (lengths_BK[:, 0] / config.pieces_per_iteration).ceil().long()
+            limits_B = torch.minimum(limits_B, wanted_B.clamp(min=1))
         places_T = torch.arange(int(lengths_BK.max()) + 1, device=lengths_BK.device)
         ends_BK1 = lengths_BK[:, :, None]
         blank_BKT = torch.full((*lengths_BK.shape, len(places_T)), PAD, device=lengths_BK.device)
@@ -50,28 +57,29 @@ class Candidates:
             is_masked_BKT=torch.zeros_like(tokens_BKT, dtype=torch.bool),
             is_changed_BKT=torch.zeros_like(tokens_BKT, dtype=torch.bool),
             passes_BK=torch.zeros_like(lengths_BK),
-            is_stopped_BK=torch.zeros_like(lengths_BK, dtype=torch.bool),
+            limits_B=limits_B,
+            unchanged_B=torch.zeros_like(limits_B),
         )
 
     def means(self) -> Tensor:
         """Mean log-probability of the pieces, [B, K]."""
         return self.scores_BKT.sum(dim=2) / self.lengths_BK
 
-    def narrow(self, scores_BK: Tensor, size: int) -> None:
-        """Leaves the `size` candidates of each sentence with the best scores; of equal ones the likelier length."""
-        order_BK = scores_BK.argsort(dim=1, descending=True, stable=True)[:, :size].sort(dim=1).values
+    def narrow(self, size: int) -> None:
+        """Leaves the `size` candidates of each sentence with the best means; of equal ones the likelier length."""
+        order_BK = self.means().argsort(dim=1, descending=True, stable=True)[:, :size].sort(dim=1).values
         rows_B1 = torch.arange(len(order_BK), device=order_BK.device)[:, None]
         for name, value in list(vars(self).items()):
-            setattr(self, name, value[rows_B1, order_BK])
+            if value.ndim > 1:
+                setattr(self, name, value[rows_B1, order_BK])
 
     def to_predict(self, done: int, config: DecodingConfig) -> Tensor:
         """How many pieces of each candidate the next pass predicts, [B, K], after `done` passes."""
-        limits_BK = torch.full_like(self.lengths_BK, config.iterations)
-        if config.pieces_per_iteration > 0:
-            wanted_BK = (self.lengths_BK / config.pieces_per_iteration).ceil().long()
-            limits_BK = torch.minimum(limits_BK, wanted_BK.clamp(min=1))
-        counts_BK = self.lengths_BK * (limits_BK - done).clamp(min=0) // limits_BK
-        return counts_BK.masked_fill(self.is_stopped_BK, 0)
+        limits_B1 = self.limits_B[:, None]
+        counts_BK = self.lengths_BK * (limits_B1 - done).clamp(min=0) // limits_B1
+        if config.stop_unchanged:
+            counts_BK = counts_BK.masked_fill(self.unchanged_B[:, None] >= config.stop_unchanged, 0)
+        return counts_BK
 
 
 def mask_predict(translator: Translator, source_BS: Tensor, config: DecodingConfig, n_best: int = 1) -> list[list[Hypothesis]]:
@@ -97,7 +105,9 @@ def _refined(
     """The best hypotheses of sources with those length candidates."""
     for found in refine(translator, encoded, lengths_BK, config):  # noqa: B007
         pass
-    scores_BK = _scores(translator, encoded, found, config)
+    scores_BK = found.means()
+    if config.rerank == "at":
+        scores_BK = at_scores(translator, encoded, found.tokens_BKT, found.lengths_BK, config.length_penalty)
     order_BK = scores_BK.argsort(dim=1, descending=True, stable=True)[:, :n_best].tolist()
     lengths, tokens, scores, passes = (
         values.tolist() for values in (found.lengths_BK, found.tokens_BKT, scores_BK, found.passes_BK)
@@ -116,29 +126,23 @@ def refine(translator: Translator, encoded: Encoded, lengths_BK: Tensor, config:
     left to mask (t > N − N/L) the remaining passes are left out, since they would change nothing. All lengths of a source are
     decoded in parallel. Special tokens are never predicted.
 
-    N is `iterations`, or less for short targets with `pieces_per_iteration`; `stop_unchanged` and `narrow_after` end candidates
-    before their time.
+    N is `iterations`, or less for short targets with `pieces_per_iteration`; `narrow_after` ends candidates before their time,
+    and `stop_unchanged` sentences.
     """
     memory = translator.nat_memory(encoded)
-    found = Candidates.blank(lengths_BK)
+    found = Candidates.blank(lengths_BK, config)
     active_A = torch.arange(len(lengths_BK), device=lengths_BK.device)
     for done in range(config.iterations):
         if 0 < done == config.narrow_after:
-            found.narrow(_scores(translator, encoded, found, config), config.narrow_to)
+            # By the NAT decoder even where the AT decoder reranks, which misjudges what is unfinished.
+            found.narrow(config.narrow_to)
         counts_BK = found.to_predict(done, config)
         goes_on_A = counts_BK[active_A].amax(dim=1) > 0
         if not goes_on_A.all():
             active_A, memory = active_A[goes_on_A], memory.keep(goes_on_A.nonzero().squeeze(1))
         if len(active_A):
-            _pass(translator, memory, found, active_A, counts_BK, stop_unchanged=config.stop_unchanged and done > 0)
+            _pass(translator, memory, found, active_A, counts_BK)
             yield found
-
-
-def _scores(translator: Translator, encoded: Encoded, found: Candidates, config: DecodingConfig) -> Tensor:
-    """By which candidates are compared, [B, K]."""
-    if config.rerank == "at":
-        return at_scores(translator, encoded, found.tokens_BKT, found.lengths_BK, config.length_penalty)
-    return found.means()
 
 
 def likeliest_lengths(translator: Translator, encoded: Encoded, candidates: int) -> Tensor:
@@ -151,9 +155,7 @@ def likeliest_lengths(translator: Translator, encoded: Encoded, candidates: int)
     return (logits_BP - 1e6 * is_far_BP).topk(min(candidates, logits_BP.shape[1] - 1)).indices
 
 
-def _pass(
-    translator: Translator, memory: Memory, found: Candidates, active_A: Tensor, counts_BK: Tensor, *, stop_unchanged: bool
-) -> None:
+def _pass(translator: Translator, memory: Memory, found: Candidates, active_A: Tensor, counts_BK: Tensor) -> None:
     """One pass over the active sentences, whose memory that is: predicts their `counts_BK` worst pieces anew, in place."""
     counts_AK = counts_BK[active_A]
     # Sentences that have left, or candidates, may have been the only ones that long.
@@ -173,8 +175,7 @@ def _pass(
     found.is_masked_BKT = _spread(is_masked_AKT, active_A, found.tokens_BKT)
     found.is_changed_BKT = _spread(is_changed_AKT, active_A, found.tokens_BKT)
     found.passes_BK[active_A] += counts_AK > 0
-    if stop_unchanged:
-        found.is_stopped_BK[active_A] |= ~is_changed_AKT.any(dim=2)
+    found.unchanged_B[active_A] = (found.unchanged_B[active_A] + 1) * ~is_changed_AKT.flatten(1).any(dim=1)
 
 
 def _spread(marks_AKT: Tensor, active_A: Tensor, like_BKT: Tensor) -> Tensor:

@@ -192,9 +192,9 @@ def test_searches_by_hand() -> None:
     narrowed = config.model_copy(update={"narrow_after": 1, "narrow_to": 2})
     two = four - 2 * (asked + asking)
     assert work.mask_predict(source, pieces, torch.tensor([2]), narrowed) == two
-    # The AT decoder reads 3 pieces after BOS and predicts EOS as well, of all candidates and then of those that are left.
+    # The AT decoder reads 3 pieces after BOS and predicts EOS as well, of the candidates that are left.
     reranked = narrowed.model_copy(update={"rerank": "at"})
-    scored = 2 * memory + (4 + 2) * (4 * step + 4 * 8 * 16 // 2)
+    scored = memory + 2 * (4 * step + 4 * 8 * 16 // 2)
     assert work.mask_predict(source, pieces, torch.tensor([2]), reranked) == two + scored
     # A source that is done costs nothing more.
     both = work.mask_predict(source.repeat(2), pieces.repeat(2), torch.tensor([2, 1]), config)

@@ -49,7 +49,11 @@ def plain_mask_predict(translator: Translator, source: Sequence[int], config: De
     length_scores = translator.length_logits(encoded)[0].tolist()
     most = 2 * len(source) + 10
     lengths = sorted(range(1, len(length_scores)), key=lambda length: (length > most, -length_scores[length]))
-    candidates = [_Candidate(length, config) for length in lengths[: config.length_candidates]]
+    candidates = [_Candidate(length) for length in lengths[: config.length_candidates]]
+    passes = config.iterations
+    if config.pieces_per_iteration:
+        passes = min(passes, max(1, math.ceil(lengths[0] / config.pieces_per_iteration)))
+    unchanged = 0
 
     def score(candidate: _Candidate) -> float:
         if config.rerank == "at":
@@ -58,9 +62,10 @@ def plain_mask_predict(translator: Translator, source: Sequence[int], config: De
 
     for done in range(config.iterations):
         if 0 < done == config.narrow_after:
-            candidates = sorted(candidates, key=score, reverse=True)[: config.narrow_to]
-        for candidate in candidates:
-            candidate.predict(translator, encoded, done)
+            candidates = sorted(candidates, key=lambda candidate: -candidate.mean)[: config.narrow_to]
+        if not config.stop_unchanged or unchanged < config.stop_unchanged:
+            changes = [candidate.predict(translator, encoded, done, passes) for candidate in candidates]
+            unchanged = 0 if any(changes) else unchanged + 1
     best = sorted(candidates, key=score, reverse=True)[:n_best]
     return [(tuple(candidate.tokens[:-1]), score(candidate)) for candidate in best]
 
@@ -68,22 +73,17 @@ def plain_mask_predict(translator: Translator, source: Sequence[int], config: De
 class _Candidate:
     """One length."""
 
-    def __init__(self, length: int, config: DecodingConfig) -> None:
+    def __init__(self, length: int) -> None:
         self.tokens, self.scores = [MASK] * length + [EOS], [0.0] * length
-        self.passes = config.iterations
-        if config.pieces_per_iteration:
-            self.passes = min(self.passes, max(1, math.ceil(length / config.pieces_per_iteration)))
-        self.stops_unchanged, self.is_stopped = config.stop_unchanged, False
 
     @property
     def mean(self) -> float:
         return sum(self.scores) / len(self.scores)
 
-    def predict(self, translator: Translator, encoded: Encoded, done: int) -> None:
+    def predict(self, translator: Translator, encoded: Encoded, done: int, passes: int) -> bool:
+        """Whether a pass after so many others changes a piece."""
         length, before = len(self.scores), list(self.tokens)
-        count = length * max(0, self.passes - done) // self.passes
-        if self.is_stopped or not count:
-            return
+        count = length * max(0, passes - done) // passes
         masked = sorted(range(length), key=lambda place: self.scores[place])[:count]
         for place in masked:
             self.tokens[place] = MASK
@@ -92,7 +92,7 @@ class _Candidate:
             row = log_probabilities(logits_TV[place], SPECIAL)
             self.scores[place] = max(row)
             self.tokens[place] = row.index(self.scores[place])
-        self.is_stopped = self.stops_unchanged and done > 0 and self.tokens == before
+        return self.tokens != before
 
 
 def plain_at_score(translator: Translator, encoded: Encoded, pieces: Sequence[int], penalty: float) -> float:

@@ -118,7 +118,8 @@ OPTIONS = {
     "the paper's": {},
     "half as many passes as pieces": {"pieces_per_iteration": 2.0},
     "a pass a piece and a half": {"pieces_per_iteration": 1.5, "iterations": 3},
-    "stops unchanged": {"stop_unchanged": True},
+    "stops unchanged": {"stop_unchanged": 1},
+    "stops unchanged after two": {"stop_unchanged": 2, "iterations": 20},
     "one candidate after the first pass": {"narrow_after": 1},
     "two candidates after three passes": {"narrow_after": 3, "narrow_to": 2},
     "reranked": {"rerank": "at"},
@@ -154,17 +155,23 @@ def test_the_plain_search_finds_the_same(iterations: int, candidates: int) -> No
         assert [hypothesis.score for hypothesis in best] == pytest.approx([score for _, score in expected], rel=1e-4)
 
 
-def test_a_candidate_that_a_pass_leaves_as_it_was_is_finished() -> None:
+def test_a_sentence_that_a_pass_leaves_as_it_was_is_finished() -> None:
     # 4 pieces, 4 passes: 4, 3, 2, 1 are masked; the second pass changes nothing, so there is no third.
     book: Book = {
         (MASK, MASK, MASK, MASK, EOS): [(A, 0.9), (B, 0.4), (C, 0.5), (A, 0.7)],
         (A, MASK, MASK, MASK, EOS): [(B, 0.99), (B, 0.6), (C, 0.8), (A, 0.9)],
     }
     translator = ByTheBook([4], book)
-    [[hypothesis]] = mask_predict(translator, SOURCE, DecodingConfig(iterations=4, length_candidates=1, stop_unchanged=True))
+    [[hypothesis]] = mask_predict(translator, SOURCE, DecodingConfig(iterations=4, length_candidates=1, stop_unchanged=1))
     assert translator.asked == list(book)
     assert (hypothesis.tokens, hypothesis.passes) == ((A, B, C, A), 2)
     assert hypothesis.score == pytest.approx((math.log(0.9) + math.log(0.6) + math.log(0.8) + math.log(0.9)) / 4)
+    [[patient]] = mask_predict(
+        ByTheBook([4], book | {(A, MASK, MASK, A, EOS): [(B, 0.9), (B, 0.6), (C, 0.8), (A, 0.9)]}),
+        SOURCE,
+        DecodingConfig(iterations=4, length_candidates=1, stop_unchanged=2),
+    )
+    assert patient.passes == 3
 
 
 def test_only_the_best_candidate_goes_on_after_the_first_pass() -> None:
