@@ -9,8 +9,8 @@ from torch import Tensor
 
 from mtnat.model import Translator
 
-_CPU_LOGITS, _GPU_LOGITS = 2**21, 2**27
-"""Logits held at once: 8 MiB near the processor's cache, 512 MiB where starting kernels costs more."""
+_CPU_LOGITS, _GPU_LOGITS = 2**22, 2**27
+"""Logits held at once: 16 MiB near the processor's cache, 512 MiB where starting kernels costs more."""
 
 
 def blocks_of_logits(translator: Translator, states_MD: Tensor, forbidden: Sequence[int]) -> Iterator[Tensor]:
