@@ -193,4 +193,4 @@ def _title(model: str, test: str, rows: Sequence[Row]) -> str:
     precisions = " and ".join(dict.fromkeys(str(row["precision"]) for row in rows))
     first = rows[0]
     threads = "1 thread" if first["threads"] == 1 else f"{first['threads']} threads"
-    return f"{model}\n{test}, {first['sentences']:,} sentences in batches; {precisions}, {first['device']}, {threads}"
+    return f"{model}\n{test}\n{first['sentences']:,} sentences in batches; {precisions}, {first['device']}, {threads}"

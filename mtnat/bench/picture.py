@@ -56,6 +56,7 @@ def check_picture(path: Path) -> None:
 
 def draw(rows: Sequence[Row], title: str, path: Path) -> None:
     """BLEU over sentences a second of the rows of `bench_decode`."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 6), dpi=150, layout="constrained")
@@ -63,7 +64,9 @@ def draw(rows: Sequence[Row], title: str, path: Path) -> None:
     lines = []
     for kind, (colour, marker) in _STYLES.items():
         members = [row for row in rows if _kind(row) == kind]
-        joined, single = ([row for row in members if (row["preset"] != "paper") is is_fast] for is_fast in (False, True))
+        joined, single = (
+            [row for row in members if (row["preset"] not in (None, "paper")) is is_fast] for is_fast in (False, True)
+        )
         if joined:
             style = "none" if kind == "AT" else "-"
             axes.plot(*_places(joined), marker, linestyle=style, color=colour, markersize=_MARKER_POINTS, label=kind)
@@ -77,7 +80,8 @@ def draw(rows: Sequence[Row], title: str, path: Path) -> None:
     figure.legend(loc="outside lower center", ncols=len(_STYLES), frameon=False)
     figure.draw_without_rendering()  # so that every place is known
     _label(axes, rows, lines)
-    figure.savefig(path)
+    with rc_context({"svg.fonttype": "none"}):  # text that can be searched and edited
+        figure.savefig(path)
 
 
 def _kind(row: Row) -> str:

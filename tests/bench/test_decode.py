@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,16 @@ def test_pictures_of_other_kinds_and_of_one_decoder(
     picture = tmp_path / f"picture{suffix}"
     rows(["--model", str(models / "at"), *SHORT, "--picture", str(picture)], capsys)
     assert picture.read_bytes().startswith(beginning)
+
+
+def test_every_search_is_in_the_picture(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "picture.svg"
+    rows(["--model", str(models / "both"), *SHORT, "--picture", str(picture)], capsys)
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", picture.read_text())
+    labels = ["greedy", "beam 5", "fastest", *2 * ["1 pass", "2 passes", "4 passes", "10 passes", "fast"]]
+    legend = ["AT", "NAT", "NAT, reranked by AT"]
+    assert sorted(text for text in texts if text in {*labels, *legend}) == sorted([*labels, *legend])
 
 
 @pytest.mark.parametrize(
