@@ -64,9 +64,8 @@ def draw(rows: Sequence[Row], title: str, path: Path) -> None:
     lines = []
     for kind, (colour, marker) in _STYLES.items():
         members = [row for row in rows if _kind(row) == kind]
-        joined, single = (
-            [row for row in members if (row["preset"] not in (None, "paper")) is is_fast] for is_fast in (False, True)
-        )
+        joined = [row for row in members if row["preset"] in (None, "paper")]
+        single = [row for row in members if row not in joined]
         if joined:
             style = "none" if kind == "AT" else "-"
             axes.plot(*_places(joined), marker, linestyle=style, color=colour, markersize=_MARKER_POINTS, label=kind)

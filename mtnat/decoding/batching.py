@@ -7,13 +7,16 @@ from torch import Tensor
 
 from mtnat.tokens import EOS, PAD
 
-_CPU_TOKENS, _GPU_TOKENS = 2_048, 32_768
-"""Positions decoded together; the smaller ones stay in a processor's cache, the larger ones fill a GPU."""
+_CPU_TOKENS, _CPU_TOKENS_STEPWISE, _GPU_TOKENS = 2_048, 8_192, 32_768
+"""Positions decoded together: those that one pass computes stay in a processor's cache; beam search computes only one of each
+hypothesis in a step; more fill a GPU."""
 
 
-def token_budget(max_tokens: int | None, device: torch.device) -> int:
-    """The setting, or what suits the device."""
-    return max_tokens or (_CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS)
+def token_budget(max_tokens: int | None, device: torch.device, *, stepwise: bool = False) -> int:
+    """The setting, or what suits the device and a search that does or does not go position by position."""
+    if max_tokens or device.type != "cpu":
+        return max_tokens or _GPU_TOKENS
+    return _CPU_TOKENS_STEPWISE if stepwise else _CPU_TOKENS
 
 
 def group(lengths: Sequence[int], copies: int, max_tokens: int) -> Iterator[list[int]]:

@@ -37,8 +37,8 @@ class DecodingConfig(Record):
     precision: Precision = "fp32"
     """Autocast as in training.precision; unlike there fp32, because rounding to bf16 changes a translation now and then."""
     max_tokens_per_batch: int | None = Field(None, ge=64)
-    """Positions decoded together, padding, beam or length candidates included; by default 2,048 on a CPU and 32,768 on a
-    GPU."""
+    """Positions decoded together, padding, beam or length candidates included; by default 2,048 on a CPU (8,192 of
+    the AT decoder) and 32,768 on a GPU."""
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {

@@ -70,7 +70,7 @@ def decode(
     translator.eval()
     device = translator.target_tokens.weight.device
     copies = 1 if decoder == "nat" else config.beam  # mask-predict makes groups of its own of what it encodes
-    max_tokens = token_budget(config.max_tokens_per_batch, device)
+    max_tokens = token_budget(config.max_tokens_per_batch, device, stepwise=decoder == "at")
     precision = resolve_precision(config.precision, device)
     try:
         for places in group([len(sources[index]) for index in filled], copies, max_tokens):

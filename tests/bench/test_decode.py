@@ -163,7 +163,7 @@ def test_every_search_is_in_the_picture(models: Path, tmp_path: Path, capsys: py
         (["--source", "short"], "--source: needs --reference as well; give both"),
         (["--source", "nowhere", "--reference", "short"], "--source nowhere: no such file; give a text file"),
         (["--source", "short", "--reference", "long"], "must have equally many lines; got 1 and 2"),
-        (["--source", "empty", "--reference", "empty"], "empty: is empty"),
+        (["--source", "empty", "--reference", "empty"], "the source holds no text"),
         (["--picture", "picture.jpeg"], "--picture picture.jpeg: must end with .png, .svg or .pdf"),
         (["--picture", "nowhere/picture.png"], "--picture nowhere/picture.png: cannot be written (No such file or directory)"),
     ],

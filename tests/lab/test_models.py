@@ -38,8 +38,9 @@ def test_a_runs_model_and_a_registered_one_translate_as_the_folder_does(
     tracker.begin("key", "a run")
     tracker.keep("key", tmp_path / "model", "model")
     client = mlflow.MlflowClient(tracking_uri=default_uri())
-    experiment_id = client.get_experiment_by_name("a study").experiment_id
-    [run] = client.search_runs([experiment_id])
+    study = client.get_experiment_by_name("a study")
+    assert study is not None
+    [run] = client.search_runs([study.experiment_id])
     client.create_registered_model("best")
     client.create_model_version("best", f"{run.info.artifact_uri}/model", run.info.run_id)
 
