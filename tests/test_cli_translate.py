@@ -130,6 +130,12 @@ def test_a_preset_and_options_over_it_are_what_their_settings_are(model: Path, p
     assert [record["translations"][0]["text"] for record in records] == [line.text for line in loaded.translate(LINES, paper)]
 
 
+def test_any_setting_of_the_search_can_be_set(model: Path, piped: Piped) -> None:
+    settings = ["--set", "narrow_after=1", "--set", "narrow_to=2", "--n-best", "2"]
+    assert piped(TEXT, *settings).out.count(b"\n") == 5
+    assert main(["translate", "--model", str(model), *settings[:-1], "3"]) == 2
+
+
 def test_a_trace_shows_each_pass_and_ends_with_the_translation(piped: Piped) -> None:
     shown = piped(b"The dog sleeps.\n", "--trace").out.decode()
     plain = piped(b"The dog sleeps.\n").out.decode()
@@ -210,6 +216,9 @@ def test_a_terminal_sees_a_bar_and_the_output_is_the_same(model: Path, piped: Pi
     [
         (["--n-best", "4"], "n_best: must be at least 1 and at most length_candidates, 3; got 4"),
         (["--decoder", "at", "--trace"], "--trace: shows the NAT decoder's passes alone"),
+        (["--set", "narow_after=1"], "narow_after: there is no such setting; did you mean 'narrow_after'?"),
+        (["--set", "narrow_after"], "--set narrow_after: must be SETTING=VALUE, such as narrow_after=2"),
+        (["--set", "narrow_after=x"], "narrow_after: must be"),
         (["--lines-at-once", "0"], "--lines-at-once: must be at least 1; got 0"),
         (["--output", "/nowhere/at/all"], "/nowhere/at/all: cannot be opened"),
         (["broken.gz"], "broken.gz: cannot be read"),

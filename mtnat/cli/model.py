@@ -2,8 +2,11 @@
 
 import argparse
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from mtnat.config import replace
 from mtnat.decoding import PRESETS, DecoderName, DecodingConfig
@@ -27,6 +30,13 @@ def add_decoding(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{setting.replace('_', '-')}", type=int, metavar="N", help=meaning)
     parser.add_argument("--rerank", choices=["none", "at"], help="who chooses among the NAT decoder's lengths")
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], help="as decoding.precision")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SETTING=VALUE",
+        help="any other of decoding's settings; as often as wanted",
+    )
 
 
 def open_model(name: str) -> Model:
@@ -54,8 +64,17 @@ def decoding_of(options: argparse.Namespace, model: Model) -> tuple[DecodingConf
         raise UserError(f"--decoder {options.decoder}: the model was trained without that decoder; leave the option out.")
     decoder: DecoderName = options.decoder or model.experiment.decoder
     named = {name: getattr(options, name) for name in (*_SETTINGS, "rerank", "precision")}
-    given = {name: value for name, value in named.items() if value is not None}
+    given = {name: value for name, value in named.items() if value is not None} | _others(options.set)
     config = replace(model.experiment.decoding, {**PRESETS.get(options.preset, {}), **given})
     if decoder == "nat" and config.rerank == "at" and not objective.trains_at:
         raise UserError("--rerank at: the model was trained without an AT decoder; leave the option out.")
     return config, decoder
+
+
+def _others(settings: Sequence[str]) -> dict[str, Any]:
+    """What `--set` names."""
+    pairs = [setting.partition("=") for setting in settings]
+    for name, equals, _ in pairs:
+        if not equals:
+            raise UserError(f"--set {name}: must be SETTING=VALUE, such as narrow_after=2.")
+    return {name: yaml.safe_load(value) for name, _, value in pairs}
