@@ -216,7 +216,7 @@ def test_a_terminal_sees_a_bar_and_the_output_is_the_same(model: Path, piped: Pi
     [
         (["--n-best", "4"], "n_best: must be at least 1 and at most length_candidates, 3; got 4"),
         (["--decoder", "at", "--trace"], "--trace: shows the NAT decoder's passes alone"),
-        (["--set", "narow_after=1"], "narow_after: there is no such setting; did you mean 'narrow_after'?"),
+        (["--set", "narow_after=1"], "narow_after is unknown; did you mean 'narrow_after'?"),
         (["--set", "narrow_after"], "--set narrow_after: must be SETTING=VALUE, such as narrow_after=2"),
         (["--set", "narrow_after=x"], "narrow_after: must be"),
         (["--lines-at-once", "0"], "--lines-at-once: must be at least 1; got 0"),
