@@ -125,7 +125,7 @@ def test_people_get_a_table_of_two(folder: Path, capsys: pytest.CaptureFixture[s
     out = capsys.readouterr().out
     assert "95 % interval" in out
     assert out.count("+0.00 to +0.00  1.000") == 3
-    assert out.count("narrow after 2, stop unchanged True") == 2
+    assert out.count("narrow after 1, narrow to 2, precision auto") == 2
     assert "⇑ at p < 0.01" in out
 
 
