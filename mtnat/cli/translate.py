@@ -165,15 +165,14 @@ def _show_trace(model: Model, line: str, config: DecodingConfig, sink: BinaryIO)
     """The passes over a line, then its translation."""
     console = Console(force_terminal=sink.isatty(), highlight=False)
     parts = trace(model.translator, model.vocabularies, line, config)
-    for number, passes in enumerate(parts, 1):
+    for number, part in enumerate(parts, 1):
         if len(parts) > 1:
             sink.write(f"part {number} of {len(parts)}\n".encode())
-        for each in passes:
+        for each in part.passes:
             with console.capture() as shown:
                 console.print(_trace_line(each), soft_wrap=True)
             sink.write(shown.get().encode())
-    [translated] = model.translate([line], config, "nat")
-    sink.write(f"{translated.text}\n\n".encode())
+    sink.write(f"{' '.join(part.text for part in parts)}\n\n".encode())
 
 
 def _trace_line(each: TracedPass) -> Text:

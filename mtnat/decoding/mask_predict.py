@@ -94,17 +94,16 @@ def mask_predict(translator: Translator, source_BS: Tensor, config: DecodingConf
     longest = lengths_BK.amax(dim=1).tolist()
     for rows in group(longest, lengths_BK.shape[1], token_budget(config.max_tokens_per_batch, source_BS.device)):
         rows_A = torch.tensor(rows, device=source_BS.device)
-        best = _refined(translator, encoded.only(rows_A), lengths_BK[rows_A], config, n_best)
-        hypotheses |= dict(zip(rows, best, strict=True))
+        part = encoded.only(rows_A)
+        *_, found = refine(translator, part, lengths_BK[rows_A], config)
+        hypotheses |= dict(zip(rows, ranked(translator, part, found, config, n_best), strict=True))
     return [hypotheses[row] for row in range(len(source_BS))]
 
 
-def _refined(
-    translator: Translator, encoded: Encoded, lengths_BK: Tensor, config: DecodingConfig, n_best: int
+def ranked(
+    translator: Translator, encoded: Encoded, found: Candidates, config: DecodingConfig, n_best: int
 ) -> list[list[Hypothesis]]:
-    """The best hypotheses of sources with those length candidates."""
-    for found in refine(translator, encoded, lengths_BK, config):  # noqa: B007
-        pass
+    """The best hypotheses among the candidates after their last pass."""
     scores_BK = found.means()
     if config.rerank == "at":
         scores_BK = at_scores(translator, encoded, found.tokens_BKT, found.lengths_BK, config.length_penalty)

@@ -1,5 +1,6 @@
 """What mask-predict did to one line, pass by pass."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -7,7 +8,7 @@ import torch
 from mtnat.data.vocabulary import Vocabularies
 from mtnat.decoding.batching import pad
 from mtnat.decoding.config import DecodingConfig
-from mtnat.decoding.mask_predict import likeliest_lengths, mask_predict, refine
+from mtnat.decoding.mask_predict import Candidates, likeliest_lengths, ranked, refine
 from mtnat.decoding.search import parts_of
 from mtnat.model import Translator, computing_in, resolve_precision
 
@@ -30,8 +31,18 @@ class TracedPass:
     """Of all length candidates that are still in the race, the likeliest first."""
 
 
-def trace(translator: Translator, vocabularies: Vocabularies, line: str, config: DecodingConfig) -> list[list[TracedPass]]:
-    """The passes over each part of a line that predicted something; most lines have one part, an empty one has none."""
+@dataclass(frozen=True)
+class Trace:
+    """How a line, or a part of one that was translated in parts, came about."""
+
+    passes: tuple[TracedPass, ...]
+    """Those that predicted something."""
+    text: str
+    """The translation."""
+
+
+def trace(translator: Translator, vocabularies: Vocabularies, line: str, config: DecodingConfig) -> list[Trace]:
+    """The translation of each part of a line; most lines have one part, an empty one has none."""
     [pieces] = vocabularies.source.encode([line])
     was_training = translator.training
     translator.eval()
@@ -43,29 +54,30 @@ def trace(translator: Translator, vocabularies: Vocabularies, line: str, config:
 
 
 @torch.inference_mode()
-def _trace_part(
-    translator: Translator, vocabularies: Vocabularies, source: list[int], config: DecodingConfig
-) -> list[TracedPass]:
+def _trace_part(translator: Translator, vocabularies: Vocabularies, source: list[int], config: DecodingConfig) -> Trace:
     device = translator.target_tokens.weight.device
-    source_1S = pad([source], device)
     with computing_in(resolve_precision(config.precision, device), device):
-        [[winner]] = mask_predict(translator, source_1S, config)
-        length, passes = len(winner.tokens), list[TracedPass]()
-        encoded = translator.encode(source_1S)
+        encoded = translator.encode(pad([source], device))
         lengths_1K = likeliest_lengths(translator, encoded, config.length_candidates)
-        for number, found in enumerate(refine(translator, encoded, lengths_1K, config), 1):
-            lengths = tuple(found.lengths_BK[0].tolist())
-            place = 0, lengths.index(length)
-            if not bool(found.is_masked_BKT[place].any()):
-                continue
-            passes.append(
-                TracedPass(
-                    number=number,
-                    pieces=tuple(vocabularies.target.piece(token) for token in found.tokens_BKT[place][:length].tolist()),
-                    is_masked=tuple(found.is_masked_BKT[place][:length].tolist()),
-                    is_changed=tuple(found.is_changed_BKT[place][:length].tolist()),
-                    score=float(found.means()[place]),
-                    lengths=lengths,
-                )
-            )
-    return passes
+        # Who wins is known at the end, so every pass is kept with all candidates.
+        states = []
+        for found in refine(translator, encoded, lengths_1K, config):
+            states.append(deepcopy(found))
+        [[winner]] = ranked(translator, encoded, found, config, n_best=1)
+    passes = (_traced(vocabularies, number, state, len(winner.tokens)) for number, state in enumerate(states, 1))
+    [text] = vocabularies.target.decode([winner.tokens])
+    return Trace(tuple(each for each in passes if any(each.is_masked)), text)
+
+
+def _traced(vocabularies: Vocabularies, number: int, state: Candidates, length: int) -> TracedPass:
+    """One pass over the candidate of that length."""
+    lengths = tuple(state.lengths_BK[0].tolist())
+    place = 0, lengths.index(length)
+    return TracedPass(
+        number=number,
+        pieces=tuple(vocabularies.target.piece(token) for token in state.tokens_BKT[place][:length].tolist()),
+        is_masked=tuple(state.is_masked_BKT[place][:length].tolist()),
+        is_changed=tuple(state.is_changed_BKT[place][:length].tolist()),
+        score=float(state.means()[place]),
+        lengths=lengths,
+    )

@@ -14,16 +14,18 @@ LINE = "the old cat sees a green house."
 @pytest.mark.parametrize("settings", [{}, {"rerank": "at"}, {**PRESETS["fast"]}], ids=["plain", "reranked", "fast"])
 def test_the_last_pass_ends_with_the_translation(settings: dict[str, object]) -> None:
     config = build(DecodingConfig, settings)
-    [passes] = trace(reader(), vocabularies(), LINE, config)
+    [traced] = trace(reader(), vocabularies(), LINE, config)
     [line] = translate(reader(), vocabularies(), [LINE], config, "nat")
-    best = line.translations[0]
+    best, passes = line.translations[0], traced.passes
+    assert traced.text == best.text
     assert passes[-1].pieces == tuple(vocabularies().target.piece(token) for token in best.tokens)
     assert len(passes) == best.passes
 
 
 def test_each_pass_masks_fewer_pieces_and_changes_no_other() -> None:
     config = DecodingConfig(iterations=5, length_candidates=3)
-    [passes] = trace(reader(), vocabularies(), LINE, config)
+    [traced] = trace(reader(), vocabularies(), LINE, config)
+    passes = traced.passes
     length = len(passes[0].pieces)
     assert passes[0].is_masked == passes[0].is_changed == (True,) * length
     assert [sum(each.is_masked) for each in passes] == [
@@ -38,7 +40,8 @@ def test_each_pass_masks_fewer_pieces_and_changes_no_other() -> None:
 
 def test_candidates_that_were_dropped_are_no_longer_told() -> None:
     config = DecodingConfig(narrow_after=2, narrow_to=1, length_candidates=4)
-    [passes] = trace(reader(), vocabularies(), LINE, config)
+    [traced] = trace(reader(), vocabularies(), LINE, config)
+    passes = traced.passes
     assert [len(each.lengths) for each in passes][:3] == [4, 4, 1]
 
 
