@@ -1,6 +1,7 @@
 """A picture of quality against speed."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,10 +42,8 @@ def check_picture(path: Path) -> None:
     """
     if path.suffix not in SUFFIXES:
         raise UserError(f"--picture {path}: must end with {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}; give another name.")
-    try:
-        import matplotlib.figure  # noqa: F401  # only here, because the core runs without it
-    except ImportError:
-        raise UserError("--picture: needs matplotlib; install mtnat[study], or leave the option out.") from None
+    if find_spec("matplotlib") is None:  # which the core runs without
+        raise UserError("--picture: needs matplotlib; install mtnat[study], or leave the option out.")
     was_there = path.exists()
     try:
         path.open("ab").close()

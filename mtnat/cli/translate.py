@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, nullcontext, suppress
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -116,7 +117,7 @@ def _typed(notes: Console) -> Iterator[str]:
     """What a person types, until Ctrl-D."""
     notes.print("One sentence a line; Ctrl-D ends.", highlight=False)
     with suppress(ImportError):
-        import readline  # noqa: F401  (lets `input` edit lines and remember them)
+        import_module("readline")  # lets `input` edit lines and remember them
     assert isinstance(sys.stdin, io.TextIOWrapper)
     sys.stdin.reconfigure(errors="replace")
     while True:
