@@ -65,10 +65,7 @@ def decoding_of(options: argparse.Namespace, model: Model) -> tuple[DecodingConf
     decoder: DecoderName = options.decoder or model.experiment.decoder
     named = {name: getattr(options, name) for name in (*_SETTINGS, "rerank", "precision")}
     given = {name: value for name, value in named.items() if value is not None} | _others(options.set)
-    config = replace(model.experiment.decoding, {**PRESETS.get(options.preset, {}), **given})
-    if decoder == "nat" and config.rerank == "at" and not objective.trains_at:
-        raise UserError("--rerank at: the model was trained without an AT decoder; leave the option out.")
-    return config, decoder
+    return replace(model.experiment.decoding, {**PRESETS.get(options.preset, {}), **given}), decoder
 
 
 def _others(settings: Sequence[str]) -> dict[str, Any]:

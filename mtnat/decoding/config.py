@@ -41,36 +41,21 @@ class DecodingConfig(Record):
     the AT decoder) and 32,768 on a GPU."""
 
 
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "paper": {
-        "iterations": 10,
-        "length_candidates": 5,
-        "pieces_per_iteration": 0.0,
-        "narrow_after": 0,
-        "stop_unchanged": 0,
-        "rerank": "none",
-        "precision": "fp32",
-    },
-    "fast": {
-        "iterations": 8,
-        "length_candidates": 4,
-        "pieces_per_iteration": 0.0,
-        "narrow_after": 1,
-        "narrow_to": 2,
-        "stop_unchanged": 0,
-        "rerank": "none",
-        "precision": "auto",
-    },
-    "fastest": {
-        "iterations": 4,
-        "length_candidates": 3,
-        "pieces_per_iteration": 0.0,
-        "narrow_after": 1,
-        "narrow_to": 1,
-        "stop_unchanged": 0,
-        "rerank": "none",
-        "precision": "auto",
-    },
+_PAPER: Mapping[str, Any] = {
+    "iterations": 10,
+    "length_candidates": 5,
+    "pieces_per_iteration": 0.0,
+    "narrow_after": 0,
+    "stop_unchanged": 0,
+    "rerank": "none",
+    "precision": "fp32",
 }
-"""Settings that belong together, by name: the paper's (Hao et al. 2021, A.1); nearly as good in a third of the time, as good
+_NARROW: Mapping[str, Any] = {**_PAPER, "narrow_after": 1, "precision": "auto"}
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "paper": _PAPER,
+    "fast": {**_NARROW, "iterations": 8, "length_candidates": 4, "narrow_to": 2},
+    "fastest": {**_NARROW, "iterations": 4, "length_candidates": 3, "narrow_to": 1},
+}
+"""Settings that belong together, by name: the paper's (Hao et al. 2021, A.1); nearly as good in a third of the time, better
 where the AT decoder reranks; and faster than beam search."""
