@@ -34,3 +34,28 @@ def corpora() -> Path:
     if not Path(folder).is_dir():
         pytest.skip(f"needs real corpora: MTNAT_DATA names {folder}, which is no folder")
     return Path(folder)
+
+
+EXPERIMENT = """
+data: {corpus: grammar-en-de, corpus_size: 300, vocabulary_size: 300}
+model: {width: 16, heads: 2, feed_forward: 32, encoder_layers: 1, decoder_layers: 1, dropout: 0.1, max_positions: 128}
+training: {steps: 4, warmup_steps: 1, max_tokens_per_batch: 256, validate_every: 2, valid_sentences: 4}
+decoding: {iterations: 2, length_candidates: 3}
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that has ended, with tiny.yaml beside it; its model has learnt nothing."""
+    from mtnat.cli import main
+
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "tiny.yaml").write_text(EXPERIMENT)
+    assert main(["train", str(folder / "tiny.yaml"), "--output", str(folder / "tiny")]) == 0
+    return folder / "tiny"
+
+
+@pytest.fixture(scope="session")
+def model(tiny_run: Path) -> Path:
+    """That run's model folder."""
+    return tiny_run / "model"

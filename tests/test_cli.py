@@ -9,21 +9,6 @@ import pytest
 from mtnat.cli import main
 from mtnat.training import load_model
 
-EXPERIMENT = """
-data: {corpus: grammar-en-de, corpus_size: 300, vocabulary_size: 300}
-model: {width: 16, heads: 2, feed_forward: 32, encoder_layers: 1, decoder_layers: 1, dropout: 0.1, max_positions: 128}
-training: {steps: 4, warmup_steps: 1, max_tokens_per_batch: 256, validate_every: 2, valid_sentences: 4}
-decoding: {iterations: 2, length_candidates: 2}
-"""
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cli")
-    (folder / "tiny.yaml").write_text(EXPERIMENT)
-    assert main(["train", str(folder / "tiny.yaml"), "--output", str(folder / "tiny")]) == 0
-    return folder / "tiny" / "model"
-
 
 def test_train_says_its_score_and_how_to_go_on(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = model.parent
