@@ -207,6 +207,7 @@ def test_a_terminal_sees_a_bar_and_the_output_is_the_same(model: Path, piped: Pi
         (["--set", "narrow_after=x"], "narrow_after: must be"),
         (["--lines-at-once", "0"], "--lines-at-once: must be at least 1; got 0"),
         (["--output", "/nowhere/at/all"], "/nowhere/at/all: cannot be opened"),
+        (["--output", "in.txt"], "--output in.txt: is also an input, which would be lost"),
         (["broken.gz"], "broken.gz: cannot be read"),
         (["--model", "runs:/0123/model"], "mlflow.db does not exist"),
     ],
@@ -229,3 +230,4 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     assert said in captured.err
     assert captured.err.count("\n") == 1
     assert captured.out == ""
+    assert Path("in.txt").read_text() == "The dog sleeps.\n"

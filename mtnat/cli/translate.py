@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         is_typed = not options.inputs and sys.stdin.isatty()
         lines = _typed(notes) if is_typed else _lines(options.inputs, stack)
         total = _count(options.inputs) if options.inputs and notes.is_terminal else None
-        sink = _sink(options.output, stack)
+        sink = _sink(options.output, options.inputs, stack)
         shows_bar = notes.is_terminal and not is_typed and (options.output is not None or not sys.stdout.isatty())
         done = 0
         with _bar(notes) if shows_bar else nullcontext() as bar:
@@ -99,9 +99,11 @@ def _opened(path: Path, stack: ExitStack) -> BinaryIO:
     return cast("BinaryIO", stack.enter_context(gzip.GzipFile(fileobj=file))) if path.suffix == ".gz" else file
 
 
-def _sink(path: Path | None, stack: ExitStack) -> BinaryIO:
+def _sink(path: Path | None, inputs: list[Path], stack: ExitStack) -> BinaryIO:
     if path is None:
         return sys.stdout.buffer
+    if path.exists() and any(path.samefile(other) for other in inputs):
+        raise UserError(f"--output {path}: is also an input, which would be lost; give another path.")
     try:
         return stack.enter_context(path.open("wb"))
     except OSError as error:
