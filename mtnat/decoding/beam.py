@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mtnat.decoding.config import DecodingConfig
 from mtnat.decoding.hypotheses import Hypothesis, most_pieces
-from mtnat.decoding.rerank import UNLIKELY
+from mtnat.decoding.logits import FORBIDDEN_TO_AT
 from mtnat.model import AtCache, Translator
 from mtnat.tokens import BOS, EOS
 
@@ -102,7 +102,7 @@ def _candidates(totals_BK: Tensor, logits_BKV: Tensor, is_last_B: Tensor) -> tup
 
     At most K of the best 2K end with EOS, one of each parent, so C = 2K leaves K that go on.
     """
-    logits_BKV[:, :, UNLIKELY] = -torch.inf
+    logits_BKV[:, :, FORBIDDEN_TO_AT] = -torch.inf
     normalizer_BK = logits_BKV.logsumexp(dim=2)
     is_piece_V = torch.arange(logits_BKV.shape[2], device=logits_BKV.device) != EOS
     if is_last_B.any():

@@ -8,6 +8,10 @@ import torch
 from torch import Tensor
 
 from mtnat.model import Translator
+from mtnat.tokens import EOS, SPECIAL
+
+FORBIDDEN_TO_AT = [token for token in SPECIAL if token != EOS]
+"""Tokens that the AT decoder never predicts; the NAT decoder predicts none of `SPECIAL`."""
 
 _CPU_LOGITS, _GPU_LOGITS = 2**22, 2**27
 """Logits held at once: 16 MiB near the processor's cache, 512 MiB where starting kernels costs more."""

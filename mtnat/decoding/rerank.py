@@ -5,12 +5,9 @@
 import torch
 from torch import Tensor
 
-from mtnat.decoding.logits import blocks_of_logits
+from mtnat.decoding.logits import FORBIDDEN_TO_AT, blocks_of_logits
 from mtnat.model import Encoded, Translator
-from mtnat.tokens import BOS, EOS, SPECIAL
-
-UNLIKELY = [token for token in SPECIAL if token != EOS]
-"""What the AT decoder never predicts."""
+from mtnat.tokens import BOS
 
 
 def at_scores(
@@ -29,7 +26,7 @@ def at_scores(
     tokens_M = tokens_BKT[is_real_BKT]
     scores = []
     done = 0
-    for logits_mV in blocks_of_logits(translator, states_MD, UNLIKELY):
+    for logits_mV in blocks_of_logits(translator, states_MD, FORBIDDEN_TO_AT):
         tokens_m = tokens_M[done : done + len(logits_mV)]
         scores.append(logits_mV.gather(1, tokens_m[:, None]).squeeze(1) - logits_mV.logsumexp(dim=1))
         done += len(logits_mV)

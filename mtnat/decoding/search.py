@@ -7,7 +7,6 @@ from itertools import chain
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from mtnat.data.vocabulary import Vocabularies, Vocabulary
 from mtnat.decoding.batching import group, pad, token_budget
@@ -69,6 +68,7 @@ def decode(
     was_training = translator.training
     translator.eval()
     device = translator.target_tokens.weight.device
+    search = mask_predict if decoder == "nat" else beam_search
     copies = 1 if decoder == "nat" else config.beam  # mask-predict makes groups of its own of what it encodes
     max_tokens = token_budget(config.max_tokens_per_batch, device, stepwise=decoder == "at")
     precision = resolve_precision(config.precision, device)
@@ -76,7 +76,7 @@ def decode(
         for places in group([len(sources[index]) for index in filled], copies, max_tokens):
             rows = [filled[place] for place in places]
             with torch.inference_mode(), computing_in(precision, device):
-                found = _search(translator, pad([sources[row] for row in rows], device), config, decoder, n_best)
+                found = search(translator, pad([sources[row] for row in rows], device), config, n_best)
             for row, best in zip(rows, found, strict=True):
                 hypotheses[row] = best
     finally:
@@ -140,14 +140,6 @@ def _check(
         problems.append(f"n_best: must be at least 1 and at most {setting}, {candidates}; got {n_best}.")
     if problems:
         raise UserError(problems)
-
-
-def _search(
-    translator: Translator, source_BS: Tensor, config: DecodingConfig, decoder: DecoderName, n_best: int
-) -> list[list[Hypothesis]]:
-    """The hypotheses of one batch."""
-    search = mask_predict if decoder == "nat" else beam_search
-    return search(translator, source_BS, config, n_best)
 
 
 def _ranked(parts: Sequence[list[Hypothesis]]) -> list[list[Hypothesis]]:
