@@ -111,9 +111,14 @@ def test_the_best_translations_stand_below_each_other_with_line_and_score(piped:
 
 def test_a_preset_and_options_over_it_are_what_their_settings_are(model: Path, piped: Piped) -> None:
     loaded = load_model(model)
-    records = [json.loads(line) for line in piped(TEXT, "--preset", "paper", "--iterations", "3", "--json").out.splitlines()]
+    options = ["--preset", "paper", "--iterations", "3", "--n-best", "5", "--json"]
+    records = [json.loads(line) for line in piped(TEXT, *options).out.splitlines()]
     paper = loaded.experiment.decoding.model_copy(update={"iterations": 3, "length_candidates": 5})
-    assert [record["translations"][0]["text"] for record in records] == [line.text for line in loaded.translate(LINES, paper)]
+    expected = loaded.translate(LINES, paper, n_best=5)
+    for record, line in zip(records, expected, strict=True):
+        assert [each["text"] for each in record["translations"]] == [each.text for each in line.translations]
+        assert [each["passes"] for each in record["translations"]] == [each.passes for each in line.translations]
+    assert len(expected[0].translations) == 5  # more lengths than the model's own experiment tries
 
 
 def test_any_setting_of_the_search_can_be_set(model: Path, piped: Piped) -> None:

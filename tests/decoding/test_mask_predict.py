@@ -222,4 +222,5 @@ def test_half_precision_translates_nearly_the_same(precision: Precision) -> None
     # Of sure translators; the first pass of another length is another translation altogether.
     agreeing = sum(ours[0].tokens == others[0].tokens for ours, others in zip(whole, half, strict=True))
     assert agreeing >= 12
+    assert [best[0].score for best in half] != [best[0].score for best in whole]
     assert all(len(best[0].tokens) > 0 for best in half)
