@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from mtnat.cli import bench, evaluate, train, translate
+from mtnat.cli import bench, distil, evaluate, train, translate
 from mtnat.errors import MtnatError, UserError
 
 
@@ -25,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        goes_on = "; the same command goes on from the last checkpoint" if options.command is train.run else ""
+        resumable = {train.run: "the last checkpoint", distil.run: "where it was"}
+        goes_on = f"; the same command goes on from {resumable[options.command]}" if options.command in resumable else ""
         print(f"mtnat: stopped{goes_on}.", file=sys.stderr)
         return 130
     return exit_code
@@ -37,5 +38,6 @@ def _parser() -> argparse.ArgumentParser:
     train.add(commands.add_parser("train", help="train one experiment, or go on with it"))
     translate.add(commands.add_parser("translate", help="translate lines from standard input, or of files"))
     evaluate.add(commands.add_parser("evaluate", help="score a model, or compare two, on a test set"))
+    distil.add(commands.add_parser("distil", help="let a teacher translate the training text, for students to train on"))
     bench.add(commands.add_parser("bench", help="measure training, decoding or data on this machine"))
     return parser

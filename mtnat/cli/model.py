@@ -39,18 +39,44 @@ def add_decoding(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_at_decoding(parser: argparse.ArgumentParser) -> None:
+    """Options that replace what decides beam search."""
+    parser.add_argument("--beam", type=int, metavar="N", help="of the search (default: the experiment's, 5 if it says nothing)")
+    parser.add_argument("--length-penalty", type=float, metavar="X", help="as decoding.length_penalty")
+    parser.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], help="as decoding.precision")
+
+
+def at_decoding_of(options: argparse.Namespace, model: Model) -> DecodingConfig:
+    """How a model's AT decoder searches: as its experiment says, with the options over it.
+
+    Raises:
+        UserError: a setting does not fit.
+    """
+    named = {name: getattr(options, name) for name in ("beam", "length_penalty", "precision")}
+    return replace(model.experiment.decoding, {name: value for name, value in named.items() if value is not None})
+
+
 def open_model(name: str) -> Model:
     """The model of a folder or of one of MLflow's addresses, on the device that this machine has.
 
     Raises:
         ModelError: there is no such model.
     """
+    with tempfile.TemporaryDirectory(prefix="mtnat-model-") as folder:
+        return load_model(model_folder(name, Path(folder)), default_device())
+
+
+def model_folder(name: str, downloads: Path) -> Path:
+    """The folder that `name` is, or a new one in `downloads` with what MLflow keeps at that address.
+
+    Raises:
+        ModelError: MLflow has no such model.
+    """
     if not name.startswith(("runs:/", "models:/")):
-        return load_model(name, default_device())
+        return Path(name)
     from mtnat.lab.models import fetch_model  # only here, because the core runs without the lab's packages
 
-    with tempfile.TemporaryDirectory(prefix="mtnat-model-") as folder:
-        return load_model(fetch_model(name, Path(folder)), default_device())
+    return fetch_model(name, downloads)
 
 
 def decoding_of(options: argparse.Namespace, model: Model) -> tuple[DecodingConfig, DecoderName]:

@@ -24,6 +24,9 @@ class DataConfig(Record):
     """Validation text, on which a study searches."""
     test: FilePair | None = None
     """Test text, scored once, in the confirm phase."""
+    distilled: str | None = None
+    """Training targets that a teacher has written, a line for each training source, in place of the corpus's own; plain or .gz,
+    relative to $MTNAT_DATA. The vocabulary is still made of the corpus's own text, so that it is the same with and without."""
     vocabulary_size: int = Field(32_000, ge=64, le=65_000)
     """Pieces of the sentencepiece BPE vocabulary, or of each side's where they are separate."""
     joint_vocabulary: bool = True

@@ -40,7 +40,13 @@ class Corpus(Protocol):
 
 
 def open_corpus(config: DataConfig, cache: Path) -> Corpus:
-    """The corpus that `config` names; nothing is read yet."""
+    """The corpus that `config` names, distilled where it says so; nothing is read yet."""
+    raw = open_raw_corpus(config, cache)
+    return DistilledCorpus(raw, config.distilled, cache) if config.distilled else raw
+
+
+def open_raw_corpus(config: DataConfig, cache: Path) -> Corpus:
+    """The corpus that `config` names, with the targets that people wrote, or the grammar; nothing is read yet."""
     return GrammarCorpus(config) if config.corpus else FileCorpus(config, cache)
 
 
@@ -81,7 +87,7 @@ class FileCorpus:
         for split, names in zip(SPLITS, (config.train, config.valid, config.test), strict=True):
             assert names is not None, "DataConfig demands the files of all three splits"
             self._names[split] = names
-        self._root = Path(os.environ.get("MTNAT_DATA") or "data")
+        self._root = data_root()
         self._cache = cache
 
     def problems(self) -> list[str]:
@@ -114,6 +120,50 @@ class FileCorpus:
         """SHA-256 over the text of both sides, wherever the files lie and whether they are compressed or not."""
         sides = [scan(self._root / name, self._cache).digest for name in self._names["train"]]
         return hashlib.sha256(" ".join(sides).encode()).hexdigest()
+
+
+class DistilledCorpus:
+    """A corpus whose training targets a teacher has written (Kim and Rush 2016); validation and test text stay as they are."""
+
+    def __init__(self, raw: Corpus, targets: str, cache: Path) -> None:
+        self._raw, self._name, self._cache = raw, targets, cache
+        self._path = data_root() / targets
+
+    def problems(self) -> list[str]:
+        """Those of the raw corpus, and of a file that is missing, empty or of another length."""
+        if found := self._raw.problems():
+            return found
+        try:
+            lines = scan(self._path, self._cache).lines
+        except DataError as error:
+            return [f"data.distilled: {problem}" for problem in error.problems]
+        if lines == self.train_size():
+            return []
+        return [
+            f"data.distilled: must have a line for each of the {self.train_size()} training sources; "
+            f"got {lines} in {self._name}; distil this corpus."
+        ]
+
+    def pairs(self, split: SplitName) -> Iterator[TextPair]:
+        """Of the training text the sources and what the teacher made of them."""
+        if split != "train":
+            return self._raw.pairs(split)
+        sources = (source for source, _ in self._raw.pairs("train"))
+        return zip(sources, read_lines(self._path), strict=True)
+
+    def train_size(self) -> int:
+        """That of the raw corpus."""
+        return self._raw.train_size()
+
+    def train_digest(self) -> str:
+        """SHA-256 over the raw corpus's own and the teacher's text."""
+        both = f"{self._raw.train_digest()} {scan(self._path, self._cache).digest}"
+        return hashlib.sha256(both.encode()).hexdigest()
+
+
+def data_root() -> Path:
+    """The folder that a corpus's files are relative to."""
+    return Path(os.environ.get("MTNAT_DATA") or "data")
 
 
 def read_lines(path: Path) -> Iterator[str]:

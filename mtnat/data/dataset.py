@@ -15,7 +15,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from mtnat.data.config import DataConfig
-from mtnat.data.corpus import Corpus, TextPair, open_corpus
+from mtnat.data.corpus import Corpus, TextPair, open_corpus, open_raw_corpus
 from mtnat.data.grammar import SplitName
 from mtnat.data.store import EncodedPair, TokenStore, write_store
 from mtnat.data.vocabulary import LARGE_CORPUS_LINES, MOST_TRAINING_LINES, Vocabularies, Vocabulary
@@ -62,7 +62,7 @@ def prepare(config: DataConfig, cache: Path | None = None) -> Dataset:
     Raises:
         DataError: with everything that is wrong with the corpus.
     """
-    cache = cache or _default_cache()
+    cache = cache or default_cache()
     corpus = open_corpus(config, cache)
     if problems := corpus.problems():
         raise DataError(problems)
@@ -71,7 +71,7 @@ def prepare(config: DataConfig, cache: Path | None = None) -> Dataset:
     if not folder.exists():
         try:
             with _locked(folder):
-                _build(config, corpus, folder)
+                _build(config, corpus, open_raw_corpus(config, cache), folder)
         except OSError as error:
             raise DataError(f"{cache}: cannot be written ({error.strerror}); set $MTNAT_CACHE to a folder with room.") from None
     train, valid, test = TokenStore(folder), _split(corpus, "valid"), _split(corpus, "test")
@@ -91,17 +91,19 @@ def check(config: DataConfig, cache: Path | None = None) -> list[str]:
     Whether the text fills the vocabulary is tried on the first 50,000 pairs; a larger corpus is given the benefit of
     the doubt.
     """
-    corpus = open_corpus(config, cache or _default_cache())
+    cache = cache or default_cache()
+    corpus = open_corpus(config, cache)
     if problems := corpus.problems():
         return problems
     try:
-        _train_vocabularies(config, corpus, most_pairs=_PAIRS_CHECKED)
+        _train_vocabularies(config, open_raw_corpus(config, cache), most_pairs=_PAIRS_CHECKED)
     except DataError as error:
         return list(error.problems) if corpus.train_size() <= _PAIRS_CHECKED else []
     return []
 
 
-def _default_cache() -> Path:
+def default_cache() -> Path:
+    """The folder of prepared and distilled corpora, where no other is named."""
     return Path(os.environ.get("MTNAT_CACHE") or Path.home() / ".cache" / "mtnat")
 
 
@@ -118,14 +120,14 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _build(config: DataConfig, corpus: Corpus, folder: Path) -> None:
-    """Makes vocabularies and token store in a folder beside `folder`, and renames it when it is whole."""
+def _build(config: DataConfig, corpus: Corpus, raw: Corpus, folder: Path) -> None:
+    """Makes vocabularies of the raw corpus and a token store in a folder beside `folder`, and renames it when it is whole."""
     if folder.exists():  # another process made it while this one waited
         return
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed; nobody else writes here
     try:
-        vocabularies = _train_vocabularies(config, corpus)
+        vocabularies = _train_vocabularies(config, raw)
         vocabularies.save(partial)
         write_store(
             partial,

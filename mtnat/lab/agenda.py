@@ -76,6 +76,22 @@ class Proposer(Protocol):
         """The metric of a baseline, which counts where the baseline lies in the search space; telling twice changes nothing."""
 
 
+class NoProposals:
+    """Who has none: for the training of baselines alone."""
+
+    def known(self) -> Mapping[str, Settings]:
+        return {}
+
+    def ask(self, name: str, is_wanted: Callable[[Settings], bool]) -> Settings | None:
+        return None
+
+    def tell(self, name: str, value: float | None) -> None:
+        raise AssertionError("nothing was proposed")
+
+    def tell_baseline(self, name: str, experiment: Experiment, base: Experiment, value: float) -> None:
+        pass
+
+
 class Agenda:
     """Hands out runs: 1. baselines, 2. proposals, 3. baselines and best proposals with the other seeds, the longest first.
 

@@ -9,15 +9,21 @@ from typing import Protocol
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
 from mtnat.lab.agenda import Agenda, Result, Run
-from mtnat.lab.leaderboard import Leaderboard, cells
+from mtnat.lab.leaderboard import TITLES, Leaderboard, cells
+from mtnat.lab.table import Table
 
 SECONDS_BETWEEN_PICTURES = 0.5
 NARROW = 100
 """Columns of a terminal below which tables show only what matters most."""
+
+
+SHOWN = frozenset(TITLES) - {"95 % over seeds"}
+"""Of a leaderboard's columns; the file has all of them."""
+SHOWN_WHERE_NARROW = SHOWN - {"kind", "95 %", "tokenized", "p over seeds", "seconds"}
 
 
 class Screen(Protocol):
@@ -119,7 +125,7 @@ class TerminalScreen:
         return (mean * (total - ended) - spent) / self._most_at_once
 
     def _picture(self) -> Group:
-        table = Table(expand=False, pad_edge=False, box=None)
+        table = RichTable(expand=False, pad_edge=False, box=None)
         for title in ("run", "phase", "step", "", "loss", "λ", "valid BLEU", "left"):
             table.add_column(title, justify="left" if title in ("run", "phase", "") else "right", no_wrap=True)
         for view in self._views.values():
@@ -139,14 +145,15 @@ class TerminalScreen:
 
 def show_end(console: Console, leaderboard: Leaderboard, folder: Path, tracking: str) -> None:
     """The leaderboard, the answer, and what to do with both."""
-    titles = ("", "kind", "BLEU", "95 %", "difference", "p", "valid", "seeds", "seconds")
-    shown = [title for title in titles if console.width >= NARROW or title not in ("kind", "95 %", "seconds")]
-    table = Table(title=leaderboard.question, title_justify="left", pad_edge=False, box=None)
+    rows = [cells(row) for row in leaderboard.rows]
+    shown = [title for title in TITLES if title in (SHOWN if console.width >= NARROW else SHOWN_WHERE_NARROW)]
+    shown = [title for title in shown if any(row[title] for row in rows)]
+    table = RichTable(title=leaderboard.question, title_justify="left", pad_edge=False, box=None)
     for title in shown:
-        table.add_column(title, justify="left" if title in ("", "kind") else "right", no_wrap=bool(title))
-    for row in leaderboard.rows:
-        by_title = dict(zip(titles, cells(row), strict=True))
-        table.add_row(*(Text(by_title[title]) for title in shown))
+        is_text = title in ("name", "kind")
+        table.add_column("" if title == "name" else title, justify="left" if is_text else "right", no_wrap=title != "name")
+    for row in rows:
+        table.add_row(*(Text(row[title]) for title in shown))
     console.print()
     console.print(table)
     lines = ["", leaderboard.answer, "", f"leaderboard  {folder / 'leaderboard.md'}"]
@@ -156,6 +163,36 @@ def show_end(console: Console, leaderboard: Leaderboard, folder: Path, tracking:
             f"translate    python -m mtnat translate --model {folder / 'best'} < input.txt",
         ]
     lines.append(f"compare      {tracking}")
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def show_table(console: Console, table: Table, folder: Path, tracking: str) -> None:
+    """The table of a study with columns, each column's answer, and where all of it lies."""
+    has_published = table.published is not None
+    shown = RichTable(title=table.question, title_justify="left", pad_edge=False, box=None)
+    shown.add_column("")
+    for column in table.columns:
+        shown.add_column(Text(column), justify="right", no_wrap=True)
+        if has_published:
+            shown.add_column(Text("published", style="bright_black"), justify="right", no_wrap=True)
+    for row in table.rows:
+        texts: list[Text] = []
+        for column in table.columns:
+            cell = row.cells[column]
+            texts.append(Text(f"{cell.bleu:.2f}{cell.mark}" if cell.bleu is not None else "–"))
+            if has_published:
+                texts.append(Text(f"{cell.published:.2f}" if cell.published is not None else "", style="bright_black"))
+        shown.add_row(Text(row.name), *texts)
+    console.print()
+    console.print(shown)
+    lines = [
+        "",
+        *(f"{column}: {answer}" for column, answer in table.answers.items()),
+        "",
+        f"table        {folder / 'table.md'}",
+        f"for a paper  {folder / 'table.tex'}",
+        f"compare      {tracking}",
+    ]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 

@@ -1,36 +1,38 @@
 """A study from its file to its answer."""
 
-import logging
 import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
-import ray
 import torch
 from ray import tune
 from rich.console import Console
 
 from mtnat.config import replace, write_yaml
-from mtnat.data import prepare
 from mtnat.errors import ResourceError
-from mtnat.evaluation import paired_bootstrap
-from mtnat.lab.agenda import Agenda, Run
-from mtnat.lab.console import TerminalScreen, show_end
-from mtnat.lab.folder import StudyFolder, read_hypotheses
+from mtnat.lab.agenda import Agenda, NoProposals, Result, Run
+from mtnat.lab.cluster import ray_cluster, runs_at_once
+from mtnat.lab.console import TerminalScreen, show_end, show_table
+from mtnat.lab.folder import StudyFolder
 from mtnat.lab.interruption import Interruption
+from mtnat.lab.judge import RunJudge
 from mtnat.lab.leaderboard import Leaderboard, make_leaderboard, markdown
 from mtnat.lab.listener import Listener
 from mtnat.lab.models import default_uri
 from mtnat.lab.options import Options
 from mtnat.lab.proposals import OptunaProposer
 from mtnat.lab.search import AgendaSearcher
-from mtnat.lab.study import Resources, Study, cores, read_study, resource_problems
+from mtnat.lab.study import Study, cores, read_study, resource_problems
+from mtnat.lab.table import Table, make_table
+from mtnat.lab.table import latex as table_as_latex
+from mtnat.lab.table import markdown as table_as_markdown
+from mtnat.lab.teacher import Distilled, distil, distilled
 from mtnat.lab.tracking import Tracker
 from mtnat.lab.trial import MOST_FAILURES, trainable
 from mtnat.training.checkpoints import write_whole
@@ -38,8 +40,8 @@ from mtnat.training.checkpoints import write_whole
 MLFLOW_EXPERIMENT = "mtnat"
 
 
-def run_study(options: Options, console: Console, interruption: Interruption) -> Leaderboard:
-    """Runs a study, or goes on with it, until it has its answer.
+def run_study(options: Options, console: Console, interruption: Interruption) -> None:
+    """Runs a study, or goes on with it, until it has its answer, and shows that.
 
     Raises:
         UserError: something in the file, the folder or the machine is wrong; nothing has been started then.
@@ -52,32 +54,107 @@ def run_study(options: Options, console: Console, interruption: Interruption) ->
         folder.begin(study, resume=options.resume)
         if not folder.is_finished:
             _run(study, folder, options, console, interruption)
-        leaderboard = Leaderboard.model_validate_json(folder.leaderboard.read_bytes())
-    show_end(console, leaderboard, folder.path, _mlflow_command(options))
-    return leaderboard
+        if study.columns:
+            show_table(console, Table.model_validate_json(folder.table.read_bytes()), folder.path, _mlflow_command(options))
+        else:
+            leaderboard = Leaderboard.model_validate_json(folder.leaderboard.read_bytes())
+            show_end(console, leaderboard, folder.path, _mlflow_command(options))
 
 
 def _run(study: Study, folder: StudyFolder, options: Options, console: Console, interruption: Interruption) -> None:
-    started = time.monotonic()
     console.print(f"{study.question}", markup=False, highlight=False)
     # MLflow takes seconds to make its database, and Ray to start: they do so side by side.
-    with ThreadPoolExecutor(1) as background, _ray(options) as cluster:
+    with ThreadPoolExecutor(1) as background, ray_cluster(options) as cluster:
         opening = background.submit(_open_tracker, _tracking_uri(options))
         if problems := list(resource_problems(study.resources, cluster.get("CPU", 0), cluster.get("GPU", 0))):
             raise ResourceError(problems)
-        most_at_once = _most_at_once(study.resources, cluster)
-        proposer = OptunaProposer(study.space, folder.journal, seed=study.experiment.seed, trials=study.trials)
-        agenda = Agenda(study, proposer, folder.results())
-        tracker = opening.result()
-        with _parent(tracker, folder, study), TerminalScreen(console, agenda, most_at_once) as screen:
-            listener = Listener(agenda, folder, tracker, screen, interruption, _commit())
+        driver = Driver(opening.result(), cluster, console, interruption)
+        if study.columns:
+            driver.tabulate(study, folder)
+        else:
+            driver.answer(study, folder)
+
+
+class Driver:
+    """Carries studies out, on one cluster, told to one tracker."""
+
+    def __init__(self, tracker: Tracker, cluster: Mapping[str, float], console: Console, interruption: Interruption) -> None:
+        self._tracker, self._cluster, self._console, self._interruption = tracker, cluster, console, interruption
+
+    def tabulate(self, study: Study, folder: StudyFolder) -> None:
+        """Answers the study of each column, one after the other, and makes the table."""
+        with self._tracked(folder, study):
+            leaderboards: dict[str, Leaderboard] = {}
+            for name, part in study.parts.items():
+                column = folder.column(name)
+                if not column.is_finished:
+                    self._console.print(f"{name}:", markup=False, highlight=False)
+                    column.begin(part, resume=True)
+                    self.answer(part, column, parent=folder)
+                leaderboards[name] = Leaderboard.model_validate_json(column.leaderboard.read_bytes())
+            table = make_table(folder.name, study, leaderboards)
+            write_whole(folder.table_markdown, table_as_markdown(table).encode())
+            write_whole(folder.table_latex, table_as_latex(table).encode())
+            write_whole(folder.table, table.model_dump_json(indent=1).encode())
+            for path in (folder.study, folder.table_markdown, folder.table_latex, folder.table):
+                self._tracker.keep(folder.id, path)
+
+    def answer(self, study: Study, folder: StudyFolder, parent: StudyFolder | None = None) -> None:
+        """Carries a study out to its leaderboard; where it has a teacher, that comes first."""
+        started = time.monotonic()
+        with self._tracked(folder, study, parent):
+            if study.teacher:
+                settled = distil(study, folder, self._console, self._interruption, partial(self._train_teacher, folder))
+                self._keep_distilled(folder, settled)
+                study = distilled(study, settled)
+            proposer = OptunaProposer(study.space, folder.journal, seed=study.experiment.seed, trials=study.trials)
+            agenda = Agenda(study, proposer, folder.results())
+            self._carry_out(study, folder, agenda)
+            _conclude(study, folder, agenda, self._tracker, time.monotonic() - started)
+
+    def _train_teacher(self, folder: StudyFolder, study: Study) -> dict[str, Result]:
+        agenda = Agenda(study, NoProposals(), folder.results())
+        self._carry_out(study, folder, agenda)
+        return {run.id: agenda.results[run.id] for run in map(agenda.search_run, agenda.trials.values())}
+
+    def _carry_out(self, study: Study, folder: StudyFolder, agenda: Agenda) -> None:
+        """Runs all that an agenda holds."""
+        most_at_once = runs_at_once(study.resources, self._cluster)
+        with TerminalScreen(self._console, agenda, most_at_once) as screen:
+            listener = Listener(agenda, folder, self._tracker, screen, self._interruption, _commit())
             listener.catch_up()
             try:
                 _execute(study, folder, agenda, listener, most_at_once)
             except BaseException:
                 listener.kill()
                 raise
-        _conclude(study, folder, agenda, tracker, time.monotonic() - started)
+
+    def _keep_distilled(self, folder: StudyFolder, settled: Distilled) -> None:
+        """The distilled text is an artifact of the study, and its training set."""
+        for path in (Path(settled.targets), folder.distillation):
+            self._tracker.keep(folder.id, path)
+        self._tracker.use(folder.id, f"distilled by {settled.teacher}", settled.key, settled.targets)
+        figures = {
+            f"distillation/{text}_{name}": value
+            for text, measured in (("raw", settled.raw), ("distilled", settled.distilled))
+            for name, value in (
+                ("conditional_entropy", measured.conditional_entropy),
+                ("length_ratio", measured.length_ratio),
+            )
+        }
+        self._tracker.log(folder.id, 0, figures)
+
+    @contextmanager
+    def _tracked(self, folder: StudyFolder, study: Study, parent: StudyFolder | None = None) -> Iterator[None]:
+        """The study's own run, under which the others are nested."""
+        tags = {"study": folder.name, "question": study.question, "commit": _commit()}
+        self._tracker.begin(folder.id, folder.name, parent=parent.id if parent else None, tags=tags)
+        try:
+            yield
+        except BaseException as error:
+            self._tracker.end(folder.id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            raise
+        self._tracker.end(folder.id, "FINISHED")
 
 
 def _tracking_uri(options: Options) -> str:
@@ -125,7 +202,7 @@ def _execute(study: Study, folder: StudyFolder, agenda: Agenda, listener: Listen
 def _conclude(study: Study, folder: StudyFolder, agenda: Agenda, tracker: Tracker, seconds: float) -> None:
     """Writes what the study ended with; the leaderboard last, because it says that the study is finished."""
     test_set = study.experiment.data.corpus or " → ".join(study.experiment.data.test or ())
-    leaderboard = make_leaderboard(folder.name, study, agenda, _comparer(study, folder), test_set, seconds)
+    leaderboard = make_leaderboard(folder.name, study, agenda, RunJudge(study, folder), test_set, seconds)
     if leaderboard.winner is not None and leaderboard.best_seed is not None:
         trial = agenda.trials[leaderboard.winner]
         best = Run(
@@ -143,71 +220,6 @@ def _conclude(study: Study, folder: StudyFolder, agenda: Agenda, tracker: Tracke
         if path.exists():
             tracker.keep(folder.id, path)
     tracker.tag(folder.id, {"answer": leaderboard.answer})
-
-
-def _comparer(study: Study, folder: StudyFolder) -> Callable[[Run, Run], float]:
-    """The paired bootstrap on two runs' translations of the test set."""
-
-    @cache
-    def references() -> tuple[str, ...]:
-        return prepare(study.experiment.data).test.references
-
-    def compare(run: Run, other: Run) -> float:
-        system, baseline = (read_hypotheses(folder.run(one.id)) for one in (run, other))
-        return paired_bootstrap(system, baseline, references()).p_value
-
-    return compare
-
-
-@contextmanager
-def _parent(tracker: Tracker, folder: StudyFolder, study: Study) -> Iterator[None]:
-    """The study's own run, under which the others are nested."""
-    tracker.begin(folder.id, folder.name, tags={"study": folder.name, "question": study.question, "commit": _commit()})
-    try:
-        yield
-    except BaseException as error:
-        tracker.end(folder.id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-        raise
-    tracker.end(folder.id, "FINISHED")
-
-
-@contextmanager
-def _ray(options: Options) -> Iterator[dict[str, float]]:
-    """Ray while the study runs, and the cluster's resources."""
-    os.environ |= {
-        # Actors are to find what the driver finds: the same folder, the same corpora.
-        "RAY_CHDIR_TO_TRIAL_DIR": "0",
-        "MTNAT_DATA": str(Path(os.environ.get("MTNAT_DATA") or "data").absolute()),
-        # Ray Train's controller, which starts inside a trial, lets workers report no more often than this.
-        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-        "RAY_AIR_NEW_OUTPUT": "0",
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "TUNE_DISABLE_SIGINT_HANDLER": "1",
-        "TUNE_PRINT_ALL_TRIAL_ERRORS": str(int(options.verbose)),
-    }
-    level = logging.INFO if options.verbose else logging.CRITICAL
-    if options.address is None:
-        ray.init(
-            address="local",
-            num_cpus=cores(),
-            include_dashboard=False,
-            log_to_driver=options.verbose,
-            logging_level=level,
-        )
-    else:
-        ray.init(address=options.address, log_to_driver=options.verbose, logging_level=level)
-    logging.getLogger("ray").setLevel(level)
-    try:
-        yield ray.cluster_resources()  # type: ignore[no-untyped-call]
-    finally:
-        ray.shutdown()
-
-
-def _most_at_once(resources: Resources, cluster: dict[str, float]) -> int:
-    """How many runs the cluster holds side by side."""
-    by_cpus = cluster.get("CPU", 0) // (resources.workers * resources.cpus_per_worker)
-    gpus = resources.workers * resources.gpus_per_worker
-    return max(1, int(min(by_cpus, cluster.get("GPU", 0) // gpus) if gpus else by_cpus))
 
 
 def _open_tracker(uri: str) -> Tracker:

@@ -9,7 +9,7 @@ from pathlib import Path
 from mtnat.config import build, read_yaml, write_yaml
 from mtnat.errors import ResourceError, StudyError
 from mtnat.lab.agenda import Result
-from mtnat.lab.study import Study
+from mtnat.lab.study import Study, slug
 from mtnat.training.checkpoints import write_whole
 
 RESULT, HYPOTHESES = "run.json", "test.hyp.txt"
@@ -17,11 +17,14 @@ RESULT, HYPOTHESES = "run.json", "test.hyp.txt"
 
 
 class StudyFolder:
-    """``outputs/<study>/``: study.yaml, optuna.journal, runs/, and what the study ended with."""
+    """``outputs/<study>/``: study.yaml, optuna.journal, runs/, and what the study ended with.
 
-    def __init__(self, path: Path) -> None:
+    Of a study with columns each column has such a folder in that of the study, which itself holds the table.
+    """
+
+    def __init__(self, path: Path, name: str | None = None) -> None:
         self.path = path.absolute()
-        self.name = path.name
+        self.name = name or path.name
         self.study = self.path / "study.yaml"
         self._id = self.path / "study.id"
         self.journal = self.path / "optuna.journal"
@@ -31,11 +34,18 @@ class StudyFolder:
         self.report = self.path / "leaderboard.md"
         self.best_experiment = self.path / "best.yaml"
         self.best_model = self.path / "best"
+        self.distillation = self.path / "distillation.json"
+        """What the teacher wrote, once it has."""
+        self.table, self.table_markdown, self.table_latex = (self.path / f"table.{kind}" for kind in ("json", "md", "tex"))
 
     @property
     def is_finished(self) -> bool:
-        """Whether the study has its answer."""
-        return self.leaderboard.exists()
+        """Whether the study has its answer: a leaderboard, or the table of several."""
+        return self.leaderboard.exists() or self.table.exists()
+
+    def column(self, name: str) -> "StudyFolder":
+        """The folder of a column; of the only part of a study without columns, this one."""
+        return StudyFolder(self.path / slug(name), f"{self.name}/{name}") if name else self
 
     def run(self, run_id: str) -> Path:
         """A run's folder."""
@@ -81,7 +91,10 @@ class StudyFolder:
                     "rename yours, or remove the folder to begin anew."
                 )
             if self.is_finished and not resume:
-                raise StudyError(f"{self.path}: the study is finished (see leaderboard.md); remove the folder to run it anew.")
+                raise StudyError(
+                    f"{self.path}: the study is finished (see {'table' if self.table.exists() else 'leaderboard'}.md); "
+                    "remove the folder to run it anew."
+                )
             if not resume:
                 raise StudyError(
                     f"{self.path}: the study was begun before; add --resume to go on, or remove the folder to begin anew."

@@ -1,13 +1,14 @@
 """What a study found: rows with intervals and significance, the winner, and the answer in a sentence."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean, median, stdev
+from typing import Protocol
 
 from scipy import stats
 
 from mtnat.config import Record
-from mtnat.evaluation import Mark, mark_of
+from mtnat.evaluation import Comparison, Mark, Score, mark_of
 from mtnat.lab.agenda import Agenda, Kind, Result, Run, Trial
 from mtnat.lab.study import Settings, Study
 
@@ -28,14 +29,23 @@ class Row(Record):
     mean: float | None
     interval: tuple[float, float] | None
     """95 % of the mean over seeds (Student's t); None with one seed."""
+    tokenized: tuple[float, ...] = ()
+    """Tokenized BLEU on the test set by seed, which the field's papers print and nobody may compare with `scores`; none where
+    the target language is not known."""
+    tokenized_signature: str | None = None
     valid: float | None
     """The metric on the validation set: mean over the same seeds, by which the winner is chosen."""
     against: str | None
     difference: float | None = None
     """Mean over the seeds both have, minus that of ``against``."""
     p_value: float | None = None
-    """Of the difference to ``against``; None where nothing is compared."""
+    """Of the difference to ``against`` over sentences (paired bootstrap); None where nothing is compared."""
     mark: Mark = ""
+    """By `p_value`, as in Hao et al. 2021, A.4."""
+    difference_interval: tuple[float, float] | None = None
+    """95 % of the difference over seeds and sentences together; None with one seed."""
+    p_value_over_seeds: float | None = None
+    """Of the difference over seeds and sentences together (hierarchical bootstrap); None with one seed."""
     seconds: float
     """Wall-clock time of all its runs."""
     signature: str | None
@@ -62,16 +72,25 @@ class Leaderboard(Record):
     """Wall-clock time of the study since it was last started."""
 
 
-Compare = Callable[[Run, Run], float]
-"""The p-value of the difference between two runs' translations of the test set."""
+class Judge(Protocol):
+    """Who knows the runs' translations of the test set."""
+
+    def compare(self, run: Run, other: Run) -> float:
+        """The p-value of the difference between two runs."""
+
+    def compare_over_seeds(self, runs: Sequence[Run], others: Sequence[Run]) -> Comparison:
+        """The difference between two systems with several seeds each."""
+
+    def tokenized(self, run: Run) -> Score | None:
+        """Tokenized BLEU; None where the target language is not known."""
 
 
-def make_leaderboard(name: str, study: Study, agenda: Agenda, compare: Compare, test_set: str, seconds: float) -> Leaderboard:
+def make_leaderboard(name: str, study: Study, agenda: Agenda, judge: Judge, test_set: str, seconds: float) -> Leaderboard:
     """The leaderboard of an agenda that is finished: confirmed rows by their mean, then the others by the metric."""
     confirmed = agenda.confirmed()
-    rows = [_row(trial, agenda, confirmed=trial in confirmed) for trial in agenda.trials.values()]
+    rows = [_row(trial, agenda, judge, confirmed=trial in confirmed) for trial in agenda.trials.values()]
     if study.confirm:
-        rows = [_compared(row, study.confirm.against, rows, agenda, compare) for row in rows]
+        rows = [_compared(row, study.confirm.against, rows, agenda, judge) for row in rows]
     rows.sort(key=lambda row: (not row.confirmed, row.mean is None, -(row.mean or 0.0), row.name))
     # A baseline that translates with the other decoder is a reference point: the question is asked of this one.
     candidates = [
@@ -117,10 +136,11 @@ def _runs(trial: Trial, agenda: Agenda, *, confirmed: bool) -> list[tuple[Run, R
     return ended or [(search, agenda.results[search.id])] if search.id in agenda.results else ended
 
 
-def _row(trial: Trial, agenda: Agenda, *, confirmed: bool) -> Row:
+def _row(trial: Trial, agenda: Agenda, judge: Judge, *, confirmed: bool) -> Row:
     runs = _runs(trial, agenda, confirmed=confirmed)
     good = [(run, result) for run, result in runs if (result.test if confirmed else result.valid) is not None]
     scores = tuple(score for _, result in good if (score := result.test if confirmed else result.valid) is not None)
+    tokenized = [score for run, _ in good if (score := judge.tokenized(run))] if confirmed else []
     all_results = {
         run.id: agenda.results[run.id]
         for run in [agenda.search_run(trial), *agenda.confirm_runs(trial)]
@@ -135,6 +155,8 @@ def _row(trial: Trial, agenda: Agenda, *, confirmed: bool) -> Row:
         scores=scores,
         mean=fmean(scores) if scores else None,
         interval=interval(scores),
+        tokenized=tuple(score.value for score in tokenized),
+        tokenized_signature=tokenized[0].signature if tokenized else None,
         valid=fmean([result.valid or 0.0 for _, result in good]) if good else None,
         against=None,
         seconds=sum(result.seconds for result in all_results.values()),
@@ -143,7 +165,7 @@ def _row(trial: Trial, agenda: Agenda, *, confirmed: bool) -> Row:
     )
 
 
-def _compared(row: Row, against: str, rows: Sequence[Row], agenda: Agenda, compare: Compare) -> Row:
+def _compared(row: Row, against: str, rows: Sequence[Row], agenda: Agenda, judge: Judge) -> Row:
     """The row with its difference to a baseline, over the seeds that both have."""
     baseline = next(other for other in rows if other.name == against)
     seeds = [seed for seed in row.seeds if seed in baseline.seeds]
@@ -152,15 +174,17 @@ def _compared(row: Row, against: str, rows: Sequence[Row], agenda: Agenda, compa
     runs, others = (
         {run.experiment.seed: run for run in agenda.confirm_runs(agenda.trials[name])} for name in (row.name, against)
     )
-    p_value = combined_p([compare(runs[seed], others[seed]) for seed in seeds])
+    p_value = combined_p([judge.compare(runs[seed], others[seed]) for seed in seeds])
     scores, other_scores = (
         dict(zip(row.seeds, row.scores, strict=True)),
         dict(zip(baseline.seeds, baseline.scores, strict=True)),
     )
     difference = fmean(scores[seed] - other_scores[seed] for seed in seeds)
-    return row.model_copy(
-        update={"against": against, "difference": difference, "p_value": p_value, "mark": mark_of(difference, p_value)}
-    )
+    found = {"against": against, "difference": difference, "p_value": p_value, "mark": mark_of(difference, p_value)}
+    if len(seeds) > 1:
+        over_seeds = judge.compare_over_seeds([runs[seed] for seed in seeds], [others[seed] for seed in seeds])
+        found |= {"difference_interval": (over_seeds.low, over_seeds.high), "p_value_over_seeds": over_seeds.p_value}
+    return row.model_copy(update=found)
 
 
 def _best_seed(row: Row, agenda: Agenda) -> int:
@@ -214,15 +238,17 @@ def markdown(leaderboard: Leaderboard) -> str:
         "",
         leaderboard.answer,
         "",
-        "| | kind | BLEU | 95 % | difference | p | valid | seeds | seconds |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"| {' | '.join(('', *TITLES[1:]))} |",
+        "|---" * len(TITLES) + "|",
     ]
-    lines += [f"| {' | '.join(cells(row))} |" for row in leaderboard.rows]
+    lines += [f"| {' | '.join(cells(row).values())} |" for row in leaderboard.rows]
+    tokenized = next((row.tokenized_signature for row in leaderboard.rows if row.tokenized_signature), None)
     against = next((row.against for row in leaderboard.rows if row.against), None)
     notes = [
         f"BLEU on {leaderboard.test_set or 'the validation set'}: {leaderboard.signature}." if leaderboard.signature else "",
+        f"Tokenized BLEU, for comparison with papers that print it: {tokenized}." if tokenized else "",
         f"Compared with {against}: ↑ better at p < 0.05, ⇑ at p < 0.01, ↓ ⇓ worse (paired bootstrap, 1000 resamples per seed, "
-        "twice the median p over seeds)."
+        "twice the median p over seeds). Over seeds and sentences together: hierarchical bootstrap."
         if against
         else "",
         "Rows marked (valid) were not confirmed: one seed, validation set."
@@ -238,22 +264,42 @@ def markdown(leaderboard: Leaderboard) -> str:
     return "\n".join([*lines, "", *(f"{note}\n" for note in notes if note)])
 
 
-def cells(row: Row) -> tuple[str, ...]:
-    """A row as text: name, kind, BLEU, interval, difference, p, valid, seeds, seconds."""
+TITLES = (
+    "name",
+    "kind",
+    "BLEU",
+    "95 %",
+    "tokenized",
+    "difference",
+    "p",
+    "95 % over seeds",
+    "p over seeds",
+    "valid",
+    "seeds",
+    "seconds",
+)
+"""Of what `cells` has."""
+
+
+def cells(row: Row) -> Mapping[str, str]:
+    """A row as text, by title."""
 
     def number(value: float | None, form: str) -> str:
         return "" if value is None else format(value, form)
 
     mean = "failed" if row.mean is None else f"{row.mean:.2f}{row.mark}" if row.confirmed else f"{row.mean:.2f} (valid)"
-    low_high = f"{row.interval[0]:.1f} … {row.interval[1]:.1f}" if row.interval else ""
-    return (
+    values = (
         row.name,
         row.kind,
         mean,
-        low_high,
+        f"{row.interval[0]:.1f} … {row.interval[1]:.1f}" if row.interval else "",
+        number(fmean(row.tokenized) if row.tokenized else None, ".2f"),
         number(row.difference, "+.2f"),
         number(row.p_value, ".3f"),
+        f"{row.difference_interval[0]:+.1f} … {row.difference_interval[1]:+.1f}" if row.difference_interval else "",
+        number(row.p_value_over_seeds, ".3f"),
         number(row.valid, ".2f"),
         " ".join(map(str, row.seeds)),
         f"{row.seconds:.0f}",
     )
+    return dict(zip(TITLES, values, strict=True))

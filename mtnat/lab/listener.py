@@ -101,6 +101,11 @@ class Listener(DriverOnly, tune.Callback):
                 self._tracker.keep(self.key(run), folder / name, target)
         tags = {"data_hash": result.data_hash, "failed": result.failed}
         self._tracker.tag(self.key(run), {name: value for name, value in tags.items() if value})
+        if result.data_hash:
+            data = run.experiment.data
+            train = " → ".join(data.train) if data.train else str(data.corpus)
+            name = f"{train}, distilled" if data.distilled else train
+            self._tracker.use(self.key(run), name, result.data_hash, data.distilled or train)
         self._tracker.end(self.key(run), "FAILED" if result.failed else "FINISHED")
 
     def catch_up(self) -> None:

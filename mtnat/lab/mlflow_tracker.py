@@ -1,16 +1,17 @@
 """The tracker that people look at: MLflow."""
 
+import json
 import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import mlflow
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.entities import Run as MlflowRun
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
-from mtnat.lab.tracking import Status, Tracked, as_text
+from mtnat.lab.tracking import MOST_DIGEST_CHARACTERS, Status, Tracked, as_text
 
 KEY = "mtnat.run"
 """Tag by which a run is found again; its value, the key, holds no quotes."""
@@ -76,6 +77,11 @@ class MlflowTracker:
         else:
             self._client.log_artifact(self._ids[key], str(path), folder or None)
 
+    def use(self, key: str, dataset: str, digest: str, source: str) -> None:
+        entity = Dataset(dataset, digest[:MOST_DIGEST_CHARACTERS], source_type="local", source=json.dumps({"uri": source}))
+        tags = [InputTag(MLFLOW_DATASET_CONTEXT, "training")]
+        self._client.log_inputs(self._ids[key], datasets=[DatasetInput(entity, tags)])
+
     def end(self, key: str, status: Status) -> None:
         self._client.set_terminated(self._ids[key], status)
 
@@ -92,6 +98,7 @@ class MlflowTracker:
             tags={name: value for name, value in run.data.tags.items() if name != KEY and not name.startswith("mlflow.")},
             curves=self._curves(run),
             artifacts=self._files(run.info.run_id, ""),
+            datasets={each.dataset.name: each.dataset.digest for each in run.inputs.dataset_inputs},
         )
 
     def _find(self, key: str) -> MlflowRun | None:

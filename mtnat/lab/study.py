@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -13,20 +13,23 @@ from mtnat.config import Record, build, leaf_types, nearest, read_yaml, replace
 from mtnat.errors import ConfigError, UserError
 from mtnat.experiment import Experiment
 from mtnat.lab.space import Space, parse_space, path_problem
+from mtnat.training import load_model
 
 Settings = dict[str, Any]
 """Values by dotted path."""
 
 LEAVES = tuple(leaf_types(Experiment))
+FIXED_IN_COLUMNS = {"seed": "is set by confirm.seeds; drop it here."}
 FIXED = {
-    "seed": "is set by confirm.seeds; drop it here.",
+    **FIXED_IN_COLUMNS,
     **dict.fromkeys(
         ("data.corpus", "data.corpus_seed", "data.corpus_size", "data.valid", "data.test"),
-        "all trials of a study are scored on the same text; set it under experiment.",
+        "all trials of a study are scored on the same text; set it under experiment, or under columns.",
     ),
 }
-"""What no trial may change, and why."""
-PROPOSAL_NAME = "trial-{:02d}"
+"""What no column, and no trial, may change, and why."""
+DISTILLED = "data.distilled"
+PROPOSAL_NAME, TEACHER_NAME = "trial-{:02d}", "teacher"
 Result = TypeVar("Result")
 
 
@@ -66,6 +69,35 @@ class Resources(Record):
         return self
 
 
+class Teacher(Record):
+    """Who writes the training targets of all trials but those that set ``data.distilled: null``: sequence-level distillation
+    (Kim and Rush 2016). Validation and test text stay as they are."""
+
+    settings: Settings = Field(default_factory=dict)
+    """In which the teacher's experiment differs from `experiment`; it must train an AT decoder."""
+    model: str | None = None
+    """A finished model instead of one trained here: a folder, or MLflow's ``runs:/…`` or ``models:/…``."""
+    beam: int = Field(5, ge=1, le=1_000)
+    """Beam of the search by which it translates the training text."""
+    length_penalty: float = Field(1.0, ge=0, le=5)
+    """As `decoding.length_penalty`, of that search."""
+
+    @model_validator(mode="after")
+    def _one_teacher(self) -> Self:
+        if self.model and self.settings:
+            raise ValueError(f"takes either settings to train with or a finished model; got both, model: {self.model}")
+        return self
+
+
+class Published(Record):
+    """Figures that others have printed, shown in grey beside this study's own; they are compared with nothing."""
+
+    source: str = Field(min_length=1)
+    """Where they are from and what they measure, such as "Hao et al. 2021, Table 2: WMT14, tokenized BLEU"."""
+    bleu: dict[str, dict[str, float]]
+    """By baseline, then by column."""
+
+
 class Study(Record):
     """One question, and all that is run to answer it."""
 
@@ -73,6 +105,10 @@ class Study(Record):
     """What the study is to find out, in a sentence."""
     experiment: Experiment
     """The settings that all trials share."""
+    columns: dict[str, Settings] = Field(default_factory=dict)
+    """Named settings, such as corpora or directions, over which all of the study is repeated; each is a column of its table."""
+    teacher: Teacher | None = None
+    """Leave it out to train on the corpus's own targets."""
     baselines: dict[str, Settings] = Field(default_factory=dict)
     """Named trials that always run and are always in the leaderboard: the settings in which each differs."""
     search: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -83,7 +119,19 @@ class Study(Record):
     """What the search maximises; test sets are never searched on."""
     confirm: Confirm | None = None
     """Leave it out for a search only, whose leaderboard shows the validation metric."""
+    published: Published | None = None
+    """For the table of a study with columns."""
     resources: Resources = Resources()
+
+    @property
+    def parts(self) -> "dict[str, Study]":
+        """The study of each column; of one without columns, itself under no name."""
+        if not self.columns:
+            return {"": self}
+        return {
+            name: self.model_copy(update={"experiment": replace(self.experiment, settings), "columns": {}, "published": None})
+            for name, settings in self.columns.items()
+        }
 
     @property
     def space(self) -> Space:
@@ -138,6 +186,9 @@ class _Check:
     def __init__(self, data: Mapping[str, Any]) -> None:
         parts = {name: _salvage(field.annotation, data[name]) for name, field in Study.model_fields.items() if name in data}
         self.experiment: Experiment | None = parts.get("experiment")
+        self.columns: dict[str, Settings] = parts.get("columns") or {}
+        self.teacher: Teacher | None = parts.get("teacher")
+        self.published: Published | None = parts.get("published")
         self.baselines: dict[str, Settings] = parts.get("baselines") or {}
         self.trials: int | None = parts.get("trials", 0)
         self.confirm: Confirm | None = parts.get("confirm")
@@ -147,7 +198,7 @@ class _Check:
         self.space, self.space_problems = parse_space(self.search, LEAVES, FIXED)
 
     def problems(self) -> list[str]:
-        found = [*self.space_problems, *self._plan(), *self._baseline_names()]
+        found = [*self.space_problems, *self._plan(), *self._names(), *self._published()]
         experiments = list(self._experiments(found))
         for experiment in experiments:
             found += self._sharing(experiment)
@@ -163,43 +214,79 @@ class _Check:
             yield "trials: must be at least 1 where something is searched; got 0."
         if self.trials and not self.search:
             yield f"search: names nothing to vary in {self.trials} trials; add a leaf or drop trials."
+        if self.teacher and (model := self.teacher.model) and not model.startswith(("runs:/", "models:/")):
+            problems: list[str] = []
+            teacher = _attempt(problems, lambda: load_model(model))
+            yield from (f"teacher.model: {problem}" for problem in problems)
+            if teacher and not teacher.experiment.objective.trains_at:
+                yield f"teacher.model: {model} has no AT decoder, which a teacher translates with; give one that has."
         if self.confirm and self.search and self.trials is not None and self.confirm.top > self.trials:
             yield f"confirm.top: must not exceed trials; got {self.confirm.top} and {self.trials}."
         if self.confirm and self.confirm.against not in self.baselines:
             hint = nearest(self.confirm.against, self.baselines) or f"; baselines: {', '.join(self.baselines) or 'none'}."
             yield f"confirm.against: '{self.confirm.against}' is no baseline{hint}"
 
-    def _baseline_names(self) -> Iterator[str]:
-        taken: dict[str, str] = {
-            slug(PROPOSAL_NAME.format(number)): "a proposal" for number in range(1, (self.trials or 0) + 1)
-        }
-        for name in self.baselines:
-            if slug(name) in taken:
-                yield f"baselines.{name}: its folder would be that of {taken[slug(name)]}; choose another name."
-            taken[slug(name)] = name
+    def _names(self) -> Iterator[str]:
+        taken = {slug(PROPOSAL_NAME.format(number)): "a proposal" for number in range(1, (self.trials or 0) + 1)}
+        if self.teacher:
+            taken[slug(TEACHER_NAME)] = "the teacher"
+        yield from _clashes("baselines", self.baselines, taken)
+        yield from _clashes("columns", self.columns, {"runs": "the runs", "best": "the best model"})
+
+    def _published(self) -> Iterator[str]:
+        """Figures must have a place in the table."""
+        if self.published and not self.columns:
+            yield "published: is shown in the table of a study with columns; add columns, or drop it."
+        elif self.published:
+            for name, figures in self.published.bleu.items():
+                if name not in self.baselines:
+                    hint = nearest(name, self.baselines) or f"; baselines: {', '.join(self.baselines) or 'none'}."
+                    yield f"published.bleu.{name}: is no baseline{hint}"
+                for column in figures:
+                    if column not in self.columns:
+                        hint = nearest(column, self.columns) or f"; columns: {', '.join(self.columns)}."
+                        yield f"published.bleu.{name}.{column}: is no column{hint}"
 
     def _experiments(self, found: list[str]) -> Iterator[Experiment]:
         """Every experiment whose fitness speaks for all that the study can run; what does not build is added to ``found``."""
-        if self.experiment is None:
-            for name, settings in self.baselines.items():
-                found += self._paths(settings, f"baselines.{name}")
-            return
-        yield self.experiment
-        for name, settings in self.baselines.items():
-            where = f"baselines.{name}"
-            if paths := self._paths(settings, where):
-                found += paths
-            elif experiment := self._built(settings, where, found):
-                yield experiment
-        if not self.space_problems:
-            yield from self._corners(found)
+        settings_by_place = {f"baselines.{name}": settings for name, settings in self.baselines.items()}
+        if self.teacher:
+            settings_by_place["teacher.settings"] = self.teacher.settings
+        astray = {where: self._paths(settings, where) for where, settings in settings_by_place.items()}
+        for problems in astray.values():
+            found += problems
+        for base in self._bases(found):
+            yield base
+            for where, settings in settings_by_place.items():
+                if astray[where] or (where == "teacher.settings" and self.teacher and self.teacher.model):
+                    continue
+                if experiment := self._built(base, settings, where, found):
+                    yield experiment
+                    if where == "teacher.settings" and not experiment.objective.trains_at:
+                        found.append(
+                            f"{where}: must train an AT decoder, which a teacher translates with; "
+                            "add objective.schedule: {kind: constant, value: 0.0}."
+                        )
+            if not self.space_problems:
+                yield from self._corners(base, found)
 
-    def _corners(self, found: list[str]) -> Iterator[Experiment]:
+    def _bases(self, found: list[str]) -> Iterator[Experiment]:
+        """What the trials' settings are laid over: the experiment, or that of each column."""
+        for name, settings in self.columns.items():
+            where = f"columns.{name}"
+            if paths := [problem for path in settings if (problem := path_problem(path, LEAVES, FIXED_IN_COLUMNS, where))]:
+                found += paths
+            elif self.experiment and (experiment := self._built(self.experiment, settings, where, found)):
+                yield experiment
+        if self.experiment and not self.columns:
+            yield self.experiment
+
+    def _corners(self, base: Experiment, found: list[str]) -> Iterator[Experiment]:
         """The search's extremes, as far as they build; what both ends of a range have in common is said once."""
         said: set[tuple[str, str]] = set()
         for search, settings in self.space.corners():
             problems: list[str] = []
-            if experiment := self._built(settings, "", problems):
+            if experiment := self._built(base, settings, "", problems):
                 yield experiment
             for problem in problems:
                 if (search.path, problem) not in said:
@@ -207,12 +294,16 @@ class _Check:
                 said.add((search.path, problem))
 
     def _paths(self, settings: Settings, where: str) -> list[str]:
-        return [problem for path in settings if (problem := path_problem(path, LEAVES, FIXED, where))]
+        found = [problem for path in settings if (problem := path_problem(path, LEAVES, FIXED, where))]
+        if self.teacher and settings.get(DISTILLED) is not None:
+            found.append(
+                f"{where}.{DISTILLED}: is what the teacher writes; only null, the corpus's own targets, can stand here."
+            )
+        return found
 
-    def _built(self, settings: Settings, where: str, found: list[str]) -> Experiment | None:
-        assert self.experiment is not None
-        experiment, problems = self.experiment, list[str]()
-        built = _attempt(problems, lambda: replace(experiment, settings))
+    def _built(self, base: Experiment, settings: Settings, where: str, found: list[str]) -> Experiment | None:
+        problems = list[str]()
+        built = _attempt(problems, lambda: replace(base, settings))
         found += [f"{where}: {problem}" for problem in problems]
         return built
 
@@ -221,6 +312,14 @@ class _Check:
         batches, workers = experiment.training.batches_per_step, self.resources.workers
         if batches % workers:
             yield f"experiment.training.batches_per_step: must be a multiple of resources.workers; got {batches} and {workers}."
+
+
+def _clashes(where: str, names: Iterable[str], taken: dict[str, str]) -> Iterator[str]:
+    """Names whose folders would be the same as those of others, or as `taken` ones."""
+    for name in names:
+        if slug(name) in taken:
+            yield f"{where}.{name}: its folder would be that of {taken[slug(name)]}; choose another name."
+        taken[slug(name)] = name
 
 
 def _attempt(problems: list[str], make: Callable[[], Result]) -> Result | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
-MOST_PARAM_CHARACTERS = 6_000
+MOST_PARAM_CHARACTERS, MOST_DIGEST_CHARACTERS = 6_000, 32
 
 
 @dataclass
@@ -22,6 +22,8 @@ class Tracked:
     """By metric name: value by step."""
     artifacts: list[str] = field(default_factory=list)
     """Paths of files, sorted."""
+    datasets: dict[str, str] = field(default_factory=dict)
+    """Digest by name."""
 
 
 class Tracker(Protocol):
@@ -45,6 +47,14 @@ class Tracker(Protocol):
 
     def keep(self, key: str, path: Path, folder: str = "") -> None:
         """Keeps a file, or a folder with all in it, under a folder of the run's artifacts; one of the same name is replaced."""
+
+    def use(self, key: str, dataset: str, digest: str, source: str) -> None:
+        """Notes what text a run was trained on; doing so twice changes nothing.
+
+        Args:
+            digest: its hash, of which the first 32 characters are kept.
+            source: where it lies.
+        """
 
     def end(self, key: str, status: Status) -> None:
         """Closes a run."""
@@ -86,6 +96,9 @@ class MemoryTracker:
         files = [file.relative_to(path) for file in path.rglob("*") if file.is_file()] if path.is_dir() else [Path(path.name)]
         run = self.runs[key]
         run.artifacts = sorted({*run.artifacts, *(str(Path(folder) / file) for file in files)})
+
+    def use(self, key: str, dataset: str, digest: str, source: str) -> None:
+        self.runs[key].datasets[dataset] = digest[:MOST_DIGEST_CHARACTERS]
 
     def end(self, key: str, status: Status) -> None:
         self.runs[key].status = status

@@ -1,5 +1,6 @@
 """Training of one run on any number of workers, and the model it leaves."""
 
+from mtnat.training.distillation import Distillation, SourceText, file_sources, training_sources
 from mtnat.training.feed import Feed, Work
 from mtnat.training.fit import Progress, fit
 from mtnat.training.model import Model, load_model, save_model
@@ -9,17 +10,21 @@ from mtnat.training.workers import Alone, Distributed, Workers, default_device
 
 __all__ = [
     "Alone",
+    "Distillation",
     "Distributed",
     "Feed",
     "Model",
     "Progress",
     "Scored",
+    "SourceText",
     "Updater",
     "Work",
     "Workers",
     "default_device",
     "evaluate_split",
+    "file_sources",
     "fit",
     "load_model",
     "save_model",
+    "training_sources",
 ]

@@ -1,14 +1,34 @@
 """Rows, marks, the winner and the answer, from results written by hand."""
 
+from collections.abc import Sequence
+
 import pytest
 from test_agenda import Listed, power, study
 
+from mtnat.evaluation import Comparison, Score
 from mtnat.lab.agenda import Agenda, Result, Run
 from mtnat.lab.leaderboard import Leaderboard, combined_p, interval, make_leaderboard, markdown
 from mtnat.lab.study import Study
 
 Scores = dict[str, list[tuple[float | None, float | None]]]
 """Validation and test BLEU of a trial's runs with seeds 1 and 2."""
+
+
+class Verdict:
+    """A judge who has made up his mind."""
+
+    def __init__(self, p_value: float) -> None:
+        self.p_value = p_value
+
+    def compare(self, run: Run, other: Run) -> float:
+        return self.p_value
+
+    def compare_over_seeds(self, runs: Sequence[Run], others: Sequence[Run]) -> Comparison:
+        assert [run.experiment.seed for run in runs] == [run.experiment.seed for run in others]
+        return Comparison(difference=0.0, p_value=self.p_value * 4, low=-2.0, high=1.0, baseline=0.0, system=0.0)
+
+    def tokenized(self, run: Run) -> Score | None:
+        return Score(10.0 + run.experiment.seed, "moses")
 
 
 def concluded(a_study: Study, scores: Scores, p_value: float = 0.5) -> Leaderboard:
@@ -25,7 +45,7 @@ def concluded(a_study: Study, scores: Scores, p_value: float = 0.5) -> Leaderboa
                 failed="it diverged" if valid is None else None,
             )
         )
-    return make_leaderboard("s", a_study, agenda, lambda run, other: p_value, "grammar", 60.0)
+    return make_leaderboard("s", a_study, agenda, Verdict(p_value), "grammar", 60.0)
 
 
 SCORES: Scores = {
@@ -50,6 +70,9 @@ def test_rows_are_read_by_the_test_set_and_the_winner_is_chosen_on_the_validatio
     assert rows["trial-02"].difference == pytest.approx(23.75 - 25.0)
     assert rows["trial-02"].p_value == pytest.approx(0.006)
     assert rows["trial-02"].mark == "⇓"
+    assert (rows["trial-02"].difference_interval, rows["trial-02"].p_value_over_seeds) == ((-2.0, 1.0), 0.012)
+    assert (rows["trial-02"].tokenized, rows["trial-02"].tokenized_signature) == ((11.0, 12.0), "moses")
+    assert (rows["linear"].p_value_over_seeds, rows["trial-01"].tokenized) == (None, ())
     assert rows["trial-02"].settings == power(3.0)
     assert (rows["trial-01"].mean, rows["trial-01"].scores, rows["trial-01"].p_value) == (19.0, (19.0,), None)
     assert (board.winner, board.best_seed) == ("trial-02", 2)  # valid 23.5 against 23.0

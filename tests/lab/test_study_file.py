@@ -198,3 +198,63 @@ def test_names_are_checked_where_the_experiment_itself_is_wrong(tmp_path: Path) 
 def test_a_file_that_is_no_study(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="question is missing"):
         read(tmp_path, {"baselines": 3, "search": [1], "confirm": "yes"})
+
+
+AT = {"objective.schedule": {"kind": "constant", "value": 0.0}}
+
+
+class TestColumns:
+    def test_each_is_a_study_of_its_own(self, tmp_path: Path) -> None:
+        turned = ["t.de", "t.en"]
+        columns = {"en-de": {}, "de-en": {f"data.{split}": turned for split in ("train", "valid", "test")}}
+        parts = read(tmp_path, GOOD | {"columns": columns}).parts
+        assert list(parts) == ["en-de", "de-en"]
+        assert parts["de-en"].experiment.data.train == ("t.de", "t.en")
+        assert parts["en-de"] == read(tmp_path, GOOD)
+
+    def test_what_is_wrong_in_one(self, tmp_path: Path) -> None:
+        assert problems(tmp_path, {"columns": {"a": {"seed": 3}, "b": {"data.trian": ["t.en", "t.de"]}}}) == [
+            "columns.a.seed: is set by confirm.seeds; drop it here.",
+            "columns.b.data.trian: there is no such setting; did you mean 'data.train'?",
+        ]
+        (found,) = problems(tmp_path, {"columns": {"a": {}, "b": {"data.test": ["no.en", "t.de"]}}})
+        assert found.startswith("data.test: ")
+        assert "no.en: no such file" in found
+        assert problems(tmp_path, {"columns": {"a b": {}, "a-b": {}}}) == [
+            "columns.a-b: its folder would be that of a b; choose another name."
+        ]
+
+    def test_published_figures_have_a_place(self, tmp_path: Path) -> None:
+        published = {"source": "S", "bleu": {"linaer": {"en": 1.0}, "linear": {"en": 1.0, "de": 2.0}}}
+        assert problems(tmp_path, {"published": published}) == [
+            "published: is shown in the table of a study with columns; add columns, or drop it."
+        ]
+        assert problems(tmp_path, {"published": published, "columns": {"en": {}}}) == [
+            "published.bleu.linaer: is no baseline; did you mean 'linear'?",
+            "published.bleu.linear.de: is no column; columns: en.",
+        ]
+
+
+class TestTeacher:
+    def test_it_needs_an_at_decoder(self, tmp_path: Path) -> None:
+        nat = {"objective.schedule": {"kind": "constant", "value": 1.0}}
+        assert problems(tmp_path, {"teacher": {"settings": nat}}) == [
+            "teacher.settings: must train an AT decoder, which a teacher translates with; "
+            "add objective.schedule: {kind: constant, value: 0.0}."
+        ]
+
+    def test_it_is_trained_or_given(self, tmp_path: Path) -> None:
+        assert problems(tmp_path, {"teacher": {"settings": AT, "model": "m"}}) == [
+            "teacher: takes either settings to train with or a finished model; got both, model: m."
+        ]
+        (found,) = problems(tmp_path, {"teacher": {"model": "nowhere"}})
+        assert found.startswith("teacher.model: nowhere: is no model folder")
+
+    def test_its_text_is_everybodys(self, tmp_path: Path) -> None:
+        baselines = GOOD["baselines"] | {"own": {"data.distilled": "t.de"}, "raw": {"data.distilled": None}}
+        assert problems(tmp_path, {"teacher": {"settings": AT}, "baselines": baselines}) == [
+            "baselines.own.data.distilled: is what the teacher writes; only null, the corpus's own targets, can stand here."
+        ]
+        assert problems(tmp_path, {"teacher": {"settings": AT}, "baselines/teacher": {}}) == [
+            "baselines.teacher: its folder would be that of the teacher; choose another name."
+        ]

@@ -31,6 +31,8 @@ class TestTracker:
         tracker.log("s/a", 20, {"train/loss": 2.25})
         tracker.keep("s/a", tmp_path / "model", "model")
         tracker.keep("s/a", tmp_path / "note.txt")
+        tracker.use("s/a", "words.en → words.de", "d" * 64, "words.en")
+        tracker.use("s/a", "words.en → words.de", "d" * 64, "words.en")
         tracker.end("s/a", "FAILED")
         run = reopen().find("s/a")
         assert run is not None
@@ -40,6 +42,7 @@ class TestTracker:
         assert run.tags == {"seed": "1"}
         assert run.curves == {"train/loss": {10: 2.5, 20: 2.25}, "valid/bleu": {10: 1.0}}
         assert run.artifacts == ["model/weights", "note.txt"]
+        assert run.datasets == {"words.en → words.de": "d" * 32}
 
     def test_a_run_begun_again_is_the_same_run(self, reopen: Callable[[], Tracker]) -> None:
         tracker = reopen()

@@ -228,3 +228,59 @@ def test_two_workers_compute_what_one_does(desk: Desk) -> None:
     one, two = (desk.curve(name, "annealing-seed1", "train/loss") for name in ("one", "two"))
     assert [step for step, _ in one] == [step for step, _ in two] == list(range(1, 21))
     assert [loss for _, loss in two] == pytest.approx([loss for _, loss in one], abs=1e-4)
+
+
+def test_a_teacher_writes_what_the_students_of_each_column_train_on(desk: Desk) -> None:
+    at = {"objective.schedule": {"kind": "constant", "value": 0.0}}
+    turned = {f"data.{split}": [f"{split}.de", f"{split}.en"] for split in ("train", "valid", "test")}
+    desk.write(
+        "taught",
+        columns={"en-de": {}, "de-en": turned},
+        teacher={"settings": at, "beam": 2},
+        baselines={"transformer": {**at, "data.distilled": None}, "linear": {}},
+        confirm={"top": 0, "seeds": [1, 2], "against": "transformer"},
+        published={"source": "nobody", "bleu": {"linear": {"en-de": 12.34}}},
+    )
+    process = desk.start("taught.yaml")
+    outputs = desk.folder / "outputs" / "taught"
+    wait_until(lambda: (outputs / "en-de" / "distillation.json").exists(), process)
+    process.kill()
+    process.communicate()
+    written = (outputs / "en-de" / "distilled.de.gz").read_bytes()
+    teacher = outputs / "en-de" / "runs" / "transformer-seed1" / "curves.jsonl"
+    curves = teacher.read_text()
+
+    code, out, errors = desk.run("taught.yaml", "--resume")
+    assert (code, errors) == (0, "")
+    table = (outputs / "table.md").read_text()
+    assert "12.34" in table
+    assert "12.34" in out
+    assert (outputs / "table.tex").read_text().count("\\multicolumn") == 2
+    assert (outputs / "en-de" / "distilled.de.gz").read_bytes() == written
+    assert teacher.read_text().startswith(curves)  # not trained again
+    for column, language in (("en-de", "de"), ("de-en", "en")):
+        runs = {
+            path.name: build(Experiment, read_yaml(path / "experiment.yaml")) for path in (outputs / column / "runs").iterdir()
+        }
+        assert runs.keys() == {f"{name}-seed{seed}" for name in ("transformer", "linear") for seed in (1, 2)}
+        assert {run.data.distilled for name, run in runs.items() if "linear" in name} == {
+            str(outputs / column / f"distilled.{language}.gz")
+        }
+        assert runs["transformer-seed1"].data.distilled is None
+        found = json.loads((outputs / column / "distillation.json").read_text())
+        assert (found["teacher"], found["lines"]) == ("transformer-seed1", 400)
+        assert found["raw"]["conditional_entropy"] >= 0
+
+    client, runs = desk.tracked()
+    names = {run.info.run_id: run.info.run_name for run in runs}
+    parents = {run.info.run_name: names.get(run.data.tags.get("mlflow.parentRunId")) for run in runs}
+    assert parents["taught"] is None
+    assert parents["taught/en-de"] == parents["taught/de-en"] == "taught"
+    assert len(runs) == 1 + 2 + 8
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    column = next(run for run in runs if run.info.run_name == "taught/en-de")
+    assert "distilled.de.gz" in {entry.path for entry in client.list_artifacts(column.info.run_id)}
+    assert [each.dataset.name for each in column.inputs.dataset_inputs] == ["distilled by transformer-seed1"]
+    student = next(run for run in runs if run.info.run_name == "linear, seed 2")
+    (used,) = student.inputs.dataset_inputs
+    assert used.dataset.name.endswith(", distilled")

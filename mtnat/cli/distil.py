@@ -1,0 +1,98 @@
+"""``python -m mtnat distil``: a teacher's translations of the training text, for students to train on."""
+
+import argparse
+import gzip
+import os
+import shutil
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from mtnat.cli.model import MODEL_HELP, add_at_decoding, at_decoding_of, model_folder
+from mtnat.errors import DataError, ResourceError
+from mtnat.training import Distillation, default_device, file_sources, load_model, training_sources
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--model", required=True, help=f"the teacher: {MODEL_HELP}")
+    parser.add_argument(
+        "--source",
+        type=Path,
+        metavar="FILE",
+        help="what to translate, plain or .gz (default: the teacher's own training sources)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="where the translations go, a line for each source; .gz or plain",
+    )
+    add_at_decoding(parser)
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Distils, or goes on with it; several processes that run this at once share the work."""
+    output: Path = options.output
+    if options.source and not options.source.exists():
+        raise DataError(f"--source {options.source}: no such file; give a text file, plain or .gz.")
+    rank = int(os.environ.get("LOCAL_RANK", 0))
+    console = Console(stderr=True, quiet=rank > 0)
+    with ExitStack() as stack:
+        # Who is asked for the same model at the same time must see it at the same place in the cache: its hash decides that.
+        folder = model_folder(options.model, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mtnat-model-"))))
+        model = load_model(folder)
+        sources = file_sources(options.source) if options.source else training_sources(model.experiment.data)
+        distillation = Distillation(folder, sources, at_decoding_of(options, model))
+        _try(output)
+        device = default_device(rank)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        with _bar(console) as bar:
+            task = bar.add_task("distilling", total=distillation.shards, completed=distillation.done)
+            for _ in distillation.work(device):
+                bar.update(task, completed=distillation.done)
+    if rank == 0:
+        _deliver(distillation.targets, output)
+        console.print(f"{sources.lines:,} lines in {output}", highlight=False, markup=False, soft_wrap=True)
+        console.print(
+            f"To train on them: data: {{distilled: {output.absolute()}}}", highlight=False, markup=False, soft_wrap=True
+        )
+    return 0
+
+
+def _try(output: Path) -> None:
+    """Finds out that a file cannot be written before hours are spent."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output.parent):
+            pass
+    except OSError as error:
+        raise ResourceError(f"--output {output}: cannot be written ({error.strerror}); give another path.") from None
+
+
+def _deliver(targets: Path, output: Path) -> None:
+    """Copies the distilled text, whole or not at all."""
+    partial = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        if output.suffix == ".gz":
+            shutil.copyfile(targets, partial)
+        else:
+            with gzip.open(targets) as packed, partial.open("wb") as plain:
+                shutil.copyfileobj(packed, plain)
+        partial.replace(output)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise ResourceError(f"--output {output}: cannot be written ({error.strerror}); give another path.") from None
+
+
+def _bar(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("shards of 1,000 lines"))
+    times = (TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(*columns, *times, console=console, transient=True, disable=not console.is_terminal)

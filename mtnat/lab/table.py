@@ -1,0 +1,206 @@
+"""The table of a study with columns, as a paper prints it: Markdown, LaTeX, JSON."""
+
+from collections.abc import Callable, Mapping
+from statistics import fmean
+
+from mtnat.config import Record
+from mtnat.evaluation import Mark
+from mtnat.lab.leaderboard import Leaderboard, Row
+from mtnat.lab.study import Study
+
+_LATEX_MARKS: Mapping[Mark, str] = {
+    "": "",
+    "↑": r"$^{\uparrow}$",
+    "⇑": r"$^{\Uparrow}$",
+    "↓": r"$^{\downarrow}$",
+    "⇓": r"$^{\Downarrow}$",
+}
+_LATEX_ESCAPES = {character: f"\\{character}" for character in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "λ": r"$\lambda$",
+    "→": r"$\rightarrow$",
+    "–": "--",
+}
+_NOTHING = "–"
+
+
+class Cell(Record):
+    """A system in a column."""
+
+    bleu: float | None = None
+    """sacreBLEU on the test set, mean over seeds; on the validation set where the study has no confirm phase."""
+    mark: Mark = ""
+    tokenized: float | None = None
+    """Tokenized BLEU, mean over seeds: what `published` may be looked at beside."""
+    published: float | None = None
+    """The figure that others printed."""
+    seeds: int = 0
+
+
+class TableRow(Record):
+    """A system."""
+
+    name: str
+    cells: dict[str, Cell]
+    """By column."""
+
+
+class Column(Record):
+    """What a column's figures are."""
+
+    test_set: str
+    signature: str | None
+    tokenized_signature: str | None
+
+
+class Table(Record):
+    """``table.json``."""
+
+    study: str
+    question: str
+    against: str | None
+    """The baseline that marks refer to, in the same column."""
+    published: str | None
+    """Where the figures in grey are from."""
+    answers: dict[str, str]
+    """Each column's answer."""
+    columns: dict[str, Column]
+    rows: tuple[TableRow, ...]
+
+
+def make_table(name: str, study: Study, leaderboards: Mapping[str, Leaderboard]) -> Table:
+    """The table of leaderboards by column: baselines in the order of the file, then what else was confirmed."""
+    by_column = {column: {row.name: row for row in board.rows} for column, board in leaderboards.items()}
+    others = {row.name for board in leaderboards.values() for row in board.rows if row.confirmed} - set(study.baselines)
+    figures = study.published.bleu if study.published else {}
+    rows = tuple(
+        TableRow(
+            name=name,
+            cells={column: _cell(found.get(name), figures.get(name, {}).get(column)) for column, found in by_column.items()},
+        )
+        for name in [*study.baselines, *sorted(others)]
+    )
+    return Table(
+        study=name,
+        question=study.question,
+        against=study.confirm.against if study.confirm else None,
+        published=study.published.source if study.published else None,
+        answers={column: board.answer for column, board in leaderboards.items()},
+        columns={column: _column(board) for column, board in leaderboards.items()},
+        rows=rows,
+    )
+
+
+def markdown(table: Table) -> str:
+    """The table as a page for people."""
+    titles = [f"{column}: {title}" for column in table.columns for title in _titles(table)]
+    lines = [
+        f"# {table.study}",
+        "",
+        f"**{table.question}**",
+        "",
+        *(f"- {column}: {answer}" for column, answer in table.answers.items()),
+        "",
+        f"| | {' | '.join(titles)} |",
+        f"|---|{'---:|' * len(titles)}",
+    ]
+    for row in table.rows:
+        texts = [text for column in table.columns for text in _texts(row.cells[column], table, str, _grey_markdown)]
+        lines.append(f"| {row.name} | {' | '.join(texts)} |")
+    return "\n".join([*lines, "", *(f"{note}\n" for note in _notes(table))])
+
+
+def latex(table: Table) -> str:
+    """The table for a paper; needs booktabs, xcolor and, for ⇑, amssymb or another font that has \\Uparrow."""
+    width = len(_titles(table))
+    spans = [f"\\multicolumn{{{width}}}{{c}}{{{_escaped(column)}}}" for column in table.columns]
+    rules = [f"\\cmidrule(lr){{{2 + width * i}-{1 + width * (i + 1)}}}" for i in range(len(table.columns))]
+    lines = [
+        "% needs \\usepackage{booktabs,xcolor}",
+        "\\begin{table}",
+        "\\centering",
+        f"\\begin{{tabular}}{{l{'r' * (width * len(table.columns))}}}",
+        "\\toprule",
+        f" & {' & '.join(spans)} \\\\",
+        " ".join(rules),
+        f" & {' & '.join(_titles(table) * len(table.columns))} \\\\",
+        "\\midrule",
+    ]
+    for row in table.rows:
+        texts = [text for column in table.columns for text in _texts(row.cells[column], table, _latex_mark, _grey_latex)]
+        lines.append(f"{_escaped(row.name)} & {' & '.join(texts).replace(_NOTHING, '--')} \\\\")
+    caption = _escaped(" ".join([table.question, *_notes(table)]))
+    for mark, symbol in _LATEX_MARKS.items():
+        caption = caption.replace(mark, symbol) if mark else caption
+    lines += ["\\bottomrule", "\\end{tabular}", f"\\caption{{{caption}}}", "\\end{table}", ""]
+    return "\n".join(lines)
+
+
+def _cell(row: Row | None, published: float | None) -> Cell:
+    if row is None:
+        return Cell(published=published)
+    tokenized = fmean(row.tokenized) if row.tokenized else None
+    return Cell(bleu=row.mean, mark=row.mark, tokenized=tokenized, published=published, seeds=len(row.seeds))
+
+
+def _column(board: Leaderboard) -> Column:
+    tokenized = next((row.tokenized_signature for row in board.rows if row.tokenized_signature), None)
+    return Column(test_set=board.test_set or "validation set", signature=board.signature, tokenized_signature=tokenized)
+
+
+def _titles(table: Table) -> list[str]:
+    """Of the figures in each column."""
+    return ["sacreBLEU", "tokenized", *(["published"] if table.published else [])]
+
+
+def _texts(cell: Cell, table: Table, marked: Callable[[Mark], str], grey: Callable[[str], str]) -> list[str]:
+    """A cell's figures, one for each of the titles."""
+    texts = [
+        f"{cell.bleu:.2f}{marked(cell.mark)}" if cell.bleu is not None else _NOTHING,
+        f"{cell.tokenized:.2f}" if cell.tokenized is not None else _NOTHING,
+    ]
+    if table.published:
+        texts.append(grey(f"{cell.published:.2f}" if cell.published is not None else _NOTHING))
+    return texts
+
+
+def _notes(table: Table) -> list[str]:
+    """What the figures are, and what may not be compared."""
+    seeds = sorted({cell.seeds for row in table.rows for cell in row.cells.values() if cell.seeds})
+    counted = " or ".join(map(str, seeds)) or "no"
+    notes = [f"Means over {counted} seed{'' if seeds == [1] else 's'}."]
+    if table.against:
+        notes.append(
+            f"Against {table.against} in the same column: ↑ better at p < 0.05, ⇑ at p < 0.01, ↓ ⇓ worse (paired bootstrap, "
+            "1000 resamples per seed, twice the median p over seeds)."
+        )
+    for kind, of in (("sacreBLEU", "signature"), ("Tokenized BLEU", "tokenized_signature")):
+        columns_by_text: dict[str, list[str]] = {}
+        for name, column in table.columns.items():
+            if text := getattr(column, of):
+                columns_by_text.setdefault(text, []).append(name)
+        notes += [f"{kind} ({', '.join(names)}): {text}." for text, names in columns_by_text.items()]
+    if table.published:
+        notes.append(
+            f"In grey, published elsewhere: {table.published}. Other text, other training: "
+            "to be looked at beside ours, not to be compared."
+        )
+    return notes
+
+
+def _grey_markdown(text: str) -> str:
+    return f'<span style="color:gray">{text}</span>'
+
+
+def _grey_latex(text: str) -> str:
+    return f"\\textcolor{{gray}}{{{text}}}"
+
+
+def _latex_mark(mark: Mark) -> str:
+    return _LATEX_MARKS[mark]
+
+
+def _escaped(text: str) -> str:
+    return "".join(_LATEX_ESCAPES.get(character, character) for character in text)
