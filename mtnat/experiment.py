@@ -49,9 +49,17 @@ class TrainingConfig(Record):
     valid_sentences: int = Field(0, ge=0)
     """How many validation sentences are decoded, the first ones; 0 is all."""
     keep_checkpoints: int = Field(5, ge=1)
-    """How many of the last checkpoints stay on disk, besides the best one."""
-    model: Literal["best", "last", "average"] = "best"
-    """The weights a run ends with: of the best validation score, of the last step, or the mean of the kept checkpoints."""
+    """How many of the last checkpoints stay on disk, besides the best one, or, for `average_best`, how many of the best ones,
+    besides the last; an average takes so many (A.1: 5)."""
+    model: Literal["best", "last", "average_last", "average_best"] = "best"
+    """The weights a run ends with: those of the best validation score, of the last step, or the mean of the last or the best
+    checkpoints."""
+    patience: int = Field(0, ge=0)
+    """A run stops early after so many validations in a row without a better score; 0 is never. T, and with it every schedule,
+    stays that of `steps`."""
+    ema_decay: float = Field(0.0, ge=0, lt=1)
+    """Decay, per update, of an exponential moving average of the weights, which then is what is validated, averaged and saved;
+    it looks back about 1 / (1 − decay) updates. 0 is off."""
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> Self:

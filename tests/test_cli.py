@@ -18,6 +18,15 @@ def test_train_says_its_score_and_how_to_go_on(model: Path, capsys: pytest.Captu
     assert f"python -m mtnat translate --model {model}" in out
 
 
+def test_train_says_that_it_stopped_early(tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (tiny_run.parent / "tiny.yaml").read_text()
+    standstill = "validate_every: 1, patience: 1, peak_learning_rate: 1.0e-20, initial_learning_rate: 0.0"
+    (tmp_path / "patient.yaml").write_text(text.replace("validate_every: 2", standstill))
+    for _ in range(2):  # the second time the run is finished
+        assert main(["train", str(tmp_path / "patient.yaml"), "--output", str(tmp_path / "patient")]) == 0
+        assert "stopped at step 2 of 4: training.patience is 1" in capsys.readouterr().err
+
+
 def test_translate_gives_one_line_for_each_line_in_order(model: Path) -> None:
     lines = ["The dog sleeps.", "", "zzz 🙂 \u2028 \u0085 word", "a " * 400, "The dog sleeps."]
     command = [sys.executable, "-m", "mtnat", "translate", "--model", str(model)]

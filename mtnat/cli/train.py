@@ -73,4 +73,8 @@ def _shown(points: Iterator[training.Progress], experiment: Experiment, console:
                 if "valid/bleu" in metrics or not console.is_terminal:
                     valid = f", valid BLEU {metrics['valid/bleu']:.2f}" if "valid/bleu" in metrics else ""
                     bar.console.print(f"step {point.step:,} of {point.total_steps:,}: {state}{valid}", highlight=False)
+            if point.finished and point.step < point.total_steps:
+                bar.update(task, total=point.step, completed=point.step)
+                reason = f"training.patience is {experiment.training.patience}"
+                bar.console.print(f"stopped at step {point.step:,} of {point.total_steps:,}: {reason}", highlight=False)
             yield point

@@ -105,7 +105,7 @@ def _train_and_score(run: Run, folder: Path, known: Result, session: Session) ->
     scored = evaluate_split(model, dataset.test, session.workers)
     if session.workers.leads:
         write_whole(folder / HYPOTHESES, "".join(f"{line}\n" for line in scored.translations).encode())
-    _report(total, total, {"test/bleu": scored.bleu.value}, folder, session)
+    _report(progress.step, total, {"test/bleu": scored.bleu.value}, folder, session)
     return result.model_copy(update={"test": scored.bleu.value, "signature": scored.bleu.signature})
 
 

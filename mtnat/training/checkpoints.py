@@ -1,7 +1,7 @@
-"""The checkpoints of one run: written whole or not at all; the last N and the best one stay."""
+"""The checkpoints of one run: written whole or not at all."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,15 @@ from mtnat.errors import ModelError
 class Checkpoints:
     """A folder of ``step-NNNNNNNN.pt`` files, each with the validation translations of its step beside it."""
 
-    def __init__(self, folder: Path, keep: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.keep = keep
 
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, ascending."""
         return sorted(int(path.stem.removeprefix("step-")) for path in self.folder.glob("step-*.pt"))
 
-    def write(self, step: int, state: Mapping[str, Any], translations: Iterable[str], best_step: int) -> None:
-        """Writes one checkpoint, then removes those that are neither among the last N nor the best."""
+    def write(self, step: int, state: Mapping[str, Any], translations: Iterable[str], kept: Set[int]) -> None:
+        """Writes one checkpoint, then removes those of all steps but the kept ones."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_whole(self.translations_path(step), "".join(f"{line}\n" for line in translations).encode())
         partial = self.folder / f"partial-{os.getpid()}"
@@ -32,7 +31,7 @@ class Checkpoints:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(self._path(step))
-        for old in set(self.steps()[: -self.keep]) - {best_step}:
+        for old in set(self.steps()) - kept:
             self._path(old).unlink()
             self.translations_path(old).unlink(missing_ok=True)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from mtnat.config import build, read_yaml, write_yaml
 from mtnat.data import Dataset, Position
@@ -17,13 +18,17 @@ from mtnat.objective import MultiTaskObjective, weights_at
 from mtnat.training.checkpoints import Checkpoints, write_whole
 from mtnat.training.feed import Feed
 from mtnat.training.model import EXPERIMENT, Model, save_model
+from mtnat.training.moving_average import MovingAverage
 from mtnat.training.optimizer import learning_rate
+from mtnat.training.selection import chosen, is_stalled, kept
 from mtnat.training.update import Updater
 from mtnat.training.validation import evaluate_split
 from mtnat.training.window import ClosedWindow, Window
 from mtnat.training.workers import Alone, Workers
 
 MODEL, TRANSLATIONS, SUMMARY = "model", "validation.txt", "summary.yaml"
+TRAINED_STEPS = "final/trained_steps"
+"""Updates done, fewer than T where the run stopped early."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +57,8 @@ class _State:
     """Wall-clock time of training, validation not included."""
     skipped: int = 0
     """Updates that were not taken because their gradient was not finite."""
-    best_step: int = 0
-    best_bleu: float = -1.0
+    scores: dict[int, float] = field(default_factory=dict)
+    """Validation BLEU by step."""
 
 
 def fit(
@@ -73,9 +78,9 @@ def fit(
     summary = folder / SUMMARY
     _claim(folder, experiment, workers)
     if summary.exists():
-        yield Progress(
-            step=experiment.training.steps, total_steps=experiment.training.steps, metrics=read_yaml(summary), finished=True
-        )
+        metrics = read_yaml(summary)
+        step, total_steps = int(metrics[TRAINED_STEPS]), experiment.training.steps
+        yield Progress(step=step, total_steps=total_steps, metrics=metrics, finished=True)
         return
     yield from _Run(experiment, dataset, folder, workers).progress()
 
@@ -101,9 +106,12 @@ class _Run:
         self.experiment, self.dataset, self.folder, self.workers = experiment, dataset, folder, workers
         torch.manual_seed(experiment.seed)
         self.translator = experiment.build_translator(dataset.vocabularies).to(workers.device)
-        self.model = Model(experiment, self.translator, dataset.vocabularies)
+        decay = experiment.training.ema_decay
+        self.average = MovingAverage(self.translator, decay) if decay else None
+        final = self.average.module if self.average else self.translator
+        self.model = Model(experiment, final, dataset.vocabularies)
         self.updater = Updater(experiment, MultiTaskObjective(self.translator, experiment.objective), workers)
-        self.checkpoints = Checkpoints(folder / "checkpoints", experiment.training.keep_checkpoints)
+        self.checkpoints = Checkpoints(folder / "checkpoints")
         self.state, self.window = _State(), Window()
         steps = self.checkpoints.steps()
         if steps:
@@ -114,7 +122,7 @@ class _Run:
         closed: ClosedWindow | None = None
         self.translator.train()
         with Feed(self.experiment, self.dataset.train, self.workers, step=state.step, position=state.position) as feed:
-            while state.step < config.steps:
+            while state.step < config.steps and not is_stalled(state.scores, config.patience):
                 self._update(feed)
                 if closed:
                     # Read only now that the device has another update to do meanwhile.
@@ -134,6 +142,8 @@ class _Run:
         work = feed.next()
         self.window.curves.append(self.updater.step(work))
         self.state.step += 1
+        if self.average:
+            self.average.update(self.state.step)
         self.state.position = work.position
         self.window.seconds += time.perf_counter() - started
 
@@ -162,45 +172,42 @@ class _Run:
 
     def _validate(self) -> dict[str, float]:
         """Decodes the validation set, then writes a checkpoint."""
-        scored = evaluate_split(self.model, self.dataset.valid, self.workers, self.experiment.training.valid_sentences)
+        state, config = self.state, self.experiment.training
+        scored = evaluate_split(self.model, self.dataset.valid, self.workers, config.valid_sentences)
         self.translator.train()
-        if scored.bleu.value > self.state.best_bleu:
-            self.state.best_bleu, self.state.best_step = scored.bleu.value, self.state.step
+        state.scores[state.step] = scored.bleu.value
         if self.workers.leads:
-            self.checkpoints.write(self.state.step, self._snapshot(), scored.translations, self.state.best_step)
+            self.checkpoints.write(state.step, self._snapshot(), scored.translations, kept(state.scores, config))
         self.workers.meet()
         return {"valid/bleu": scored.bleu.value, "valid/seconds": scored.seconds}
 
     def _finish(self) -> Progress:
         """Settles on the run's weights and writes its model, its translations and its summary."""
-        choice = self.experiment.training.model
-        final_bleu = self.state.best_bleu
-        translations = self.checkpoints.translations_path(self.state.best_step)
-        if choice == "best":
-            self.translator.load_state_dict(self.checkpoints.read(self.state.best_step)["weights"])
+        state, config = self.state, self.experiment.training
+        steps = chosen(state.scores, config)
+        self.model.translator.load_state_dict(self.checkpoints.average(steps))
+        if len(steps) == 1:
+            bleu = state.scores[steps[0]]
+            translations = self.checkpoints.translations_path(steps[0]).read_bytes()
         else:
-            if choice == "average":
-                kept = self.checkpoints.steps()[-self.experiment.training.keep_checkpoints :]
-                self.translator.load_state_dict(self.checkpoints.average(kept))
-            scored = evaluate_split(self.model, self.dataset.valid, self.workers, self.experiment.training.valid_sentences)
-            final_bleu = scored.bleu.value
+            scored = evaluate_split(self.model, self.dataset.valid, self.workers, config.valid_sentences)
+            bleu = scored.bleu.value
+            translations = "".join(f"{line}\n" for line in scored.translations).encode()
         metrics = {
-            "final/valid_bleu": final_bleu,
-            "final/step": float(self.state.best_step if choice == "best" else self.state.step),
-            "final/tokens": float(self.state.tokens),
-            "final/seconds": self.state.seconds,
-            "final/skipped_steps": float(self.state.skipped),
+            "final/valid_bleu": bleu,
+            "final/step": float(max(steps)),
+            TRAINED_STEPS: float(state.step),
+            "final/tokens": float(state.tokens),
+            "final/seconds": state.seconds,
+            "final/skipped_steps": float(state.skipped),
             "final/parameters": float(sum(parameter.numel() for parameter in self.translator.parameters())),
         }
         if self.workers.leads:
             save_model(self.model, self.folder / MODEL)
-            text = (
-                translations.read_bytes() if choice == "best" else "".join(f"{line}\n" for line in scored.translations).encode()
-            )
-            write_whole(self.folder / TRANSLATIONS, text)
+            write_whole(self.folder / TRANSLATIONS, translations)
             write_whole(self.folder / SUMMARY, "".join(f"{name}: {value!r}\n" for name, value in metrics.items()).encode())
         self.workers.meet()
-        return self._point(metrics, self.state.step, finished=True)
+        return self._point(metrics, state.step, finished=True)
 
     def _point(self, metrics: Mapping[str, float], step: int, *, finished: bool = False) -> Progress:
         return Progress(step=step, total_steps=self.experiment.training.steps, metrics=metrics, finished=finished)
@@ -208,19 +215,21 @@ class _Run:
     def _snapshot(self) -> dict[str, Any]:
         state = self.state
         return {
-            "weights": {name: weight.detach().cpu() for name, weight in self.translator.state_dict().items()},
+            "weights": _on_host(self.model.translator),
+            "trained_weights": _on_host(self.translator) if self.average else None,
             "updater": self.updater.state(),
             "step": state.step,
             "position": [state.position.epoch, state.position.batch],
             "tokens": state.tokens,
             "seconds": state.seconds,
             "skipped": state.skipped,
-            "best_step": state.best_step,
-            "best_bleu": state.best_bleu,
+            "scores": state.scores,
         }
 
     def _restore(self, snapshot: Mapping[str, Any]) -> None:
-        self.translator.load_state_dict(snapshot["weights"])
+        self.model.translator.load_state_dict(snapshot["weights"])
+        if self.average:
+            self.translator.load_state_dict(snapshot["trained_weights"])
         self.updater.restore(snapshot["updater"])
         self.state = _State(
             step=snapshot["step"],
@@ -228,6 +237,9 @@ class _Run:
             tokens=snapshot["tokens"],
             seconds=snapshot["seconds"],
             skipped=snapshot["skipped"],
-            best_step=snapshot["best_step"],
-            best_bleu=snapshot["best_bleu"],
+            scores=snapshot["scores"],
         )
+
+
+def _on_host(module: nn.Module) -> dict[str, Tensor]:
+    return {name: weight.detach().cpu() for name, weight in module.state_dict().items()}

@@ -114,6 +114,12 @@ def test_a_study_answers_its_question(desk: Desk) -> None:
         baselines={
             "mask-predict": {"objective.schedule": {"kind": "constant", "value": 1.0}},
             "hopeless": {"training.peak_learning_rate": 1e30, "training.clip_norm": 0.0, "training.most_skipped_steps": 4},
+            "stalled": {
+                "training.peak_learning_rate": 1e-20,
+                "training.initial_learning_rate": 0.0,
+                "training.validate_every": 5,
+                "training.patience": 1,
+            },
         },
         search={
             kind: {"choice": ["linear", "power"]},
@@ -129,8 +135,10 @@ def test_a_study_answers_its_question(desk: Desk) -> None:
     assert leaderboard.answer in out
     assert "mlflow ui" in out
     rows = {row.name: row for row in leaderboard.rows}
-    assert rows.keys() == {"mask-predict", "hopeless", "trial-01", "trial-02"}
+    assert rows.keys() == {"mask-predict", "hopeless", "stalled", "trial-01", "trial-02"}
     assert "not finite" in (rows["hopeless"].failed or "")
+    assert rows["stalled"].failed is None
+    assert [step for step, _ in desk.curve("small", "stalled-seed1", "test/bleu")] == [10]
     confirmed = [row for row in leaderboard.rows if row.kind == "trial" and row.confirmed]
     assert len(confirmed) == 1
     assert confirmed[0].seeds == rows["mask-predict"].seeds == (1, 2)

@@ -2,10 +2,13 @@
 
 import multiprocessing
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from mtnat.config import build, replace
 from mtnat.data import Dataset, prepare
@@ -57,6 +60,19 @@ def curves(points: list[Progress]) -> list[tuple[int, dict[str, float]]]:
     return [(point.step, {k: v for k, v in point.metrics.items() if not k.endswith(timed)}) for point in points]
 
 
+def checkpoints(folder: Path) -> set[int]:
+    return {int(path.stem.removeprefix("step-")) for path in (folder / "checkpoints").glob("*.pt")}
+
+
+def read(folder: Path, step: int) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(folder / "checkpoints" / f"step-{step:08d}.pt")
+    return state
+
+
+def equal(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> bool:
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
 def test_progress_has_every_curve_and_the_run_leaves_a_model(dataset: Dataset, tmp_path: Path) -> None:
     points = train(TINY, dataset, tmp_path)
     assert [point.step for point in points] == [1, 2, 3, 4, 5, 6, 6]
@@ -74,17 +90,23 @@ def test_progress_has_every_curve_and_the_run_leaves_a_model(dataset: Dataset, t
 
 
 @pytest.mark.parametrize("killed_after", [3, 4, 6])
-def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(dataset: Dataset, tmp_path: Path, killed_after: int) -> None:
-    whole = train(TINY, dataset, tmp_path / "whole")
-    interrupted = fit(TINY, dataset, tmp_path / "resumed", workers=CPU)
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(
+    dataset: Dataset, tmp_path: Path, killed_after: int, ema_decay: float
+) -> None:
+    experiment = replace(TINY, {"training.ema_decay": ema_decay})
+    whole = train(experiment, dataset, tmp_path / "whole")
+    interrupted = fit(experiment, dataset, tmp_path / "resumed", workers=CPU)
     before = [next(interrupted) for _ in range(killed_after)]
     interrupted.close()
-    after = train(TINY, dataset, tmp_path / "resumed")
+    after = train(experiment, dataset, tmp_path / "resumed")
     assert after[0].step == killed_after // 2 * 2 + (killed_after < 6)
     merged = dict(curves(before)) | dict(curves(after))
     assert merged == dict(curves(whole))
-    weights = [torch.load(tmp_path / name / "model" / "weights.pt") for name in ("whole", "resumed")]
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert equal(*(torch.load(tmp_path / name / "model" / "weights.pt") for name in ("whole", "resumed")))
+    states = [read(tmp_path / name, 6) for name in ("whole", "resumed")]
+    for kind in ("weights", "trained_weights") if ema_decay else ("weights",):
+        assert equal(*(state[kind] for state in states))
 
 
 def test_a_finished_run_is_not_trained_again(dataset: Dataset, tmp_path: Path) -> None:
@@ -105,22 +127,78 @@ def test_the_seed_decides_everything(dataset: Dataset, tmp_path: Path) -> None:
     assert first == again != other
 
 
-def test_checkpoints_keep_the_last_ones_and_the_best(dataset: Dataset, tmp_path: Path) -> None:
-    experiment = replace(TINY, {"training.validate_every": 1, "training.keep_checkpoints": 2})
-    points = train(experiment, dataset, tmp_path)
+@pytest.mark.parametrize("model", ["best", "last", "average_last", "average_best"])
+def test_the_model_is_the_mean_of_the_checkpoints_that_its_choice_names(dataset: Dataset, tmp_path: Path, model: str) -> None:
+    settings = {"training.validate_every": 1, "training.keep_checkpoints": 2, "training.model": model}
+    points = train(replace(TINY, settings), dataset, tmp_path)
     scores = {point.step: point.metrics["valid/bleu"] for point in points if "valid/bleu" in point.metrics}
-    best = max(scores, key=lambda step: (scores[step], -step))
-    kept = {int(path.stem.removeprefix("step-")) for path in (tmp_path / "checkpoints").glob("*.pt")}
-    assert kept == {5, 6, best}
+    ranked = sorted(scores, key=lambda step: (-scores[step], step))
+    assert 6 not in ranked[:2]  # or the choices could not be told apart
+    makes_it = {"best": ranked[:1], "last": [6], "average_last": [5, 6], "average_best": ranked[:2]}[model]
+    assert checkpoints(tmp_path) == ({*ranked[:2], 6} if model == "average_best" else {5, 6, ranked[0]})
+    weights = [read(tmp_path, step)["weights"] for step in makes_it]
+    for name, weight in torch.load(tmp_path / "model" / "weights.pt").items():
+        torch.testing.assert_close(weight, torch.stack([each[name] for each in weights]).mean(0))
+    final = points[-1].metrics
+    assert (final["final/step"], final["final/trained_steps"]) == (max(makes_it), 6)
+    again = evaluate_split(load_model(tmp_path / "model"), dataset.valid, CPU, TINY.training.valid_sentences)
+    assert final["final/valid_bleu"] == again.bleu.value
+    assert list(again.translations) == (tmp_path / "validation.txt").read_text().split("\n")[:-1]
 
 
-def test_the_averaged_model_is_the_mean_of_the_kept_checkpoints(dataset: Dataset, tmp_path: Path) -> None:
-    experiment = replace(TINY, {"training.model": "average", "training.keep_checkpoints": 2})
-    train(experiment, dataset, tmp_path)
-    last = [torch.load(tmp_path / "checkpoints" / f"step-{step:08d}.pt")["weights"] for step in (4, 6)]
-    model = torch.load(tmp_path / "model" / "weights.pt")
-    for name, weight in model.items():
-        torch.testing.assert_close(weight, (last[0][name] + last[1][name]) / 2)
+STANDSTILL = {"training.peak_learning_rate": 1e-20, "training.initial_learning_rate": 0.0, "training.steps": 40}
+"""No validation is better than the first one."""
+
+
+def test_a_run_without_a_better_validation_stops_and_its_schedules_do_not_notice(dataset: Dataset, tmp_path: Path) -> None:
+    patient = train(replace(TINY, STANDSTILL | {"training.patience": 3}), dataset, tmp_path / "patient")
+    assert [(point.step, point.finished) for point in patient] == [(step, False) for step in range(1, 9)] + [(8, True)]
+    assert patient[-1].metrics["final/trained_steps"] == 8
+    assert patient[-1].metrics["final/step"] == 2
+    whole = fit(replace(TINY, STANDSTILL), dataset, tmp_path / "whole", workers=CPU)
+    assert curves(patient[:-1]) == curves([next(whole) for _ in range(8)])
+    whole.close()
+    assert patient[7].metrics["train/lambda"] == 7 / 40
+    assert train(replace(TINY, STANDSTILL | {"training.patience": 3}), dataset, tmp_path / "patient") == [patient[-1]]
+
+
+@pytest.mark.parametrize("killed_after", [5, 6, 8])
+def test_patience_outlives_a_kill(dataset: Dataset, tmp_path: Path, killed_after: int) -> None:
+    experiment = replace(TINY, STANDSTILL | {"training.patience": 3})
+    interrupted = fit(experiment, dataset, tmp_path, workers=CPU)
+    for _ in range(killed_after):
+        next(interrupted)
+    interrupted.close()
+    points = train(experiment, dataset, tmp_path)
+    assert [point.step for point in points] == [*range(killed_after // 2 * 2 + 1, 9), 8]
+
+
+def test_the_moving_average_is_what_is_validated_and_the_training_goes_on_without_it(dataset: Dataset, tmp_path: Path) -> None:
+    settings = {"training.validate_every": 1, "training.keep_checkpoints": 6}
+    plain = train(replace(TINY, settings), dataset, tmp_path / "plain")
+    averaged = train(replace(TINY, settings | {"training.ema_decay": 0.8}), dataset, tmp_path / "averaged")
+    losses = [[point.metrics.get("train/loss") for point in points] for points in (plain, averaged)]
+    assert losses[0] == losses[1]
+    seen: list[dict[str, Tensor]] = []
+    for step in range(1, 7):
+        state = read(tmp_path / "averaged", step)
+        seen.append(state["trained_weights"])
+        assert equal(seen[-1], read(tmp_path / "plain", step)["weights"])
+        shares = [0.8 ** (step - number) for number in range(1, step + 1)]
+        for name, weight in state["weights"].items():
+            expected = sum(share * each[name].double() for share, each in zip(shares, seen, strict=True)) / sum(shares)
+            torch.testing.assert_close(weight.double(), expected, rtol=0, atol=1e-6)
+    best = int(averaged[-1].metrics["final/step"])
+    assert equal(torch.load(tmp_path / "averaged" / "model" / "weights.pt"), read(tmp_path / "averaged", best)["weights"])
+
+
+def test_updates_that_are_skipped_leave_the_moving_average_finite(dataset: Dataset, tmp_path: Path) -> None:
+    settings = {"peak_learning_rate": 1e18, "warmup_steps": 0, "clip_norm": 0.0, "validate_every": 6, "ema_decay": 0.5}
+    points = train(replace(TINY, {f"training.{name}": value for name, value in settings.items()}), dataset, tmp_path)
+    assert points[-1].metrics["final/skipped_steps"] == 5
+    state = read(tmp_path, 6)
+    assert equal(state["weights"], state["trained_weights"])  # the one update that was taken, six times
+    assert all(weight.isfinite().all() for weight in state["weights"].values())
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
@@ -166,12 +244,18 @@ def test_a_run_that_allows_it_goes_on_without_the_updates_that_are_not_finite(da
     assert points[-1].metrics["final/skipped_steps"] == 5
 
 
-@pytest.mark.parametrize(("estimator", "batches"), [("weighted", 2), ("sampled", 4)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"training.batches_per_step": 2, "training.ema_decay": 0.9},
+        {"training.batches_per_step": 4, "objective.estimator": "sampled"},
+        STANDSTILL | {"training.batches_per_step": 2, "training.validate_every": 4, "training.patience": 2},
+    ],
+)
 def test_accumulation_in_one_process_updates_the_same_as_two(
-    dataset: Dataset, tmp_path: Path, estimator: str, batches: int
+    dataset: Dataset, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
-    settings = {"training.batches_per_step": batches, "training.steps": 20, "training.validate_every": 20}
-    experiment = replace(TINY, settings | {"objective.estimator": estimator})
+    experiment = replace(TINY, {"training.steps": 20, "training.validate_every": 20} | settings)
     alone = train(experiment, dataset, tmp_path / "alone")
     spawning = multiprocessing.get_context("spawn")
     ranks = [spawning.Process(target=_train_as_rank, args=(rank, experiment, str(tmp_path))) for rank in (0, 1)]
@@ -186,6 +270,9 @@ def test_accumulation_in_one_process_updates_the_same_as_two(
         for name in ("train/loss", "train/loss_at", "train/loss_nat", "train/loss_length"):
             if name in point.metrics:
                 assert metrics[name] == pytest.approx(point.metrics[name], abs=1e-4)
+    ours, theirs = (torch.load(tmp_path / name / "model" / "weights.pt") for name in ("alone", "together"))
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=1e-3)
 
 
 class Pair(Alone):
@@ -204,8 +291,5 @@ def _train_as_rank(rank: int, experiment: Experiment, folder: str) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=2)
     points = list(fit(experiment, prepare(experiment.data), Path(folder) / "together", workers=Distributed("cpu")))
-    torch.save(
-        [(p.step, {k: v for k, v in p.metrics.items() if k.startswith("train/loss")}) for p in points],
-        f"{folder}/rank{rank}.pt",
-    )
+    torch.save(curves(points), f"{folder}/rank{rank}.pt")
     torch.distributed.destroy_process_group()
