@@ -66,10 +66,12 @@ def test_case_counts_unless_it_is_left_out() -> None:
 
 
 def test_the_language_decides_what_keeps_its_period_and_where_apostrophes_are_cut() -> None:
-    """ "bzw." is an abbreviation in German alone, and English cuts before the apostrophe: "don 't"."""
+    """ "bzw." is an abbreviation in German alone, and English cuts "he 'd" where German cuts "he ' d"."""
     assert tokenized_bleu(["er bzw. Anna ist dort"], ["er bzw . Anna ist dort"], "de").value < 50
     assert tokenized_bleu(["er bzw. Anna ist dort"], ["er bzw . Anna ist dort"], "en").value == pytest.approx(100)
-    assert tokenized_bleu(["I don't know it"], ["I don 't know it"], "en").value == pytest.approx(100)
+    hypothesis, reference = ["we all know he'd"], ["we all know he'll"]
+    assert tokenized_bleu(hypothesis, reference, "en").value == pytest.approx(100 * (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25)
+    assert tokenized_bleu(hypothesis, reference, "de").value == pytest.approx(100 * (5 / 6 * 4 / 5 * 3 / 4 * 2 / 3) ** 0.25)
 
 
 def test_the_signature_says_all_of_it() -> None:
