@@ -78,7 +78,7 @@ def _tokenizer(language: str) -> Callable[[str], str]:
         from sacremoses import MosesTokenizer  # only here, because the core runs without it
     except ModuleNotFoundError:
         raise UserError(
-            "tokenized BLEU: needs sacremoses, which is not installed; `pip install sacremoses` brings it, as does mtnat's extra `study`."
+            "tokenized BLEU: needs sacremoses, which is not installed; `pip install sacremoses`, or mtnat's extra `study`."
         ) from None
     tokenizer = MosesTokenizer(language)
 
