@@ -83,6 +83,11 @@ def test_only_the_lab_knows_the_study_tools() -> None:
     assert broken == []
 
 
+def test_only_tokenized_bleu_knows_sacremoses() -> None:
+    knows = {file.name for file in FILES for _, names in imports(file) if names[0] == "sacremoses"}
+    assert knows == {"tokenized.py"}
+
+
 @pytest.mark.parametrize("name", ["errors", "config", "tokens"])
 def test_the_ground_floors_need_no_torch(name: str) -> None:
     assert "torch" not in {names[0] for _, names in imports(ROOT / "mtnat" / f"{name}.py")}
@@ -99,8 +104,8 @@ def test_only_the_shell_prints() -> None:
     assert broken == []
 
 
-@pytest.mark.parametrize("name", ["mtnat", "mtnat.training"])
+@pytest.mark.parametrize("name", ["mtnat", "mtnat.evaluation.tokenized", "mtnat.training"])
 def test_the_core_runs_without_the_study_tools(name: str) -> None:
     code = f"import json, sys, {name}; print(json.dumps(sorted(module.partition('.')[0] for module in sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert STUDY_TOOLS & set(json.loads(loaded)) == set()
+    assert (STUDY_TOOLS | {"sacremoses"}) & set(json.loads(loaded)) == set()

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from mtnat.cli import main
 from mtnat.data import prepare
 from mtnat.evaluation import bleu, chrf, paired_bootstrap, ter
+from mtnat.evaluation.tokenized import tokenized_bleu
 from mtnat.training import load_model
 
 EXPERIMENT = """
@@ -129,6 +131,50 @@ def test_people_get_a_table_of_two(folder: Path, capsys: pytest.CaptureFixture[s
     assert "⇑ at p < 0.01" in out
 
 
+def test_tokenized_bleu_stands_beside_sacrebleu(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = folder / "nat" / "model"
+    assert main(arguments(folder, *files(folder), "--against", str(other), "--tokenized", "--json")) == 0
+    found = record(capsys)
+    for role, model in (("model", folder / "multi" / "model"), ("against", other)):
+        hypotheses = [line.text for line in load_model(model).translate(SOURCES)]
+        assert found[role]["bleu"] == vars(bleu(hypotheses, REFERENCES))
+        assert found[role]["tokenized_bleu"] == vars(tokenized_bleu(hypotheses, REFERENCES, "de"))
+        assert found[role]["tokenized_bleu_lowercase"] == vars(tokenized_bleu(hypotheses, REFERENCES, "de", lowercase=True))
+    assert set(found["comparison"]) == {"bleu", "chrf", "ter"}
+
+
+def test_people_see_each_bleu_with_its_signature(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments(folder, *files(folder), "--tokenized", "--languages", "en-cs")) == 0
+    out = capsys.readouterr().out
+    assert re.search(
+        r"^tokenized BLEU +nrefs:1\|case:mixed\|eff:no\|tok:moses-cs\|escape:no\|compounds:whole", out, re.MULTILINE
+    )
+    assert re.search(r"^tokenized, lower-cased +nrefs:1\|case:lc\|eff:no\|tok:moses-cs", out, re.MULTILINE)
+    assert re.search(r"^BLEU +nrefs:1\|case:mixed\|eff:no\|tok:13a", out, re.MULTILINE)
+    assert len(re.findall(r"^tokenized BLEU +\d+\.\d\d$", out, re.MULTILINE)) == 1
+
+
+def test_a_target_language_that_nothing_tells_is_asked_for(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model of files without languages in their names, on a test set of the same kind."""
+    model = folder / "nameless"
+    shutil.copytree(folder / "multi" / "model", model)
+    text = (model / "experiment.yaml").read_text()
+    pairs = "".join(f"  {split}: [{folder}/text.src, {folder}/text.tgt]\n" for split in ("train", "valid", "test"))
+    lines = [line for line in text.split("\n") if line.strip() not in ("train: null", "valid: null", "test: null")]
+    (model / "experiment.yaml").write_text("\n".join(lines).replace("  corpus: grammar-en-de\n", pairs))
+    for side, sentences in (("src", SOURCES), ("tgt", REFERENCES)):
+        (folder / f"text.{side}").write_text("".join(f"{line}\n" for line in sentences))
+    own = ["evaluate", "--model", str(model), "--tokenized"]
+    assert main(own) == 2
+    captured = capsys.readouterr()
+    assert "--tokenized: no file's name tells the target language; name both, such as --languages en-de." in captured.err
+    assert (captured.out, captured.err.count("\n")) == ("", 1)
+    assert main([*own, "--languages", "en-de", "--json"]) == 0
+    assert "tok:moses-de" in record(capsys)["model"]["tokenized_bleu"]["signature"]
+    assert main([*own, *files(folder), "--json"]) == 0  # reference.de.gz
+    assert "tok:moses-de" in record(capsys)["model"]["tokenized_bleu"]["signature"]
+
+
 def test_a_named_set_is_read_from_sacrebleus_folder(folder: Path, tmp_path: Path) -> None:
     place = tmp_path / "wmt20" / "robust" / "set1"
     place.mkdir(parents=True)
@@ -182,6 +228,8 @@ def test_a_named_set_that_cannot_be_fetched_is_one_sentence(folder: Path, tmp_pa
             "--against FOLDER/nat/model --decoder at",
             "FOLDER/nat/model: --decoder at: the model was trained without that decoder",
         ),
+        ("--tokenized --languages german", "--languages german: must be a pair of codes, such as en-de."),
+        ("--tokenized --languages en-zh", "tokenized BLEU: Moses' tokenizer does not cut words of 'zh'"),
         ("--iterations 0", "iterations: must be greater than or equal to 1; got 0"),
     ],
 )

@@ -15,18 +15,20 @@ from rich.table import Table
 from rich.text import Text
 
 from mtnat.cli.model import MODEL_HELP, add_decoding, decoding_of, open_model
-from mtnat.cli.testset import add_test_set, named_test_set, own_test_set
+from mtnat.cli.testset import add_test_set, named_test_set, own_test_set, target_language
 from mtnat.data import Split
 from mtnat.decoding import DecoderName, DecodingConfig
 from mtnat.errors import UserError
 from mtnat.evaluation import Comparison, LengthBucket, MetricName, Score, paired_bootstrap
 from mtnat.evaluation.measures import NEAR_PIECES
+from mtnat.evaluation.tokenized import check_tokenizer, tokenized_bleu
 from mtnat.training import Model
 from mtnat.training.evaluation import Evaluation, evaluate
 
 SAMPLES = 1000
 """Resamples of the paired bootstrap."""
 _METRICS: Mapping[MetricName, str] = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER, lower is better"}
+_TOKENIZED: Mapping[str, str] = {"tokenized_bleu": "tokenized BLEU", "tokenized_bleu_lowercase": "tokenized, lower-cased"}
 _SETTINGS: Mapping[DecoderName, tuple[str, ...]] = {
     "nat": (
         "iterations",
@@ -59,25 +61,34 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_test_set(parser)
     add_decoding(parser)
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write the first model's translations, one a line")
+    parser.add_argument(
+        "--tokenized",
+        action="store_true",
+        help="also BLEU on Moses' tokens, cased and lower-cased; --languages names theirs where no file's name does",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Scores one model, or compares two."""
-    split = named_test_set(options)
+    split = named_test_set(options, languages_alone=options.tokenized)
     names = [options.model, options.against] if options.against else [options.model]
     systems = [_opened(name, options) for name in names]
     split = split or own_test_set(systems[0].model, options.split or "test")
+    language = target_language(options, systems[0].model) if options.tokenized else None
+    if language:
+        check_tokenizer(language)
     with _writable(options.output):
         evaluations = [_evaluated(system, split) for system in systems]
         if options.output:
             _write(options.output, evaluations[0].translations)
     comparisons = _compared(evaluations, split) if options.against else {}
+    tokenized = [_tokenized(evaluation, split, language) for evaluation in evaluations] if language else []
     if options.json:
-        print(json.dumps(_record(names, evaluations, comparisons, split)))
+        print(json.dumps(_record(names, evaluations, tokenized, comparisons, split)))
     else:
-        _show(names, evaluations, comparisons, split)
+        _show(names, evaluations, tokenized, comparisons, split)
     return 0
 
 
@@ -104,6 +115,12 @@ def _compared(evaluations: Sequence[Evaluation], split: Split) -> dict[MetricNam
     texts = (system, baseline, split.references)
     with _status("resampling the test set"):
         return {metric: paired_bootstrap(*texts, metric=metric, samples=SAMPLES) for metric in _METRICS}
+
+
+def _tokenized(evaluation: Evaluation, split: Split, language: str) -> dict[str, Score]:
+    """What `--tokenized` adds, by its name in JSON."""
+    texts = (evaluation.translations, split.references, language)
+    return {name: tokenized_bleu(*texts, lowercase=name != "tokenized_bleu") for name in _TOKENIZED}
 
 
 def _status(said: str) -> AbstractContextManager[object]:
@@ -139,7 +156,11 @@ def _write(path: Path, lines: Sequence[str]) -> None:
 
 
 def _record(
-    names: Sequence[str], evaluations: Sequence[Evaluation], comparisons: Mapping[MetricName, Comparison], split: Split
+    names: Sequence[str],
+    evaluations: Sequence[Evaluation],
+    tokenized: Sequence[Mapping[str, Score]],
+    comparisons: Mapping[MetricName, Comparison],
+    split: Split,
 ) -> dict[str, Any]:
     """Everything as JSON has it."""
     record: dict[str, Any] = {"test_set": split.name, "sentences": len(split.sources)}
@@ -147,6 +168,8 @@ def _record(
         figures = dataclasses.asdict(evaluation)
         del figures["translations"]
         record[key] = {"name": name, **figures, "decoding": evaluation.decoding.model_dump(mode="json", exclude={"decoder"})}
+    for key, scores in zip(("model", "against"), tokenized, strict=False):
+        record[key] |= {name: dataclasses.asdict(score) for name, score in scores.items()}
     if comparisons:
         record["comparison"] = {
             metric: {
@@ -162,20 +185,28 @@ def _record(
 
 
 def _show(
-    names: Sequence[str], evaluations: Sequence[Evaluation], comparisons: Mapping[MetricName, Comparison], split: Split
+    names: Sequence[str],
+    evaluations: Sequence[Evaluation],
+    tokenized: Sequence[Mapping[str, Score]],
+    comparisons: Mapping[MetricName, Comparison],
+    split: Split,
 ) -> None:
     """Everything as people read it."""
     # A file or a pipe has no width of its own; a name may hold what looks like markup.
     console = Console(width=None if sys.stdout.isatty() else _TABLE_COLUMNS, markup=False, emoji=False, highlight=False)
     console.print(_heading(names, evaluations, split))
     console.print()
-    console.print(_figures(evaluations, comparisons))
+    console.print(_figures(evaluations, tokenized, comparisons))
     if comparisons:
         marks = "↑ better at p < 0.05, ⇑ at p < 0.01; ↓ and ⇓ worse likewise"
         console.print(f"\n{marks} (paired bootstrap, {SAMPLES:,} resamples)")
     console.print()
-    for metric, score in _scores(evaluations[0]).items():
-        console.print(f"{_METRICS[metric].partition(',')[0]:<5} {score.signature}", soft_wrap=True)
+    signatures = {_METRICS[metric].partition(",")[0]: score.signature for metric, score in _scores(evaluations[0]).items()}
+    if tokenized:
+        signatures |= {label: tokenized[0][name].signature for name, label in _TOKENIZED.items()}
+    width = max(map(len, signatures)) + 1
+    for label, signature in signatures.items():
+        console.print(f"{label:<{width}} {signature}", soft_wrap=True)
 
 
 def _heading(names: Sequence[str], evaluations: Sequence[Evaluation], split: Split) -> Table:
@@ -189,7 +220,9 @@ def _heading(names: Sequence[str], evaluations: Sequence[Evaluation], split: Spl
     return table
 
 
-def _figures(evaluations: Sequence[Evaluation], comparisons: Mapping[MetricName, Comparison]) -> Table:
+def _figures(
+    evaluations: Sequence[Evaluation], tokenized: Sequence[Mapping[str, Score]], comparisons: Mapping[MetricName, Comparison]
+) -> Table:
     """A row for each figure, a column for each model, and what is between them."""
     table = Table(box=None, pad_edge=False, show_header=bool(comparisons))
     table.add_column()
@@ -198,6 +231,10 @@ def _figures(evaluations: Sequence[Evaluation], comparisons: Mapping[MetricName,
     for metric, label in _METRICS.items():
         values = [f"{_scores(evaluation)[metric].value:.2f}" for evaluation in evaluations]
         table.add_row(label, *values, *(_difference(comparisons[metric]) if comparisons else ()))
+    if tokenized:
+        table.add_row()
+        for name, label in _TOKENIZED.items():
+            table.add_row(label, *(f"{scores[name].value:.2f}" for scores in tokenized))
     for groups in zip(*(_groups(evaluation) for evaluation in evaluations), strict=True):
         table.add_row()
         for label in groups[0]:

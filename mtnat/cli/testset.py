@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from sacrebleu import utils as sacrebleu_sets
 
 from mtnat.config import nearest
 from mtnat.data import Split
+from mtnat.data.config import languages_of
 from mtnat.data.corpus import open_corpus, read_lines
 from mtnat.data.grammar import SplitName
 from mtnat.errors import DataError, UserError
@@ -36,14 +38,18 @@ def add_test_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--languages", metavar="PAIR", help="of --test-set, such as en-de")
 
 
-def named_test_set(options: argparse.Namespace) -> Split | None:
+def named_test_set(options: argparse.Namespace, *, languages_alone: bool = False) -> Split | None:
     """The test set that the options name; None is the model's own.
+
+    Args:
+        languages_alone: whether `--languages` may also stand without `--test-set`.
 
     Raises:
         UserError: the options name none or several, or the set cannot be read.
     """
     files = {"--source": options.source, "--reference": options.reference}
-    set_and_pair = {"--test-set": options.test_set, "--languages": options.languages}
+    names_set = options.test_set is not None or not languages_alone
+    set_and_pair = {"--test-set": options.test_set, "--languages": options.languages if names_set else None}
     ways = ({"--split": options.split}, files, set_and_pair)
     given = [name for way in ways for name, value in way.items() if value is not None]
     if sum(any(name in given for name in way) for way in ways) > 1:
@@ -76,6 +82,25 @@ def own_test_set(model: Model, split: SplitName) -> Split:
     except ValueError:  # of the zip of both sides' lines
         raise DataError(f"{name}: both sides must have equally many lines; give files whose lines belong together.") from None
     return _checked(Split(name, tuple(source for source, _ in pairs), tuple(reference for _, reference in pairs)))
+
+
+def target_language(options: argparse.Namespace, model: Model) -> str:
+    """The language of the references: of `--languages`, of the model's experiment, or of the files that the options name.
+
+    Raises:
+        UserError: none of them tells.
+    """
+    if options.languages:
+        source, _, target = options.languages.partition("-")
+        if not source or not re.fullmatch("[a-z]{2,3}", target):
+            raise UserError(f"--languages {options.languages}: must be a pair of codes, such as en-de.")
+        return str(target)
+    pair = model.experiment.data.languages
+    if not pair and options.source:
+        pair = languages_of((options.source.name, options.reference.name))
+    if not pair:
+        raise UserError("--tokenized: no file's name tells the target language; name both, such as --languages en-de.")
+    return pair[1]
 
 
 def _lines(option: str, path: Path) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Which corpus, and how it becomes tokens."""
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -34,6 +35,15 @@ class DataConfig(Record):
     max_length: int = Field(128, ge=4, le=2_000)
     """Training pairs with more tokens than this on a side are left out, and counted."""
 
+    @property
+    def languages(self) -> tuple[str, str] | None:
+        """Source and target as far as the corpus' or the files' names tell, which must agree: `languages_of`."""
+        if self.corpus:
+            _, source, target = self.corpus.split("-")
+            return source, target
+        told = {languages_of(pair) for pair in (self.train, self.valid, self.test) if pair} - {None}
+        return told.pop() if len(told) == 1 else None
+
     @model_validator(mode="after")
     def _one_corpus(self) -> Self:
         files = {"train": self.train, "valid": self.valid, "test": self.test}
@@ -44,3 +54,10 @@ class DataConfig(Record):
             missing = ", ".join(name for name in files if name not in given)
             raise ValueError(f"needs corpus: grammar-en-de, or train, valid and test as pairs of files; missing {missing}")
         return self
+
+
+def languages_of(files: FilePair) -> tuple[str, str] | None:
+    """The two languages that file names such as ``train.en.gz`` and ``train.de.gz`` end with; None where they do not."""
+    found = [re.search(r"\.([a-z]{2})(?:\.gz)?$", name) for name in files]
+    source, target = (match and match[1] for match in found)
+    return (source, target) if source and target and source != target else None

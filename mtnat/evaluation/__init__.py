@@ -1,5 +1,6 @@
 """Scores with their signatures, and which differences between systems are real."""
 
+from mtnat.evaluation.hierarchical import SeedComparison, hierarchical_bootstrap
 from mtnat.evaluation.measures import LengthAccuracy, LengthBucket, bleu_by_length, length_accuracy, repeated_share
 from mtnat.evaluation.scores import MetricName, Score, bleu, chrf, ter
 from mtnat.evaluation.significance import Comparison, Mark, mark_of, paired_bootstrap
@@ -11,9 +12,11 @@ __all__ = [
     "Mark",
     "MetricName",
     "Score",
+    "SeedComparison",
     "bleu",
     "bleu_by_length",
     "chrf",
+    "hierarchical_bootstrap",
     "length_accuracy",
     "mark_of",
     "paired_bootstrap",

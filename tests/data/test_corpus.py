@@ -27,6 +27,32 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize(
+    ("pair", "languages"),
+    [
+        (("train.en.gz", "train.de.gz"), ("en", "de")),
+        (("corpus/test.ro", "corpus/test.en"), ("ro", "en")),
+        (("newstest2014.en-de.en.gz", "newstest2014.en-de.de.gz"), ("en", "de")),
+        (("train.src", "train.tgt"), None),
+        (("train.en.txt", "train.de.txt"), None),
+        (("a.en", "b.en"), None),
+        (("train.en", "train"), None),
+    ],
+)
+def test_file_names_tell_the_languages(pair: tuple[str, str], languages: tuple[str, str] | None) -> None:
+    assert config(train=pair, valid=pair, test=pair).languages == languages
+    assert config(train=("t.src", "t.tgt"), valid=("v.src", "v.tgt"), test=pair).languages == languages
+
+
+def test_file_names_that_disagree_tell_nothing() -> None:
+    assert config(valid=("a.de", "a.en")).languages is None
+
+
+def test_the_embedded_corpus_tells_its_languages() -> None:
+    assert DataConfig(corpus="grammar-en-de").languages == ("en", "de")
+    assert DataConfig(corpus="grammar-de-en").languages == ("de", "en")
+
+
 def age(path: Path, seconds: float = 60) -> None:
     """Makes a file look as if it had been written some time ago."""
     status = path.stat()
