@@ -99,6 +99,7 @@ class StudyFolder:
                 raise StudyError(
                     f"{self.path}: the study was begun before; add --resume to go on, or remove the folder to begin anew."
                 )
+        self.path.mkdir(parents=True, exist_ok=True)
         if not self._id.exists():
             write_whole(self._id, uuid.uuid4().hex.encode())
         write_whole(self.study, write_yaml(study).encode())

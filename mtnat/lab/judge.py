@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from mtnat.data import prepare
+from mtnat.errors import UserError
 from mtnat.evaluation import Comparison, Score, hierarchical_bootstrap, paired_bootstrap
-from mtnat.evaluation.tokenized import tokenized_bleu
+from mtnat.evaluation.tokenized import check_tokenizer, tokenized_bleu
 from mtnat.lab.agenda import Run
 from mtnat.lab.folder import StudyFolder, read_hypotheses
 from mtnat.lab.study import Study
@@ -28,10 +29,20 @@ class RunJudge:
         return hierarchical_bootstrap(systems, baselines, self._references)
 
     def tokenized(self, run: Run) -> Score | None:
-        """Tokenized BLEU, which the field's papers print; None where the target language is not known."""
+        """Tokenized BLEU, which the field's papers print; None where the target language is not known, or cut otherwise."""
+        if self._language is None:
+            return None
+        return tokenized_bleu(read_hypotheses(self._folder.run(run.id)), self._references, self._language)
+
+    @cached_property
+    def _language(self) -> str | None:
         if self._data.languages is None:
             return None
-        return tokenized_bleu(read_hypotheses(self._folder.run(run.id)), self._references, self._data.languages[1])
+        try:
+            check_tokenizer(self._data.languages[1])
+        except UserError:
+            return None
+        return self._data.languages[1]
 
     @cached_property
     def _references(self) -> tuple[str, ...]:

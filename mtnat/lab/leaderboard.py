@@ -140,7 +140,7 @@ def _row(trial: Trial, agenda: Agenda, judge: Judge, *, confirmed: bool) -> Row:
     runs = _runs(trial, agenda, confirmed=confirmed)
     good = [(run, result) for run, result in runs if (result.test if confirmed else result.valid) is not None]
     scores = tuple(score for _, result in good if (score := result.test if confirmed else result.valid) is not None)
-    tokenized = [score for run, _ in good if (score := judge.tokenized(run))] if confirmed else []
+    tokenized = [found for run, _ in good if (found := judge.tokenized(run))] if confirmed else []
     all_results = {
         run.id: agenda.results[run.id]
         for run in [agenda.search_run(trial), *agenda.confirm_runs(trial)]

@@ -98,7 +98,7 @@ class MlflowTracker:
             tags={name: value for name, value in run.data.tags.items() if name != KEY and not name.startswith("mlflow.")},
             curves=self._curves(run),
             artifacts=self._files(run.info.run_id, ""),
-            datasets={each.dataset.name: each.dataset.digest for each in run.inputs.dataset_inputs},
+            datasets={each.dataset.name: each.dataset.digest for each in (run.inputs.dataset_inputs if run.inputs else [])},
         )
 
     def _find(self, key: str) -> MlflowRun | None:

@@ -131,8 +131,7 @@ def _distil_on_all_workers(
     """As many workers as the cluster holds share the text; each takes what nobody else is at."""
     workers = min(work.shards, workers_at_once(resources, ray.cluster_resources()))  # type: ignore[no-untyped-call]
     console.print(f"teacher: translates {work.shards} shards of the training text on {workers} workers", highlight=False)
-    options = {"num_cpus": resources.cpus_per_worker, "num_gpus": resources.gpus_per_worker, "max_retries": MOST_RETRIES}
-    task = ray.remote(**options)(_work)
+    task = ray.remote(num_cpus=resources.cpus_per_worker, num_gpus=resources.gpus_per_worker, max_retries=MOST_RETRIES)(_work)
     cache = str(default_cache().absolute())
     pending = [task.remote(teacher, data, decoding, resources, cache) for _ in range(workers)]
     columns = (TextColumn("teacher"), BarColumn(), MofNCompleteColumn(), TextColumn("shards"), TimeRemainingColumn())
@@ -168,17 +167,17 @@ def _file_name(data: DataConfig) -> str:
 
 
 def _settled(data: DataConfig, teacher: str, valid: float | None, key: str, targets: Path) -> Distilled:
-    cache = default_cache()
-    raw, new = (
-        modality(*zip(*open_corpus(each, cache).pairs("train"), strict=True))
-        for each in (data, data.model_copy(update={"distilled": str(targets)}))
-    )
     return Distilled(
         teacher=teacher,
         valid=valid,
         key=key,
         targets=str(targets),
         lines=training_sources(data).lines,
-        raw=raw,
-        distilled=new,
+        raw=_modality(data),
+        distilled=_modality(data.model_copy(update={"distilled": str(targets)})),
     )
+
+
+def _modality(data: DataConfig) -> Modality:
+    corpus = open_corpus(data, default_cache())
+    return modality((source for source, _ in corpus.pairs("train")), (target for _, target in corpus.pairs("train")))

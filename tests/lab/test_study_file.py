@@ -215,7 +215,7 @@ class TestColumns:
     def test_what_is_wrong_in_one(self, tmp_path: Path) -> None:
         assert problems(tmp_path, {"columns": {"a": {"seed": 3}, "b": {"data.trian": ["t.en", "t.de"]}}}) == [
             "columns.a.seed: is set by confirm.seeds; drop it here.",
-            "columns.b.data.trian: there is no such setting; did you mean 'data.train'?",
+            "columns.b.data.trian: the experiment has no such setting; did you mean 'data.train'?",
         ]
         (found,) = problems(tmp_path, {"columns": {"a": {}, "b": {"data.test": ["no.en", "t.de"]}}})
         assert found.startswith("data.test: ")

@@ -267,14 +267,14 @@ def test_a_teacher_writes_what_the_students_of_each_column_train_on(desk: Desk) 
     assert (outputs / "en-de" / "distilled.de.gz").read_bytes() == written
     assert teacher.read_text().startswith(curves)  # not trained again
     for column, language in (("en-de", "de"), ("de-en", "en")):
-        runs = {
+        trained = {
             path.name: build(Experiment, read_yaml(path / "experiment.yaml")) for path in (outputs / column / "runs").iterdir()
         }
-        assert runs.keys() == {f"{name}-seed{seed}" for name in ("transformer", "linear") for seed in (1, 2)}
-        assert {run.data.distilled for name, run in runs.items() if "linear" in name} == {
+        assert trained.keys() == {f"{name}-seed{seed}" for name in ("transformer", "linear") for seed in (1, 2)}
+        assert {run.data.distilled for name, run in trained.items() if "linear" in name} == {
             str(outputs / column / f"distilled.{language}.gz")
         }
-        assert runs["transformer-seed1"].data.distilled is None
+        assert trained["transformer-seed1"].data.distilled is None
         found = json.loads((outputs / column / "distillation.json").read_text())
         assert (found["teacher"], found["lines"]) == ("transformer-seed1", 400)
         assert found["raw"]["conditional_entropy"] >= 0
@@ -286,9 +286,9 @@ def test_a_teacher_writes_what_the_students_of_each_column_train_on(desk: Desk) 
     assert parents["taught/en-de"] == parents["taught/de-en"] == "taught"
     assert len(runs) == 1 + 2 + 8
     assert {run.info.status for run in runs} == {"FINISHED"}
-    column = next(run for run in runs if run.info.run_name == "taught/en-de")
-    assert "distilled.de.gz" in {entry.path for entry in client.list_artifacts(column.info.run_id)}
-    assert [each.dataset.name for each in column.inputs.dataset_inputs] == ["distilled by transformer-seed1"]
+    direction = next(run for run in runs if run.info.run_name == "taught/en-de")
+    assert "distilled.de.gz" in {entry.path for entry in client.list_artifacts(direction.info.run_id)}
+    assert [each.dataset.name for each in direction.inputs.dataset_inputs] == ["distilled by transformer-seed1"]
     student = next(run for run in runs if run.info.run_name == "linear, seed 2")
     (used,) = student.inputs.dataset_inputs
     assert used.dataset.name.endswith(", distilled")

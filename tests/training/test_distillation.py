@@ -126,7 +126,7 @@ class TestStudents:
 
     def distilled(self, folder: Path, lines: int) -> DataConfig:
         path = folder / "distilled.de"
-        path.write_text("".join(f"das ist Zeile {number} .\n" for number in range(lines)))
+        path.write_text("".join(f"{'Haus ' * (number % 5)}Haus\n" for number in range(lines)))
         return self.DATA.model_copy(update={"distilled": str(path)})
 
     def test_they_train_on_the_teachers_text_with_the_raw_texts_vocabulary(self, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ class TestStudents:
         source, target = student.train.lengths_N2[41]
         start = int(student.train.starts_N[41])
         tokens = student.train.tokens[start + source : start + source + target - 1]
-        assert student.vocabularies.target.decode([tuple(map(int, tokens))]) == ["das ist Zeile 41 ."]
+        assert student.vocabularies.target.decode([tuple(map(int, tokens))]) == ["Haus Haus"]
 
     def test_a_text_of_another_length_is_refused(self, tmp_path: Path) -> None:
         short = self.distilled(tmp_path, 299)
