@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from mtnat.cli import bench, evaluate, train, translate
+from mtnat.cli import bench, data, evaluate, train, translate
 from mtnat.errors import MtnatError, UserError
 
 
@@ -37,5 +37,6 @@ def _parser() -> argparse.ArgumentParser:
     train.add(commands.add_parser("train", help="train one experiment, or go on with it"))
     translate.add(commands.add_parser("translate", help="translate lines from standard input, or of files"))
     evaluate.add(commands.add_parser("evaluate", help="score a model, or compare two, on a test set"))
+    data.add(commands.add_parser("data", help="fetch, clean, describe and prepare corpora"))
     bench.add(commands.add_parser("bench", help="measure training, decoding or data on this machine"))
     return parser

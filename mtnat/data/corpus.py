@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from mtnat.data.config import DataConfig, FilePair
 from mtnat.data.grammar import SPLIT_SIZES, SplitName, generate
@@ -21,6 +21,11 @@ SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
 TextPair = tuple[str, str]
 
 _SETTLED_SECONDS = 2.0
+
+
+def data_folder() -> Path:
+    """The folder that the files of an experiment are relative to: $MTNAT_DATA, or else ``data``."""
+    return Path(os.environ.get("MTNAT_DATA") or "data")
 
 
 class Corpus(Protocol):
@@ -81,7 +86,7 @@ class FileCorpus:
         for split, names in zip(SPLITS, (config.train, config.valid, config.test), strict=True):
             assert names is not None, "DataConfig demands the files of all three splits"
             self._names[split] = names
-        self._root = Path(os.environ.get("MTNAT_DATA") or "data")
+        self._root = data_folder()
         self._cache = cache
 
     def problems(self) -> list[str]:
@@ -116,8 +121,11 @@ class FileCorpus:
         return hashlib.sha256(" ".join(sides).encode()).hexdigest()
 
 
-def read_lines(path: Path) -> Iterator[str]:
+def read_lines(path: Path, *, errors: Literal["strict", "surrogateescape"] = "strict") -> Iterator[str]:
     """The lines of a UTF-8 file, plain or .gz, ended by ``\\n`` or ``\\r\\n`` and nothing else.
+
+    Args:
+        errors: what becomes of bytes that are not UTF-8: an error, or lone surrogates, by which they are known.
 
     Raises:
         DataError: the file is missing, unreadable, or not UTF-8 (with the line).
@@ -127,7 +135,7 @@ def read_lines(path: Path) -> Iterator[str]:
             # A binary file knows no line end but \n; text files hold U+0085 and U+2028 inside lines.
             for number, line in enumerate(file, 1):
                 try:
-                    yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                    yield line.decode("utf-8-sig" if number == 1 else "utf-8", errors).rstrip("\r\n")
                 except UnicodeDecodeError as error:
                     byte = f"byte {error.start + 1} is 0x{line[error.start]:02x}"
                     raise DataError(f"{path}, line {number}: is not UTF-8 ({byte}); convert the file.") from None
