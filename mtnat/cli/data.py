@@ -138,39 +138,30 @@ def _stats(options: argparse.Namespace) -> int:
 
 
 def _sides_table(found: Statistics) -> Table:
-    """A row for each figure that both sides have."""
+    """A row for each figure that one of the sides has."""
     table = Table(box=None, pad_edge=False)
     table.add_column()
     table.add_column("source", justify="right")
     table.add_column("target", justify="right")
-    first, second = _side_figures(found.source), _side_figures(found.target)
-    for name in first | second:
-        table.add_row(name, first.get(name, "0"), second.get(name, "0"))
+    for first, second in zip(_side_figures(found.source), _side_figures(found.target), strict=True):
+        for name in first | second:
+            table.add_row(name, first.get(name, "0"), second.get(name, "0"))
     return table
 
 
-def _side_figures(side: SideStatistics) -> dict[str, str]:
-    counts = {
-        "lines": side.lines,
-        "empty lines": side.empty,
-        "repeated lines": side.repeated,
-        "words": side.words,
-        "characters": side.characters,
-    }
+def _side_figures(side: SideStatistics) -> tuple[dict[str, str], ...]:
+    """The figures of a side, in groups of which each side may lack some."""
+    counts = {"lines": side.lines, "empty lines": side.empty, "repeated lines": side.repeated}
+    sizes = {"words": side.words, "characters": side.characters}
     lengths = {
         "words a line, median": side.median_words,
         "95 % of lines have at most": side.percentile95_words,
         "longest line, words": side.longest_words,
         "longest line, characters": side.longest_characters,
     }
-    return {
-        **_counted(counts),
-        "words a line, mean": f"{side.mean_words:.2f}",
-        **_counted(lengths),
-        **_counted(side.faults),
-        **_counted({f"{name.capitalize()} letters": count for name, count in side.scripts.items()}),
-        **_counted(side.signs),
-    }
+    scripts = {f"{name.capitalize()} letters": count for name, count in side.scripts.items()}
+    mean = {"words a line, mean": f"{side.mean_words:.2f}"}
+    return _counted(counts | sizes), mean | _counted(lengths), _counted(scripts), _counted(side.faults), _counted(side.signs)
 
 
 def _pair_figures(found: Statistics) -> dict[str, str]:

@@ -85,7 +85,7 @@ class _Sieve:
             if raw[0] is None or raw[1] is None:
                 longer, shorter = (source, target) if raw[1] is None else (target, source)
                 raise DataError(
-                    f"{longer}: has more lines than {shorter}, which has {number - 1:,}; give files whose lines belong together."
+                    f"{longer}: has more lines than {shorter}, which has {number - 1:,}; give files that belong together."
                 )
             pair = (tidy(raw[0]), tidy(raw[1]))
             rule = self._broken_rule(pair)

@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from mtnat.corpora.sources import Download
 from mtnat.errors import DataError
@@ -56,8 +57,8 @@ def fetch(
         except (OSError, http.client.HTTPException) as error:
             files = ", ".join(f"{each.name} ({each.url})" for each in missing[number:])
             raise DataError(
-                f"{download.name}: cannot be fetched ({_reason(error)}); try again, or bring into a folder, to be named by --from: "
-                f"{files}."
+                f"{download.name}: cannot be fetched ({_reason(error)}); try again, or bring these files and name their folder "
+                f"with --from: {files}."
             ) from None
     return found
 
@@ -142,11 +143,8 @@ def _request(download: Download, partial: Path, listener: Listener) -> bool:
             goes_on = response.status == http.HTTPStatus.PARTIAL_CONTENT
             total = _total(response, there if goes_on else 0)
             with partial.open("ab" if goes_on else "wb") as file:
-                start = done = file.tell()
-                while block := _read(response):
-                    file.write(block)
-                    done += len(block)
-                    listener(download.name, done, total)
+                is_cut = not _received(response, file, download.name, total, listener)
+                done = file.tell()
     except urllib.error.HTTPError as error:
         if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not there:
             raise
@@ -155,17 +153,20 @@ def _request(download: Download, partial: Path, listener: Listener) -> bool:
             return True
         partial.unlink()
         return False
-    if total is not None and done < total and done == start:
-        raise ConnectionError(f"the connection ended after {done:,} of {total:,} bytes")
-    return total is None or done >= total
+    if is_cut and done <= there:
+        raise ConnectionError(f"the connection ended after {done:,} bytes")
+    return not is_cut
 
 
-def _read(response: http.client.HTTPResponse) -> bytes:
-    """The next block; nothing at the end, and where the connection breaks, which the number of bytes then shows."""
+def _received(response: http.client.HTTPResponse, file: BinaryIO, name: str, total: int | None, listener: Listener) -> bool:
+    """Writes what comes to `file`; whether it came to its end."""
     try:
-        return response.read1(_BLOCK_BYTES)
+        while block := response.read1(_BLOCK_BYTES):
+            file.write(block)
+            listener(name, file.tell(), total)
     except (ConnectionError, TimeoutError, http.client.IncompleteRead):
-        return b""
+        return False
+    return total is None or file.tell() >= total
 
 
 def _total(response: http.client.HTTPResponse, start: int) -> int | None:

@@ -45,10 +45,10 @@ class Members:
                 yield from zip(source, target, strict=True)
             except _PACKING_ERRORS as error:
                 raise _broken(path, error) from None
+            except DataError:
+                raise
             except ValueError:  # of the zip of both sides' lines
-                raise DataError(
-                    f"{path}: {self.source} and {self.target} have unequal numbers of lines; fetch it anew."
-                ) from None
+                raise DataError(f"{path}: {self.source} and {self.target} are not equally long; fetch it anew.") from None
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,8 @@ def _member(path: Path, name: str, stack: ExitStack) -> IO[bytes]:
         if name in archive.namelist():
             return stack.enter_context(archive.open(name))
     else:
-        tar = stack.enter_context(
-            tarfile.open(path, "r|gz")
-        )  # a stream: reaching a member unpacks no more than what precedes it
+        # As a stream, in which reaching a member unpacks no more than what comes before it.
+        tar = stack.enter_context(tarfile.open(path, "r|gz"))  # noqa: SIM115
         for member in tar:
             if member.name.removeprefix("./") == name and (file := tar.extractfile(member)):
                 return stack.enter_context(file)

@@ -5,7 +5,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import zip_longest
 from pathlib import Path
 from typing import IO
@@ -33,7 +33,8 @@ def write_pairs(pairs: Iterable[TextPair], source: Path, target: Path) -> int:
     """Writes both sides, and returns how many pairs there were; an error on the way leaves nothing."""
     count = 0
     with whole_files([source, target]) as (source_file, target_file):
-        for count, (source_line, target_line) in enumerate(pairs, 1):
+        for source_line, target_line in pairs:
+            count += 1
             source_file.write(source_line.encode() + b"\n")
             target_file.write(target_line.encode() + b"\n")
     return count
@@ -62,12 +63,12 @@ def whole_files(paths: Sequence[Path]) -> Iterator[list[IO[bytes]]]:
         for partial, path in zip(partials, paths, strict=True):
             partial.replace(path)
     except OSError as error:
-        raise DataError(
-            f"{error.filename or paths[0]}: cannot be written ({error.strerror or error}); give another place."
-        ) from None
+        place = error.filename or paths[0]
+        raise DataError(f"{place}: cannot be written ({error.strerror or error}); give another place.") from None
     finally:
         for partial in partials:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink()
 
 
 def _opened(partial: Path, path: Path, stack: ExitStack) -> IO[bytes]:
