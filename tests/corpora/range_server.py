@@ -26,7 +26,7 @@ class Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: Server
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         path, wanted = self.path.lstrip("/"), self.headers.get("Range", "")
         self.server.asked.append((path, wanted))
         if path not in self.server.files:

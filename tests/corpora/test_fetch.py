@@ -79,7 +79,9 @@ def test_another_file_than_the_right_one_is_not_kept(tmp_path: Path) -> None:
 
 def test_a_wrong_file_that_was_there_is_named_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "a.tgz").write_bytes(CONTENT[::-1])
-    with pytest.raises(DataError, match=r"a\.tgz: is another file \(sha256 .*; remove it, or put the right one in its place\.$"):
+    with pytest.raises(
+        DataError, match=r"a\.tgz: is another file \(sha256 .*; remove it, or put the right one in its place\.$"
+    ):
         fetch([download(f"{NOBODY}/a.tgz")], tmp_path)
     assert (tmp_path / "a.tgz").read_bytes() == CONTENT[::-1]
 
