@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
+from typing import Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -29,12 +30,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     """The commands that make corpora."""
     actions = parser.add_subparsers(required=True, metavar="ACTION")
 
-    get = actions.add_parser("get", help="fetch a corpus; without a name, say which there are")
-    get.add_argument("name", nargs="?", help="such as multi30k, wmt14-en-de, or sacrebleu/wmt14/full")
-    get.add_argument("--languages", metavar="PAIR", help="of one of sacreBLEU's test sets, such as en-de")
-    get.add_argument("--output", type=Path, metavar="FOLDER", help="the corpus' folder (default: $MTNAT_DATA/NAME)")
-    get.add_argument("--from", dest="brought", type=Path, metavar="FOLDER", help="of downloads that came another way")
-    get.set_defaults(command=_get)
+    getting = actions.add_parser("get", help="fetch a corpus; without a name, say which there are")
+    getting.add_argument("name", nargs="?", help="such as multi30k, wmt14-en-de, or sacrebleu/wmt14/full")
+    getting.add_argument("--languages", metavar="PAIR", help="of one of sacreBLEU's test sets, such as en-de")
+    getting.add_argument("--output", type=Path, metavar="FOLDER", help="the corpus' folder (default: $MTNAT_DATA/NAME)")
+    getting.add_argument("--from", dest="brought", type=Path, metavar="FOLDER", help="of downloads that came another way")
+    getting.set_defaults(command=get)
 
     clean = actions.add_parser("clean", help="drop the pairs that are not worth training on")
     _add_pair(clean)
@@ -60,7 +61,8 @@ def _add_pair(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", type=Path, help="its translation, line by line")
 
 
-def _get(options: argparse.Namespace) -> int:
+def get(options: argparse.Namespace) -> int:
+    """Fetches a corpus, or goes on with it."""
     if options.name is None:
         _show({name: f"{corpus.about}{_size(corpus)}" for name, corpus in CORPORA.items()})
         return 0
@@ -133,7 +135,7 @@ def _stats(options: argparse.Namespace) -> int:
     console = _console()
     console.print(_sides_table(found))
     console.print()
-    _show(_pair_figures(found))
+    _show(_pair_figures(found), "right")
     return 0
 
 
@@ -211,11 +213,11 @@ def _counted(counts: Mapping[str, int]) -> dict[str, str]:
     return {name: f"{count:,}" for name, count in counts.items()}
 
 
-def _show(figures: Mapping[str, str]) -> None:
+def _show(figures: Mapping[str, str], justify: Literal["left", "right"] = "left") -> None:
     """A line for each figure, on standard output."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    table.add_column(overflow="fold", justify=justify)
     for name, figure in figures.items():
         table.add_row(name, figure)
     _console().print(table)

@@ -51,7 +51,7 @@ def get(corpus: Corpus, folder: Path, *, brought: Path | None = None, listener: 
         raise DataError(f"--from {brought}: no such folder; name the one that holds the files.")
     if corpus.copied:
         return _copied(corpus, folder, brought, listener)
-    if folder.exists():
+    if folder.exists() and not _is_empty(folder):
         return _there(corpus, folder)
     downloads = folder.parent / DOWNLOADS_FOLDER
     with alone(downloads):
@@ -107,6 +107,10 @@ def _there(corpus: Corpus, folder: Path) -> Obtained:
     if not is_whole:
         raise DataError(f"{folder}: is not the whole of {corpus.name}; remove it, or name another place with --output.")
     return _obtained(folder, record, was_there=True)
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
 
 
 def _obtained(folder: Path, record: dict[str, Any], *, was_there: bool) -> Obtained:
