@@ -60,7 +60,8 @@ def get(corpus: Corpus, folder: Path, *, brought: Path | None = None, listener: 
         wanted = [part.download for part in corpus.train]
         found = fetch([*wanted, *chain.from_iterable(archives.values())], downloads, brought=brought, listener=listener)
         for name, files in archives.items():
-            place_named_set(name, {download: found[download] for download in files})
+            if files:
+                place_named_set(name, {download: found[download] for download in files})
         partial = folder.with_name(f".{folder.name}.partial")
         try:
             shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
@@ -68,7 +69,7 @@ def get(corpus: Corpus, folder: Path, *, brought: Path | None = None, listener: 
             if corpus.train:
                 text = chain.from_iterable(part.format.pairs(found[part.download]) for part in corpus.train)
                 pairs["train"] = write_pairs(_told(text, "training pairs", listener), *_paths(partial, "train", corpus))
-            record = _record(corpus, pairs, partial, found, listener)
+            record = {"corpus": corpus.name, "pairs": pairs, "sets": sets, **_digests(partial, found, listener)}
             (partial / RECORD_FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
             partial.rename(folder)
         except OSError as error:
@@ -139,13 +140,9 @@ def _write_set(name: str, corpus: Corpus, folder: Path, split: str) -> int:
     return count
 
 
-def _record(
-    corpus: Corpus, pairs: dict[str, int], folder: Path, found: dict[Download, Path], listener: Listener
-) -> dict[str, Any]:
-    """All that says where the text came from; equal for equal text."""
+def _digests(folder: Path, found: dict[Download, Path], listener: Listener) -> dict[str, Any]:
+    """What was written, and what it was made of."""
     return {
-        "corpus": corpus.name,
-        "pairs": pairs,
         "files": {
             path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path, listener)} for path in sorted(folder.iterdir())
         },

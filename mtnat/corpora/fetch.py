@@ -98,11 +98,14 @@ def sha256_of(path: Path, listener: Listener = silent) -> str:
 def _digest(path: Path, kind: str, listener: Listener) -> str:
     digest = hashlib.new(kind, usedforsecurity=False)
     total, done = path.stat().st_size, 0
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-            done += len(block)
-            listener(f"checking {path.name}", done, total)
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
+                done += len(block)
+                listener(f"checking {path.name}", done, total)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); make it readable, or remove it.") from None
     return digest.hexdigest()
 
 

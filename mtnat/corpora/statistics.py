@@ -194,7 +194,10 @@ def _fault(character: str) -> str:
 
 def _script(character: str) -> str:
     """The first word of a letter's name, which is its script: LATIN, CYRILLIC, CJK; or else nothing."""
-    return unicodedata.name(character, "").partition(" ")[0] if character.isalpha() else ""
+    if not character.isalpha():
+        return ""
+    letter = unicodedata.normalize("NFKC", character)[0]  # of º or ﬁ, whose names do not say it
+    return unicodedata.name(letter, "").partition(" ")[0]
 
 
 def _sign(character: str) -> str:

@@ -18,6 +18,7 @@ from mtnat.corpora import CORPORA, Corpus, Download, Part, get
 from mtnat.corpora.formats import Columns, Members
 from mtnat.errors import DataError
 
+ROOT = Path(__file__).parent.parent.parent
 NOBODY = "http://127.0.0.1:9"  # the discard port, on which nobody listens
 
 
@@ -174,5 +175,6 @@ def test_a_named_set_is_put_where_sacrebleu_finds_it(tmp_path: Path) -> None:
     }
     (tmp_path / "brought.tgz").write_bytes(tgz(members))
     command = [sys.executable, "-c", NAMED_SET, str(tmp_path / "brought.tgz"), str(tmp_path / "some")]
-    subprocess.run(command, env={**os.environ, "SACREBLEU": str(tmp_path / "sets"), "https_proxy": NOBODY}, check=True)
+    environment = {**os.environ, "SACREBLEU": str(tmp_path / "sets"), "https_proxy": NOBODY}
+    subprocess.run(command, env=environment, cwd=ROOT, check=True)
     assert lines(tmp_path / "some" / "valid.de.gz") == ["A & B.", "Zwei.", ""]
