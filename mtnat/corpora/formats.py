@@ -4,7 +4,7 @@ import gzip
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +122,7 @@ def _member(path: Path, name: str, stack: ExitStack) -> IO[bytes]:
     raise DataError(f"{path}: holds no {name}; remove it and fetch it anew.")
 
 
-def _lines(file: IO[bytes]) -> Iterator[str]:
+def _lines(file: Iterable[bytes]) -> Iterator[str]:
     """Lines ended by \\n alone: Common Crawl holds U+0085 and U+2028 inside sentences."""
     for number, line in enumerate(file):
         yield line.decode("utf-8" if number else "utf-8-sig", errors="replace").rstrip("\r\n")

@@ -76,4 +76,4 @@ def _opened(partial: Path, path: Path, stack: ExitStack) -> IO[bytes]:
     if path.suffix != ".gz":
         return file
     packed = gzip.GzipFile("", "wb", _LEVEL, file, mtime=0)  # neither name nor time, which would differ
-    return stack.enter_context(io.BufferedWriter(packed, _BUFFER_BYTES))  # type: ignore[arg-type]
+    return stack.enter_context(io.BufferedWriter(packed, _BUFFER_BYTES))

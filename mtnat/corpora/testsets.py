@@ -74,7 +74,7 @@ def place_named_set(name: str, archives: Mapping[Download, Path]) -> None:
         for download, path in archives.items():
             with _quiet_sacrebleu():
                 # Before the archive is in its place: sacreBLEU takes one that is there for one that was unpacked.
-                sacrebleu_sets.extract_tarball(str(path), str(raw))
+                sacrebleu_sets.extract_tarball(str(path), str(raw))  # type: ignore[no-untyped-call]
             copy_whole(path, raw / download.name)
     except (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
         raise DataError(f"{raw}: cannot take {name} ({error}); make room there, or set $SACREBLEU to another folder.") from None
