@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from mtnat.cli import bench, data, evaluate, train, translate
 from mtnat.errors import MtnatError, UserError
 
-_GOES_ON = {train.run: "from the last checkpoint", data.get: "where it was"}
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0, 1 where a run failed, 2 for bad input, 130 after Ctrl-C."""
@@ -27,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        goes_on = f"; the same command goes on {_GOES_ON[options.command]}" if options.command in _GOES_ON else ""
+        resumable = {train.run: "the last checkpoint", data.get: "where it was"}
+        goes_on = f"; the same command goes on from {resumable[options.command]}" if options.command in resumable else ""
         print(f"mtnat: stopped{goes_on}.", file=sys.stderr)
         return 130
     return exit_code

@@ -18,7 +18,7 @@ from mtnat import corpora
 from mtnat.config import build, nearest, read_yaml
 from mtnat.corpora import CORPORA, CleanOptions, Corpus, Listener, SideStatistics, Statistics
 from mtnat.data import Dataset, prepare
-from mtnat.data.corpus import data_folder
+from mtnat.data.corpus import data_root
 from mtnat.errors import UserError
 from mtnat.experiment import Experiment
 
@@ -67,7 +67,7 @@ def get(options: argparse.Namespace) -> int:
         _show({name: f"{corpus.about}{_size(corpus)}" for name, corpus in CORPORA.items()})
         return 0
     corpus, default = _named(options.name, options.languages)
-    folder = options.output or data_folder() / default
+    folder = options.output or data_root() / default
     with _listening() as listener:
         found = corpora.get(corpus, folder, brought=options.brought, listener=listener)
     for name, digest in found.unchecked.items():

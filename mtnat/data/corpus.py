@@ -23,11 +23,6 @@ TextPair = tuple[str, str]
 _SETTLED_SECONDS = 2.0
 
 
-def data_folder() -> Path:
-    """The folder that the files of an experiment are relative to: $MTNAT_DATA, or else ``data``."""
-    return Path(os.environ.get("MTNAT_DATA") or "data")
-
-
 class Corpus(Protocol):
     """Sentence pairs in three splits."""
 
@@ -86,7 +81,7 @@ class FileCorpus:
         for split, names in zip(SPLITS, (config.train, config.valid, config.test), strict=True):
             assert names is not None, "DataConfig demands the files of all three splits"
             self._names[split] = names
-        self._root = data_folder()
+        self._root = data_root()
         self._cache = cache
 
     def problems(self) -> list[str]:
@@ -119,6 +114,11 @@ class FileCorpus:
         """SHA-256 over the text of both sides, wherever the files lie and whether they are compressed or not."""
         sides = [scan(self._root / name, self._cache).digest for name in self._names["train"]]
         return hashlib.sha256(" ".join(sides).encode()).hexdigest()
+
+
+def data_root() -> Path:
+    """The folder that a corpus's files are relative to."""
+    return Path(os.environ.get("MTNAT_DATA") or "data")
 
 
 def read_lines(path: Path, *, errors: Literal["strict", "surrogateescape"] = "strict") -> Iterator[str]:
