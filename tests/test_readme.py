@@ -53,7 +53,8 @@ def test_every_schedule_stands_there() -> None:
 
 def test_every_corpus_stands_there() -> None:
     table = README.split("| corpus | train |", 1)[1].split("\n\n", 1)[0]
-    assert re.findall(r"^\| `(.+?)`", table, re.MULTILINE) == list(CORPORA)
+    first_cells = re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)
+    assert re.findall("`(.+?)`", " ".join(first_cells)) == list(CORPORA)
 
 
 def test_the_rules_of_cleaning_stand_there_with_their_defaults() -> None:

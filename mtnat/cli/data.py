@@ -99,8 +99,10 @@ def _named(name: str, languages: str | None) -> tuple[Corpus, str]:
 
 
 def _size(corpus: Corpus) -> str:
-    """``, 1.66 GB``: what is to be downloaded, as far as that is known."""
+    """``; 1.66 GB``: what is to be downloaded besides test sets, as far as that is known."""
     sizes = [download.size for download in (*corpus.copied, *(part.download for part in corpus.train))]
+    if not sizes:
+        return ""
     known = sum(size for size in sizes if size)
     return f"; {'over ' if None in sizes else ''}{known / 1e9:,.2f} GB" if known >= 1e7 else f"; {known / 1e6:,.1f} MB"
 

@@ -40,7 +40,7 @@ class Corpus:
 
     name: str
     languages: tuple[str, str]
-    """Source, target. The files serve the other direction as well."""
+    """Source, target. Training text serves the other direction as well."""
     about: str
     copied: tuple[Download, ...] = ()
     """Files that are kept as they are, under their own names."""
@@ -233,6 +233,13 @@ CORPORA = {
             ),
             valid="wmt19",
             test="wmt20",
+        ),
+        # Since 2019 a news test set holds only text that was written in its source language, so each direction has its own.
+        Corpus(
+            "wmt19-de-en", ("de", "en"), "newstest2018, newstest2019; train is that of wmt19-en-de", valid="wmt18", test="wmt19"
+        ),
+        Corpus(
+            "wmt20-de-en", ("de", "en"), "newstest2019, newstest2020; train is that of wmt20-en-de", valid="wmt19", test="wmt20"
         ),
     )
 }
