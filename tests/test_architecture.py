@@ -17,6 +17,7 @@ FLOORS = {
     "data": 2,
     "model": 2,
     "evaluation": 2,
+    "corpora": 3,
     "objective": 3,
     "decoding": 3,
     "experiment": 4,

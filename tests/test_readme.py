@@ -8,6 +8,8 @@ import yaml
 from pydantic_core import PydanticUndefined
 
 from mtnat.config import Record, build, leaf_types
+from mtnat.corpora import CORPORA, CleanOptions
+from mtnat.corpora.clean import RULES
 from mtnat.decoding import PRESETS
 from mtnat.experiment import Experiment
 from mtnat.objective.config import ObjectiveConfig
@@ -47,6 +49,19 @@ def test_every_schedule_stands_there() -> None:
     table = README.split("| kind | settings (default) |", 1)[1].split("\n\n", 1)[0]
     named = re.findall(r"^\| `(\w+)`", table, re.MULTILINE)
     assert named == [annotation.__args__[0] for annotation in leaf_types(ObjectiveConfig)["schedule.kind"]]
+
+
+def test_every_corpus_stands_there() -> None:
+    table = README.split("| corpus | train |", 1)[1].split("\n\n", 1)[0]
+    first_cells = re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)
+    assert re.findall("`(.+?)`", " ".join(first_cells)) == list(CORPORA)
+
+
+def test_the_rules_of_cleaning_stand_there_with_their_defaults() -> None:
+    table = README.split("| rule | drops pairs |", 1)[1].split("\n\n", 1)[0]
+    assert tuple(re.findall(r"^\| (\w+) \|", table, re.MULTILINE)) == RULES
+    options = CleanOptions()
+    assert re.findall(r"\((\d+)\)", table) == [f"{options.max_words}", f"{options.max_ratio:g}"]
 
 
 def test_the_systems_are_what_the_table_says() -> None:

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from mtnat.cli import bench, distil, evaluate, train, translate
+from mtnat.cli import bench, data, distil, evaluate, train, translate
 from mtnat.errors import MtnatError, UserError
 
 
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        resumable = {train.run: "the last checkpoint", distil.run: "where it was"}
+        resumable = {train.run: "the last checkpoint", distil.run: "where it was", data.get: "where it was"}
         goes_on = f"; the same command goes on from {resumable[options.command]}" if options.command in resumable else ""
         print(f"mtnat: stopped{goes_on}.", file=sys.stderr)
         return 130
@@ -39,5 +39,6 @@ def _parser() -> argparse.ArgumentParser:
     translate.add(commands.add_parser("translate", help="translate lines from standard input, or of files"))
     evaluate.add(commands.add_parser("evaluate", help="score a model, or compare two, on a test set"))
     distil.add(commands.add_parser("distil", help="let a teacher translate the training text, for students to train on"))
+    data.add(commands.add_parser("data", help="fetch, clean, describe and prepare corpora"))
     bench.add(commands.add_parser("bench", help="measure training, decoding or data on this machine"))
     return parser

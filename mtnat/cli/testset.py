@@ -1,15 +1,10 @@
 """What a model is scored on: its experiment's own test set, two files, or one of sacreBLEU's named sets."""
 
 import argparse
-import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from sacrebleu import utils as sacrebleu_sets
-
-from mtnat.config import nearest
+from mtnat.corpora import check_named_set, named_set_files
 from mtnat.data import Split
 from mtnat.data.config import languages_of
 from mtnat.data.corpus import open_corpus, read_lines
@@ -122,39 +117,14 @@ def _checked(split: Split) -> Split:
 
 
 def _sacrebleu_set(name: str, languages: str) -> Split:
-    pairs = sacrebleu_sets.get_langpairs_for_testset(name)
-    if not pairs:
-        close = nearest(name, sacrebleu_sets.get_available_testsets()) or "; `sacrebleu --list` shows them."
-        raise UserError(f"--test-set {name}: is none of sacreBLEU's{close}")
-    if languages not in pairs:
-        raise UserError(f"--languages {languages}: {name} has no such pair; give one of {', '.join(sorted(pairs))}.")
+    name_as, languages_as = f"--test-set {name}", f"--languages {languages}"
+    check_named_set(name, languages, name_as=name_as, languages_as=languages_as)
     if languages.split("-")[-1] in _OTHER_WORDS:
         raise UserError(
-            f"--languages {languages}: sacreBLEU cuts that target's words with a tokenizer of its own, which is not used here; "
+            f"{languages_as}: sacreBLEU cuts that target's words with a tokenizer of its own, which is not used here; "
             "translate the set and score it with `sacrebleu`."
         )
-    try:
-        with _quiet_sacrebleu():
-            source = sacrebleu_sets.get_source_file(name, languages)
-            references = sacrebleu_sets.get_reference_files(name, languages)
-    except (Exception, SystemExit) as error:  # sacrebleu raises the bare class, and exits where a checksum is wrong
-        reason = "what came is broken" if isinstance(error, SystemExit) else " ".join(str(error).split())
-        raise DataError(
-            f"--test-set {name}: cannot be fetched ({reason}); try again, or put it into {sacrebleu_sets.SACREBLEU_DIR}/{name} "
-            "on a machine that can."
-        ) from None
+    source, references = named_set_files(name, languages, name_as=name_as)
     if len(references) != 1:
-        raise DataError(f"--test-set {name}: has {len(references)} references for {languages}; name a set with one.")
-    return _checked(Split(f"{name} {languages}", tuple(read_lines(Path(source))), tuple(read_lines(Path(references[0])))))
-
-
-@contextmanager
-def _quiet_sacrebleu() -> Iterator[None]:
-    """Keeps sacrebleu's own words about a download off standard error."""
-    logger = logging.getLogger("sacrebleu")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+        raise DataError(f"{name_as}: has {len(references)} references for {languages}; name a set with one.")
+    return _checked(Split(f"{name} {languages}", tuple(read_lines(source)), tuple(read_lines(references[0]))))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from mtnat.data.config import DataConfig, FilePair
 from mtnat.data.grammar import SPLIT_SIZES, SplitName, generate
@@ -166,8 +166,11 @@ def data_root() -> Path:
     return Path(os.environ.get("MTNAT_DATA") or "data")
 
 
-def read_lines(path: Path) -> Iterator[str]:
+def read_lines(path: Path, *, errors: Literal["strict", "surrogateescape"] = "strict") -> Iterator[str]:
     """The lines of a UTF-8 file, plain or .gz, ended by ``\\n`` or ``\\r\\n`` and nothing else.
+
+    Args:
+        errors: what becomes of bytes that are not UTF-8: an error, or lone surrogates, by which they are known.
 
     Raises:
         DataError: the file is missing, unreadable, or not UTF-8 (with the line).
@@ -177,7 +180,7 @@ def read_lines(path: Path) -> Iterator[str]:
             # A binary file knows no line end but \n; text files hold U+0085 and U+2028 inside lines.
             for number, line in enumerate(file, 1):
                 try:
-                    yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                    yield line.decode("utf-8-sig" if number == 1 else "utf-8", errors).rstrip("\r\n")
                 except UnicodeDecodeError as error:
                     byte = f"byte {error.start + 1} is 0x{line[error.start]:02x}"
                     raise DataError(f"{path}, line {number}: is not UTF-8 ({byte}); convert the file.") from None

@@ -1,0 +1,245 @@
+"""``python -m mtnat data``: corpora."""
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Literal
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from mtnat import corpora
+from mtnat.config import build, nearest, read_yaml
+from mtnat.corpora import CORPORA, CleanOptions, Corpus, Listener, SideStatistics, Statistics
+from mtnat.data import Dataset, prepare
+from mtnat.data.corpus import data_root
+from mtnat.errors import UserError
+from mtnat.experiment import Experiment
+
+_NAMED_SET = "sacrebleu/"
+_TABLE_COLUMNS = 160
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The commands that make corpora."""
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+
+    getting = actions.add_parser("get", help="fetch a corpus; without a name, say which there are")
+    getting.add_argument("name", nargs="?", help="such as multi30k, wmt14-en-de, or sacrebleu/wmt14/full")
+    getting.add_argument("--languages", metavar="PAIR", help="of one of sacreBLEU's test sets, such as en-de")
+    getting.add_argument("--output", type=Path, metavar="FOLDER", help="the corpus' folder (default: $MTNAT_DATA/NAME)")
+    getting.add_argument("--from", dest="brought", type=Path, metavar="FOLDER", help="of downloads that came another way")
+    getting.set_defaults(command=get)
+
+    clean = actions.add_parser("clean", help="drop the pairs that are not worth training on")
+    _add_pair(clean)
+    clean.add_argument("--output", type=Path, required=True, metavar="PREFIX", help="writes PREFIX.en.gz for an input .en.gz")
+    clean.add_argument("--max-words", type=int, metavar="N", help="most words on a side (default: 250)")
+    clean.add_argument("--max-ratio", type=float, metavar="R", help="most words of the longer side for each of the shorter (2)")
+    clean.add_argument("--keep-duplicates", action="store_true", help="keep pairs that come again")
+    clean.add_argument("--json", action="store_true", help="a line of JSON instead of a table")
+    clean.set_defaults(command=_clean)
+
+    stats = actions.add_parser("stats", help="lengths, duplicates, empty lines, odd characters")
+    _add_pair(stats)
+    stats.add_argument("--json", action="store_true", help="JSON instead of tables")
+    stats.set_defaults(command=_stats)
+
+    ready = actions.add_parser("prepare", help="make the vocabulary and the tokens that a training would make first")
+    ready.add_argument("experiment", type=Path, help="a YAML file: an experiment, or a study, whose experiment it then is")
+    ready.set_defaults(command=_prepare)
+
+
+def _add_pair(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, help="source text, plain or .gz, one sentence a line")
+    parser.add_argument("target", type=Path, help="its translation, line by line")
+
+
+def get(options: argparse.Namespace) -> int:
+    """Fetches a corpus, or goes on with it."""
+    if options.name is None:
+        _show({name: f"{corpus.about}{_size(corpus)}" for name, corpus in CORPORA.items()})
+        return 0
+    corpus, default = _named(options.name, options.languages)
+    folder = options.output or data_root() / default
+    with _listening() as listener:
+        found = corpora.get(corpus, folder, brought=options.brought, listener=listener)
+    for name, digest in found.unchecked.items():
+        print(f"mtnat: {name}: nobody has published its SHA-256, so it was not checked; it is {digest}", file=sys.stderr)
+    _show(
+        {
+            "folder": f"{found.folder}{' (was there)' if found.was_there else ''}",
+            "files": ", ".join(found.files),
+            **{f"{split} pairs": f"{count:,}" for split, count in found.pairs.items()},
+        }
+    )
+    return 0
+
+
+def _named(name: str, languages: str | None) -> tuple[Corpus, str]:
+    """A corpus, and the name of its folder."""
+    if name.startswith(_NAMED_SET):
+        name_in_sacrebleu = name.removeprefix(_NAMED_SET)
+        if not languages:
+            raise UserError(f"{name}: needs --languages, such as en-de.")
+        corpora.check_named_set(name_in_sacrebleu, languages, name_as=name, languages_as=f"--languages {languages}")
+        return corpora.named_set_corpus(name_in_sacrebleu, languages), f"{name.replace('/', '-')}-{languages}"
+    if name not in CORPORA:
+        close = nearest(name, CORPORA) or f"; give one of {', '.join(CORPORA)}, or {_NAMED_SET}NAME."
+        raise UserError(f"{name}: there is no such corpus{close}")
+    if languages:
+        raise UserError(f"--languages: only one of sacreBLEU's sets needs it; {name} is {'-'.join(CORPORA[name].languages)}.")
+    return CORPORA[name], name
+
+
+def _size(corpus: Corpus) -> str:
+    """``; 1.66 GB``: what is to be downloaded besides test sets, as far as that is known."""
+    sizes = [download.size for download in (*corpus.copied, *(part.download for part in corpus.train))]
+    if not sizes:
+        return ""
+    known = sum(size for size in sizes if size)
+    return f"; {'over ' if None in sizes else ''}{known / 1e9:,.2f} GB" if known >= 1e7 else f"; {known / 1e6:,.1f} MB"
+
+
+def _clean(options: argparse.Namespace) -> int:
+    given = {name: getattr(options, name) for name in CleanOptions.model_fields}
+    rules = build(CleanOptions, {name: value for name, value in given.items() if value is not None})
+    with _listening() as listener:
+        found, paths = corpora.clean(options.source, options.target, options.output, rules, listener)
+    if options.json:
+        print(json.dumps(dataclasses.asdict(found)))
+        return 0
+    share = 100 / max(found.read, 1)
+    _show(
+        {
+            "pairs read": f"{found.read:,}",
+            **{f"dropped, {rule}": f"{count:,}  {count * share:.2f} %" for rule, count in found.dropped.items()},
+            "kept": f"{found.kept:,}  {found.kept * share:.2f} %",
+            "of which rewritten": f"{found.rewritten:,}",
+            "written to": ", ".join(map(str, paths)),
+        }
+    )
+    return 0
+
+
+def _stats(options: argparse.Namespace) -> int:
+    with _listening() as listener:
+        found = corpora.describe(options.source, options.target, listener)
+    if options.json:
+        print(json.dumps(dataclasses.asdict(found), ensure_ascii=False))
+        return 0
+    console = _console()
+    console.print(_sides_table(found))
+    console.print()
+    _show(_pair_figures(found), "right")
+    return 0
+
+
+def _sides_table(found: Statistics) -> Table:
+    """A row for each figure that one of the sides has."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column()
+    table.add_column("source", justify="right")
+    table.add_column("target", justify="right")
+    for first, second in zip(_side_figures(found.source), _side_figures(found.target), strict=True):
+        for name in first | second:
+            table.add_row(name, first.get(name, "0"), second.get(name, "0"))
+    return table
+
+
+def _side_figures(side: SideStatistics) -> tuple[dict[str, str], ...]:
+    """The figures of a side, in groups of which each side may lack some."""
+    counts = {"lines": side.lines, "empty lines": side.empty, "repeated lines": side.repeated}
+    sizes = {"words": side.words, "characters": side.characters}
+    lengths = {
+        "words a line, median": side.median_words,
+        "95 % of lines have at most": side.percentile95_words,
+        "longest line, words": side.longest_words,
+        "longest line, characters": side.longest_characters,
+    }
+    scripts = {f"{name.capitalize()} letters": count for name, count in side.scripts.items()}
+    mean = {"words a line, mean": f"{side.mean_words:.2f}"}
+    return _counted(counts | sizes), mean | _counted(lengths), _counted(scripts), _counted(side.faults), _counted(side.signs)
+
+
+def _pair_figures(found: Statistics) -> dict[str, str]:
+    return {
+        **_counted(
+            {
+                "pairs": found.pairs,
+                "lines without a partner": found.unpaired,
+                "repeated pairs": found.repeated,
+                "sources with several targets": found.ambiguous_sources,
+                "one side empty": found.one_empty,
+                "both sides equal": found.equal,
+            }
+        ),
+        "target words a source word": f"{found.words_ratio:.3f}",
+        **_counted({f"one side over {ratio} times as long": count for ratio, count in found.beyond_ratio.items()}),
+    }
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    text = read_yaml(options.experiment)
+    is_study = "experiment" in text
+    experiment = build(Experiment, text["experiment"] if is_study else text, "experiment" if is_study else "")
+    begun = perf_counter()
+    console = Console(stderr=True, quiet=not sys.stderr.isatty())
+    with console.status("preparing"):
+        dataset = prepare(experiment.data)
+    _show({**_dataset_figures(dataset), "seconds": f"{perf_counter() - begun:,.1f}"})
+    return 0
+
+
+def _dataset_figures(dataset: Dataset) -> dict[str, str]:
+    source_tokens, target_tokens = (int(tokens) for tokens in dataset.train.lengths_N2.sum(axis=0))
+    vocabularies = dataset.vocabularies
+    pieces = f"{len(vocabularies.source):,}"
+    size = sum(path.stat().st_size for path in dataset.train.folder.iterdir())
+    return {
+        **_counted({"training pairs": len(dataset.train), "left out": dataset.left_out}),
+        **_counted({"source tokens": source_tokens, "target tokens": target_tokens}),
+        **_counted({"valid pairs": len(dataset.valid.sources), "test pairs": len(dataset.test.sources)}),
+        "vocabulary": f"{pieces} pieces, joint" if vocabularies.joint else f"{pieces} and {len(vocabularies.target):,} pieces",
+        "folder": f"{dataset.train.folder} ({size / 1e6:,.1f} MB)",
+    }
+
+
+def _counted(counts: Mapping[str, int]) -> dict[str, str]:
+    return {name: f"{count:,}" for name, count in counts.items()}
+
+
+def _show(figures: Mapping[str, str], justify: Literal["left", "right"] = "left") -> None:
+    """A line for each figure, on standard output."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold", justify=justify)
+    for name, figure in figures.items():
+        table.add_row(name, figure)
+    _console().print(table)
+
+
+def _console() -> Console:
+    # A file or a pipe has no width of its own; text may hold what looks like markup.
+    return Console(width=None if sys.stdout.isatty() else _TABLE_COLUMNS, markup=False, emoji=False, highlight=False)
+
+
+@contextmanager
+def _listening() -> Iterator[Listener]:
+    """A bar for what is going on, on a terminal alone."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("", total=None, state="")
+
+        def listener(name: str, done: int, total: int | None) -> None:
+            state = f"{done:,}" if total is None else f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB"
+            bar.update(task, description=name, completed=done, total=total, state=state)
+
+        yield listener
