@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 import os
 import subprocess
 import sys
@@ -102,6 +103,20 @@ def test_stats_as_tables_and_as_json(files: list[str], capsys: pytest.CaptureFix
     assert main(["data", "stats", *files, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["pairs"], found["repeated"], found["one_empty"], found["source"]["empty"]) == (4, 1, 1, 1)
+    assert "modality" not in found
+
+
+def test_stats_say_how_much_a_text_leaves_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    entropies = []
+    for name, cars in (("one", ["Wagen"] * 40), ("two", ["Wagen", "Auto"] * 20)):
+        (tmp_path / "cars.en").write_text("car\n" * 40)
+        (tmp_path / f"{name}.de").write_text("".join(f"{car}\n" for car in cars))
+        files = [str(tmp_path / "cars.en"), str(tmp_path / f"{name}.de")]
+        assert main(["data", "stats", *files, "--modality"]) == 0
+        assert "conditional entropy" in capsys.readouterr().out
+        assert main(["data", "stats", *files, "--modality", "--json"]) == 0
+        entropies.append(json.loads(capsys.readouterr().out)["modality"]["conditional_entropy"])
+    assert entropies == pytest.approx([0.0, math.log(2)])
 
 
 EXPERIMENT = "{data: {corpus: grammar-en-de, corpus_size: 300, vocabulary_size: 300}, training: {steps: 9, warmup_steps: 1}}"

@@ -18,8 +18,9 @@ from mtnat import corpora
 from mtnat.config import build, nearest, read_yaml
 from mtnat.corpora import CORPORA, CleanOptions, Corpus, Listener, SideStatistics, Statistics
 from mtnat.data import Dataset, prepare
-from mtnat.data.corpus import data_root
+from mtnat.data.corpus import data_root, read_lines
 from mtnat.errors import UserError
+from mtnat.evaluation.modality import Modality, modality
 from mtnat.experiment import Experiment
 
 _NAMED_SET = "sacrebleu/"
@@ -48,6 +49,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
     stats = actions.add_parser("stats", help="lengths, duplicates, empty lines, odd characters")
     _add_pair(stats)
+    stats.add_argument(
+        "--modality", action="store_true", help="also how much the text leaves open of a word's translation; takes longer"
+    )
     stats.add_argument("--json", action="store_true", help="JSON instead of tables")
     stats.set_defaults(command=_stats)
 
@@ -131,14 +135,24 @@ def _clean(options: argparse.Namespace) -> int:
 def _stats(options: argparse.Namespace) -> int:
     with _listening() as listener:
         found = corpora.describe(options.source, options.target, listener)
+    open_words = modality(read_lines(options.source), read_lines(options.target)) if options.modality else None
     if options.json:
-        print(json.dumps(dataclasses.asdict(found), ensure_ascii=False))
+        record = dataclasses.asdict(found) | ({"modality": dataclasses.asdict(open_words)} if open_words else {})
+        print(json.dumps(record, ensure_ascii=False))
         return 0
     console = _console()
     console.print(_sides_table(found))
     console.print()
-    _show(_pair_figures(found), "right")
+    _show(_pair_figures(found) | (_modality_figures(open_words) if open_words else {}), "right")
     return 0
+
+
+def _modality_figures(found: Modality) -> dict[str, str]:
+    return {
+        "conditional entropy of a target word, nats": f"{found.conditional_entropy:.3f}",
+        "the same, weighted by source words": f"{found.weighted_entropy:.3f}",
+        "standard deviation of target words a source word": f"{found.length_deviation:.3f}",
+    }
 
 
 def _sides_table(found: Statistics) -> Table:
