@@ -32,7 +32,7 @@ from mtnat.lab.study import Study, cores, read_study, resource_problems
 from mtnat.lab.table import Table, make_table
 from mtnat.lab.table import latex as table_as_latex
 from mtnat.lab.table import markdown as table_as_markdown
-from mtnat.lab.teacher import Distilled, distil, distilled
+from mtnat.lab.teacher import Distilled, described, distil, distilled
 from mtnat.lab.tracking import Tracker
 from mtnat.lab.trial import MOST_FAILURES, trainable
 from mtnat.training.checkpoints import write_whole
@@ -102,15 +102,21 @@ class Driver:
     def answer(self, study: Study, folder: StudyFolder, parent: StudyFolder | None = None) -> None:
         """Carries a study out to its leaderboard; where it has a teacher, that comes first."""
         started = time.monotonic()
+        notes: list[str] = []
         with self._tracked(folder, study, parent):
             if study.teacher:
                 settled = distil(study, folder, self._console, self._interruption, partial(self._train_teacher, folder))
                 self._keep_distilled(folder, settled)
                 study = distilled(study, settled)
+                notes.append(described(settled))
             proposer = OptunaProposer(study.space, folder.journal, seed=study.experiment.seed, trials=study.trials)
             agenda = Agenda(study, proposer, folder.results())
             self._carry_out(study, folder, agenda)
-            _conclude(study, folder, agenda, self._tracker, time.monotonic() - started)
+            seconds = time.monotonic() - started
+            test_set = study.experiment.data.corpus or " → ".join(study.experiment.data.test or ())
+            judge = RunJudge(study, folder)
+            leaderboard = make_leaderboard(folder.name, study, agenda, judge, test_set=test_set, seconds=seconds, notes=notes)
+            _conclude(leaderboard, folder, agenda, self._tracker)
 
     def _train_teacher(self, folder: StudyFolder, study: Study) -> dict[str, Result]:
         agenda = Agenda(study, NoProposals(), folder.results())
@@ -199,10 +205,8 @@ def _execute(study: Study, folder: StudyFolder, agenda: Agenda, listener: Listen
     shutil.rmtree(folder.executor, ignore_errors=True)
 
 
-def _conclude(study: Study, folder: StudyFolder, agenda: Agenda, tracker: Tracker, seconds: float) -> None:
+def _conclude(leaderboard: Leaderboard, folder: StudyFolder, agenda: Agenda, tracker: Tracker) -> None:
     """Writes what the study ended with; the leaderboard last, because it says that the study is finished."""
-    test_set = study.experiment.data.corpus or " → ".join(study.experiment.data.test or ())
-    leaderboard = make_leaderboard(folder.name, study, agenda, RunJudge(study, folder), test_set, seconds)
     if leaderboard.winner is not None and leaderboard.best_seed is not None:
         trial = agenda.trials[leaderboard.winner]
         best = Run(

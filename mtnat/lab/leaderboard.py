@@ -68,6 +68,8 @@ class Leaderboard(Record):
     best_seed: int | None
     """The winner's seed that is best on the validation set, whose model is in ``best/``."""
     rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    """What else a reader must know, a sentence each."""
     seconds: float
     """Wall-clock time of the study since it was last started."""
 
@@ -85,7 +87,9 @@ class Judge(Protocol):
         """Tokenized BLEU; None where the target language is not known."""
 
 
-def make_leaderboard(name: str, study: Study, agenda: Agenda, judge: Judge, test_set: str, seconds: float) -> Leaderboard:
+def make_leaderboard(
+    name: str, study: Study, agenda: Agenda, judge: Judge, *, test_set: str, seconds: float, notes: Sequence[str] = ()
+) -> Leaderboard:
     """The leaderboard of an agenda that is finished: confirmed rows by their mean, then the others by the metric."""
     confirmed = agenda.confirmed()
     rows = [_row(trial, agenda, judge, confirmed=trial in confirmed) for trial in agenda.trials.values()]
@@ -111,6 +115,7 @@ def make_leaderboard(name: str, study: Study, agenda: Agenda, judge: Judge, test
         winner=winner.name if winner else None,
         best_seed=_best_seed(winner, agenda) if winner else None,
         rows=tuple(rows),
+        notes=tuple(notes),
         seconds=seconds,
     )
 
@@ -254,6 +259,7 @@ def markdown(leaderboard: Leaderboard) -> str:
         "Rows marked (valid) were not confirmed: one seed, validation set."
         if any(not row.confirmed for row in leaderboard.rows)
         else "",
+        *leaderboard.notes,
         *(f"{row.name} failed: {row.failed}" for row in leaderboard.rows if row.failed),
     ]
     notes += [

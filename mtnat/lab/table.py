@@ -66,6 +66,8 @@ class Table(Record):
     """Where the figures in grey are from."""
     answers: dict[str, str]
     """Each column's answer."""
+    notes: dict[str, tuple[str, ...]]
+    """Each column's."""
     columns: dict[str, Column]
     rows: tuple[TableRow, ...]
 
@@ -88,6 +90,7 @@ def make_table(name: str, study: Study, leaderboards: Mapping[str, Leaderboard])
         against=study.confirm.against if study.confirm else None,
         published=study.published.source if study.published else None,
         answers={column: board.answer for column, board in leaderboards.items()},
+        notes={column: board.notes for column, board in leaderboards.items() if board.notes},
         columns={column: _column(board) for column, board in leaderboards.items()},
         rows=rows,
     )
@@ -113,7 +116,7 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """The table for a paper; needs booktabs, xcolor and, for ⇑, amssymb or another font that has \\Uparrow."""
+    """The table for a paper; needs the packages booktabs and xcolor."""
     width = len(_titles(table))
     spans = [f"\\multicolumn{{{width}}}{{c}}{{{_escaped(column)}}}" for column in table.columns]
     rules = [f"\\cmidrule(lr){{{2 + width * i}-{1 + width * (i + 1)}}}" for i in range(len(table.columns))]
@@ -182,6 +185,7 @@ def _notes(table: Table) -> list[str]:
             if text := getattr(column, of):
                 columns_by_text.setdefault(text, []).append(name)
         notes += [f"{kind} ({', '.join(names)}): {text}." for text, names in columns_by_text.items()]
+    notes += [f"{column}: {note}" for column, said in table.notes.items() for note in said]
     if table.published:
         notes.append(
             f"In grey, published elsewhere: {table.published}. Other text, other training: "

@@ -50,6 +50,20 @@ class Distilled(Record):
     """The same in what the teacher wrote."""
 
 
+def described(settled: Distilled) -> str:
+    """What distillation did, in a sentence."""
+    valid = f" (valid BLEU {settled.valid:.2f})" if settled.valid is not None else ""
+    changes = [
+        f"{name} {before:.3f} → {after:.3f}"
+        for name, before, after in (
+            ("conditional entropy of a target word", settled.raw.conditional_entropy, settled.distilled.conditional_entropy),
+            ("target words a source word", settled.raw.length_ratio, settled.distilled.length_ratio),
+            ("their standard deviation", settled.raw.length_deviation, settled.distilled.length_deviation),
+        )
+    ]
+    return f"Trained on what {settled.teacher}{valid} made of {settled.lines:,} training sources: {', '.join(changes)}."
+
+
 def distilled(study: Study, settled: Distilled) -> Study:
     """The study with its trials trained on what the teacher wrote."""
     return study.model_copy(update={"experiment": replace(study.experiment, {DISTILLED: settled.targets})})

@@ -45,7 +45,7 @@ def concluded(a_study: Study, scores: Scores, p_value: float = 0.5) -> Leaderboa
                 failed="it diverged" if valid is None else None,
             )
         )
-    return make_leaderboard("s", a_study, agenda, Verdict(p_value), "grammar", 60.0)
+    return make_leaderboard("s", a_study, agenda, Verdict(p_value), test_set="grammar", seconds=60.0, notes=["Taught."])
 
 
 SCORES: Scores = {
@@ -110,6 +110,7 @@ def test_a_seed_that_failed_is_left_out_and_told() -> None:
     assert row.difference == pytest.approx(23.5 - 24.0)  # seed 1 against seed 1
     assert row.p_value == 0.003
     assert "trial-02 failed: it diverged" in markdown(board)
+    assert "Taught.\n" in markdown(board)
 
 
 def test_a_baseline_without_scores_cannot_be_compared_with() -> None:
