@@ -22,7 +22,7 @@ from mtnat.data.dataset import default_cache
 from mtnat.decoding import DecodingConfig
 from mtnat.errors import DataError, ModelError, ResourceError
 from mtnat.training.checkpoints import write_whole
-from mtnat.training.model import load_model
+from mtnat.training.model import Model, load_model
 
 # Part of every key; raise it when an equal teacher would write other text.
 _FORMAT = 1
@@ -135,22 +135,32 @@ class Distillation:
     def _work(self, device: str | torch.device) -> Iterator[int]:
         model = load_model(self._teacher, device)
         while not self.is_complete:
-            found_work = False
-            lines = self._sources.read()
-            for number in range(self.shards):
-                shard = list(islice(lines, self._lines_per_shard))
-                path = self._shard(number)
-                with _taken(path.with_suffix(".lock")) as is_mine:
-                    if not is_mine or self.is_complete or path.exists():
-                        continue
-                    found_work = True
-                    translated = model.translate(shard, self._decoding, "at")
-                    write_whole(path, "".join(f"{line.text}\n" for line in translated).encode())
-                yield number
-            if not found_work:
+            if any(self._is_free(number) for number in range(self.shards)):
+                yield from self._take(model)
+            else:
                 self._join()
                 if not self.is_complete:
                     time.sleep(_SECONDS_BETWEEN_LOOKS)  # until others have done what they are at, or died of it
+
+    def _take(self, model: Model) -> Iterator[int]:
+        """Reads the text through once and translates what nobody else has, or is at, when it comes by."""
+        lines = self._sources.read()
+        for number in range(self.shards):
+            shard = list(islice(lines, self._lines_per_shard))
+            path = self._shard(number)
+            with _taken(path.with_suffix(".lock")) as is_mine:
+                if not is_mine or self.is_complete or path.exists():
+                    continue
+                translated = model.translate(shard, self._decoding, "at")
+                write_whole(path, "".join(f"{line.text}\n" for line in translated).encode())
+            yield number
+
+    def _is_free(self, number: int) -> bool:
+        path = self._shard(number)
+        if path.exists():
+            return False
+        with _taken(path.with_suffix(".lock")) as is_free:
+            return is_free
 
     def _join(self) -> None:
         """Puts the shards together where all are there; one process does it, and the others see all or nothing."""
