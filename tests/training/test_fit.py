@@ -174,7 +174,7 @@ def test_patience_outlives_a_kill(dataset: Dataset, tmp_path: Path, killed_after
 
 
 def test_the_moving_average_is_what_is_validated_and_the_training_goes_on_without_it(dataset: Dataset, tmp_path: Path) -> None:
-    settings = {"training.validate_every": 1, "training.keep_checkpoints": 6}
+    settings = {"training.validate_every": 1, "training.keep_checkpoints": 6, "training.warmup_steps": 0}
     plain = train(replace(TINY, settings), dataset, tmp_path / "plain")
     averaged = train(replace(TINY, settings | {"training.ema_decay": 0.8}), dataset, tmp_path / "averaged")
     losses = [[point.metrics.get("train/loss") for point in points] for points in (plain, averaged)]
