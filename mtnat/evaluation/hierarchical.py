@@ -46,10 +46,11 @@ def hierarchical_bootstrap(
     Unlike in the Multi-Bootstrap (Sellam et al. 2022) seeds themselves are not drawn with replacement, because of two flaws:
 
     - n seeds drawn from n show (n − 1)/n of their variance. Drawing n − 1 mends that (Rao and Wu 1988), not the tails: where
-      seeds matter more than sentences, a normal distribution stands where Student's belongs, and equal systems differ at
-      p < 0.05 in 12 % of all cases with three seeds on each side, in 19 % with two. So here the difference moves as in the
-      t-test of two samples: by a normal number whose variance is the sum of squares between seeds, pooled over both sides, over
-      a χ² drawn anew in each resample (Weerahandi 1993). The price is to take both sides' seeds to differ equally much.
+      seeds matter more than sentences, a normal distribution stands where Student's belongs, whose t is beyond ±1.96 for 12 %
+      of equal systems with three seeds on each side, for 19 % with two. So here the difference moves as in the t-test of two
+      samples: by a normal number whose variance is the sum of squares between seeds, pooled over both sides, over a χ² drawn
+      anew in each resample (Weerahandi 1993). The price is to take both sides' seeds to differ equally much, which matters
+      little where both have as many.
     - What is particular to a run and a sentence is counted up to three times (Owen 2007), as it makes scores differ between
       samples of sentences and between seeds. Here it counts once, in the sentences: its variance, which the resamples show, is
       taken off the one between seeds, as far as that stays above 0.
