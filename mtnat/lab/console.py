@@ -169,7 +169,7 @@ def show_end(console: Console, leaderboard: Leaderboard, folder: Path, tracking:
 def show_table(console: Console, table: Table, folder: Path, tracking: str) -> None:
     """The table of a study with columns, each column's answer, and where all of it lies."""
     has_published = table.published is not None
-    shown = RichTable(title=table.question, title_justify="left", pad_edge=False, box=None)
+    shown = RichTable(pad_edge=False, box=None)
     shown.add_column("")
     for column in table.columns:
         shown.add_column(Text(column), justify="right", no_wrap=True)
@@ -183,7 +183,7 @@ def show_table(console: Console, table: Table, folder: Path, tracking: str) -> N
             if has_published:
                 texts.append(Text(f"{cell.published:.2f}" if cell.published is not None else "", style="bright_black"))
         shown.add_row(Text(row.name), *texts)
-    console.print()
+    console.print(f"\n{table.question}\n", markup=False, highlight=False, soft_wrap=True)
     console.print(shown)
     lines = [
         "",

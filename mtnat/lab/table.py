@@ -22,6 +22,9 @@ _LATEX_ESCAPES = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "λ": r"$\lambda$",
     "→": r"$\rightarrow$",
     "–": "--",
+    "<": "$<$",
+    ">": "$>$",
+    "|": r"\textbar{}",
 }
 _NOTHING = "–"
 

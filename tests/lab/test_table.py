@@ -81,6 +81,7 @@ def test_latex_escapes_what_latex_would_not_read() -> None:
     text = latex(table())
     assert r"half\_$\lambda$ & 30.50$^{\Uparrow}$ & 29.25 & \textcolor{gray}{27.98} & -- & -- & \textcolor{gray}{--} \\" in text
     assert r"Does 50 \% $\lambda$ help?" in text
+    assert r"$^{\uparrow}$ better at p $<$ 0.05" in text
     assert r"\multicolumn{3}{c}{en-de} & \multicolumn{3}{c}{de-en}" in text
     assert r"\cmidrule(lr){2-4} \cmidrule(lr){5-7}" in text
     for mark in "↑⇑↓⇓λ":
