@@ -1,0 +1,47 @@
+"""The studies that come with the project are what they say."""
+
+from pathlib import Path
+
+import pytest
+
+from mtnat.config import build, read_yaml, replace
+from mtnat.lab.study import Study
+
+STUDIES = Path(__file__).parent.parent / "studies"
+FILES = sorted(STUDIES.rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(STUDIES)) for file in FILES])
+def test_every_trial_of_every_column_can_be_built(file: Path) -> None:
+    study = build(Study, read_yaml(file))
+    for part in study.parts.values():
+        for settings in (*part.baselines.values(), part.teacher.settings if part.teacher else {}):
+            experiment = replace(part.experiment, settings)
+            assert experiment.training.batches_per_step % part.resources.workers == 0
+
+
+@pytest.mark.parametrize("table", [2, 3, 5])
+def test_the_largest_size_has_the_papers_constants(table: int) -> None:
+    """Hao et al. 2021, A.1."""
+    study = build(Study, read_yaml(STUDIES / "paper" / f"table{table}-wmt.yaml"))
+    for part in study.parts.values():
+        experiment = part.experiment
+        training = experiment.training
+        assert training.max_tokens_per_batch * training.batches_per_step == 128 * 1024
+        assert (training.steps, training.warmup_steps) == (300_000, 10_000)
+        assert (training.initial_learning_rate, training.peak_learning_rate) == (1e-7, 5e-4)
+        assert (training.adam_betas, training.adam_epsilon, training.weight_decay) == ((0.9, 0.98), 1e-6, 0.01)
+        assert (training.model, training.keep_checkpoints, training.validate_every) == ("average_last", 5, 2_000)
+        assert (experiment.model.dropout, experiment.data.vocabulary_size) == (0.3, 32_000)
+        assert (experiment.objective.at_fraction, experiment.objective.label_smoothing) == (0.5, 0.1)
+        assert (experiment.decoding.iterations, experiment.decoding.length_candidates) == (10, 5)
+
+
+@pytest.mark.parametrize("size", ["grammar", "real", "wmt"])
+def test_two_tables_differ_by_the_teacher_alone(size: str) -> None:
+    without, taught = (build(Study, read_yaml(STUDIES / "paper" / f"table{table}-{size}.yaml")) for table in (2, 3))
+    assert (without.teacher, taught.teacher is None) == (None, False)
+    assert without.experiment == taught.experiment
+    shared = without.baselines.keys() & taught.baselines.keys()
+    assert shared == {"mask-predict", "multi-task fixed", "importance annealing"}
+    assert all(without.baselines[name] == taught.baselines[name] for name in shared)
