@@ -135,16 +135,22 @@ def _clean(options: argparse.Namespace) -> int:
 def _stats(options: argparse.Namespace) -> int:
     with _listening() as listener:
         found = corpora.describe(options.source, options.target, listener)
-    open_words = modality(read_lines(options.source), read_lines(options.target)) if options.modality else None
     if options.json:
-        record = dataclasses.asdict(found) | ({"modality": dataclasses.asdict(open_words)} if open_words else {})
-        print(json.dumps(record, ensure_ascii=False))
+        more = {"modality": dataclasses.asdict(_modality(options))} if options.modality else {}
+        print(json.dumps(dataclasses.asdict(found) | more, ensure_ascii=False))
         return 0
     console = _console()
     console.print(_sides_table(found))
     console.print()
-    _show(_pair_figures(found) | (_modality_figures(open_words) if open_words else {}), "right")
+    _show(_pair_figures(found), "right")
+    if options.modality:  # last, because it takes longest, and refuses what is only counted above
+        console.print()
+        _show(_modality_figures(_modality(options)), "right")
     return 0
+
+
+def _modality(options: argparse.Namespace) -> Modality:
+    return modality(read_lines(options.source), read_lines(options.target))
 
 
 def _modality_figures(found: Modality) -> dict[str, str]:

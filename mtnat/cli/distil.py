@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mtnat.cli.model import MODEL_HELP, add_at_decoding, at_decoding_of, model_folder
 from mtnat.errors import DataError, ResourceError
 from mtnat.training import Distillation, default_device, file_sources, load_model, training_sources
+from mtnat.training.distillation import LINES_PER_SHARD
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -61,9 +62,9 @@ def run(options: argparse.Namespace) -> int:
     if rank == 0:
         _deliver(distillation.targets, output)
         console.print(f"{sources.lines:,} lines in {output}", highlight=False, markup=False, soft_wrap=True)
-        console.print(
-            f"To train on them: data: {{distilled: {output.absolute()}}}", highlight=False, markup=False, soft_wrap=True
-        )
+        if not options.source:
+            use = f"To train on them: data: {{distilled: {output.absolute()}}}"
+            console.print(use, highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
@@ -93,6 +94,11 @@ def _deliver(targets: Path, output: Path) -> None:
 
 
 def _bar(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("shards of 1,000 lines"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(f"shards of {LINES_PER_SHARD:,} lines"),
+    )
     times = (TimeElapsedColumn(), TimeRemainingColumn())
     return Progress(*columns, *times, console=console, transient=True, disable=not console.is_terminal)

@@ -65,7 +65,8 @@ def modality(sources: Iterable[str], targets: Iterable[str]) -> Modality:
         for source, target in ((_words(source), _words(target)) for source, target in _evenly(_zipped(sources, targets)))
         if source and target
     ]
-    links = sum((len(source) + 1) * len(target) for source, target in pairs)
+    # By the sources alone, so that a corpus and its distilled version are looked at in the same places.
+    links = sum((len(source) + 1) * len(source) for source, _ in pairs)
     if links > MOST_LINKS:
         pairs = _spaced(pairs, max(1, len(pairs) * MOST_LINKS // links))
     if not pairs:

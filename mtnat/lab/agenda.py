@@ -146,7 +146,8 @@ class Agenda:
             failed = sum(trial.kind == "baseline" and self._has_failed(trial) for trial in self.trials.values())
             extra = len(set(confirm.seeds) - {self._study.experiment.seed})
             total += extra * (len(self._study.baselines) - failed + min(confirm.top, expected))
-        ended = sum(run not in self.handed_out for run in self.results)
+        own = {run.id for trial in self.trials.values() for run in (self.search_run(trial), *self.confirm_runs(trial))}
+        ended = sum(run in own and run not in self.handed_out for run in self.results)
         return ended, max(total, ended + len(self.handed_out))
 
     def confirmed(self) -> list[Trial]:

@@ -53,4 +53,5 @@ def workers_at_once(resources: Resources, cluster: Mapping[str, float]) -> int:
     """How many workers the cluster holds, whatever runs they belong to."""
     by_cpus = cluster.get("CPU", 0) // resources.cpus_per_worker
     gpus = resources.gpus_per_worker
-    return max(1, int(min(by_cpus, cluster.get("GPU", 0) // gpus) if gpus else by_cpus))
+    by_gpus = int(cluster.get("GPU", 0) / gpus + 1e-9) if gpus else by_cpus  # 1 // 0.2 is 4
+    return max(1, int(min(by_cpus, by_gpus)))

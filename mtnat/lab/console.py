@@ -21,7 +21,7 @@ NARROW = 100
 """Columns of a terminal below which tables show only what matters most."""
 
 
-SHOWN = frozenset(TITLES) - {"95 % over seeds"}
+SHOWN = frozenset(TITLES) - {"95 % of difference"}
 """Of a leaderboard's columns; the file has all of them."""
 SHOWN_WHERE_NARROW = SHOWN - {"kind", "95 %", "tokenized", "p over seeds", "seconds"}
 
@@ -172,20 +172,23 @@ def show_table(console: Console, table: Table, folder: Path, tracking: str) -> N
     shown = RichTable(pad_edge=False, box=None)
     shown.add_column("")
     for column in table.columns:
-        shown.add_column(Text(column), justify="right", no_wrap=True)
+        shown.add_column(Text(f"{column}\nsacreBLEU"), justify="right")
+        shown.add_column(Text("\ntokenized"), justify="right")
         if has_published:
-            shown.add_column(Text("published", style="bright_black"), justify="right", no_wrap=True)
+            shown.add_column(Text("\npublished", style="bright_black"), justify="right")
     for row in table.rows:
         texts: list[Text] = []
         for column in table.columns:
             cell = row.cells[column]
-            texts.append(Text(f"{cell.bleu:.2f}{cell.mark}" if cell.bleu is not None else "–"))
+            texts += [Text(f"{_figure(cell.bleu)}{cell.mark}"), Text(_figure(cell.tokenized))]
             if has_published:
-                texts.append(Text(f"{cell.published:.2f}" if cell.published is not None else "", style="bright_black"))
+                texts.append(Text(_figure(cell.published), style="bright_black"))
         shown.add_row(Text(row.name), *texts)
     console.print(f"\n{table.question}\n", markup=False, highlight=False, soft_wrap=True)
     console.print(shown)
+    published = [f"Published: {table.published}; beside ours to be looked at, not to be compared."] if has_published else []
     lines = [
+        *published,
         "",
         *(f"{column}: {answer}" for column, answer in table.answers.items()),
         "",
@@ -194,6 +197,10 @@ def show_table(console: Console, table: Table, folder: Path, tracking: str) -> N
         f"compare      {tracking}",
     ]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def duration(seconds: float) -> str:

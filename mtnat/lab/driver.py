@@ -68,7 +68,7 @@ def _run(study: Study, folder: StudyFolder, options: Options, console: Console, 
         opening = background.submit(_open_tracker, _tracking_uri(options))
         if problems := list(resource_problems(study.resources, cluster.get("CPU", 0), cluster.get("GPU", 0))):
             raise ResourceError(problems)
-        driver = Driver(opening.result(), cluster, console, interruption)
+        driver = Driver(opening.result(), _tracking_uri(options), cluster, console, interruption)
         if study.columns:
             driver.tabulate(study, folder)
         else:
@@ -78,8 +78,16 @@ def _run(study: Study, folder: StudyFolder, options: Options, console: Console, 
 class Driver:
     """Carries studies out, on one cluster, told to one tracker."""
 
-    def __init__(self, tracker: Tracker, cluster: Mapping[str, float], console: Console, interruption: Interruption) -> None:
-        self._tracker, self._cluster, self._console, self._interruption = tracker, cluster, console, interruption
+    def __init__(
+        self,
+        tracker: Tracker,
+        tracking_uri: str,
+        cluster: Mapping[str, float],
+        console: Console,
+        interruption: Interruption,
+    ) -> None:
+        self._tracker, self._tracking_uri = tracker, tracking_uri
+        self._cluster, self._console, self._interruption = cluster, console, interruption
 
     def tabulate(self, study: Study, folder: StudyFolder) -> None:
         """Answers the study of each column, one after the other, and makes the table."""
@@ -95,9 +103,9 @@ class Driver:
             table = make_table(folder.name, study, leaderboards)
             write_whole(folder.table_markdown, table_as_markdown(table).encode())
             write_whole(folder.table_latex, table_as_latex(table).encode())
-            write_whole(folder.table, table.model_dump_json(indent=1).encode())
-            for path in (folder.study, folder.table_markdown, folder.table_latex, folder.table):
+            for path in (folder.study, folder.table_markdown, folder.table_latex):
                 self._tracker.keep(folder.id, path)
+            write_whole(folder.table, table.model_dump_json(indent=1).encode())
 
     def answer(self, study: Study, folder: StudyFolder, parent: StudyFolder | None = None) -> None:
         """Carries a study out to its leaderboard; where it has a teacher, that comes first."""
@@ -105,7 +113,8 @@ class Driver:
         notes: list[str] = []
         with self._tracked(folder, study, parent):
             if study.teacher:
-                settled = distil(study, folder, self._console, self._interruption, partial(self._train_teacher, folder))
+                train = partial(self._train_teacher, folder)
+                settled = distil(study, folder, self._console, self._interruption, self._tracking_uri, train)
                 self._keep_distilled(folder, settled)
                 study = distilled(study, settled)
                 notes.append(described(settled))
@@ -141,12 +150,9 @@ class Driver:
             self._tracker.keep(folder.id, path)
         self._tracker.use(folder.id, f"distilled by {settled.teacher}", settled.key, settled.targets)
         figures = {
-            f"distillation/{text}_{name}": value
+            f"distillation/{text}_{name}": getattr(measured, name)
             for text, measured in (("raw", settled.raw), ("distilled", settled.distilled))
-            for name, value in (
-                ("conditional_entropy", measured.conditional_entropy),
-                ("length_ratio", measured.length_ratio),
-            )
+            for name in ("conditional_entropy", "weighted_entropy", "length_ratio", "length_deviation")
         }
         self._tracker.log(folder.id, 0, figures)
 
@@ -219,11 +225,12 @@ def _conclude(leaderboard: Leaderboard, folder: StudyFolder, agenda: Agenda, tra
         shutil.rmtree(folder.best_model, ignore_errors=True)
         shutil.copytree(folder.run(best.id) / "model", folder.best_model)
     write_whole(folder.report, markdown(leaderboard).encode())
-    write_whole(folder.leaderboard, leaderboard.model_dump_json(indent=1).encode())
-    for path in (folder.study, folder.report, folder.leaderboard, folder.best_experiment):
+    for path in (folder.study, folder.report, folder.best_experiment):
         if path.exists():
             tracker.keep(folder.id, path)
     tracker.tag(folder.id, {"answer": leaderboard.answer})
+    write_whole(folder.leaderboard, leaderboard.model_dump_json(indent=1).encode())
+    tracker.keep(folder.id, folder.leaderboard)
 
 
 def _open_tracker(uri: str) -> Tracker:

@@ -85,7 +85,9 @@ class StudyFolder:
             StudyError: the study was begun before and ``resume`` is not meant, or it is another one.
         """
         if self.study.exists():
-            if build(Study, read_yaml(self.study)) != study:
+            # What others published changes nothing that is run.
+            begun = build(Study, read_yaml(self.study)).model_copy(update={"published": study.published})
+            if begun != study:
                 raise StudyError(
                     f"{self.path}: was begun with another study file (its study.yaml); "
                     "rename yours, or remove the folder to begin anew."

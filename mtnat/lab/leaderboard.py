@@ -129,7 +129,7 @@ def interval(scores: Sequence[float]) -> tuple[float, float] | None:
 
 
 def combined_p(p_values: Sequence[float]) -> float:
-    """One p-value of several that may depend on each other: twice their median (Meinshausen, Meier and Bühlmann 2009)."""
+    """One p-value of several on the same sentences: twice their median (Meinshausen, Meier and Bühlmann 2009)."""
     return p_values[0] if len(p_values) == 1 else min(1.0, 2 * median(p_values))
 
 
@@ -179,12 +179,18 @@ def _compared(row: Row, against: str, rows: Sequence[Row], agenda: Agenda, judge
     runs, others = (
         {run.experiment.seed: run for run in agenda.confirm_runs(agenda.trials[name])} for name in (row.name, against)
     )
-    p_value = combined_p([judge.compare(runs[seed], others[seed]) for seed in seeds])
     scores, other_scores = (
         dict(zip(row.seeds, row.scores, strict=True)),
         dict(zip(baseline.seeds, baseline.scores, strict=True)),
     )
     difference = fmean(scores[seed] - other_scores[seed] for seed in seeds)
+    # A seed that says the opposite of the mean is no evidence for it, however clearly it says so.
+    p_value = combined_p(
+        [
+            judge.compare(runs[seed], others[seed]) if (scores[seed] - other_scores[seed]) * difference > 0 else 1.0
+            for seed in seeds
+        ]
+    )
     found = {"against": against, "difference": difference, "p_value": p_value, "mark": mark_of(difference, p_value)}
     if len(seeds) > 1:
         over_seeds = judge.compare_over_seeds([runs[seed] for seed in seeds], [others[seed] for seed in seeds])
@@ -216,8 +222,15 @@ def answer(winner: Row | None, rows: Sequence[Row], study: Study) -> str:
         return f"{against} itself is best on the validation set, with {score}; nothing that was tried does better there."
     if winner.difference is None or winner.p_value is None:
         return f"{winner.name} is best on the validation set, with {score}; {against} has no score to compare with."
-    compared = f"{winner.difference:+.1f} against {against} ({f'{winner.mark}, ' if winner.mark else ''}{_p(winner.p_value)})"
+    over_seeds = f"; over seeds {_p(winner.p_value_over_seeds)}" if winner.p_value_over_seeds is not None else ""
+    mark = f"{winner.mark}, " if winner.mark else ""
+    compared = f"{winner.difference:+.1f} against {against} ({mark}{_p(winner.p_value)}{over_seeds})"
     if winner.mark in ("⇑", "↑"):
+        if (winner.p_value_over_seeds or 0.0) >= 0.05:
+            return (
+                f"{winner.name}, best on the validation set, translates these sentences better than {against}, but other seeds "
+                f"might not: {score}, {compared}."
+            )
         return f"{winner.name}, best on the validation set, translates better than {against}: {score}, {compared}."
     if winner.mark:
         return f"{winner.name} is best on the validation set, but worse than {against} on the test set: {score}, {compared}."
@@ -253,7 +266,8 @@ def markdown(leaderboard: Leaderboard) -> str:
         f"BLEU on {leaderboard.test_set or 'the validation set'}: {leaderboard.signature}." if leaderboard.signature else "",
         f"Tokenized BLEU, for comparison with papers that print it: {tokenized}." if tokenized else "",
         f"Compared with {against}: ↑ better at p < 0.05, ⇑ at p < 0.01, ↓ ⇓ worse (paired bootstrap, 1000 resamples per seed, "
-        "twice the median p over seeds). Over seeds and sentences together: hierarchical bootstrap."
+        "twice the median p over seeds, of those that point the other way 1). p over seeds and the difference's interval: the "
+        "sentences resampled, the seeds as in a t-test."
         if against
         else "",
         "Rows marked (valid) were not confirmed: one seed, validation set."
@@ -278,7 +292,7 @@ TITLES = (
     "tokenized",
     "difference",
     "p",
-    "95 % over seeds",
+    "95 % of difference",
     "p over seeds",
     "valid",
     "seeds",

@@ -12,13 +12,16 @@ def default_uri() -> str:
     return f"sqlite:///{Path.cwd() / 'mlflow.db'}"
 
 
-def fetch_model(uri: str, folder: Path) -> Path:
-    """Downloads the model folder at ``runs:/…`` or ``models:/…`` from ``$MLFLOW_TRACKING_URI``, or this folder's database.
+def fetch_model(uri: str, folder: Path, tracking_uri: str | None = None) -> Path:
+    """Downloads the model folder at ``runs:/…`` or ``models:/…``.
+
+    Args:
+        tracking_uri: where MLflow keeps it; by default ``$MLFLOW_TRACKING_URI``, or this folder's database.
 
     Raises:
         ModelError: there is none, or it cannot be reached.
     """
-    tracking_uri = os.environ.get("MLFLOW_TRACKING_URI") or default_uri()
+    tracking_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri()
     database = Path(tracking_uri.removeprefix("sqlite:///"))
     if tracking_uri.startswith("sqlite:///") and not database.exists():
         # MLflow would make one.

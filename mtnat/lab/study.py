@@ -13,7 +13,8 @@ from mtnat.config import Record, build, leaf_types, nearest, read_yaml, replace
 from mtnat.errors import ConfigError, UserError
 from mtnat.experiment import Experiment
 from mtnat.lab.space import Space, parse_space, path_problem
-from mtnat.training import load_model
+from mtnat.model import Precision
+from mtnat.training import Model, load_model
 
 Settings = dict[str, Any]
 """Values by dotted path."""
@@ -29,6 +30,7 @@ FIXED = {
 }
 """What no column, and no trial, may change, and why."""
 DISTILLED = "data.distilled"
+_WRITTEN = "is what the teacher writes; a baseline may say null, for the corpus's own targets."
 PROPOSAL_NAME, TEACHER_NAME = "trial-{:02d}", "teacher"
 Result = TypeVar("Result")
 
@@ -81,6 +83,8 @@ class Teacher(Record):
     """Beam of the search by which it translates the training text."""
     length_penalty: float = Field(1.0, ge=0, le=5)
     """As `decoding.length_penalty`, of that search."""
+    precision: Precision = "fp32"
+    """As `decoding.precision`, of that search; auto is several times as fast where the processor has bf16."""
 
     @model_validator(mode="after")
     def _one_teacher(self) -> Self:
@@ -188,6 +192,7 @@ class _Check:
         self.experiment: Experiment | None = parts.get("experiment")
         self.columns: dict[str, Settings] = parts.get("columns") or {}
         self.teacher: Teacher | None = parts.get("teacher")
+        self.finished_teacher: Model | None = None
         self.published: Published | None = parts.get("published")
         self.baselines: dict[str, Settings] = parts.get("baselines") or {}
         self.trials: int | None = parts.get("trials", 0)
@@ -216,9 +221,9 @@ class _Check:
             yield f"search: names nothing to vary in {self.trials} trials; add a leaf or drop trials."
         if self.teacher and (model := self.teacher.model) and not model.startswith(("runs:/", "models:/")):
             problems: list[str] = []
-            teacher = _attempt(problems, lambda: load_model(model))
+            self.finished_teacher = _attempt(problems, lambda: load_model(model))
             yield from (f"teacher.model: {problem}" for problem in problems)
-            if teacher and not teacher.experiment.objective.trains_at:
+            if self.finished_teacher and not self.finished_teacher.experiment.objective.trains_at:
                 yield f"teacher.model: {model} has no AT decoder, which a teacher translates with; give one that has."
         if self.confirm and self.search and self.trials is not None and self.confirm.top > self.trials:
             yield f"confirm.top: must not exceed trials; got {self.confirm.top} and {self.trials}."
@@ -257,6 +262,8 @@ class _Check:
             found += problems
         for base in self._bases(found):
             yield base
+            if self.teacher:
+                found += self._taught(base)
             for where, settings in settings_by_place.items():
                 if astray[where] or (where == "teacher.settings" and self.teacher and self.teacher.model):
                     continue
@@ -281,6 +288,19 @@ class _Check:
         if self.experiment and not self.columns:
             yield self.experiment
 
+    def _taught(self, base: Experiment) -> Iterator[str]:
+        """What keeps a teacher from writing this experiment's text."""
+        assert self.teacher is not None
+        if base.data.distilled is not None:
+            yield f"experiment.{DISTILLED}: {_WRITTEN}"
+        if DISTILLED in self.search:
+            yield f"search.{DISTILLED}: {_WRITTEN}"
+        if self.finished_teacher:
+            pairs = [each.languages for each in (self.finished_teacher.experiment.data, base.data)]
+            if None not in pairs and pairs[0] != pairs[1]:
+                teaches, wanted = ("-".join(pair) for pair in pairs if pair)
+                yield f"teacher.model: translates {teaches}, but the text is {wanted}; train the teacher here, by settings."
+
     def _corners(self, base: Experiment, found: list[str]) -> Iterator[Experiment]:
         """The search's extremes, as far as they build; what both ends of a range have in common is said once."""
         said: set[tuple[str, str]] = set()
@@ -296,8 +316,10 @@ class _Check:
     def _paths(self, settings: Settings, where: str) -> list[str]:
         found = [problem for path in settings if (problem := path_problem(path, LEAVES, FIXED, where))]
         if self.teacher and settings.get(DISTILLED) is not None:
+            found.append(f"{where}.{DISTILLED}: {_WRITTEN}")
+        if self.teacher and "data.train" in settings and DISTILLED not in settings:
             found.append(
-                f"{where}.{DISTILLED}: is what the teacher writes; only null, the corpus's own targets, can stand here."
+                f"{where}.data.train: the teacher translates the experiment's training text; add {DISTILLED}: null, or drop it."
             )
         return found
 

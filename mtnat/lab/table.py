@@ -22,6 +22,7 @@ _LATEX_ESCAPES = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "λ": r"$\lambda$",
     "→": r"$\rightarrow$",
     "–": "--",
+    "±": r"$\pm$",
     "<": "$<$",
     ">": "$>$",
     "|": r"\textbar{}",
@@ -39,6 +40,10 @@ class Cell(Record):
     """Tokenized BLEU, mean over seeds: what `published` may be looked at beside."""
     published: float | None = None
     """The figure that others printed."""
+    interval: float | None = None
+    """Half of the 95 % interval of `bleu` over seeds (Student's t); None with one seed."""
+    p_value_over_seeds: float | None = None
+    """Of the difference that `mark` is about, over seeds and sentences together; None with one seed."""
     seeds: int = 0
 
 
@@ -76,16 +81,16 @@ class Table(Record):
 
 
 def make_table(name: str, study: Study, leaderboards: Mapping[str, Leaderboard]) -> Table:
-    """The table of leaderboards by column: baselines in the order of the file, then what else was confirmed."""
+    """The table of leaderboards by column: baselines in the order of the file. Each column has proposals of its own, which it
+    leaves out."""
     by_column = {column: {row.name: row for row in board.rows} for column, board in leaderboards.items()}
-    others = {row.name for board in leaderboards.values() for row in board.rows if row.confirmed} - set(study.baselines)
     figures = study.published.bleu if study.published else {}
     rows = tuple(
         TableRow(
             name=name,
             cells={column: _cell(found.get(name), figures.get(name, {}).get(column)) for column, found in by_column.items()},
         )
-        for name in [*study.baselines, *sorted(others)]
+        for name in study.baselines
     )
     return Table(
         study=name,
@@ -136,7 +141,8 @@ def latex(table: Table) -> str:
     ]
     for row in table.rows:
         texts = [text for column in table.columns for text in _texts(row.cells[column], table, _latex_mark, _grey_latex)]
-        lines.append(f"{_escaped(row.name)} & {' & '.join(texts).replace(_NOTHING, '--')} \\\\")
+        cells = " & ".join(texts).replace(_NOTHING, "--").replace("±", r"$\pm$")
+        lines.append(f"{_escaped(row.name)} & {cells} \\\\")
     caption = _escaped(" ".join([table.question, *_notes(table)]))
     for mark, symbol in _LATEX_MARKS.items():
         caption = caption.replace(mark, symbol) if mark else caption
@@ -148,7 +154,15 @@ def _cell(row: Row | None, published: float | None) -> Cell:
     if row is None:
         return Cell(published=published)
     tokenized = fmean(row.tokenized) if row.tokenized else None
-    return Cell(bleu=row.mean, mark=row.mark, tokenized=tokenized, published=published, seeds=len(row.seeds))
+    return Cell(
+        bleu=row.mean,
+        mark=row.mark,
+        tokenized=tokenized,
+        published=published,
+        interval=(row.interval[1] - row.interval[0]) / 2 if row.interval else None,
+        p_value_over_seeds=row.p_value_over_seeds,
+        seeds=len(row.seeds),
+    )
 
 
 def _column(board: Leaderboard) -> Column:
@@ -163,8 +177,9 @@ def _titles(table: Table) -> list[str]:
 
 def _texts(cell: Cell, table: Table, marked: Callable[[Mark], str], grey: Callable[[str], str]) -> list[str]:
     """A cell's figures, one for each of the titles."""
+    interval = f" ± {cell.interval:.1f}" if cell.interval is not None else ""
     texts = [
-        f"{cell.bleu:.2f}{marked(cell.mark)}" if cell.bleu is not None else _NOTHING,
+        f"{cell.bleu:.2f}{marked(cell.mark)}{interval}" if cell.bleu is not None else _NOTHING,
         f"{cell.tokenized:.2f}" if cell.tokenized is not None else _NOTHING,
     ]
     if table.published:
@@ -175,13 +190,24 @@ def _texts(cell: Cell, table: Table, marked: Callable[[Mark], str], grey: Callab
 def _notes(table: Table) -> list[str]:
     """What the figures are, and what may not be compared."""
     seeds = sorted({cell.seeds for row in table.rows for cell in row.cells.values() if cell.seeds})
-    counted = " or ".join(map(str, seeds)) or "no"
-    notes = [f"Means over {counted} seed{'' if seeds == [1] else 's'}."]
+    several = seeds != [1]
+    notes = [f"BLEU on {column.test_set} in column {name}." for name, column in table.columns.items()]
+    if seeds:
+        spread = "; ±: 95 % of the mean (Student's t)" if several else ""
+        notes.append(f"Means over {' or '.join(map(str, seeds))} seed{'s' if several else ''}{spread}.")
     if table.against:
+        over = " for each seed, twice the median p over seeds" if several else ""
         notes.append(
             f"Against {table.against} in the same column: ↑ better at p < 0.05, ⇑ at p < 0.01, ↓ ⇓ worse (paired bootstrap, "
-            "1000 resamples per seed, twice the median p over seeds)."
+            f"1000 resamples{over})."
         )
+    for name in table.columns:
+        found = {row.name: row.cells[name].p_value_over_seeds for row in table.rows}
+        if told := [f"{system} p = {p_value:.3f}" for system, p_value in found.items() if p_value is not None]:
+            notes.append(
+                f"{name}, the same difference over seeds and sentences together (sentences resampled, seeds as in a t-test): "
+                f"{', '.join(told)}."
+            )
     for kind, of in (("sacreBLEU", "signature"), ("Tokenized BLEU", "tokenized_signature")):
         columns_by_text: dict[str, list[str]] = {}
         for name, column in table.columns.items():

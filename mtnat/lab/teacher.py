@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,13 +17,13 @@ from mtnat.data.dataset import default_cache
 from mtnat.decoding import DecodingConfig
 from mtnat.errors import StudyError
 from mtnat.evaluation.modality import Modality, modality
-from mtnat.lab.agenda import Result, Trial
+from mtnat.lab.agenda import Result, Run, Trial
 from mtnat.lab.cluster import workers_at_once
-from mtnat.lab.folder import StudyFolder
+from mtnat.lab.folder import RESULT, StudyFolder
 from mtnat.lab.interruption import Interruption
 from mtnat.lab.models import fetch_model
 from mtnat.lab.study import DISTILLED, TEACHER_NAME, Resources, Study, Teacher
-from mtnat.training import Distillation, load_model, training_sources
+from mtnat.training import Distillation, read_experiment, training_sources
 from mtnat.training.checkpoints import write_whole
 from mtnat.training.fit import MODEL
 
@@ -72,6 +71,8 @@ def distilled(study: Study, settled: Distilled) -> Study:
 def teacher_trial(study: Study, teacher: Teacher) -> Trial:
     """The trial that trains the teacher: one of the study's baselines, where it is equal to it."""
     experiment = replace(study.experiment, teacher.settings)
+    if experiment.decoder != "at":  # of a multi-task teacher, too, the AT decoder writes the text, so that one is validated
+        experiment = replace(experiment, {"decoding.decoder": "at"})
     for name, settings in study.baselines.items():
         # The others' targets are not written yet, so only those that stay raw can be equal.
         if DISTILLED in settings and replace(study.experiment, settings) == experiment:
@@ -84,6 +85,7 @@ def distil(
     folder: StudyFolder,
     console: Console,
     interruption: Interruption,
+    tracking_uri: str,
     train: Callable[[Study], dict[str, Result]],
 ) -> Distilled:
     """Has the training text translated, or finds out that it is, and takes down what came of it.
@@ -96,14 +98,18 @@ def distil(
         ModelError: the model that should teach cannot.
     """
     if folder.distillation.exists():
-        return Distilled.model_validate_json(folder.distillation.read_bytes())
+        settled = Distilled.model_validate_json(folder.distillation.read_bytes())
+        if not Path(settled.targets).exists():
+            raise StudyError(
+                f"{settled.targets}: is gone, or the study's folder was moved; put it back, or remove {folder.distillation}."
+            )
+        return settled
     assert study.teacher is not None
-    with tempfile.TemporaryDirectory(prefix="teacher-", dir=folder.path) as downloads:
-        name, model, valid = _teacher(study, study.teacher, folder, Path(downloads), train)
-        overrides = {"beam": study.teacher.beam, "length_penalty": study.teacher.length_penalty}
-        decoding = replace(load_model(model).experiment.decoding, overrides)
-        work = Distillation(model, training_sources(study.experiment.data), decoding)
-        _distil_on_all_workers(model, study.experiment.data, decoding, work, study.resources, console, interruption)
+    name, model, valid = _teacher(study, study.teacher, folder, tracking_uri, train)
+    overrides = {setting: getattr(study.teacher, setting) for setting in ("beam", "length_penalty", "precision")}
+    decoding = replace(read_experiment(model).decoding, overrides)
+    work = Distillation(model, training_sources(study.experiment.data), decoding)
+    _distil_on_all_workers(model, study.experiment.data, decoding, work, study.resources, console, interruption)
     targets = folder.path / _file_name(study.experiment.data)
     partial = targets.with_name(f".{targets.name}")
     shutil.copyfile(work.targets, partial)
@@ -114,21 +120,25 @@ def distil(
 
 
 def _teacher(
-    study: Study, teacher: Teacher, folder: StudyFolder, downloads: Path, train: Callable[[Study], dict[str, Result]]
+    study: Study, teacher: Teacher, folder: StudyFolder, tracking_uri: str, train: Callable[[Study], dict[str, Result]]
 ) -> tuple[str, Path, float | None]:
     """Its name, its model's folder, and its validation BLEU."""
     if teacher.model:
         is_address = teacher.model.startswith(("runs:/", "models:/"))
-        return teacher.model, fetch_model(teacher.model, downloads) if is_address else Path(teacher.model), None
+        fetched = fetch_model(teacher.model, folder.path / "teacher", tracking_uri) if is_address else Path(teacher.model)
+        return teacher.model, fetched.absolute(), None
     trial = teacher_trial(study, teacher)
+    known = folder.results().get(Run(trial=trial.name, kind=trial.kind, phase="search", experiment=trial.experiment).id)
+    if known and known.valid is None:  # without a teacher nothing can be done, so a resumed study tries again
+        (folder.run(known.run) / RESULT).unlink()
     alone = study.model_copy(
         update={"baselines": {trial.name: trial.settings}, "search": {}, "trials": 0, "confirm": None, "teacher": None}
     )
     result = next(iter(train(alone).values()))
     if result.valid is None:
         raise StudyError(
-            f"teacher: could not be trained ({result.failed}); mend teacher.settings in the study, "
-            f"remove {folder.path} and begin anew."
+            f"teacher: could not be trained ({result.failed}); run again with --resume, or mend teacher.settings "
+            "and begin anew in another folder."
         )
     return result.run, folder.run(result.run) / MODEL, result.valid
 

@@ -3,7 +3,7 @@
 from mtnat.training.distillation import Distillation, SourceText, file_sources, training_sources
 from mtnat.training.feed import Feed, Work
 from mtnat.training.fit import Progress, fit
-from mtnat.training.model import Model, load_model, save_model
+from mtnat.training.model import Model, load_model, read_experiment, save_model
 from mtnat.training.update import Updater
 from mtnat.training.validation import Scored, evaluate_split
 from mtnat.training.workers import Alone, Distributed, Workers, default_device
@@ -25,6 +25,7 @@ __all__ = [
     "file_sources",
     "fit",
     "load_model",
+    "read_experiment",
     "save_model",
     "training_sources",
 ]

@@ -4,6 +4,7 @@ import fcntl
 import gzip
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from mtnat.data.dataset import default_cache
 from mtnat.decoding import DecodingConfig
 from mtnat.errors import DataError, ModelError, ResourceError
 from mtnat.training.checkpoints import write_whole
-from mtnat.training.model import Model, load_model
+from mtnat.training.model import Model, load_model, read_experiment
 
 # Part of every key; raise it when an equal teacher would write other text.
 _FORMAT = 1
@@ -67,7 +68,7 @@ class Distillation:
     """A teacher's translations of a text (Kim and Rush 2016), in a folder of the cache that is named by the hash of both.
 
     Any number of processes, on all machines that see the cache, may `work` on it at once, and any of them may be killed at any
-    time: what the others find undone they do. The text that comes of it is the same.
+    time: what the others find undone they do. The text that comes of it is the same, on devices that round alike.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Distillation:
         Raises:
             ModelError: the folder holds no model with an AT decoder.
         """
-        if not load_model(teacher).experiment.objective.trains_at:
+        if not read_experiment(teacher).objective.trains_at:
             raise ModelError(f"{teacher}: has no AT decoder, which a teacher needs; give a model that was trained with one.")
         self._teacher, self._sources, self._decoding, self._lines_per_shard = teacher, sources, decoding, lines_per_shard
         # How lines are batched decides nothing but the time they take.
@@ -121,6 +122,7 @@ class Distillation:
             ResourceError: the cache cannot be written.
         """
         if self.is_complete:
+            self._clear()  # after a kill just when it became so
             return
         try:
             self._shards.mkdir(parents=True, exist_ok=True)
@@ -172,7 +174,14 @@ class Distillation:
             with partial.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:
                 for path in paths:
                     file.write(path.read_bytes())
+                file.close()
+                raw.flush()
+                os.fsync(raw.fileno())
             partial.replace(self.targets)
+        self._clear()
+
+    def _clear(self) -> None:
+        """Removes what nobody needs once the text is complete."""
         shutil.rmtree(self._shards, ignore_errors=True)
 
     @property

@@ -79,7 +79,7 @@ def fit(
     _claim(folder, experiment, workers)
     if summary.exists():
         metrics = read_yaml(summary)
-        step, total_steps = int(metrics[TRAINED_STEPS]), experiment.training.steps
+        step, total_steps = int(metrics.get(TRAINED_STEPS, experiment.training.steps)), experiment.training.steps
         yield Progress(step=step, total_steps=total_steps, metrics=metrics, finished=True)
         return
     yield from _Run(experiment, dataset, folder, workers).progress()

@@ -62,6 +62,23 @@ def save_model(model: Model, folder: Path) -> None:
     partial.rename(folder)
 
 
+def read_experiment(folder: Path) -> Experiment:
+    """What a model was trained as, without its weights.
+
+    Raises:
+        ModelError: the folder is missing, or is not a model of this version.
+    """
+    missing = [name for name in (WEIGHTS, EXPERIMENT, VOCABULARY) if not (folder / name).exists()]
+    if missing:
+        raise ModelError(
+            f"{folder}: is no model folder, {' and '.join(missing)} missing; give one such as outputs/quickstart/best."
+        )
+    try:
+        return build(Experiment, read_yaml(folder / EXPERIMENT))
+    except UserError as error:
+        raise ModelError(f"{folder}: {problem}" for problem in error.problems) from None
+
+
 def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Model:
     """Reads a model folder.
 
@@ -69,13 +86,8 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Model:
         ModelError: the folder is missing, or is not a model of this version.
     """
     folder = Path(folder)
-    missing = [name for name in (WEIGHTS, EXPERIMENT, VOCABULARY) if not (folder / name).exists()]
-    if missing:
-        raise ModelError(
-            f"{folder}: is no model folder, {' and '.join(missing)} missing; give one such as outputs/quickstart/best."
-        )
+    experiment = read_experiment(folder)
     try:
-        experiment = build(Experiment, read_yaml(folder / EXPERIMENT))
         vocabularies = Vocabularies.load(folder / VOCABULARY)
         translator = experiment.build_translator(vocabularies)
         translator.load_state_dict(torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True))

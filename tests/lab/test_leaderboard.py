@@ -25,7 +25,7 @@ class Verdict:
 
     def compare_over_seeds(self, runs: Sequence[Run], others: Sequence[Run]) -> Comparison:
         assert [run.experiment.seed for run in runs] == [run.experiment.seed for run in others]
-        return Comparison(difference=0.0, p_value=self.p_value * 4, low=-2.0, high=1.0, baseline=0.0, system=0.0)
+        return Comparison(difference=0.0, p_value=min(1.0, self.p_value * 4), low=-2.0, high=1.0, baseline=0.0, system=0.0)
 
     def tokenized(self, run: Run) -> Score | None:
         return Score(10.0 + run.experiment.seed, "moses")
@@ -78,8 +78,15 @@ def test_rows_are_read_by_the_test_set_and_the_winner_is_chosen_on_the_validatio
     assert (board.winner, board.best_seed) == ("trial-02", 2)  # valid 23.5 against 23.0
     assert board.answer == (
         "trial-02 is best on the validation set, but worse than linear on the test set: "
-        "23.8 BLEU on the test set (2 seeds), -1.2 against linear (⇓, p = 0.006)."
+        "23.8 BLEU on the test set (2 seeds), -1.2 against linear (⇓, p = 0.006; over seeds p = 0.012)."
     )
+
+
+def test_seeds_that_contradict_each_other_prove_nothing() -> None:
+    board = concluded(study(trials=2), SCORES | {"trial-02": [(23.0, 44.0), (24.0, 16.0)]}, p_value=0.001)
+    row = next(row for row in board.rows if row.name == "trial-02")
+    assert row.difference == pytest.approx((20.0 - 10.0) / 2)
+    assert (row.p_value, row.mark) == (1.0, "")
 
 
 def answer(p_value: float = 0.5, **scores: list[tuple[float | None, float | None]]) -> str:
@@ -89,13 +96,18 @@ def answer(p_value: float = 0.5, **scores: list[tuple[float | None, float | None
 
 
 def test_the_answer_claims_what_the_numbers_say() -> None:
-    assert answer(trial_02=[(23.5, 26.5), (24.0, 27.5)], p_value=0.02) == (
+    better = [(23.5, 26.5), (24.0, 27.5)]
+    assert answer(trial_02=better, p_value=0.003) == (
         "trial-02, best on the validation set, translates better than linear: "
-        "27.0 BLEU on the test set (2 seeds), +2.0 against linear (↑, p = 0.040)."
+        "27.0 BLEU on the test set (2 seeds), +2.0 against linear (⇑, p = 0.006; over seeds p = 0.012)."
+    )
+    assert answer(trial_02=better, p_value=0.02) == (
+        "trial-02, best on the validation set, translates these sentences better than linear, but other seeds might not: "
+        "27.0 BLEU on the test set (2 seeds), +2.0 against linear (↑, p = 0.040; over seeds p = 0.080)."
     )
     assert answer() == (
         "No difference to linear is significant at 0.05; trial-02 is best on the validation set, with "
-        "23.8 BLEU on the test set (2 seeds), -1.2 against linear (p = 1.000)."
+        "23.8 BLEU on the test set (2 seeds), -1.2 against linear (p = 1.000; over seeds p = 1.000)."
     )
     assert answer(trial_02=[(9.0, 9.0), (9.0, 9.0)], trial_01=[(8.0, 9.0), (8.0, 9.0)]) == (
         "linear itself is best on the validation set, with 25.0 BLEU on the test set (2 seeds); "

@@ -253,8 +253,28 @@ class TestTeacher:
     def test_its_text_is_everybodys(self, tmp_path: Path) -> None:
         baselines = GOOD["baselines"] | {"own": {"data.distilled": "t.de"}, "raw": {"data.distilled": None}}
         assert problems(tmp_path, {"teacher": {"settings": AT}, "baselines": baselines}) == [
-            "baselines.own.data.distilled: is what the teacher writes; only null, the corpus's own targets, can stand here."
+            "baselines.own.data.distilled: is what the teacher writes; a baseline may say null, for the corpus's own targets."
         ]
         assert problems(tmp_path, {"teacher": {"settings": AT}, "baselines/teacher": {}}) == [
             "baselines.teacher: its folder would be that of the teacher; choose another name."
         ]
+
+    def test_it_translates_the_experiments_own_text(self, tmp_path: Path) -> None:
+        other = {"data.train": ["t.en", "t.de"]}
+        baselines = GOOD["baselines"] | {"other": other, "other, raw": other | {"data.distilled": None}}
+        assert problems(tmp_path, {"teacher": {"settings": AT}, "baselines": baselines}) == [
+            "baselines.other.data.train: the teacher translates the experiment's training text; "
+            "add data.distilled: null, or drop it."
+        ]
+        (found,) = problems(tmp_path, {"teacher": {"settings": AT}, "experiment/data/distilled": "t.de"})
+        assert found == (
+            "experiment.data.distilled: is what the teacher writes; a baseline may say null, for the corpus's own targets."
+        )
+
+    def test_a_finished_one_translates_the_same_way(self, tmp_path: Path, model: Path) -> None:
+        turned = {f"data.{split}": ["t.de", "t.en"] for split in ("train", "valid", "test")}
+        changes = {"teacher": {"model": str(model)}, "columns": {"en-de": {}, "de-en": turned}}
+        assert problems(tmp_path, changes) == [
+            "teacher.model: translates en-de, but the text is de-en; train the teacher here, by settings."
+        ]
+        assert read(tmp_path, GOOD | {"teacher": {"model": str(model)}}).teacher is not None

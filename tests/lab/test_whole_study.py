@@ -277,7 +277,8 @@ def test_a_teacher_writes_what_the_students_of_each_column_train_on(desk: Desk) 
         assert trained["transformer-seed1"].data.distilled is None
         found = json.loads((outputs / column / "distillation.json").read_text())
         assert (found["teacher"], found["lines"]) == ("transformer-seed1", 400)
-        assert found["raw"]["conditional_entropy"] >= 0
+        assert found["raw"]["source_words"] == found["distilled"]["source_words"]
+        assert found["raw"]["conditional_entropy"] != found["distilled"]["conditional_entropy"]
 
     client, runs = desk.tracked()
     names = {run.info.run_id: run.info.run_name for run in runs}
