@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "errors": 0,
     "config": 1,
+    "files": 1,
     "tokens": 1,
     "data": 2,
     "model": 2,
@@ -89,7 +90,7 @@ def test_only_tokenized_bleu_knows_sacremoses() -> None:
     assert knows == {"tokenized.py"}
 
 
-@pytest.mark.parametrize("name", ["errors", "config", "tokens"])
+@pytest.mark.parametrize("name", ["errors", "config", "files", "tokens"])
 def test_the_ground_floors_need_no_torch(name: str) -> None:
     assert "torch" not in {names[0] for _, names in imports(ROOT / "mtnat" / f"{name}.py")}
 

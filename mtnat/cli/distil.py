@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mtnat.cli.model import MODEL_HELP, add_at_decoding, at_decoding_of, model_folder
 from mtnat.errors import DataError, ResourceError
+from mtnat.files import copy_whole, whole_file
 from mtnat.training import Distillation, default_device, file_sources, load_model, training_sources
 from mtnat.training.distillation import LINES_PER_SHARD
 
@@ -80,16 +81,13 @@ def _try(output: Path) -> None:
 
 def _deliver(targets: Path, output: Path) -> None:
     """Copies the distilled text, whole or not at all."""
-    partial = output.with_name(f".{output.name}.{os.getpid()}")
     try:
         if output.suffix == ".gz":
-            shutil.copyfile(targets, partial)
+            copy_whole(targets, output)
         else:
-            with gzip.open(targets) as packed, partial.open("wb") as plain:
+            with gzip.open(targets) as packed, whole_file(output) as plain:
                 shutil.copyfileobj(packed, plain)
-        partial.replace(output)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise ResourceError(f"--output {output}: cannot be written ({error.strerror}); give another path.") from None
 
 

@@ -8,12 +8,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from mtnat.corpora.fetch import Listener, alone, copy_whole, fetch, sha256_of, silent
+from mtnat.corpora.fetch import Listener, alone, fetch, sha256_of, silent
 from mtnat.corpora.pairs import write_pairs
 from mtnat.corpora.sources import Corpus, Download
 from mtnat.corpora.testsets import named_set_downloads, named_set_files, place_named_set
 from mtnat.data.corpus import TextPair, read_lines
 from mtnat.errors import DataError
+from mtnat.files import copy_whole
 
 RECORD_FILE = "corpus.json"
 """Says where a corpus' text came from."""

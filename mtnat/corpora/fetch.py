@@ -1,10 +1,8 @@
 """Downloads: resumed where they were cut off, checked, and taken from a folder where somebody brought them."""
 
-import fcntl
 import hashlib
 import http.client
 import re
-import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +12,7 @@ from typing import BinaryIO
 
 from mtnat.corpora.sources import Download
 from mtnat.errors import DataError
+from mtnat.files import taken
 
 Listener = Callable[[str, int, int | None], None]
 """Is told a file's name, how many of its bytes or pairs are there, and how many there will be, if that is known."""
@@ -72,22 +71,14 @@ def alone(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
+        lock = folder / ".lock"
+        lock.touch()
     except OSError as error:
         raise DataError(f"{folder}: cannot be written ({error.strerror}); name another place with --output.") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(f"{folder}: another process is fetching into it; wait for its end.") from None
+    with taken(lock) as is_ours:
+        if not is_ours:
+            raise DataError(f"{folder}: another process is fetching into it; wait for its end.")
         yield
-
-
-def copy_whole(path: Path, destination: Path) -> None:
-    """Copies a file so that no reader ever sees half of it."""
-    partial = destination.with_name(f"{destination.name}.partial")
-    shutil.copyfile(path, partial)
-    partial.replace(destination)
 
 
 def sha256_of(path: Path, listener: Listener = silent) -> str:

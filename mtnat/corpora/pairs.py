@@ -3,15 +3,15 @@
 import gzip
 import hashlib
 import io
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from itertools import zip_longest
 from pathlib import Path
 from typing import IO
 
 from mtnat.data.corpus import TextPair, read_lines
 from mtnat.errors import DataError
+from mtnat.files import whole_file
 
 _LEVEL = 6
 _BUFFER_BYTES = 1 << 18
@@ -54,25 +54,18 @@ def whole_files(paths: Sequence[Path]) -> Iterator[list[IO[bytes]]]:
     Raises:
         DataError: a file cannot be written.
     """
-    partials = [path.with_name(f".{path.name}.{os.getpid()}.partial") for path in paths]
     try:
         with ExitStack() as stack:
             for path in paths:
                 path.parent.mkdir(parents=True, exist_ok=True)
-            yield [_opened(partial, path, stack) for partial, path in zip(partials, paths, strict=True)]
-        for partial, path in zip(partials, paths, strict=True):
-            partial.replace(path)
+            yield [_opened(path, stack) for path in paths]
     except OSError as error:
         place = error.filename or paths[0]
         raise DataError(f"{place}: cannot be written ({error.strerror or error}); give another place.") from None
-    finally:
-        for partial in partials:
-            with suppress(OSError):
-                partial.unlink()
 
 
-def _opened(partial: Path, path: Path, stack: ExitStack) -> IO[bytes]:
-    file: IO[bytes] = stack.enter_context(partial.open("wb"))
+def _opened(path: Path, stack: ExitStack) -> IO[bytes]:
+    file = stack.enter_context(whole_file(path))
     if path.suffix != ".gz":
         return file
     packed = gzip.GzipFile("", "wb", _LEVEL, file, mtime=0)  # neither name nor time, which would differ

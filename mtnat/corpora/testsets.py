@@ -12,9 +12,9 @@ from sacrebleu import utils as sacrebleu_sets
 from sacrebleu.dataset import DATASETS
 
 from mtnat.config import nearest
-from mtnat.corpora.fetch import copy_whole
 from mtnat.corpora.sources import Download
 from mtnat.errors import DataError, UserError
+from mtnat.files import copy_whole
 
 
 def check_named_set(name: str, languages: str, *, name_as: str, languages_as: str) -> None:

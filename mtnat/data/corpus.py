@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 from mtnat.data.config import DataConfig, FilePair
 from mtnat.data.grammar import SPLIT_SIZES, SplitName, generate
 from mtnat.errors import DataError
+from mtnat.files import write_whole
 
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
 TextPair = tuple[str, str]
@@ -219,16 +220,9 @@ def scan(path: Path, cache: Path) -> Scan:
     found = Scan(lines, digest.hexdigest())
     if note:
         with contextlib.suppress(OSError):  # only speed is lost
-            write_whole(note, json.dumps(vars(found)))
+            note.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(note, json.dumps(vars(found)).encode())
     return found
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a small file so that no reader ever sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    partial.rename(path)
 
 
 def _note(path: Path, cache: Path) -> Path | None:

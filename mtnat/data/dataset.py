@@ -1,6 +1,5 @@
 """From a `DataConfig` to tokens on disk, once; afterwards from the cache."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -9,7 +8,6 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -20,6 +18,7 @@ from mtnat.data.grammar import SplitName
 from mtnat.data.store import EncodedPair, TokenStore, write_store
 from mtnat.data.vocabulary import LARGE_CORPUS_LINES, MOST_TRAINING_LINES, Vocabularies, Vocabulary
 from mtnat.errors import DataError
+from mtnat.files import locked
 
 # Part of every fingerprint; raise it when equal text and settings would give other tokens or another layout.
 _FORMAT = 1
@@ -70,7 +69,8 @@ def prepare(config: DataConfig, cache: Path | None = None) -> Dataset:
     folder = cache / key[:32]
     if not folder.exists():
         try:
-            with _locked(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with locked(folder.with_name(f"{folder.name}.lock")):  # one process at a time makes it
                 _build(config, corpus, open_raw_corpus(config, cache), folder)
         except OSError as error:
             raise DataError(f"{cache}: cannot be written ({error.strerror}); set $MTNAT_CACHE to a folder with room.") from None
@@ -109,15 +109,6 @@ def default_cache() -> Path:
 
 def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Lets one process at a time make `folder`; the system frees the lock of a process that dies."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _build(config: DataConfig, corpus: Corpus, raw: Corpus, folder: Path) -> None:

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from mtnat.config import replace, write_yaml
 from mtnat.errors import ResourceError
+from mtnat.files import write_whole
 from mtnat.lab.agenda import Agenda, NoProposals, Result, Run
 from mtnat.lab.cluster import ray_cluster, runs_at_once
 from mtnat.lab.console import TerminalScreen, show_end, show_table
@@ -35,7 +36,6 @@ from mtnat.lab.table import markdown as table_as_markdown
 from mtnat.lab.teacher import Distilled, described, distil, distilled
 from mtnat.lab.tracking import Tracker
 from mtnat.lab.trial import MOST_FAILURES, trainable
-from mtnat.training.checkpoints import write_whole
 
 MLFLOW_EXPERIMENT = "mtnat"
 

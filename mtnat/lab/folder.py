@@ -1,6 +1,5 @@
 """A study's folder: the truth about what has been run, held by one driver at a time."""
 
-import fcntl
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +7,9 @@ from pathlib import Path
 
 from mtnat.config import build, read_yaml, write_yaml
 from mtnat.errors import ResourceError, StudyError
+from mtnat.files import taken, write_whole
 from mtnat.lab.agenda import Result
 from mtnat.lab.study import Study, slug
-from mtnat.training.checkpoints import write_whole
 
 RESULT, HYPOTHESES = "run.json", "test.hyp.txt"
 """Files of a run's folder: what came of it, and its translations of the test set."""
@@ -66,16 +65,15 @@ class StudyFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / "study.lock").open("w")
+            lock = self.path / "study.lock"
+            lock.touch()
         except OSError as error:
             raise ResourceError(
                 f"{self.path}: cannot be written ({error.strerror}); give another folder by --outputs."
             ) from None
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StudyError(f"{self.path}: the study is running already; wait for its end, or stop it first.") from None
+        with taken(lock) as is_ours:
+            if not is_ours:
+                raise StudyError(f"{self.path}: the study is running already; wait for its end, or stop it first.")
             yield
 
     def begin(self, study: Study, *, resume: bool) -> None:

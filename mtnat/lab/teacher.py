@@ -1,7 +1,6 @@
 """The stage before the trials: a teacher is trained or fetched, and all workers translate the training text."""
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from mtnat.data.dataset import default_cache
 from mtnat.decoding import DecodingConfig
 from mtnat.errors import StudyError
 from mtnat.evaluation.modality import Modality, modality
+from mtnat.files import copy_whole, write_whole
 from mtnat.lab.agenda import Result, Run, Trial
 from mtnat.lab.cluster import workers_at_once
 from mtnat.lab.folder import RESULT, StudyFolder
@@ -24,7 +24,6 @@ from mtnat.lab.interruption import Interruption
 from mtnat.lab.models import fetch_model
 from mtnat.lab.study import DISTILLED, TEACHER_NAME, Resources, Study, Teacher
 from mtnat.training import Distillation, read_experiment, training_sources
-from mtnat.training.checkpoints import write_whole
 from mtnat.training.fit import MODEL
 
 MOST_RETRIES = 3
@@ -111,9 +110,7 @@ def distil(
     work = Distillation(model, training_sources(study.experiment.data), decoding)
     _distil_on_all_workers(model, study.experiment.data, decoding, work, study.resources, console, interruption)
     targets = folder.path / _file_name(study.experiment.data)
-    partial = targets.with_name(f".{targets.name}")
-    shutil.copyfile(work.targets, partial)
-    partial.replace(targets)
+    copy_whole(work.targets, targets)
     settled = _settled(study.experiment.data, name, valid, work.key, targets)
     write_whole(folder.distillation, settled.model_dump_json(indent=1).encode())
     return settled

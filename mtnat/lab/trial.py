@@ -1,11 +1,10 @@
 """What happens where a run runs: inside Tune's actor, or in Ray Train's workers."""
 
-import fcntl
 import json
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,11 +18,11 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from mtnat.data import prepare
 from mtnat.errors import MtnatError
+from mtnat.files import locked, write_whole
 from mtnat.lab.agenda import Result, Run
 from mtnat.lab.folder import HYPOTHESES, StudyFolder, read_result, write_result
 from mtnat.lab.study import Resources
 from mtnat.training import Alone, Distributed, Workers, evaluate_split, fit, load_model
-from mtnat.training.checkpoints import write_whole
 from mtnat.training.fit import MODEL
 
 RUN, STEP, TOTAL_STEPS, RESULT = "run", "step", "total_steps", "result"
@@ -120,9 +119,7 @@ def _report(step: int, total_steps: int, metrics: Mapping[str, float], folder: P
 @contextmanager
 def _owned(folder: Path, workers: Workers) -> Iterator[None]:
     """Keeps a second process out of a run's folder: after the driver was killed, its actors live on for a moment."""
-    with (folder / "run.lock").open("w") as lock:
-        if workers.leads:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(folder / "run.lock") if workers.leads else nullcontext():
         workers.meet()
         yield
 

@@ -1,6 +1,5 @@
 """The checkpoints of one run: written whole or not at all."""
 
-import os
 from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mtnat.errors import ModelError
+from mtnat.files import whole_file, write_whole
 
 
 class Checkpoints:
@@ -25,12 +25,8 @@ class Checkpoints:
         """Writes one checkpoint, then removes those of all steps but the kept ones."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_whole(self.translations_path(step), "".join(f"{line}\n" for line in translations).encode())
-        partial = self.folder / f"partial-{os.getpid()}"
-        with partial.open("wb") as file:
+        with whole_file(self._path(step)) as file:
             torch.save(dict(state), file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self._path(step))
         for old in set(self.steps()) - kept:
             self._path(old).unlink()
             self.translations_path(old).unlink(missing_ok=True)
@@ -67,13 +63,3 @@ class Checkpoints:
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step-{step:08d}.pt"
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file so that whoever looks sees the former content or all of the new one."""
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

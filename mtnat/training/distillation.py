@@ -1,14 +1,11 @@
 """Sequence-level knowledge distillation: a teacher writes the training targets, shard by shard, with any number of hands."""
 
-import fcntl
 import gzip
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -22,7 +19,7 @@ from mtnat.data.corpus import read_lines as read_text
 from mtnat.data.dataset import default_cache
 from mtnat.decoding import DecodingConfig
 from mtnat.errors import DataError, ModelError, ResourceError
-from mtnat.training.checkpoints import write_whole
+from mtnat.files import taken, whole_file, write_whole
 from mtnat.training.model import Model, load_model, read_experiment
 
 # Part of every key; raise it when an equal teacher would write other text.
@@ -150,7 +147,7 @@ class Distillation:
         for number in range(self.shards):
             shard = list(islice(lines, self._lines_per_shard))
             path = self._shard(number)
-            with _taken(path.with_suffix(".lock")) as is_mine:
+            with taken(path.with_suffix(".lock")) as is_mine:
                 if not is_mine or self.is_complete or path.exists():
                     continue
                 translated = model.translate(shard, self._decoding, "at")
@@ -161,23 +158,18 @@ class Distillation:
         path = self._shard(number)
         if path.exists():
             return False
-        with _taken(path.with_suffix(".lock")) as is_free:
+        with taken(path.with_suffix(".lock")) as is_free:
             return is_free
 
     def _join(self) -> None:
         """Puts the shards together where all are there; one process does it, and the others see all or nothing."""
-        with _taken(self.folder / "join.lock") as is_mine:
+        with taken(self.folder / "join.lock") as is_mine:
             paths = [self._shard(number) for number in range(self.shards)]
             if not is_mine or self.is_complete or not all(path.exists() for path in paths):
                 return
-            partial = self.folder / "targets.partial"
-            with partial.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:
+            with whole_file(self.targets) as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:
                 for path in paths:
                     file.write(path.read_bytes())
-                file.close()
-                raw.flush()
-                os.fsync(raw.fileno())
-            partial.replace(self.targets)
         self._clear()
 
     def _clear(self) -> None:
@@ -190,18 +182,6 @@ class Distillation:
 
     def _shard(self, number: int) -> Path:
         return self._shards / f"{number:06d}.txt"
-
-
-@contextmanager
-def _taken(lock: Path) -> Iterator[bool]:
-    """Whether nobody else holds a lock; the system frees that of a process that dies."""
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
 
 
 def _digest_of(folder: Path) -> str:

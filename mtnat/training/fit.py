@@ -14,8 +14,9 @@ from mtnat.config import build, read_yaml, write_yaml
 from mtnat.data import Dataset, Position
 from mtnat.errors import ConfigError, DivergedError, StudyError
 from mtnat.experiment import Experiment
+from mtnat.files import write_whole
 from mtnat.objective import MultiTaskObjective, weights_at
-from mtnat.training.checkpoints import Checkpoints, write_whole
+from mtnat.training.checkpoints import Checkpoints
 from mtnat.training.feed import Feed
 from mtnat.training.model import EXPERIMENT, Model, save_model
 from mtnat.training.moving_average import MovingAverage

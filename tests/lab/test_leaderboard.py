@@ -96,7 +96,7 @@ def answer(p_value: float = 0.5, **scores: list[tuple[float | None, float | None
 
 
 def test_the_answer_claims_what_the_numbers_say() -> None:
-    better = [(23.5, 26.5), (24.0, 27.5)]
+    better: list[tuple[float | None, float | None]] = [(23.5, 26.5), (24.0, 27.5)]
     assert answer(trial_02=better, p_value=0.003) == (
         "trial-02, best on the validation set, translates better than linear: "
         "27.0 BLEU on the test set (2 seeds), +2.0 against linear (⇑, p = 0.006; over seeds p = 0.012)."
