@@ -134,6 +134,15 @@ def test_prepare_an_experiment_or_a_study(tmp_path: Path, capsys: pytest.Capture
     assert Path(shown["folder"].split(" (")[0], "tokens.bin").exists()
 
 
+def test_prepare_every_column_of_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    columns = "{there: {}, back: {data.corpus: grammar-de-en}}"
+    (tmp_path / "x.yaml").write_text(f"question: Which?\nexperiment: {EXPERIMENT}\ncolumns: {columns}\n")
+    assert main(["data", "prepare", str(tmp_path / "x.yaml")]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [words[1] for words in lines if words[0] == "column"] == ["there", "back"]
+    assert len({words[1] for words in lines if words[0] == "folder"}) == 2
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

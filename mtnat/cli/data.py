@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from mtnat import corpora
-from mtnat.config import build, nearest, read_yaml
+from mtnat.config import build, nearest, read_yaml, replace
 from mtnat.corpora import CORPORA, CleanOptions, Corpus, Listener, SideStatistics, Statistics
 from mtnat.data import Dataset, prepare
 from mtnat.data.corpus import data_root, read_lines
@@ -56,7 +56,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     stats.set_defaults(command=_stats)
 
     ready = actions.add_parser("prepare", help="make the vocabulary and the tokens that a training would make first")
-    ready.add_argument("experiment", type=Path, help="a YAML file: an experiment, or a study, whose experiment it then is")
+    ready.add_argument("experiment", type=Path, help="a YAML file: an experiment, or a study, each of its columns")
     ready.set_defaults(command=_prepare)
 
 
@@ -209,11 +209,19 @@ def _prepare(options: argparse.Namespace) -> int:
     text = read_yaml(options.experiment)
     is_study = "experiment" in text
     experiment = build(Experiment, text["experiment"] if is_study else text, "experiment" if is_study else "")
-    begun = perf_counter()
+    columns = text.get("columns") if is_study else None
+    parts = (
+        {str(name): replace(experiment, settings, f"columns.{name}") for name, settings in columns.items()}
+        if isinstance(columns, dict) and all(isinstance(settings, dict) for settings in columns.values())
+        else {"": experiment}
+    )
     console = Console(stderr=True, quiet=not sys.stderr.isatty())
-    with console.status("preparing"):
-        dataset = prepare(experiment.data)
-    _show({**_dataset_figures(dataset), "seconds": f"{perf_counter() - begun:,.1f}"})
+    for name, part in parts.items():
+        begun = perf_counter()
+        with console.status(f"preparing {name}"):
+            dataset = prepare(part.data)
+        column = {"column": name} if name else {}
+        _show({**column, **_dataset_figures(dataset), "seconds": f"{perf_counter() - begun:,.1f}"})
     return 0
 
 
