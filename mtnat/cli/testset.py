@@ -67,16 +67,13 @@ def own_test_set(model: Model, split: SplitName) -> Split:
         DataError: its files are missing or do not belong together.
     """
     data = model.experiment.data
-    files = data.valid if split == "valid" else data.test
-    name = f"{data.corpus or (files and ' → '.join(files))} ({split})"
     corpus = open_corpus(data, cache=Path())  # where it would remember what it knows of the training text
-    try:
-        pairs = list(corpus.pairs(split))
-    except DataError:
-        raise
-    except ValueError:  # of the zip of both sides' lines
-        raise DataError(f"{name}: both sides must have equally many lines; give files whose lines belong together.") from None
-    return _checked(Split(name, tuple(source for source, _ in pairs), tuple(reference for _, reference in pairs)))
+    pairs = list(corpus.pairs(split))
+    return _checked(
+        Split(
+            f"{data.name_of(split)} ({split})", tuple(source for source, _ in pairs), tuple(reference for _, reference in pairs)
+        )
+    )
 
 
 def target_language(options: argparse.Namespace, model: Model) -> str:

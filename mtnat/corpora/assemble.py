@@ -12,7 +12,7 @@ from mtnat.corpora.fetch import Listener, alone, fetch, sha256_of, silent
 from mtnat.corpora.pairs import write_pairs
 from mtnat.corpora.sources import Corpus, Download
 from mtnat.corpora.testsets import named_set_downloads, named_set_files, place_named_set
-from mtnat.data.corpus import TextPair, read_lines
+from mtnat.data.corpus import TextPair, paired, read_lines
 from mtnat.errors import DataError
 from mtnat.files import copy_whole
 
@@ -132,12 +132,8 @@ def _write_set(name: str, corpus: Corpus, folder: Path, split: str) -> int:
     count = 0
     for number, reference in enumerate(references, 1):
         path = target_path if number == 1 else target_path.with_name(f"{split}.{number}.{corpus.languages[1]}.gz")
-        try:
-            count = write_pairs(zip(read_lines(source), read_lines(reference), strict=True), source_path, path)
-        except DataError:
-            raise
-        except ValueError:  # of the zip of both sides' lines
-            raise DataError(f"{reference}: has another number of lines than {source}; remove both and try again.") from None
+        unequal = f"{reference}: has another number of lines than {source}; remove both and try again."
+        count = write_pairs(paired(read_lines(source), read_lines(reference), unequal), source_path, path)
     return count
 
 

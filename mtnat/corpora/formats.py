@@ -5,17 +5,16 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 from xml.etree import ElementTree
 
-from mtnat.data.corpus import TextPair
+from mtnat.data.corpus import TextPair, paired
 from mtnat.errors import DataError
 
 _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
-_PACKING_ERRORS = (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
 
 
 class Format(Protocol):
@@ -38,17 +37,10 @@ class Members:
 
     def pairs(self, path: Path) -> Iterator[TextPair]:
         """The lines of both members side by side."""
-        with ExitStack() as stack:
-            try:
-                # Each side reads the archive for itself, as its members follow one another.
-                source, target = (_lines(_member(path, name, stack)) for name in (self.source, self.target))
-                yield from zip(source, target, strict=True)
-            except _PACKING_ERRORS as error:
-                raise _broken(path, error) from None
-            except DataError:
-                raise
-            except ValueError:  # of the zip of both sides' lines
-                raise DataError(f"{path}: {self.source} and {self.target} are not equally long; fetch it anew.") from None
+        with _unpacking(path), ExitStack() as stack:
+            # Each side reads the archive for itself, as its members follow one another.
+            source, target = (_lines(_member(path, name, stack)) for name in (self.source, self.target))
+            yield from paired(source, target, f"{path}: {self.source} and {self.target} are not equally long; fetch it anew.")
 
 
 @dataclass(frozen=True)
@@ -60,15 +52,12 @@ class Columns:
 
     def pairs(self, path: Path) -> Iterator[TextPair]:
         """Both columns of each row; a column that a row lacks is empty."""
-        try:
-            with gzip.open(path) as file:
-                for line in _lines(file):
-                    columns = line.split("\t")
-                    source, target = (columns[place] if place < len(columns) else "" for place in (self.source, self.target))
-                    if source or target:
-                        yield source, target
-        except _PACKING_ERRORS as error:
-            raise _broken(path, error) from None
+        with _unpacking(path), gzip.open(path) as file:
+            for line in _lines(file):
+                columns = line.split("\t")
+                source, target = (columns[place] if place < len(columns) else "" for place in (self.source, self.target))
+                if source or target:
+                    yield source, target
 
 
 @dataclass(frozen=True)
@@ -80,23 +69,18 @@ class TranslationMemory:
 
     def pairs(self, path: Path) -> Iterator[TextPair]:
         """The segments of units that have both languages, white space folded, since XML may break lines anywhere."""
-        try:
-            with gzip.open(path) as file:
-                ancestors: list[ElementTree.Element] = []
-                for event, element in ElementTree.iterparse(file, ("start", "end")):
-                    if event == "start":
-                        ancestors.append(element)
-                        continue
-                    ancestors.pop()
-                    if element.tag == "tu":
-                        segments = dict(_segments(element))
-                        if self.source in segments and self.target in segments:
-                            yield segments[self.source], segments[self.target]
-                        ancestors[-1].clear()  # or the whole text would stay in memory
-        except ElementTree.ParseError as error:
-            raise DataError(f"{path}: is not valid XML ({error}); remove it and fetch it anew.") from None
-        except _PACKING_ERRORS as error:
-            raise _broken(path, error) from None
+        with _unpacking(path), gzip.open(path) as file:
+            ancestors: list[ElementTree.Element] = []
+            for event, element in ElementTree.iterparse(file, ("start", "end")):
+                if event == "start":
+                    ancestors.append(element)
+                    continue
+                ancestors.pop()
+                if element.tag == "tu":
+                    segments = dict(_segments(element))
+                    if self.source in segments and self.target in segments:
+                        yield segments[self.source], segments[self.target]
+                    ancestors[-1].clear()  # or the whole text would stay in memory
 
 
 def _segments(unit: ElementTree.Element) -> Iterator[TextPair]:
@@ -128,5 +112,12 @@ def _lines(file: Iterable[bytes]) -> Iterator[str]:
         yield line.decode("utf-8" if number else "utf-8-sig", errors="replace").rstrip("\r\n")
 
 
-def _broken(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: cannot be unpacked ({error}); remove it and fetch it anew.")
+@contextmanager
+def _unpacking(path: Path) -> Iterator[None]:
+    """Says of which download something could not be unpacked."""
+    try:
+        yield
+    except ElementTree.ParseError as error:
+        raise DataError(f"{path}: is not valid XML ({error}); remove it and fetch it anew.") from None
+    except (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: cannot be unpacked ({error}); remove it and fetch it anew.") from None

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from mtnat.config import Record
+from mtnat.data.grammar import SplitName
 
 FilePair = Annotated[tuple[str, str], Field(strict=False)]
 
@@ -34,6 +35,10 @@ class DataConfig(Record):
     """One vocabulary for both sides, as in the paper (A.1)."""
     max_length: int = Field(128, ge=4, le=2_000)
     """Training pairs with more tokens than this on a side are left out, and counted."""
+
+    def name_of(self, split: SplitName) -> str:
+        """What people call a split: the corpus, or its two files."""
+        return self.corpus or " → ".join(getattr(self, split))
 
     @property
     def languages(self) -> tuple[str, str] | None:

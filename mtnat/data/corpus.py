@@ -7,9 +7,9 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -110,8 +110,13 @@ class FileCorpus:
 
     def pairs(self, split: SplitName) -> Iterator[TextPair]:
         """The lines of both files side by side."""
-        source, target = (read_lines(self._root / name) for name in self._names[split])
-        return zip(source, target, strict=True)
+        names = self._names[split]
+        source, target = (read_lines(self._root / name) for name in names)
+        unequal = (
+            f"data.{split}: both sides must have equally many lines, which {names[0]} and {names[1]} have not; "
+            "give files whose lines belong together."
+        )
+        return paired(source, target, unequal)
 
     def train_size(self) -> int:
         """How many lines each training file has."""
@@ -150,7 +155,7 @@ class DistilledCorpus:
         if split != "train":
             return self._raw.pairs(split)
         sources = (source for source, _ in self._raw.pairs("train"))
-        return zip(sources, read_lines(self._path), strict=True)
+        return paired(sources, read_lines(self._path), f"data.distilled: {self._name} has not a line for each training source.")
 
     def train_size(self) -> int:
         """That of the raw corpus."""
@@ -189,6 +194,18 @@ def read_lines(path: Path, *, errors: Literal["strict", "surrogateescape"] = "st
         raise DataError(f"{path}: no such file; paths are relative to the folder in $MTNAT_DATA, or else to data/.") from None
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read ({error}); give a whole file, plain text or .gz.") from None
+
+
+def paired(sources: Iterable[str], targets: Iterable[str], unequal: str) -> Iterator[TextPair]:
+    """Both sides line by line, streamed.
+
+    Raises:
+        DataError: with `unequal`, where one side ends before the other.
+    """
+    for source, target in zip_longest(sources, targets):
+        if source is None or target is None:
+            raise DataError(unequal)
+        yield source, target
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ class Driver:
             agenda = Agenda(study, proposer, folder.results())
             self._carry_out(study, folder, agenda)
             seconds = time.monotonic() - started
-            test_set = study.experiment.data.corpus or " → ".join(study.experiment.data.test or ())
+            test_set = study.experiment.data.name_of("test")
             judge = RunJudge(study, folder)
             leaderboard = make_leaderboard(folder.name, study, agenda, judge, test_set=test_set, seconds=seconds, notes=notes)
             _conclude(leaderboard, folder, agenda, self._tracker)

@@ -103,7 +103,7 @@ class Listener(DriverOnly, tune.Callback):
         self._tracker.tag(self.key(run), {name: value for name, value in tags.items() if value})
         if result.data_hash:
             data = run.experiment.data
-            train = " → ".join(data.train) if data.train else str(data.corpus)
+            train = data.name_of("train")
             name = f"{train}, distilled" if data.distilled else train
             self._tracker.use(self.key(run), name, result.data_hash, data.distilled or train)
         self._tracker.end(self.key(run), "FAILED" if result.failed else "FINISHED")
