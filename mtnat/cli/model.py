@@ -11,6 +11,7 @@ import yaml
 from mtnat.config import replace
 from mtnat.decoding import PRESETS, DecoderName, DecodingConfig
 from mtnat.errors import UserError
+from mtnat.lab.models import fetch_model, is_address
 from mtnat.training import Model, default_device, load_model
 
 MODEL_HELP = "a folder, such as outputs/quickstart/best, or MLflow's runs:/<run>/model or models:/<name>/<version>"
@@ -72,11 +73,7 @@ def model_folder(name: str, downloads: Path) -> Path:
     Raises:
         ModelError: MLflow has no such model.
     """
-    if not name.startswith(("runs:/", "models:/")):
-        return Path(name)
-    from mtnat.lab.models import fetch_model  # only here, because the core runs without the lab's packages
-
-    return fetch_model(name, downloads)
+    return fetch_model(name, downloads) if is_address(name) else Path(name)
 
 
 def decoding_of(options: argparse.Namespace, model: Model) -> tuple[DecodingConfig, DecoderName]:

@@ -29,7 +29,8 @@ from mtnat.lab.models import default_uri
 from mtnat.lab.options import Options
 from mtnat.lab.proposals import OptunaProposer
 from mtnat.lab.search import AgendaSearcher
-from mtnat.lab.study import Study, cores, read_study, resource_problems
+from mtnat.lab.study import Study, cores
+from mtnat.lab.study_file import read_study, resource_problems
 from mtnat.lab.table import Table, make_table
 from mtnat.lab.table import latex as table_as_latex
 from mtnat.lab.table import markdown as table_as_markdown

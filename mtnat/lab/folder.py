@@ -43,8 +43,8 @@ class StudyFolder:
         return self.leaderboard.exists() or self.table.exists()
 
     def column(self, name: str) -> "StudyFolder":
-        """The folder of a column; of the only part of a study without columns, this one."""
-        return StudyFolder(self.path / slug(name), f"{self.name}/{name}") if name else self
+        """The folder of a column."""
+        return StudyFolder(self.path / slug(name), f"{self.name}/{name}")
 
     def run(self, run_id: str) -> Path:
         """A run's folder."""

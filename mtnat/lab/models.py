@@ -12,6 +12,11 @@ def default_uri() -> str:
     return f"sqlite:///{Path.cwd() / 'mlflow.db'}"
 
 
+def is_address(model: str) -> bool:
+    """Whether a model is MLflow's and not a folder."""
+    return model.startswith(("runs:/", "models:/"))
+
+
 def fetch_model(uri: str, folder: Path, tracking_uri: str | None = None) -> Path:
     """Downloads the model folder at ``runs:/…`` or ``models:/…``.
 

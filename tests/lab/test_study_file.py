@@ -9,7 +9,8 @@ import yaml
 
 from mtnat.config import build, write_yaml
 from mtnat.errors import ConfigError
-from mtnat.lab.study import Study, read_study
+from mtnat.lab.study import Study
+from mtnat.lab.study_file import read_study
 
 GOOD: dict[str, Any] = {
     "question": "Which hand-over translates best?",
