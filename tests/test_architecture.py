@@ -106,7 +106,7 @@ def test_only_the_shell_prints() -> None:
     assert broken == []
 
 
-@pytest.mark.parametrize("name", ["mtnat", "mtnat.evaluation.tokenized", "mtnat.training"])
+@pytest.mark.parametrize("name", ["mtnat", "mtnat.cli", "mtnat.evaluation.tokenized", "mtnat.training"])
 def test_the_core_runs_without_the_study_tools(name: str) -> None:
     code = f"import json, sys, {name}; print(json.dumps(sorted(module.partition('.')[0] for module in sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -15,13 +15,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from mtnat import corpora
-from mtnat.config import build, nearest, read_yaml, replace
+from mtnat.config import build, nearest, read_yaml
 from mtnat.corpora import CORPORA, CleanOptions, Corpus, Listener, SideStatistics, Statistics
 from mtnat.data import Dataset, prepare
 from mtnat.data.corpus import data_root, read_lines
 from mtnat.errors import UserError
 from mtnat.evaluation.modality import Modality, modality
 from mtnat.experiment import Experiment
+from mtnat.lab.study import Study
 
 _NAMED_SET = "sacrebleu/"
 _TABLE_COLUMNS = 160
@@ -207,19 +208,15 @@ def _pair_figures(found: Statistics) -> dict[str, str]:
 
 def _prepare(options: argparse.Namespace) -> int:
     text = read_yaml(options.experiment)
-    is_study = "experiment" in text
-    experiment = build(Experiment, text["experiment"] if is_study else text, "experiment" if is_study else "")
-    columns = text.get("columns") if is_study else None
-    parts = (
-        {str(name): replace(experiment, settings, f"columns.{name}") for name, settings in columns.items()}
-        if isinstance(columns, dict) and all(isinstance(settings, dict) for settings in columns.values())
-        else {"": experiment}
-    )
+    if "experiment" in text:
+        experiments = {name: part.experiment for name, part in build(Study, text).parts.items()}
+    else:
+        experiments = {"": build(Experiment, text)}
     console = Console(stderr=True, quiet=not sys.stderr.isatty())
-    for name, part in parts.items():
+    for name, experiment in experiments.items():
         begun = perf_counter()
         with console.status(f"preparing {name}"):
-            dataset = prepare(part.data)
+            dataset = prepare(experiment.data)
         column = {"column": name} if name else {}
         _show({**column, **_dataset_figures(dataset), "seconds": f"{perf_counter() - begun:,.1f}"})
     return 0
