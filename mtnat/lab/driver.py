@@ -18,7 +18,7 @@ from mtnat.config import replace, write_yaml
 from mtnat.errors import ResourceError
 from mtnat.files import write_whole
 from mtnat.lab.agenda import Agenda, NoProposals, Result, Run
-from mtnat.lab.cluster import ray_cluster, runs_at_once
+from mtnat.lab.cluster import ray_cluster, runs_at_once, workers_at_once
 from mtnat.lab.console import TerminalScreen, show_end, show_table
 from mtnat.lab.folder import StudyFolder
 from mtnat.lab.interruption import Interruption
@@ -29,12 +29,12 @@ from mtnat.lab.models import default_uri
 from mtnat.lab.options import Options
 from mtnat.lab.proposals import OptunaProposer
 from mtnat.lab.search import AgendaSearcher
-from mtnat.lab.study import Study, cores
+from mtnat.lab.study import Study, Teacher, cores
 from mtnat.lab.study_file import read_study, resource_problems
 from mtnat.lab.table import Table, make_table
 from mtnat.lab.table import latex as table_as_latex
 from mtnat.lab.table import markdown as table_as_markdown
-from mtnat.lab.teacher import Distilled, described, distil, distilled
+from mtnat.lab.teacher import DistilledText, distil, fetched_teacher, known_text, students, trained_teacher
 from mtnat.lab.tracking import Tracker
 from mtnat.lab.trial import MOST_FAILURES, trainable
 
@@ -114,11 +114,10 @@ class Driver:
         notes: list[str] = []
         with self._tracked(folder, study, parent):
             if study.teacher:
-                train = partial(self._train_teacher, folder)
-                settled = distil(study, folder, self._console, self._interruption, self._tracking_uri, train)
-                self._keep_distilled(folder, settled)
-                study = distilled(study, settled)
-                notes.append(described(settled))
+                text = known_text(folder) or self._distil(study, study.teacher, folder)
+                self._keep_distilled(folder, text)
+                study = students(study, text)
+                notes.append(text.summary)
             proposer = OptunaProposer(study.space, folder.journal, seed=study.experiment.seed, trials=study.trials)
             agenda = Agenda(study, proposer, folder.results())
             self._carry_out(study, folder, agenda)
@@ -127,6 +126,15 @@ class Driver:
             judge = RunJudge(study, folder)
             leaderboard = make_leaderboard(folder.name, study, agenda, judge, test_set=test_set, seconds=seconds, notes=notes)
             _conclude(leaderboard, folder, agenda, self._tracker)
+
+    def _distil(self, study: Study, teacher: Teacher, folder: StudyFolder) -> DistilledText:
+        finished = (
+            fetched_teacher(teacher.model, folder, self._tracking_uri)
+            if teacher.model
+            else trained_teacher(study, teacher, folder, partial(self._train_teacher, folder))
+        )
+        workers = workers_at_once(study.resources, self._cluster)
+        return distil(study, finished, folder, workers, self._console, self._interruption.check)
 
     def _train_teacher(self, folder: StudyFolder, study: Study) -> dict[str, Result]:
         agenda = Agenda(study, NoProposals(), folder.results())
@@ -145,17 +153,12 @@ class Driver:
                 listener.kill()
                 raise
 
-    def _keep_distilled(self, folder: StudyFolder, settled: Distilled) -> None:
+    def _keep_distilled(self, folder: StudyFolder, text: DistilledText) -> None:
         """The distilled text is an artifact of the study, and its training set."""
-        for path in (Path(settled.targets), folder.distillation):
+        for path in (Path(text.targets), folder.distillation):
             self._tracker.keep(folder.id, path)
-        self._tracker.use(folder.id, f"distilled by {settled.teacher}", settled.key, settled.targets)
-        figures = {
-            f"distillation/{text}_{name}": getattr(measured, name)
-            for text, measured in (("raw", settled.raw), ("distilled", settled.distilled))
-            for name in ("conditional_entropy", "weighted_entropy", "length_ratio", "length_deviation")
-        }
-        self._tracker.log(folder.id, 0, figures)
+        self._tracker.use(folder.id, f"distilled by {text.teacher}", text.key, text.targets)
+        self._tracker.log(folder.id, 0, text.figures)
 
     @contextmanager
     def _tracked(self, folder: StudyFolder, study: Study, parent: StudyFolder | None = None) -> Iterator[None]:

@@ -1,7 +1,7 @@
 """The stage before the trials: a teacher is trained or fetched, and all workers translate the training text."""
 
-import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import ray
@@ -13,24 +13,23 @@ from mtnat.config import Record, replace
 from mtnat.data import DataConfig
 from mtnat.data.corpus import open_corpus
 from mtnat.data.dataset import default_cache
-from mtnat.decoding import DecodingConfig
 from mtnat.errors import StudyError
 from mtnat.evaluation.modality import Modality, modality
 from mtnat.files import copy_whole, write_whole
 from mtnat.lab.agenda import Result, Run, Trial
-from mtnat.lab.cluster import workers_at_once
 from mtnat.lab.folder import RESULT, StudyFolder
-from mtnat.lab.interruption import Interruption
-from mtnat.lab.models import fetch_model
+from mtnat.lab.models import fetch_model, is_address
 from mtnat.lab.study import DISTILLED, TEACHER_NAME, Resources, Study, Teacher
 from mtnat.training import Distillation, read_experiment, training_sources
 from mtnat.training.fit import MODEL
 
 MOST_RETRIES = 3
 """How often a worker whose process died is started again; the others do its shards meanwhile."""
+MODALITY = ("conditional_entropy", "weighted_entropy", "length_ratio", "length_deviation")
+"""What is told of a text before and after, of all that `Modality` has."""
 
 
-class Distilled(Record):
+class DistilledText(Record):
     """What a teacher wrote: ``distillation.json`` in the study's folder."""
 
     teacher: str
@@ -47,156 +46,177 @@ class Distilled(Record):
     distilled: Modality
     """The same in what the teacher wrote."""
 
+    @property
+    def summary(self) -> str:
+        """What distillation did, in a sentence."""
+        valid = f" (valid BLEU {self.valid:.2f})" if self.valid is not None else ""
+        changes = [
+            f"{name} {before:.3f} → {after:.3f}"
+            for name, before, after in (
+                ("conditional entropy of a target word", self.raw.conditional_entropy, self.distilled.conditional_entropy),
+                ("target words a source word", self.raw.length_ratio, self.distilled.length_ratio),
+                ("their standard deviation", self.raw.length_deviation, self.distilled.length_deviation),
+            )
+        ]
+        return f"Trained on what {self.teacher}{valid} made of {self.lines:,} training sources: {', '.join(changes)}."
 
-def described(settled: Distilled) -> str:
-    """What distillation did, in a sentence."""
-    valid = f" (valid BLEU {settled.valid:.2f})" if settled.valid is not None else ""
-    changes = [
-        f"{name} {before:.3f} → {after:.3f}"
-        for name, before, after in (
-            ("conditional entropy of a target word", settled.raw.conditional_entropy, settled.distilled.conditional_entropy),
-            ("target words a source word", settled.raw.length_ratio, settled.distilled.length_ratio),
-            ("their standard deviation", settled.raw.length_deviation, settled.distilled.length_deviation),
-        )
-    ]
-    return f"Trained on what {settled.teacher}{valid} made of {settled.lines:,} training sources: {', '.join(changes)}."
+    @property
+    def figures(self) -> dict[str, float]:
+        """The text before and after, as metrics."""
+        return {
+            f"distillation/{text}_{name}": getattr(getattr(self, text), name)
+            for text in ("raw", "distilled")
+            for name in MODALITY
+        }
 
 
-def distilled(study: Study, settled: Distilled) -> Study:
+@dataclass(frozen=True)
+class FinishedTeacher:
+    """A model that can translate the training text."""
+
+    name: str
+    """The run that trained it, or where it was taken from."""
+    model: Path
+    """Its folder, absolute."""
+    valid: float | None
+    """BLEU on the validation set, where it was trained here."""
+
+
+def students(study: Study, text: DistilledText) -> Study:
     """The study with its trials trained on what the teacher wrote."""
-    return study.model_copy(update={"experiment": replace(study.experiment, {DISTILLED: settled.targets})})
+    return study.model_copy(update={"experiment": replace(study.experiment, {DISTILLED: text.targets})})
 
 
-def teacher_trial(study: Study, teacher: Teacher) -> Trial:
-    """The trial that trains the teacher: one of the study's baselines, where it is equal to it."""
-    experiment = replace(study.experiment, teacher.settings)
-    if experiment.decoder != "at":  # of a multi-task teacher, too, the AT decoder writes the text, so that one is validated
-        experiment = replace(experiment, {"decoding.decoder": "at"})
-    for name, settings in study.baselines.items():
-        # The others' targets are not written yet, so only those that stay raw can be equal.
-        if DISTILLED in settings and replace(study.experiment, settings) == experiment:
-            return Trial(name, "baseline", settings, experiment)
-    return Trial(TEACHER_NAME, "baseline", teacher.settings, experiment)
+def known_text(folder: StudyFolder) -> DistilledText | None:
+    """What a teacher has written for this study before.
+
+    Raises:
+        StudyError: it is known of, but gone.
+    """
+    if not folder.distillation.exists():
+        return None
+    text = DistilledText.model_validate_json(folder.distillation.read_bytes())
+    if not Path(text.targets).exists():
+        raise StudyError(
+            f"{text.targets}: is gone, or the study's folder was moved; put it back, or remove {folder.distillation}."
+        )
+    return text
 
 
-def distil(
-    study: Study,
-    folder: StudyFolder,
-    console: Console,
-    interruption: Interruption,
-    tracking_uri: str,
-    train: Callable[[Study], dict[str, Result]],
-) -> Distilled:
-    """Has the training text translated, or finds out that it is, and takes down what came of it.
+def fetched_teacher(model: str, folder: StudyFolder, tracking_uri: str) -> FinishedTeacher:
+    """A teacher that somebody has trained before.
+
+    Raises:
+        ModelError: MLflow has no such model.
+    """
+    place = fetch_model(model, folder.path / "teacher", tracking_uri) if is_address(model) else Path(model)
+    return FinishedTeacher(model, place.absolute(), valid=None)
+
+
+def trained_teacher(
+    study: Study, teacher: Teacher, folder: StudyFolder, train: Callable[[Study], dict[str, Result]]
+) -> FinishedTeacher:
+    """A teacher that is trained here, or has been.
 
     Args:
         train: carries a study out and returns what came of its runs, by id.
 
     Raises:
-        StudyError: the teacher could not be trained, or its work failed.
-        ModelError: the model that should teach cannot.
+        StudyError: it could not be trained.
     """
-    if folder.distillation.exists():
-        settled = Distilled.model_validate_json(folder.distillation.read_bytes())
-        if not Path(settled.targets).exists():
-            raise StudyError(
-                f"{settled.targets}: is gone, or the study's folder was moved; put it back, or remove {folder.distillation}."
-            )
-        return settled
-    assert study.teacher is not None
-    name, model, valid = _teacher(study, study.teacher, folder, tracking_uri, train)
-    overrides = {setting: getattr(study.teacher, setting) for setting in ("beam", "length_penalty", "precision")}
-    decoding = replace(read_experiment(model).decoding, overrides)
-    work = Distillation(model, training_sources(study.experiment.data), decoding)
-    _distil_on_all_workers(model, study.experiment.data, decoding, work, study.resources, console, interruption)
-    targets = folder.path / _file_name(study.experiment.data)
-    copy_whole(work.targets, targets)
-    settled = _settled(study.experiment.data, name, valid, work.key, targets)
-    write_whole(folder.distillation, settled.model_dump_json(indent=1).encode())
-    return settled
-
-
-def _teacher(
-    study: Study, teacher: Teacher, folder: StudyFolder, tracking_uri: str, train: Callable[[Study], dict[str, Result]]
-) -> tuple[str, Path, float | None]:
-    """Its name, its model's folder, and its validation BLEU."""
-    if teacher.model:
-        is_address = teacher.model.startswith(("runs:/", "models:/"))
-        fetched = fetch_model(teacher.model, folder.path / "teacher", tracking_uri) if is_address else Path(teacher.model)
-        return teacher.model, fetched.absolute(), None
     trial = teacher_trial(study, teacher)
-    known = folder.results().get(Run(trial=trial.name, kind=trial.kind, phase="search", experiment=trial.experiment).id)
+    run = Run(trial=trial.name, kind=trial.kind, phase="search", experiment=trial.experiment).id
+    known = folder.results().get(run)
     if known and known.valid is None:  # without a teacher nothing can be done, so a resumed study tries again
-        (folder.run(known.run) / RESULT).unlink()
-    alone = study.model_copy(
-        update={"baselines": {trial.name: trial.settings}, "search": {}, "trials": 0, "confirm": None, "teacher": None}
-    )
-    result = next(iter(train(alone).values()))
+        (folder.run(run) / RESULT).unlink()
+    alone = {"baselines": {trial.name: trial.settings}, "search": {}, "trials": 0, "confirm": None, "teacher": None}
+    result = train(study.model_copy(update=alone))[run]
     if result.valid is None:
         raise StudyError(
             f"teacher: could not be trained ({result.failed}); run again with --resume, or mend teacher.settings "
             "and begin anew in another folder."
         )
-    return result.run, folder.run(result.run) / MODEL, result.valid
+    return FinishedTeacher(run, folder.run(run) / MODEL, result.valid)
 
 
-def _distil_on_all_workers(
-    teacher: Path,
-    data: DataConfig,
-    decoding: DecodingConfig,
-    work: Distillation,
-    resources: Resources,
-    console: Console,
-    interruption: Interruption,
+def teacher_trial(study: Study, teacher: Teacher) -> Trial:
+    """The trial that trains the teacher: one of the study's baselines, where it is equal to it."""
+    settings = dict(teacher.settings)
+    if replace(study.experiment, settings).decoder != "at":  # a multi-task teacher writes with its AT decoder too
+        settings["decoding.decoder"] = "at"
+    experiment = replace(study.experiment, settings)
+    for name, own in study.baselines.items():
+        # The others' targets are not written yet, so only those that stay raw can be equal.
+        if DISTILLED in own and replace(study.experiment, own) == experiment:
+            return Trial(name, "baseline", own, experiment)
+    return Trial(TEACHER_NAME, "baseline", settings, experiment)
+
+
+def distil(
+    study: Study, teacher: FinishedTeacher, folder: StudyFolder, workers: int, console: Console, check: Callable[[], None]
+) -> DistilledText:
+    """Has a teacher translate the training text on so many workers, and takes down what came of it.
+
+    Args:
+        check: is called now and then, and may raise.
+
+    Raises:
+        StudyError: its work failed.
+        ModelError: the model cannot teach.
+    """
+    assert study.teacher is not None
+    data = study.experiment.data
+    overrides = {setting: getattr(study.teacher, setting) for setting in ("beam", "length_penalty", "precision")}
+    sources = training_sources(data)
+    distillation = Distillation(teacher.model, sources, replace(read_experiment(teacher.model).decoding, overrides))
+    _translate(distillation, study.resources, workers, console, check)
+    targets = folder.path / (f"distilled.{data.languages[1]}.gz" if data.languages else "distilled.gz")
+    copy_whole(distillation.targets, targets)
+    text = DistilledText(
+        teacher=teacher.name,
+        valid=teacher.valid,
+        key=distillation.key,
+        targets=str(targets),
+        lines=sources.lines,
+        raw=_modality(data),
+        distilled=_modality(data.model_copy(update={"distilled": str(targets)})),
+    )
+    write_whole(folder.distillation, text.model_dump_json(indent=1).encode())
+    return text
+
+
+def _translate(
+    distillation: Distillation, resources: Resources, workers: int, console: Console, check: Callable[[], None]
 ) -> None:
-    """As many workers as the cluster holds share the text; each takes what nobody else is at."""
-    workers = min(work.shards, workers_at_once(resources, ray.cluster_resources()))  # type: ignore[no-untyped-call]
-    console.print(f"teacher: translates {work.shards} shards of the training text on {workers} workers", highlight=False)
+    """The workers share the text; each takes what nobody else is at."""
+    workers = min(distillation.shards, workers)
+    console.print(
+        f"teacher: translates {distillation.shards} shards of the training text on {workers} workers", highlight=False
+    )
     task = ray.remote(num_cpus=resources.cpus_per_worker, num_gpus=resources.gpus_per_worker, max_retries=MOST_RETRIES)(_work)
-    cache = str(default_cache().absolute())
-    pending = [task.remote(teacher, data, decoding, resources, cache) for _ in range(workers)]
+    pending = [task.remote(distillation, resources) for _ in range(workers)]
     columns = (TextColumn("teacher"), BarColumn(), MofNCompleteColumn(), TextColumn("shards"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        shown = bar.add_task("distilling", total=work.shards)
+        shown = bar.add_task("distilling", total=distillation.shards)
         try:
             while pending:
                 ended, pending = ray.wait(pending, timeout=0.5)
-                interruption.check()
+                check()
                 ray.get(ended)
-                bar.update(shown, completed=work.done)
+                bar.update(shown, completed=distillation.done)
         except ray.exceptions.RayError as error:
             reason = " ".join(str(error.cause if isinstance(error, ray.exceptions.RayTaskError) else error).split())[:300]
-            raise StudyError(
-                f"teacher: its translation of the training text failed ({reason}); run again with --resume."
-            ) from None
+            raise StudyError(f"teacher: cannot translate the training text ({reason}); run again with --resume.") from None
         finally:
             for one in pending:
                 ray.cancel(one, force=True)
 
 
-def _work(teacher: Path, data: DataConfig, decoding: DecodingConfig, resources: Resources, cache: str) -> None:
+def _work(distillation: Distillation, resources: Resources) -> None:
     """One worker, in a process of its own."""
-    os.environ["MTNAT_CACHE"] = cache
     torch.set_num_threads(resources.cpus_per_worker)
-    device = "cuda" if resources.gpus_per_worker else "cpu"
-    for _ in Distillation(teacher, training_sources(data), decoding).work(device):
+    for _ in distillation.work("cuda" if resources.gpus_per_worker else "cpu"):
         pass
-
-
-def _file_name(data: DataConfig) -> str:
-    return f"distilled.{data.languages[1]}.gz" if data.languages else "distilled.gz"
-
-
-def _settled(data: DataConfig, teacher: str, valid: float | None, key: str, targets: Path) -> Distilled:
-    return Distilled(
-        teacher=teacher,
-        valid=valid,
-        key=key,
-        targets=str(targets),
-        lines=training_sources(data).lines,
-        raw=_modality(data),
-        distilled=_modality(data.model_copy(update={"distilled": str(targets)})),
-    )
 
 
 def _modality(data: DataConfig) -> Modality:
