@@ -14,7 +14,7 @@ from rich.text import Text
 
 from mtnat.lab.agenda import Agenda, Result, Run
 from mtnat.lab.leaderboard import TITLES, Leaderboard, cells
-from mtnat.lab.table import Table
+from mtnat.lab.table import Table, figures, published_note, titles_of
 
 SECONDS_BETWEEN_PICTURES = 0.5
 NARROW = 100
@@ -168,27 +168,19 @@ def show_end(console: Console, leaderboard: Leaderboard, folder: Path, tracking:
 
 def show_table(console: Console, table: Table, folder: Path, tracking: str) -> None:
     """The table of a study with columns, each column's answer, and where all of it lies."""
-    has_published = table.published is not None
+    styles = dict(zip(titles_of(table), ("", "", "bright_black"), strict=False))
     shown = RichTable(pad_edge=False, box=None)
     shown.add_column("")
     for column in table.columns:
-        shown.add_column(Text(f"{column}\nsacreBLEU"), justify="right")
-        shown.add_column(Text("\ntokenized"), justify="right")
-        if has_published:
-            shown.add_column(Text("\npublished", style="bright_black"), justify="right")
+        for number, (title, style) in enumerate(styles.items()):
+            shown.add_column(Text(f"{'' if number else column}\n{title}", style=style), justify="right", style=style)
     for row in table.rows:
-        texts: list[Text] = []
-        for column in table.columns:
-            cell = row.cells[column]
-            texts += [Text(f"{_figure(cell.bleu)}{cell.mark}"), Text(_figure(cell.tokenized))]
-            if has_published:
-                texts.append(Text(_figure(cell.published), style="bright_black"))
-        shown.add_row(Text(row.name), *texts)
+        texts = [text for column in table.columns for text in figures(row.cells[column], table).values()]
+        shown.add_row(Text(row.name), *map(Text, texts))
     console.print(f"\n{table.question}\n", markup=False, highlight=False, soft_wrap=True)
     console.print(shown)
-    published = [f"Published: {table.published}; beside ours to be looked at, not to be compared."] if has_published else []
     lines = [
-        *published,
+        *([f"In grey, {published_note(table.published)}"] if table.published else []),
         "",
         *(f"{column}: {answer}" for column, answer in table.answers.items()),
         "",
@@ -197,10 +189,6 @@ def show_table(console: Console, table: Table, folder: Path, tracking: str) -> N
         f"compare      {tracking}",
     ]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
-
-
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
 
 
 def duration(seconds: float) -> str:

@@ -1,6 +1,6 @@
 """The table of a study with columns, as a paper prints it: Markdown, LaTeX, JSON."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from statistics import fmean
 
 from mtnat.config import Record
@@ -8,14 +8,7 @@ from mtnat.evaluation import Mark
 from mtnat.lab.leaderboard import Leaderboard, Row
 from mtnat.lab.study import Study
 
-_LATEX_MARKS: Mapping[Mark, str] = {
-    "": "",
-    "↑": r"$^{\uparrow}$",
-    "⇑": r"$^{\Uparrow}$",
-    "↓": r"$^{\downarrow}$",
-    "⇓": r"$^{\Downarrow}$",
-}
-_LATEX_ESCAPES = {character: f"\\{character}" for character in "&%$#_{}"} | {
+_LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
@@ -26,8 +19,14 @@ _LATEX_ESCAPES = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "<": "$<$",
     ">": "$>$",
     "|": r"\textbar{}",
+    "↑": r"$^{\uparrow}$",
+    "⇑": r"$^{\Uparrow}$",
+    "↓": r"$^{\downarrow}$",
+    "⇓": r"$^{\Downarrow}$",
 }
+"""Characters that LaTeX does not print as they are."""
 _NOTHING = "–"
+_SACREBLEU, _TOKENIZED, _PUBLISHED = "sacreBLEU", "tokenized", "published"
 
 
 class Cell(Record):
@@ -84,11 +83,11 @@ def make_table(name: str, study: Study, leaderboards: Mapping[str, Leaderboard])
     """The table of leaderboards by column: baselines in the order of the file. Each column has proposals of its own, which it
     leaves out."""
     by_column = {column: {row.name: row for row in board.rows} for column, board in leaderboards.items()}
-    figures = study.published.bleu if study.published else {}
+    published = study.published.bleu if study.published else {}
     rows = tuple(
         TableRow(
             name=name,
-            cells={column: _cell(found.get(name), figures.get(name, {}).get(column)) for column, found in by_column.items()},
+            cells={column: _cell(found.get(name), published.get(name, {}).get(column)) for column, found in by_column.items()},
         )
         for name in study.baselines
     )
@@ -106,7 +105,7 @@ def make_table(name: str, study: Study, leaderboards: Mapping[str, Leaderboard])
 
 def markdown(table: Table) -> str:
     """The table as a page for people."""
-    titles = [f"{column}: {title}" for column in table.columns for title in _titles(table)]
+    titles = [f"{column}: {title}" for column in table.columns for title in titles_of(table)]
     lines = [
         f"# {table.study}",
         "",
@@ -118,14 +117,19 @@ def markdown(table: Table) -> str:
         f"|---|{'---:|' * len(titles)}",
     ]
     for row in table.rows:
-        texts = [text for column in table.columns for text in _texts(row.cells[column], table, str, _grey_markdown)]
+        texts = [
+            f'<span style="color:gray">{text}</span>' if title == _PUBLISHED else text
+            for column in table.columns
+            for title, text in figures(row.cells[column], table).items()
+        ]
         lines.append(f"| {row.name} | {' | '.join(texts)} |")
     return "\n".join([*lines, "", *(f"{note}\n" for note in _notes(table))])
 
 
 def latex(table: Table) -> str:
     """The table for a paper; needs the packages booktabs and xcolor."""
-    width = len(_titles(table))
+    titles = titles_of(table)
+    width = len(titles)
     spans = [f"\\multicolumn{{{width}}}{{c}}{{{_escaped(column)}}}" for column in table.columns]
     rules = [f"\\cmidrule(lr){{{2 + width * i}-{1 + width * (i + 1)}}}" for i in range(len(table.columns))]
     lines = [
@@ -136,16 +140,17 @@ def latex(table: Table) -> str:
         "\\toprule",
         f" & {' & '.join(spans)} \\\\",
         " ".join(rules),
-        f" & {' & '.join(_titles(table) * len(table.columns))} \\\\",
+        f" & {' & '.join(titles * len(table.columns))} \\\\",
         "\\midrule",
     ]
     for row in table.rows:
-        texts = [text for column in table.columns for text in _texts(row.cells[column], table, _latex_mark, _grey_latex)]
-        cells = " & ".join(texts).replace(_NOTHING, "--").replace("±", r"$\pm$")
-        lines.append(f"{_escaped(row.name)} & {cells} \\\\")
+        texts = [
+            f"\\textcolor{{gray}}{{{_escaped(text)}}}" if title == _PUBLISHED else _escaped(text)
+            for column in table.columns
+            for title, text in figures(row.cells[column], table).items()
+        ]
+        lines.append(f"{_escaped(row.name)} & {' & '.join(texts)} \\\\")
     caption = _escaped(" ".join([table.question, *_notes(table)]))
-    for mark, symbol in _LATEX_MARKS.items():
-        caption = caption.replace(mark, symbol) if mark else caption
     lines += ["\\bottomrule", "\\end{tabular}", f"\\caption{{{caption}}}", "\\end{table}", ""]
     return "\n".join(lines)
 
@@ -170,28 +175,44 @@ def _column(board: Leaderboard) -> Column:
     return Column(test_set=board.test_set or "validation set", signature=board.signature, tokenized_signature=tokenized)
 
 
-def _titles(table: Table) -> list[str]:
+def titles_of(table: Table) -> list[str]:
     """Of the figures in each column."""
-    return ["sacreBLEU", "tokenized", *(["published"] if table.published else [])]
+    return [_SACREBLEU, _TOKENIZED, *([_PUBLISHED] if table.published else [])]
 
 
-def _texts(cell: Cell, table: Table, marked: Callable[[Mark], str], grey: Callable[[str], str]) -> list[str]:
-    """A cell's figures, one for each of the titles."""
+def figures(cell: Cell, table: Table) -> dict[str, str]:
+    """A cell's figures as text, by title."""
+
+    def number(value: float | None) -> str:
+        return _NOTHING if value is None else f"{value:.2f}"
+
     interval = f" ± {cell.interval:.1f}" if cell.interval is not None else ""
-    texts = [
-        f"{cell.bleu:.2f}{marked(cell.mark)}{interval}" if cell.bleu is not None else _NOTHING,
-        f"{cell.tokenized:.2f}" if cell.tokenized is not None else _NOTHING,
-    ]
-    if table.published:
-        texts.append(grey(f"{cell.published:.2f}" if cell.published is not None else _NOTHING))
-    return texts
+    texts = [f"{number(cell.bleu)}{cell.mark}{interval}", number(cell.tokenized), number(cell.published)]
+    return dict(zip(titles_of(table), texts, strict=False))
 
 
 def _notes(table: Table) -> list[str]:
     """What the figures are, and what may not be compared."""
+    notes = [f"BLEU on {column.test_set} in column {name}." for name, column in table.columns.items()]
+    notes += _comparison_notes(table)
+    for kind, signatures in (
+        ("sacreBLEU", {name: column.signature for name, column in table.columns.items()}),
+        ("Tokenized BLEU", {name: column.tokenized_signature for name, column in table.columns.items()}),
+    ):
+        for signature in dict.fromkeys(filter(None, signatures.values())):
+            names = [name for name, own in signatures.items() if own == signature]
+            notes.append(f"{kind} ({', '.join(names)}): {signature}.")
+    notes += [f"{column}: {note}" for column, said in table.notes.items() for note in said]
+    if table.published:
+        notes.append(f"In grey, {published_note(table.published)}")
+    return notes
+
+
+def _comparison_notes(table: Table) -> list[str]:
+    """What the means, the marks and the tests are."""
     seeds = sorted({cell.seeds for row in table.rows for cell in row.cells.values() if cell.seeds})
     several = seeds != [1]
-    notes = [f"BLEU on {column.test_set} in column {name}." for name, column in table.columns.items()]
+    notes = []
     if seeds:
         spread = "; ±: 95 % of the mean (Student's t)" if several else ""
         notes.append(f"Means over {' or '.join(map(str, seeds))} seed{'s' if several else ''}{spread}.")
@@ -208,32 +229,13 @@ def _notes(table: Table) -> list[str]:
                 f"{name}, the same difference over seeds and sentences together (sentences resampled, seeds as in a t-test): "
                 f"{', '.join(told)}."
             )
-    for kind, of in (("sacreBLEU", "signature"), ("Tokenized BLEU", "tokenized_signature")):
-        columns_by_text: dict[str, list[str]] = {}
-        for name, column in table.columns.items():
-            if text := getattr(column, of):
-                columns_by_text.setdefault(text, []).append(name)
-        notes += [f"{kind} ({', '.join(names)}): {text}." for text, names in columns_by_text.items()]
-    notes += [f"{column}: {note}" for column, said in table.notes.items() for note in said]
-    if table.published:
-        notes.append(
-            f"In grey, published elsewhere: {table.published}. Other text, other training: "
-            "to be looked at beside ours, not to be compared."
-        )
     return notes
 
 
-def _grey_markdown(text: str) -> str:
-    return f'<span style="color:gray">{text}</span>'
-
-
-def _grey_latex(text: str) -> str:
-    return f"\\textcolor{{gray}}{{{text}}}"
-
-
-def _latex_mark(mark: Mark) -> str:
-    return _LATEX_MARKS[mark]
+def published_note(source: str) -> str:
+    """What figures from elsewhere are good for."""
+    return f"published elsewhere: {source}. Other text, other training: to be looked at beside ours, not to be compared."
 
 
 def _escaped(text: str) -> str:
-    return "".join(_LATEX_ESCAPES.get(character, character) for character in text)
+    return "".join(_LATEX.get(character, character) for character in text)
