@@ -131,6 +131,17 @@ def test_people_get_a_table_of_two(folder: Path, capsys: pytest.CaptureFixture[s
     assert "⇑ at p < 0.01" in out
 
 
+def model_of_files(folder: Path, name: str, source: Path, target: Path) -> Path:
+    """The multi-task model, as if it had been trained on two files instead of the embedded corpus."""
+    model = folder / name
+    shutil.copytree(folder / "multi" / "model", model)
+    text = (model / "experiment.yaml").read_text()
+    pairs = "".join(f"  {split}: [{source}, {target}]\n" for split in ("train", "valid", "test"))
+    lines = [line for line in text.split("\n") if line.strip() not in ("train: null", "valid: null", "test: null")]
+    (model / "experiment.yaml").write_text("\n".join(lines).replace("  corpus: grammar-en-de\n", pairs))
+    return model
+
+
 def test_tokenized_bleu_stands_beside_sacrebleu(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = folder / "nat" / "model"
     assert main(arguments(folder, *files(folder), "--against", str(other), "--tokenized", "--json")) == 0
@@ -156,12 +167,7 @@ def test_people_see_each_bleu_with_its_signature(folder: Path, capsys: pytest.Ca
 
 def test_a_target_language_that_nothing_tells_is_asked_for(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A model of files without languages in their names, on a test set of the same kind."""
-    model = folder / "nameless"
-    shutil.copytree(folder / "multi" / "model", model)
-    text = (model / "experiment.yaml").read_text()
-    pairs = "".join(f"  {split}: [{folder}/text.src, {folder}/text.tgt]\n" for split in ("train", "valid", "test"))
-    lines = [line for line in text.split("\n") if line.strip() not in ("train: null", "valid: null", "test: null")]
-    (model / "experiment.yaml").write_text("\n".join(lines).replace("  corpus: grammar-en-de\n", pairs))
+    model = model_of_files(folder, "nameless", folder / "text.src", folder / "text.tgt")
     for side, sentences in (("src", SOURCES), ("tgt", REFERENCES)):
         (folder / f"text.{side}").write_text("".join(f"{line}\n" for line in sentences))
     own = ["evaluate", "--model", str(model), "--tokenized"]
@@ -244,14 +250,8 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
 
 def test_files_of_the_experiment_that_do_not_fit_are_one_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A model outlives its corpus: here its test set has lost lines, then a side."""
-    model = folder / "moved"
-    shutil.copytree(folder / "multi" / "model", model)
-    text = (model / "experiment.yaml").read_text()
-    pairs = "".join(f"  {split}: [{folder}/source.en, {folder}/{{}}]\n" for split in ("train", "valid", "test"))
-    lines = [line for line in text.split("\n") if line.strip() not in ("train: null", "valid: null", "test: null")]
     for reference, said in (("short.de", "both sides must have equally many lines"), ("gone.de", "gone.de: no such file")):
-        changed = "\n".join(lines).replace("  corpus: grammar-en-de\n", pairs.format(*[reference] * 3))
-        (model / "experiment.yaml").write_text(changed)
+        model = model_of_files(folder, f"of {reference}", folder / "source.en", folder / reference)
         assert main(["evaluate", "--model", str(model)]) == 2
         captured = capsys.readouterr()
         assert said in captured.err

@@ -107,7 +107,10 @@ def wait_until(holds: Callable[[], bool], process: subprocess.Popen[str]) -> Non
     raise AssertionError("it never happened")
 
 
-def test_a_study_answers_its_question(desk: Desk) -> None:
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Desk, str]:
+    """A desk with a finished study, and what it printed."""
+    desk = Desk(tmp_path_factory.mktemp("answered"))
     kind = "objective.schedule.kind"
     desk.write(
         "small",
@@ -130,8 +133,16 @@ def test_a_study_answers_its_question(desk: Desk) -> None:
     )
     code, out, errors = desk.run("small.yaml")
     assert (code, errors) == (0, "")
-    outputs = desk.folder / "outputs" / "small"
-    leaderboard = Leaderboard.model_validate_json((outputs / "leaderboard.json").read_bytes())
+    return desk, out
+
+
+def leaderboard_of(desk: Desk) -> Leaderboard:
+    return Leaderboard.model_validate_json((desk.folder / "outputs" / "small" / "leaderboard.json").read_bytes())
+
+
+def test_a_study_answers_its_question(answered: tuple[Desk, str]) -> None:
+    desk, out = answered
+    leaderboard = leaderboard_of(desk)
     assert leaderboard.answer in out
     assert "mlflow ui" in out
     rows = {row.name: row for row in leaderboard.rows}
@@ -144,11 +155,17 @@ def test_a_study_answers_its_question(desk: Desk) -> None:
     assert confirmed[0].seeds == rows["mask-predict"].seeds == (1, 2)
     assert confirmed[0].p_value is not None
 
+
+def test_the_winner_is_left_as_a_model(answered: tuple[Desk, str]) -> None:
+    outputs = answered[0].folder / "outputs" / "small"
     best = build(Experiment, read_yaml(outputs / "best.yaml"))
     model = load_model(outputs / "best")
     assert model.experiment == best
     assert len(model.translate(["a red house"])) == 1
 
+
+def test_mlflow_has_a_run_for_each(answered: tuple[Desk, str]) -> None:
+    desk, _ = answered
     client, runs = desk.tracked()
     (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     children = [run for run in runs if run is not parent]
@@ -165,12 +182,15 @@ def test_a_study_answers_its_question(desk: Desk) -> None:
     }
     assert scored.data.tags["data_hash"]
 
+
+def test_a_finished_study_is_shown_again_and_never_touched(answered: tuple[Desk, str]) -> None:
+    desk, _ = answered
     code, _, errors = desk.run("small.yaml")
     assert code == 2
     assert "is finished" in errors
     code, shown, _ = desk.run("small.yaml", "--resume")
     assert code == 0
-    assert leaderboard.answer in shown
+    assert leaderboard_of(desk).answer in shown
 
 
 def test_an_interrupted_study_goes_on(desk: Desk) -> None:
