@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mtnat.config import build
 from mtnat.corpora import Cleaning, CleanOptions, clean
 from mtnat.corpora.clean import tidy
 from mtnat.errors import DataError
@@ -16,7 +17,7 @@ def cleaned(folder: Path, pairs: list[tuple[str, str]], **options: float | bool)
     """What is left of `pairs`."""
     for side, name in enumerate(("raw.en", "raw.de")):
         (folder / name).write_bytes("".join(f"{pair[side]}\n" for pair in pairs).encode(errors="surrogateescape"))
-    found, paths = clean(folder / "raw.en", folder / "raw.de", folder / "out" / "clean", CleanOptions(**options))  # type: ignore[arg-type]
+    found, paths = clean(folder / "raw.en", folder / "raw.de", folder / "out" / "clean", build(CleanOptions, options))
     assert [path.name for path in paths] == ["clean.en", "clean.de"]
     sides = [path.read_text(encoding="utf-8").split("\n")[:-1] for path in paths]
     return found, list(zip(*sides, strict=True))
