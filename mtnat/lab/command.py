@@ -28,13 +28,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         # A file or a pipe has no width of its own, and the leaderboard needs some.
         run_study(options, Console(width=None if sys.stdout.isatty() else 140), interruption)
-    except UserError as error:
-        print("\n".join(error.problems), file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"Stopped; `python tune.py {options.study} --resume` goes on where it was.", file=sys.stderr)
-        return 130
+    except BaseException as error:
+        code, words = ended_by(error, interruption, options.study)
+        print(words, file=sys.stderr)
+        return code
     return 0
+
+
+def ended_by(error: BaseException, interruption: Interruption, study: Path) -> tuple[int, str]:
+    """The exit code, and what to say, of a study that did not come to its end; an unforeseen error is raised again."""
+    if interruption.is_wanted:  # libraries turn the KeyboardInterrupt that strikes inside them into errors of their own
+        return 130, f"Stopped; `python tune.py {study} --resume` goes on where it was."
+    if isinstance(error, UserError):
+        return 2, "\n".join(error.problems)
+    raise error
 
 
 def _options(arguments: Sequence[str] | None) -> Options:

@@ -167,8 +167,8 @@ class Driver:
         self._tracker.begin(folder.id, folder.name, parent=parent.id if parent else None, tags=tags)
         try:
             yield
-        except BaseException as error:
-            self._tracker.end(folder.id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        except BaseException:
+            self._tracker.end(folder.id, "KILLED" if self._interruption.is_wanted else "FAILED")
             raise
         self._tracker.end(folder.id, "FINISHED")
 

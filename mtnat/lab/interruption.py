@@ -11,13 +11,14 @@ class Interruption:
     """
 
     def __init__(self) -> None:
-        self._is_wanted = False
+        self.is_wanted = False
+        """Whether a signal has come."""
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        self._is_wanted = True
+        self.is_wanted = True
         raise KeyboardInterrupt
 
     def check(self) -> None:
         """Raises KeyboardInterrupt where a signal has come."""
-        if self._is_wanted:
+        if self.is_wanted:
             raise KeyboardInterrupt

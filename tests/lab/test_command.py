@@ -1,0 +1,27 @@
+"""How a study ends that does not come to its end."""
+
+from pathlib import Path
+
+import pytest
+
+from mtnat.errors import ConfigError, StudyError
+from mtnat.lab.command import ended_by
+from mtnat.lab.interruption import Interruption
+
+STUDY = Path("studies/x.yaml")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("a library's"), StudyError("a worker was gone")])
+def test_after_a_signal_every_error_is_the_interruption(error: BaseException) -> None:
+    interruption = Interruption()
+    with pytest.raises(KeyboardInterrupt):
+        interruption(2, None)
+    code, words = ended_by(error, interruption, STUDY)
+    assert code == 130
+    assert "python tune.py studies/x.yaml --resume" in words
+
+
+def test_without_one_a_users_mistake_is_told_and_an_unforeseen_error_is_raised() -> None:
+    assert ended_by(ConfigError(["one.", "two."]), Interruption(), STUDY) == (2, "one.\ntwo.")
+    with pytest.raises(RuntimeError, match="unforeseen"):
+        ended_by(RuntimeError("unforeseen"), Interruption(), STUDY)
