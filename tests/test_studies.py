@@ -17,7 +17,7 @@ def test_every_trial_of_every_column_can_be_built(file: Path) -> None:
     for part in study.parts.values():
         for settings in (*part.baselines.values(), part.teacher.settings if part.teacher else {}):
             experiment = replace(part.experiment, settings)
-            assert experiment.training.batches_per_step % part.resources.workers == 0
+            assert experiment.training.batches_per_step % part.resources.most_workers == 0
 
 
 @pytest.mark.parametrize("table", [2, 3, 5])

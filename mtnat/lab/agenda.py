@@ -1,7 +1,7 @@
 """What a study runs next: its whole plan and all it knows, with no Ray, Optuna or MLflow in it."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -48,12 +48,28 @@ class Result(Record):
     """The run's id."""
     valid: float | None = None
     """The metric on the validation set; None where training failed."""
+    pruned: int | None = None
+    """The step at which it was told to end, because others were better there; it has no model then."""
     test: float | None = None
     """BLEU on the test set, after the confirm phase."""
     signature: str | None = None
     """sacreBLEU's signature of both scores."""
     seconds: float = Field(0.0, ge=0)
     """Wall-clock time of both phases; of an interrupted one, since it was last started."""
+    decode_seconds: float | None = None
+    """In which the last validation translated the validation set."""
+    train_seconds: float | None = None
+    """Of training, validations not included."""
+    parameters: int | None = None
+    """Weights of the model, both decoders included."""
+    tokens: int | None = None
+    """Target tokens trained on."""
+    gpu_seconds: float = Field(0.0, ge=0)
+    """`seconds` times the GPUs held."""
+    joules: float | None = None
+    """Energy of its GPUs, where they report it; what other runs on the same GPU took meanwhile is in it."""
+    micro_batches: int = Field(1, ge=1)
+    """Parts into which each batch was cut for want of memory; the sums, and so the science, are the same."""
     data_hash: str | None = None
     """Fingerprint of the prepared corpus."""
     failed: str | None = None
@@ -69,11 +85,19 @@ class Proposer(Protocol):
     def ask(self, name: str, is_wanted: Callable[[Settings], bool]) -> Settings | None:
         """The next proposal; None where the space holds no more that is wanted."""
 
-    def tell(self, name: str, value: float | None) -> None:
-        """The metric of a proposal, None where its run failed; telling twice changes nothing."""
+    def report(self, name: str, step: int, value: float) -> bool:
+        """A proposal's score while it runs, and whether it should end there; telling a step twice asks only the second."""
 
-    def tell_baseline(self, name: str, experiment: Experiment, base: Experiment, value: float) -> None:
-        """The metric of a baseline, which counts where the baseline lies in the search space; telling twice changes nothing."""
+    def tell(self, name: str, values: Sequence[float] | None, *, pruned: bool = False) -> None:
+        """The metrics of a proposal, None where its run failed; telling twice changes nothing.
+
+        Args:
+            pruned: it was ended early; the values are those it had then.
+        """
+
+    def tell_known(self, name: str, experiment: Experiment, base: Experiment, values: Sequence[float]) -> bool:
+        """The metrics of a baseline or of another study's trial; says whether it counts, because it lies in the search space.
+        Telling twice changes nothing."""
 
 
 class NoProposals:
@@ -85,11 +109,14 @@ class NoProposals:
     def ask(self, name: str, is_wanted: Callable[[Settings], bool]) -> Settings | None:
         return None
 
-    def tell(self, name: str, value: float | None) -> None:
+    def report(self, name: str, step: int, value: float) -> bool:
         raise AssertionError("nothing was proposed")
 
-    def tell_baseline(self, name: str, experiment: Experiment, base: Experiment, value: float) -> None:
-        pass
+    def tell(self, name: str, values: Sequence[float] | None, *, pruned: bool = False) -> None:
+        raise AssertionError("nothing was proposed")
+
+    def tell_known(self, name: str, experiment: Experiment, base: Experiment, values: Sequence[float]) -> bool:
+        return False
 
 
 class Agenda:
@@ -236,6 +263,6 @@ class Agenda:
             return
         value = self._valid(trial)
         if trial.kind == "trial":
-            self._proposer.tell(trial.name, value)
+            self._proposer.tell(trial.name, None if value is None else [value])
         elif value is not None:
-            self._proposer.tell_baseline(trial.name, trial.experiment, self._study.experiment, value)
+            self._proposer.tell_known(trial.name, trial.experiment, self._study.experiment, [value])

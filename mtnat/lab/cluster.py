@@ -9,7 +9,7 @@ from pathlib import Path
 import ray
 
 from mtnat.lab.options import Options
-from mtnat.lab.study import Resources, cores
+from mtnat.lab.resources import Resources, cores
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def ray_cluster(options: Options) -> Iterator[Mapping[str, float]]:
 
 def runs_at_once(resources: Resources, cluster: Mapping[str, float]) -> int:
     """How many runs the cluster holds side by side."""
-    return max(1, workers_at_once(resources, cluster) // resources.workers)
+    return max(1, workers_at_once(resources, cluster) // resources.least_workers)
 
 
 def workers_at_once(resources: Resources, cluster: Mapping[str, float]) -> int:

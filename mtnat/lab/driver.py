@@ -28,9 +28,10 @@ from mtnat.lab.listener import Listener
 from mtnat.lab.models import default_uri
 from mtnat.lab.options import Options
 from mtnat.lab.proposals import OptunaProposer
+from mtnat.lab.resources import cores, resource_problems
 from mtnat.lab.search import AgendaSearcher
-from mtnat.lab.study import Study, Teacher, cores
-from mtnat.lab.study_file import read_study, resource_problems
+from mtnat.lab.study import Study, Teacher
+from mtnat.lab.study_file import read_study
 from mtnat.lab.table import Table, make_table
 from mtnat.lab.table import latex as table_as_latex
 from mtnat.lab.table import markdown as table_as_markdown

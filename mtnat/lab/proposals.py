@@ -16,8 +16,9 @@ from mtnat.experiment import Experiment
 from mtnat.lab.space import Space, Value, as_label, leaves
 from mtnat.lab.study import Settings
 
-PROPOSAL, BASELINE = "proposal", "baseline"
-"""Attributes of an Optuna trial: our name and settings, written at once when they are complete; the name of a baseline."""
+PROPOSAL, KNOWN = "proposal", "known"
+"""Attributes of an Optuna trial: our name and settings, written at once when they are complete; the name of one that was not
+proposed."""
 TPE_ATTEMPTS, ATTEMPTS = 10, 100
 """Proposals that may be turned down before random ones take over, and before the space counts as exhausted."""
 
@@ -59,28 +60,36 @@ class OptunaProposer:
             self._optuna.tell(trial, state=TrialState.FAIL)
         return None
 
-    def tell(self, name: str, value: float | None) -> None:
+    def report(self, name: str, step: int, value: float) -> bool:
+        return False
+
+    def tell(self, name: str, values: Sequence[float] | None, *, pruned: bool = False) -> None:
         trial = self._proposals()[name]
         if trial.state.is_finished():
             return
-        if value is None:
+        if values is None:
             self._optuna.tell(trial.number, state=TrialState.FAIL)
         else:
-            self._optuna.tell(trial.number, value)
+            self._optuna.tell(trial.number, list(values))
 
-    def tell_baseline(self, name: str, experiment: Experiment, base: Experiment, value: float) -> None:
-        if any(trial.user_attrs.get(BASELINE) == name for trial in self._optuna.get_trials(deepcopy=False)):
-            return
+    def tell_known(self, name: str, experiment: Experiment, base: Experiment, values: Sequence[float]) -> bool:
+        if any(trial.user_attrs.get(KNOWN) == name for trial in self._optuna.get_trials(deepcopy=False)):
+            return True
         recorder = _Recorder(leaves(experiment))
         try:
             settings = self._space.draw(recorder)
             trial = optuna.create_trial(
-                params=recorder.params, distributions=recorder.distributions, value=value, user_attrs={BASELINE: name}
+                params=recorder.params,
+                distributions=recorder.distributions,
+                values=list(values),
+                user_attrs={KNOWN: name},
             )
         except (KeyError, ValueError):
-            return  # one of its values is none that the search could propose
-        if replace(base, settings) == experiment:
-            self._optuna.add_trial(trial)
+            return False  # one of its values is none that the search could propose
+        if replace(base, settings) != experiment:
+            return False
+        self._optuna.add_trial(trial)
+        return True
 
     def _proposals(self) -> dict[str, FrozenTrial]:
         trials = self._optuna.get_trials(deepcopy=False)

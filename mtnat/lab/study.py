@@ -1,14 +1,15 @@
 """A study: the records that its file is made of."""
 
-import os
 import re
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from mtnat.config import Record, leaf_types, replace
 from mtnat.experiment import Experiment
+from mtnat.lab.resources import Resources
 from mtnat.lab.space import Space, parse_space
+from mtnat.lab.strategy import Budget, Direction, Horizon, Metrics, Pruner, Sampler
 from mtnat.model import Precision
 
 Settings = dict[str, Any]
@@ -44,23 +45,6 @@ class Confirm(Record):
             raise ValueError(f"seeds must differ; got {list(self.seeds)}")
         if any(not 0 <= seed < 2**31 for seed in self.seeds):
             raise ValueError(f"seeds must be from 0 to 2147483647; got {list(self.seeds)}")
-        return self
-
-
-class Resources(Record):
-    """What one run takes; as many run side by side as the machine holds."""
-
-    workers: int = Field(1, ge=1)
-    """Processes that share each step's batches; more than one are Ray Train workers."""
-    cpus_per_worker: int = Field(1, ge=1)
-    """Cores, and PyTorch threads, of a worker."""
-    gpus_per_worker: float = Field(0, ge=0)
-    """GPUs of a worker; a fraction lets several runs share one."""
-
-    @model_validator(mode="after")
-    def _whole_gpus(self) -> Self:
-        if self.workers > 1 and self.gpus_per_worker % 1:
-            raise ValueError(f"gpus_per_worker must be whole where workers are several; got {self.gpus_per_worker}")
         return self
 
 
@@ -111,14 +95,36 @@ class Study(Record):
     search: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Leaves that Optuna varies: ``path: {float: [low, high]}``, ``{int: [low, high]}`` or ``{choice: […]}``."""
     trials: int = Field(0, ge=0)
-    """Proposals, besides the baselines."""
+    """Proposals, besides the baselines; or set `budget.trials`."""
+    sampler: Sampler = Sampler()
     metric: Literal["valid.bleu"] = "valid.bleu"
     """What the search maximises; test sets are never searched on."""
+    metrics: Metrics | None = None
+    """Several instead: ``[valid.bleu: max, decode.seconds: min]``. The study then ends with their Pareto front."""
+    pruner: Pruner | None = None
+    """Leave it out to train every proposal to its end."""
+    horizon: Horizon | None = None
+    """Leave it out to train every proposal for all of T at once."""
+    budget: Budget = Budget()
+    warm_start: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Folders of other studies, whose finished trials this one takes over where their settings fit its own."""
+    keep_models: int = Field(3, ge=1)
+    """Of how many proposals, the best by the metric, the model stays on the disk and in MLflow."""
     confirm: Confirm | None = None
     """Leave it out for a search only, whose leaderboard shows the validation metric."""
     published: Published | None = None
     """For the table of a study with columns."""
     resources: Resources = Resources()
+
+    @property
+    def proposals(self) -> int:
+        """How many trials Optuna proposes."""
+        return self.budget.trials or self.trials
+
+    @property
+    def objectives(self) -> dict[str, Direction]:
+        """What is searched on: direction by metric, the most important one first."""
+        return {name: way for metric in self.metrics for name, way in metric.items()} if self.metrics else {self.metric: "max"}
 
     @property
     def parts(self) -> "dict[str, Study]":
@@ -139,8 +145,3 @@ class Study(Record):
 def slug(name: str) -> str:
     """A trial's name as a folder's name."""
     return re.sub(r"[^\w]+", "-", name.lower()).strip("-") or "unnamed"
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -12,6 +12,7 @@ from mtnat.config import build, nearest, read_yaml, replace
 from mtnat.errors import ConfigError, UserError
 from mtnat.experiment import Experiment
 from mtnat.lab.models import is_address
+from mtnat.lab.resources import Resources, resource_problems
 from mtnat.lab.space import parse_space, path_problem
 from mtnat.lab.study import (
     DISTILLED,
@@ -22,7 +23,6 @@ from mtnat.lab.study import (
     TEACHER_NAME,
     Confirm,
     Published,
-    Resources,
     Settings,
     Study,
     Teacher,
@@ -53,21 +53,6 @@ def read_study(path: Path, cpus: float | None = None, gpus: float | None = None)
     if study is None or problems:
         raise ConfigError(dict.fromkeys(problems))
     return study
-
-
-def resource_problems(resources: Resources, cpus: float, gpus: float) -> Iterator[str]:
-    """What a run asks for beyond what there is."""
-    wanted = resources.workers * resources.cpus_per_worker
-    if wanted > cpus:
-        yield (
-            f"resources: {resources.workers} workers × {resources.cpus_per_worker} cores are {wanted}, "
-            f"but there are {cpus:g}; lower workers or cpus_per_worker."
-        )
-    if resources.workers * resources.gpus_per_worker > gpus:
-        yield (
-            f"resources: {resources.workers} workers × {resources.gpus_per_worker:g} GPUs are "
-            f"{resources.workers * resources.gpus_per_worker:g}, but there are {gpus:g}; lower gpus_per_worker."
-        )
 
 
 class _Check:
@@ -227,9 +212,13 @@ class _Check:
 
     def _sharing(self, experiment: Experiment) -> Iterator[str]:
         """Workers share a step's batches evenly."""
-        batches, workers = experiment.training.batches_per_step, self.resources.workers
-        if batches % workers:
-            yield f"experiment.training.batches_per_step: must be a multiple of resources.workers; got {batches} and {workers}."
+        batches, resources = experiment.training.batches_per_step, self.resources
+        for workers in range(resources.least_workers, resources.most_workers + 1):
+            if batches % workers:
+                yield (
+                    "experiment.training.batches_per_step: must be a multiple of resources.workers; "
+                    f"got {batches} and {workers}."
+                )
 
 
 def _clashes(where: str, names: Iterable[str], taken: dict[str, str]) -> Iterator[str]:

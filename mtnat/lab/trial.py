@@ -21,7 +21,7 @@ from mtnat.errors import MtnatError
 from mtnat.files import locked, write_whole
 from mtnat.lab.agenda import Result, Run
 from mtnat.lab.folder import HYPOTHESES, StudyFolder, read_result, write_result
-from mtnat.lab.study import Resources
+from mtnat.lab.resources import Resources
 from mtnat.training import Alone, Distributed, Workers, evaluate_split, fit, load_model
 from mtnat.training.fit import MODEL
 
@@ -141,7 +141,7 @@ def _train_together(config: Mapping[str, str], folder: StudyFolder, resources: R
         train_loop_config={RUN: config[RUN], "folder": str(folder.path), "resources": resources.model_dump_json()},
         torch_config=TorchConfig(backend="nccl" if on_gpus else "gloo"),
         scaling_config=ScalingConfig(
-            num_workers=resources.workers,
+            num_workers=resources.workers,  # type: ignore[arg-type]  # its types lag behind its elastic groups
             use_gpu=on_gpus,
             resources_per_worker={"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker},
         ),

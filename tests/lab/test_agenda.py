@@ -1,6 +1,6 @@
 """The plan of a study, worked by hand, with a list in Optuna's place."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mtnat.config import build
@@ -29,11 +29,15 @@ class Listed:
                 return settings
         return None
 
-    def tell(self, name: str, value: float | None) -> None:
-        self.told[name] = value
+    def report(self, name: str, step: int, value: float) -> bool:
+        return False
 
-    def tell_baseline(self, name: str, experiment: Experiment, base: Experiment, value: float) -> None:
-        self.told[name] = value
+    def tell(self, name: str, values: Sequence[float] | None, *, pruned: bool = False) -> None:
+        self.told[name] = values[0] if values else None
+
+    def tell_known(self, name: str, experiment: Experiment, base: Experiment, values: Sequence[float]) -> bool:
+        self.told[name] = values[0]
+        return True
 
 
 def power(exponent: float) -> Settings:

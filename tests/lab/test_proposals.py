@@ -52,7 +52,7 @@ def test_proposals_lie_in_the_space_and_respect_conditions(tmp_path: Path) -> No
         assert settings["model.width"] in (64, 128, 192, 256)
         assert (EXPONENT in settings) == (settings[KIND] == "power")
         assert 0.25 <= settings.get(EXPONENT, 1.0) <= 4.0
-        optuna_.tell(f"t{number}", number if number % 3 else None)
+        optuna_.tell(f"t{number}", [number] if number % 3 else None)
 
 
 def test_equal_seeds_propose_equally(tmp_path: Path) -> None:
@@ -64,12 +64,12 @@ def test_a_journal_survives(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     before = proposer(journal, space())
     made = {name: before.ask(name, anything) for name in ("a", "b")}
-    before.tell("a", 3.0)
+    before.tell("a", [3.0])
     with journal.open("ab") as file:
         file.write(b'{"op_code": 4, "wor')  # a kill in the middle of a line
     after = proposer(journal, space())
     assert after.known() == made
-    after.tell("a", 5.0)  # told before
+    after.tell("a", [5.0])  # told before
     after.tell("b", None)
     assert after.ask("c", anything) != made["a"]
     assert states(journal) == [TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING]
@@ -102,7 +102,7 @@ def test_a_baseline_counts_where_the_search_could_have_proposed_it(tmp_path: Pat
     journal = tmp_path / "journal"
     optuna_ = proposer(journal, space())
     for _ in range(2):
-        optuna_.tell_baseline("b", replace(BASE, settings), BASE, 12.0)
+        assert optuna_.tell_known("b", replace(BASE, settings), BASE, [12.0]) == is_told
     assert states(journal) == ([TrialState.COMPLETE] if is_told else [])
     assert optuna_.known() == {}
 

@@ -20,7 +20,7 @@ from mtnat.errors import StudyError
 from mtnat.experiment import Experiment
 from mtnat.lab.folder import StudyFolder
 from mtnat.lab.leaderboard import Leaderboard
-from mtnat.lab.study import cores
+from mtnat.lab.resources import cores
 from mtnat.training import load_model
 
 pytestmark = pytest.mark.slow
