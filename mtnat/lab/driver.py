@@ -119,7 +119,16 @@ class Driver:
                 self._keep_distilled(folder, text)
                 study = students(study, text)
                 notes.append(text.summary)
-            proposer = OptunaProposer(study.space, folder.journal, seed=study.experiment.seed, trials=study.trials)
+            proposer = OptunaProposer(
+                study.space,
+                folder.journal,
+                sampler=study.sampler,
+                seed=study.experiment.seed if study.sampler.seed is None else study.sampler.seed,
+                trials=study.proposals,
+                directions=list(study.objectives.values()),
+                pruner=study.pruner,
+                total_steps=study.experiment.training.steps,
+            )
             agenda = Agenda(study, proposer, folder.results())
             self._carry_out(study, folder, agenda)
             seconds = time.monotonic() - started
