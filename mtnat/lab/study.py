@@ -1,5 +1,6 @@
 """A study: the records that its file is made of."""
 
+import math
 import re
 from typing import Annotated, Any, Literal, Self
 
@@ -9,7 +10,7 @@ from mtnat.config import Record, leaf_types, replace
 from mtnat.experiment import Experiment
 from mtnat.lab.resources import Resources
 from mtnat.lab.space import Space, parse_space
-from mtnat.lab.strategy import Budget, Direction, Horizon, Metrics, Pruner, Sampler
+from mtnat.lab.strategy import MOST_ON_GRID, Budget, Direction, Horizon, Metrics, Pruner, Sampler
 from mtnat.model import Precision
 
 Settings = dict[str, Any]
@@ -26,6 +27,7 @@ FIXED = {
 }
 """What no column, and no trial, may change, and why."""
 DISTILLED = "data.distilled"
+STEPS, WARMUP = "training.steps", "training.warmup_steps"
 PROPOSAL_NAME, TEACHER_NAME = "trial-{:02d}", "teacher"
 
 
@@ -95,7 +97,7 @@ class Study(Record):
     search: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Leaves that Optuna varies: ``path: {float: [low, high]}``, ``{int: [low, high]}`` or ``{choice: […]}``."""
     trials: int = Field(0, ge=0)
-    """Proposals, besides the baselines; or set `budget.trials`."""
+    """Proposals, besides the baselines; or set `budget.trials`. Of a grid, the first so many; left out, all of it."""
     sampler: Sampler = Sampler()
     metric: Literal["valid.bleu"] = "valid.bleu"
     """What the search maximises; test sets are never searched on."""
@@ -109,7 +111,7 @@ class Study(Record):
     warm_start: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Folders of other studies, whose finished trials this one takes over where their settings fit its own."""
     keep_models: int = Field(3, ge=1)
-    """Of how many proposals, the best by the metric, the model stays on the disk and in MLflow."""
+    """Of how many proposals, the best by the metric, the model stays on the disk and in MLflow; those that are confirmed do."""
     confirm: Confirm | None = None
     """Leave it out for a search only, whose leaderboard shows the validation metric."""
     published: Published | None = None
@@ -118,8 +120,15 @@ class Study(Record):
 
     @property
     def proposals(self) -> int:
-        """How many trials Optuna proposes."""
-        return self.budget.trials or self.trials
+        """How many trials Optuna proposes at most; of a whole grid its combinations, which takes a moment to count."""
+        if wanted := self.budget.trials or self.trials:
+            return wanted
+        return self.space.grid_size(MOST_ON_GRID) if self.search and self.sampler.kind == "grid" else 0
+
+    @property
+    def models_kept(self) -> int:
+        """Of how many proposals the model stays."""
+        return max(self.keep_models, self.confirm.top if self.confirm else 0)
 
     @property
     def objectives(self) -> dict[str, Direction]:
@@ -140,6 +149,16 @@ class Study(Record):
     def space(self) -> Space:
         """The parsed search."""
         return parse_space(self.search, LEAVES, FIXED)[0]
+
+
+def shortened(experiment: Experiment, steps: int) -> Experiment:
+    """The experiment compressed to fewer steps: λ's schedule follows T by itself, the warm-up keeps its share of it.
+
+    Raises:
+        ConfigError: so few steps hold no warm-up.
+    """
+    warmup = math.ceil(experiment.training.warmup_steps * steps / experiment.training.steps)
+    return replace(experiment, {STEPS: steps, WARMUP: warmup})
 
 
 def slug(name: str) -> str:
