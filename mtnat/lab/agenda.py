@@ -161,6 +161,8 @@ class Agenda:
         """Runs that nothing has to be waited for."""
         self._ended: set[str] = set()
         """Ids of the plan's runs that have ended; `results` can hold others', such as the teacher's."""
+        self._scores: dict[str, tuple[float, ...] | None] = {}
+        """Metrics of the trials' full search runs that have ended."""
         self.results: dict[str, Result] = dict(results)
         self.trials: dict[str, Trial] = {}
         self.handed_out: dict[str, Run] = {}
@@ -168,8 +170,8 @@ class Agenda:
         for name, settings in {**study.baselines, **self._inherited, **proposer.known()}.items():
             kind: Kind = "baseline" if name in study.baselines else "trial"
             trial = self._add(Trial(name, kind, settings, replace(study.experiment, settings)))
-            runs = [*self.rung_runs(trial), self.search_run(trial), *self.confirm_runs(trial)]
-            self._ended |= {run.id for run in runs if run.id in self.results}
+            self._ended |= {run.id for run in self.runs(trial) if run.id in self.results}
+            self._scores[name] = self._values(self.search_run(trial))
             if self._is_open(first := self._first_run(trial)):
                 self._queue[first.id] = first
             self._tell(trial)
@@ -194,6 +196,8 @@ class Agenda:
         self.results[run.id] = result
         self._ended.add(run.id)
         trial = self.trials[run.trial]
+        if run.rung is None:
+            self._scores[trial.name] = self._values(self.search_run(trial))
         if run.phase == "search" and run.id == self._first_run(trial).id:
             self._tell(trial)
 
@@ -218,13 +222,21 @@ class Agenda:
 
     def ranked(self) -> list[Trial]:
         """The proposals, and trials of other studies, whose full training ended well, the best by the metric first; of several
-        metrics those of the Pareto front come first."""
+        metrics those of the Pareto front come first, and before all others those that translate with the study's decoder."""
         scored = [(trial, values) for trial in self.trials.values() if trial.kind == "trial" and (values := self.values(trial))]
         directions = list(self._study.objectives.values())
         is_best = pareto_front([values for _, values in scored], directions) if len(directions) > 1 else [True] * len(scored)
         sign = -1 if directions[0] == "max" else 1
-        order = sorted(zip(scored, is_best, strict=True), key=lambda one: (not one[1], sign * one[0][1][0]))
+        decoder = self._study.experiment.decoder
+        order = sorted(
+            zip(scored, is_best, strict=True),
+            key=lambda one: (one[0][0].experiment.decoder != decoder, not one[1], sign * one[0][1][0]),
+        )
         return [trial for (trial, _), _ in order]
+
+    def kept(self) -> set[str]:
+        """Names of the trials whose models stay: the baselines, and as many of the best as the study says."""
+        return {*self._study.baselines, *(trial.name for trial in self.ranked()[: self._study.keep_models])}
 
     def confirmed(self) -> list[Trial]:
         """The trials whose place in the leaderboard is decided on the test set: baselines, then the best proposals."""
@@ -234,7 +246,7 @@ class Agenda:
 
     def values(self, trial: Trial) -> tuple[float, ...] | None:
         """The metrics of a trial's full search run, in the study's order; None where it failed, was pruned or has not ended."""
-        return self._values(self.search_run(trial))
+        return self._scores.get(trial.name)
 
     def search_run(self, trial: Trial) -> Run:
         """A trial's run in the search phase, for all of T."""
@@ -262,6 +274,10 @@ class Agenda:
             Run(trial=trial.name, kind=trial.kind, phase="confirm", experiment=replace(trial.experiment, {"seed": seed}))
             for seed in seeds
         ]
+
+    def runs(self, trial: Trial) -> list[Run]:
+        """All that a trial can have."""
+        return [*self.rung_runs(trial), self.search_run(trial), *self.confirm_runs(trial)]
 
     def _peek(self) -> Run | None:
         """The run that could start now; looking may ask for a proposal."""
