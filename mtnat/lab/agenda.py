@@ -190,6 +190,10 @@ class Agenda:
             return False
         return self._proposer.report(run.trial, step, metrics[VALID])
 
+    def put_back(self, run: Run) -> None:
+        """Has a run that was handed out start again, before all others."""
+        self._queue = {run.id: self.handed_out.pop(run.id)} | self._queue
+
     def end(self, result: Result) -> None:
         """Takes down what came of a run that was handed out."""
         run = self.handed_out.pop(result.run)

@@ -36,6 +36,9 @@ class Screen(Protocol):
 
     def progressed(self, run: Run, step: int, total_steps: int, metrics: Mapping[str, float]) -> None: ...
 
+    def died(self, run: Run, step: int, reason: str) -> None:
+        """Its process ended; it will start again at a step."""
+
     def ended(self, run: Run, result: Result) -> None: ...
 
     def tick(self) -> None:
@@ -101,6 +104,10 @@ class TerminalScreen:
         view.hear(step, total_steps, metrics)
         if not self._live and "valid/bleu" in metrics:
             self.say(f"{run.name}: step {step}/{total_steps}, {', '.join(_values(view.metrics))}")
+
+    def died(self, run: Run, step: int, reason: str) -> None:
+        self._views.pop(run.id, None)
+        self.say(f"{run.name}: its process ended ({reason}); it will go on at step {step}")
 
     def ended(self, run: Run, result: Result) -> None:
         view = self._views.pop(run.id)

@@ -37,7 +37,7 @@ from mtnat.lab.table import latex as table_as_latex
 from mtnat.lab.table import markdown as table_as_markdown
 from mtnat.lab.teacher import DistilledText, distil, fetched_teacher, known_text, students, trained_teacher
 from mtnat.lab.tracking import Tracker
-from mtnat.lab.trial import MOST_FAILURES, trainable
+from mtnat.lab.trial import trainable
 
 MLFLOW_EXPERIMENT = "mtnat"
 
@@ -214,7 +214,7 @@ def _execute(study: Study, folder: StudyFolder, agenda: Agenda, listener: Listen
             name="study",
             storage_path=str(folder.executor),
             callbacks=[listener],
-            failure_config=tune.FailureConfig(max_failures=MOST_FAILURES),
+            failure_config=tune.FailureConfig(max_failures=0),  # the listener starts it again
             verbose=0,
         ),
     ).fit()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,10 +19,13 @@ from mtnat.lab.search import DriverOnly
 from mtnat.lab.space import leaves
 from mtnat.lab.tracking import Tracker
 from mtnat.lab.trial import CURVES, RESULT, RUN, STEP, TOTAL_STEPS
+from mtnat.training.checkpoints import Checkpoints
 from mtnat.training.fit import CHECKPOINTS, MODEL
 
 ARTIFACTS = {"experiment.yaml": "", MODEL: MODEL, "validation.txt": "", HYPOTHESES: ""}
 """What is kept of a run's folder, and the artifact folder it goes to."""
+MOST_DEATHS = 2
+"""How often a run whose process died starts again without having come further; then it is what kills the process."""
 
 
 class Listener(DriverOnly, tune.Callback):
@@ -41,6 +45,8 @@ class Listener(DriverOnly, tune.Callback):
         self._interruption, self._clock = interruption, clock
         self._kept = agenda.kept()
         """Trials whose models are on the disk."""
+        self._deaths: Counter[tuple[str, int]] = Counter()
+        """How often a run's process died, by the step of its newest checkpoint then."""
         self._tags = {"study": folder.name, "commit": commit}
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
@@ -66,10 +72,16 @@ class Listener(DriverOnly, tune.Callback):
         self._ended(_run(trial), result)
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        run = _run(trial)
+        run, reason = _run(trial), _reason(trial)
         folder = self._folder.run(run.id)
+        step = max(Checkpoints(folder / CHECKPOINTS).steps(), default=0)
+        if self._deaths[run.id, step] < MOST_DEATHS:
+            self._deaths[run.id, step] += 1
+            self._agenda.put_back(run)
+            self._screen.died(run, step, reason)
+            return
         known = read_result(folder) or Result(run=run.id)
-        result = known.model_copy(update={"failed": f"its process ended: {_reason(trial)}"})
+        result = known.model_copy(update={"failed": f"its process ended {MOST_DEATHS + 1} times at step {step}: {reason}"})
         write_result(folder, result)
         self._ended(run, result)
 

@@ -288,6 +288,17 @@ def test_a_pruned_proposal_is_told_and_never_confirmed() -> None:
     assert not any("trial-01" in run for run in play(agenda))
 
 
+def test_a_run_that_is_put_back_comes_next() -> None:
+    agenda = Agenda(study(), Listed(power(2.0)), {})
+    first, second = agenda.next(), agenda.next()
+    assert first
+    assert second
+    agenda.put_back(first)
+    assert not agenda.is_finished
+    assert agenda.next() == first
+    assert set(agenda.handed_out) == {first.id, second.id}
+
+
 def test_the_budget_ends_the_search_but_not_the_confirm_phase() -> None:
     spent: list[bool] = []
     agenda = Agenda(study(), Listed(power(0.5), power(2.0), power(3.0)), {}, is_spent=lambda: bool(spent))
