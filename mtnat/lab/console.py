@@ -110,7 +110,7 @@ class TerminalScreen:
         self.say(f"{run.name}: its process ended ({reason}); it will go on at step {step}")
 
     def ended(self, run: Run, result: Result) -> None:
-        view = self._views.pop(run.id)
+        view = self._views.pop(run.id, None) or _View(run)
         self._seconds.append(time.monotonic() - view.started)
         self.say(f"{run.name}: {_outcome(result)} in {duration(self._seconds[-1])}; {self._study_line()}")
 

@@ -24,7 +24,7 @@ from mtnat.training.fit import CHECKPOINTS, MODEL
 
 ARTIFACTS = {"experiment.yaml": "", MODEL: MODEL, "validation.txt": "", HYPOTHESES: ""}
 """What is kept of a run's folder, and the artifact folder it goes to."""
-MOST_DEATHS = 2
+MOST_DEATHS = 4
 """How often a run whose process died starts again without having come further; then it is what kills the process."""
 
 
@@ -83,6 +83,7 @@ class Listener(DriverOnly, tune.Callback):
         known = read_result(folder) or Result(run=run.id)
         result = known.model_copy(update={"failed": f"its process ended {MOST_DEATHS + 1} times at step {step}: {reason}"})
         write_result(folder, result)
+        self.begin(run)  # it may have died before it was heard of
         self._ended(run, result)
 
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
