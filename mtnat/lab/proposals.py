@@ -47,7 +47,7 @@ class OptunaProposer:
     ) -> None:
         """
         Args:
-            trials: how many there will be.
+            trials: how many there will be; 0 where that is not known.
             directions: of each metric that will be told.
             total_steps: of a run that is not pruned.
         """

@@ -51,12 +51,12 @@ class Samplers:
     def __init__(self, space: Space, sampler: Sampler, seed: int, *, trials: int, metrics: int, has_pruner: bool) -> None:
         """
         Args:
-            trials: how many there will be.
+            trials: how many there will be; 0 where that is not known.
             metrics: how many are searched on.
             has_pruner: whether trials may end early; cmaes learns from those too then, as tpe always does.
         """
         self._kind, self._seed, self._has_pruner = sampler.kind, seed, has_pruner
-        self._startup = sampler.startup_trials or min(10, max(2, trials // 4))
+        self._startup = sampler.startup_trials or (min(10, max(2, trials // 4)) if trials else 10)
         self._together = _drawn_together(space, sampler.kind, metrics)
         # Numbers that CMA-ES rounds could all become equal; with a margin they never do (Hamano et al. 2022).
         self._rounds = any(

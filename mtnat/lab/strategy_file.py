@@ -13,6 +13,9 @@ from mtnat.lab.space import Space
 from mtnat.lab.strategy import METRICS, MOST_ON_GRID, Budget, Direction, Horizon, Pruner, Sampler
 from mtnat.lab.study import STEPS, Confirm, Settings
 
+_MANY = 1_000
+"""Proposals of a study that only its budget ends."""
+
 
 @dataclass(frozen=True)
 class Strategy:
@@ -51,6 +54,11 @@ class Strategy:
             return min(self.budget.trials or self.trials or size, size)
         return self.budget.trials or self.trials
 
+    @property
+    def most_proposals(self) -> int:
+        """For how many a name is taken."""
+        return self.proposals or (_MANY if self.searches else 0)
+
     def problems(self) -> Iterator[str]:
         yield from self._amount()
         if self.searches and self.space:
@@ -69,7 +77,7 @@ class Strategy:
             yield "baselines: there is nothing to run; name a baseline, or a search and trials."
         if self.trials and self.budget.trials:
             yield f"trials: is given here and as budget.trials; got {self.trials} and {self.budget.trials}; drop one of them."
-        if self.searches and self.trials == 0 and not self.budget.trials and self.sampler.kind != "grid":
+        if self.searches and self.trials == 0 and self.budget == Budget() and self.sampler.kind != "grid":
             yield "trials: must be at least 1 where something is searched; got 0."
         if not self.searches:
             if wanted := self.budget.trials or self.trials:
@@ -175,8 +183,8 @@ class Strategy:
             what = "budget.trials" if self.budget.trials else "trials" if self.trials else "the grid's combinations"
             yield f"confirm.top: must not exceed {what}; got {top} and {self.proposals}."
         elif self.proposals and self.horizon:
-            finalists = self.proposals
+            finalists: int = self.proposals
             for _ in self.horizon.steps[1:]:
-                finalists = math.ceil(finalists * self.horizon.keep)
+                finalists = math.ceil(round(finalists * self.horizon.keep, 9))
             if top > finalists:
                 yield f"confirm.top: must not exceed the trials that reach horizon's last rung; got {top} and {finalists}."

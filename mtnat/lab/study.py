@@ -1,6 +1,5 @@
 """A study: the records that its file is made of."""
 
-import math
 import re
 from typing import Annotated, Any, Literal, Self
 
@@ -27,7 +26,7 @@ FIXED = {
 }
 """What no column, and no trial, may change, and why."""
 DISTILLED = "data.distilled"
-STEPS, WARMUP = "training.steps", "training.warmup_steps"
+STEPS = "training.steps"
 PROPOSAL_NAME, TEACHER_NAME = "trial-{:02d}", "teacher"
 
 
@@ -120,7 +119,8 @@ class Study(Record):
 
     @property
     def proposals(self) -> int:
-        """How many trials Optuna proposes at most; of a whole grid its combinations, which takes a moment to count."""
+        """How many trials Optuna proposes at most, 0 where only the budget ends the search; of a whole grid its combinations,
+        which takes a moment to count."""
         if wanted := self.budget.trials or self.trials:
             return wanted
         return self.space.grid_size(MOST_ON_GRID) if self.search and self.sampler.kind == "grid" else 0
@@ -149,16 +149,6 @@ class Study(Record):
     def space(self) -> Space:
         """The parsed search."""
         return parse_space(self.search, LEAVES, FIXED)[0]
-
-
-def shortened(experiment: Experiment, steps: int) -> Experiment:
-    """The experiment compressed to fewer steps: λ's schedule follows T by itself, the warm-up keeps its share of it.
-
-    Raises:
-        ConfigError: so few steps hold no warm-up.
-    """
-    warmup = math.ceil(experiment.training.warmup_steps * steps / experiment.training.steps)
-    return replace(experiment, {STEPS: steps, WARMUP: warmup})
 
 
 def slug(name: str) -> str:

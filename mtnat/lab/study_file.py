@@ -12,6 +12,7 @@ import mtnat.data
 from mtnat.config import build, nearest, read_yaml, replace
 from mtnat.errors import ConfigError, UserError
 from mtnat.experiment import Experiment
+from mtnat.lab.agenda import compressed
 from mtnat.lab.models import is_address
 from mtnat.lab.resources import Resources, resource_problems
 from mtnat.lab.space import parse_space, path_problem
@@ -29,7 +30,6 @@ from mtnat.lab.study import (
     Settings,
     Study,
     Teacher,
-    shortened,
     slug,
 )
 from mtnat.training import read_experiment
@@ -108,7 +108,7 @@ class _Check:
             yield f"confirm.against: '{self.confirm.against}' is no baseline{hint}"
 
     def _names(self) -> Iterator[str]:
-        taken = {slug(PROPOSAL_NAME.format(number)): "a proposal" for number in range(1, (self.strategy.proposals or 0) + 1)}
+        taken = {slug(PROPOSAL_NAME.format(number)): "a proposal" for number in range(1, self.strategy.most_proposals + 1)}
         if self.teacher:
             taken[slug(TEACHER_NAME)] = "the teacher"
         yield from _clashes("baselines", self.baselines, taken)
@@ -224,9 +224,12 @@ class _Check:
     def _rungs(self, experiment: Experiment) -> Iterator[str]:
         """A horizon compresses each experiment to its rungs."""
         for steps in self.strategy.horizon.steps[:-1] if self.strategy.horizon else ():
-            problems = list[str]()
-            _attempt(problems, partial(shortened, experiment, steps))
-            yield from (f"horizon.steps: a rung of {steps}: {problem}" for problem in problems)
+            rung = _attempt([], partial(compressed, experiment, steps))
+            if rung is None or (experiment.training.warmup_steps and not rung.training.warmup_steps):
+                yield (
+                    f"horizon.steps: a rung of {steps} has no room for its share of {experiment.training.warmup_steps} warm-up "
+                    "steps; begin with a longer one."
+                )
 
     def _sharing(self, experiment: Experiment) -> Iterator[str]:
         """Workers share a step's batches evenly."""

@@ -197,7 +197,7 @@ NOTHING_SEARCHED: dict[str, Any] = {"search": None, "trials": None, "confirm/top
         ),
         (
             {"horizon": {"steps": [1, 20], "keep": 1}},
-            "horizon.steps: a rung of 1: training.warmup_steps must be below steps; got 1 and 1.",
+            "horizon.steps: a rung of 1 has no room for its share of 5 warm-up steps; begin with a longer one.",
         ),
         (
             {"horizon": {"steps": [10, 20], "keep": 0.1}},
@@ -265,6 +265,22 @@ def test_one_sentence_for_one_problem(tmp_path: Path, changes: dict[str, Any], s
     found = problems(tmp_path, changes)
     assert len([problem for problem in found if problem.startswith(sentence)]) == 1, found
     assert len(found) == 1, found
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trials": 0, "budget": {"hours": 2}},
+        {"trials": 0, "budget": {"trials": 4, "hours": 2}},
+        {"metrics": TWO, "sampler": {"kind": "gp", "seed": 7, "startup_trials": 3}},
+        {"pruner": ASHA},
+        {"horizon": {"steps": [5, 20], "keep": 0.5}},
+        {"trials": 0, "sampler": {"kind": "grid"}, "search": {KIND: LINEAR_POWER}},
+    ],
+)
+def test_ways_to_search(tmp_path: Path, changes: dict[str, Any]) -> None:
+    study = read(tmp_path, GOOD | changes)
+    assert build(Study, yaml.safe_load(write_yaml(study))) == study
 
 
 def test_more_than_the_machine_has(tmp_path: Path) -> None:
