@@ -69,6 +69,11 @@ class Search(Record):
         return self.kind != "float" or self.step is not None
 
     @property
+    def shown(self) -> str:
+        """Its choices or bounds, for a person."""
+        return str(list(self.choices)) if self.kind == "choice" else f"[{self.low:g}, {self.high:g}]"
+
+    @property
     def points(self) -> Iterator[Value]:
         """Every value, in order, of a discrete search."""
         if self.kind == "choice":
@@ -271,7 +276,7 @@ def _condition_problems(search: Search, searches: Mapping[str, Search], data: Ma
         elif path in searches:
             for value in values:
                 if not searches[path].contains(value):
-                    yield f"{where}: can never be {value!r}; it is searched over {_shown(searches[path])}."
+                    yield f"{where}: can never be {value!r}; it is searched over {searches[path].shown}."
             if not values:
                 yield f"{where}: needs at least one value."
 
@@ -309,10 +314,6 @@ def _in_order(searches: Mapping[str, Search]) -> list[Search]:
         for search in ready:
             ordered[search.path] = waiting.pop(search.path)
     return list(ordered.values())
-
-
-def _shown(search: Search) -> str:
-    return str(list(search.choices)) if search.kind == "choice" else f"[{search.low:g}, {search.high:g}]"
 
 
 def _is_number(value: object, kind: str) -> bool:

@@ -67,9 +67,7 @@ class Strategy:
         yield from self._pruner()
         yield from self._horizon()
         yield from self._best()
-        for folder in self.warm_start:
-            if not (Path(folder) / "study.yaml").exists():
-                yield f"warm_start: {folder} is no study's folder (no study.yaml in it); give one such as outputs/quickstart."
+        yield from self._warm_start()
 
     def _amount(self) -> Iterator[str]:
         """How much there is to run."""
@@ -188,3 +186,11 @@ class Strategy:
                 finalists = math.ceil(round(finalists * self.horizon.keep, 9))
             if top > finalists:
                 yield f"confirm.top: must not exceed the trials that reach horizon's last rung; got {top} and {finalists}."
+
+    def _warm_start(self) -> Iterator[str]:
+        names = [Path(folder).name for folder in self.warm_start]
+        for folder, name in zip(self.warm_start, names, strict=True):
+            if not (Path(folder) / "study.yaml").exists():
+                yield f"warm_start: {folder} is no study's folder (no study.yaml in it); give one such as outputs/quickstart."
+            if names.count(name) > 1:
+                yield f"warm_start: {folder} has a name that another study there has, so their trials would too; rename it."

@@ -163,6 +163,10 @@ NOTHING_SEARCHED: dict[str, Any] = {"search": None, "trials": None, "confirm/top
         ),
         ({"keep_models": 1}, "keep_models: must not be below confirm.top, whose models are tested; got 1 and 2."),
         ({"warm_start": ["nowhere"]}, "warm_start: nowhere is no study's folder (no study.yaml in it); give one such as"),
+        (
+            {"warm_start": ["a/x", "b/x"]},
+            "warm_start: a/x has a name that another study there has, so their trials would too; rename it.",
+        ),
         ({"pruner": ASHA | {"kind": "hyberband"}}, "pruner.kind: must be 'asha', 'hyperband' or 'median'; got 'hyberband'."),
         ({"pruner": ASHA | {"first_step": 20}}, "pruner.first_step: must be below experiment.training.steps; got 20 and 20."),
         (
