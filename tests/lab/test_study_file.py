@@ -163,10 +163,6 @@ NOTHING_SEARCHED: dict[str, Any] = {"search": None, "trials": None, "confirm/top
         ),
         ({"keep_models": 1}, "keep_models: must not be below confirm.top, whose models are tested; got 1 and 2."),
         ({"warm_start": ["nowhere"]}, "warm_start: nowhere is no study's folder (no study.yaml in it); give one such as"),
-        (
-            {"warm_start": ["a/x", "b/x"]},
-            "warm_start: a/x has a name that another study there has, so their trials would too; rename it.",
-        ),
         ({"pruner": ASHA | {"kind": "hyberband"}}, "pruner.kind: must be 'asha', 'hyperband' or 'median'; got 'hyberband'."),
         ({"pruner": ASHA | {"first_step": 20}}, "pruner.first_step: must be below experiment.training.steps; got 20 and 20."),
         (
@@ -285,6 +281,17 @@ def test_one_sentence_for_one_problem(tmp_path: Path, changes: dict[str, Any], s
 def test_ways_to_search(tmp_path: Path, changes: dict[str, Any]) -> None:
     study = read(tmp_path, GOOD | changes)
     assert build(Study, yaml.safe_load(write_yaml(study))) == study
+
+
+def test_studies_to_start_from_are_told_apart_by_name(tmp_path: Path) -> None:
+    folders = [tmp_path / parent / "same" for parent in "ab"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "study.yaml").touch()
+    assert problems(tmp_path, {"warm_start": [str(folder) for folder in folders]}) == [
+        f"warm_start: {folder} has a name that another study there has, so their trials would too; rename it."
+        for folder in folders
+    ]
 
 
 def test_more_than_the_machine_has(tmp_path: Path) -> None:
