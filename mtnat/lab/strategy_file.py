@@ -49,7 +49,7 @@ class Strategy:
         """How many trials there will be; None where that cannot be known."""
         if self.trials is None or (self.sampler.kind == "grid" and self.space is None):
             return None
-        if self.sampler.kind == "grid" and self.space and not list(self._grid()):
+        if self.sampler.kind == "grid" and self.searches and self.space and not list(self._grid()):
             size = self.space.grid_size(MOST_ON_GRID)
             return min(self.budget.trials or self.trials or size, size)
         return self.budget.trials or self.trials
