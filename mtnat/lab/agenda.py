@@ -34,6 +34,8 @@ class Run(Record):
     phase: Literal["search", "confirm"]
     experiment: Experiment
     """Resolved, with this run's seed."""
+    rung: int | None = None
+    """T of a shorter complete run, which decides whether the trial is trained for longer."""
 
     @property
     def id(self) -> str:
@@ -189,6 +191,28 @@ class Agenda:
         """A trial's run in the search phase."""
         return Run(trial=trial.name, kind=trial.kind, phase="search", experiment=trial.experiment)
 
+    def last_run(self, trial: Trial) -> Run:
+        """A trial's run of the search phase that went furthest."""
+        return self.search_run(trial)
+
+    def rung_runs(self, trial: Trial) -> list[Run]:
+        """A trial's shorter complete runs."""
+        return []
+
+    def values(self, trial: Trial) -> tuple[float, ...] | None:
+        """A trial's metrics, in the order of the study's objectives, of its full run of the search phase; None without one."""
+        result = self.results.get(self.search_run(trial).id)
+        if result is None or self._valid(trial) is None:
+            return None
+        known = {
+            "valid.bleu": result.valid,
+            "decode.seconds": result.decode_seconds,
+            "train.seconds": result.train_seconds,
+            "model.parameters": result.parameters,
+        }
+        values = tuple(value for name in self._study.objectives if (value := known[name]) is not None)
+        return values if len(values) == len(self._study.objectives) else None
+
     def confirm_runs(self, trial: Trial) -> list[Run]:
         """A trial's runs in the confirm phase, one a seed."""
         seeds = self._study.confirm.seeds if self._study.confirm else ()
@@ -252,7 +276,9 @@ class Agenda:
     def _valid(self, trial: Trial) -> float | None:
         """The metric of a trial's search run; None where it failed or has not ended."""
         result = self.results.get(self.search_run(trial).id)
-        return result.valid if result and result.valid is not None and math.isfinite(result.valid) else None
+        if result is None or result.valid is None or result.pruned is not None:
+            return None
+        return result.valid if math.isfinite(result.valid) else None
 
     def _has_failed(self, trial: Trial) -> bool:
         return self.search_run(trial).id in self.results and self._valid(trial) is None
