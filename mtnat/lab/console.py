@@ -1,7 +1,7 @@
 """What a person sees while a study runs and when it ends: a live table on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,10 +21,11 @@ from mtnat.lab.table import Table, figures, published_note, titles_of
 
 SECONDS_BETWEEN_PICTURES = 0.5
 NARROW = 100
-"""Columns of a terminal below which tables show only what matters most."""
+"""Columns of a terminal below which bars are short."""
 LEFT_OUT = frozenset({"95 % of difference", "tokens", "Wh"})
 """Of a leaderboard's columns; the file has all of them."""
-LEFT_OUT_WHERE_NARROW = LEFT_OUT | {"kind", "95 %", "tokenized", "p over seeds", "seeds needed", "seconds", "GPU-hours"}
+FIRST_LEFT_OUT = ("GPU-hours", "kind", "seconds", "tokenized", "95 %", "seeds needed", "p over seeds", "seeds", "valid", "p")
+"""Where they do not all fit on the terminal, in this order."""
 
 
 class Screen(Protocol):
@@ -147,8 +148,7 @@ class TerminalScreen:
 def show_end(console: Console, leaderboard: Leaderboard, folder: StudyFolder, tracking: str) -> None:
     """The leaderboard, the answer, what both took, and what to do with them."""
     rows = grid(leaderboard)
-    left_out = LEFT_OUT if console.width >= NARROW else LEFT_OUT_WHERE_NARROW
-    shown = [title for title in (rows[0] if rows else ()) if title not in left_out]
+    shown = _fitting(rows, console.width)
     table = RichTable(title=leaderboard.question, title_justify="left", pad_edge=False, box=None)
     for title in shown:
         is_text = title in ("name", "kind")
@@ -205,6 +205,18 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+def _fitting(rows: Sequence[Mapping[str, str]], width: int) -> list[str]:
+    """The titles of the columns that matter and fit side by side; names may take several lines."""
+    shown = [title for title in (rows[0] if rows else ()) if title not in LEFT_OUT]
+    words = [word for row in rows for word in row["name"].split()]
+    widths = {title: max(len(title), *(len(row[title]) for row in rows)) for title in shown}
+    widths["name"] = max(map(len, words), default=0)
+    for title in FIRST_LEFT_OUT:
+        if sum(widths[each] + 2 for each in shown) > width and title in shown:
+            shown.remove(title)
+    return shown
+
+
 def _spent(spent: Spent) -> str:
     """What runs took, as a person says it; what was not used or is not known is left out."""
     parts = [
@@ -230,14 +242,16 @@ def size(count: int) -> str:
 
 
 def _name(run: Run) -> str:
-    return f"{run.trial}, seed {run.experiment.seed}"
+    rung = "" if run.rung is None else f", T = {run.rung}"
+    return f"{run.trial}, seed {run.experiment.seed}{rung}"
 
 
 def _outcome(result: Result) -> str:
     if result.failed:
         return f"failed ({result.failed})"
     test = f", test BLEU {result.test:.2f}" if result.test is not None else ""
-    return f"valid BLEU {result.valid or 0:.2f}{test}"
+    pruned = "" if result.pruned is None else f", pruned at step {result.pruned}"
+    return f"valid BLEU {result.valid or 0:.2f}{test}{pruned}"
 
 
 def _values(metrics: Mapping[str, float]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from mtnat.files import whole_file
 from mtnat.lab.answer import metric_of
 from mtnat.lab.leaderboard import Leaderboard
 from mtnat.lab.rows import Row
+from mtnat.lab.strategy import Direction
 from mtnat.labels import Label, Point, write_labels
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def draw_front(leaderboard: Leaderboard, path: Path) -> None:
     up, across, *others = leaderboard.objectives
     marks = _marks(leaderboard, across, up)
     front = sorted(mark.place for mark in marks if mark.kind == _FRONT)
-    lines = [front] if front and not others else []  # of more metrics the front is no line
+    lines = [_stairs(front, leaderboard.objectives[across])] if front and not others else []  # of three it is no line
     figure = Figure(figsize=(9, 6), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     for line in lines:
@@ -87,6 +89,14 @@ def _marks(leaderboard: Leaderboard, across: str, up: str) -> list[_Mark]:
         if row.is_full and row.valid is not None and {across, up} <= {"valid.bleu", *row.metrics}
     ]
     return sorted(marks, key=lambda mark: (mark.kind != _FRONT, mark.place))
+
+
+def _stairs(front: Sequence[Point], direction: Direction) -> list[Point]:
+    """The corners of what the front's members reach: between two of them it is as much as the poorer one gives."""
+    corners = [front[0]]
+    for (before, height), (after, next_height) in pairwise(front):
+        corners += [(after, height) if direction == "min" else (before, next_height), (after, next_height)]
+    return corners
 
 
 def _kind(row: Row, leaderboard: Leaderboard) -> str:
