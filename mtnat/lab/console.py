@@ -38,6 +38,9 @@ class Screen(Protocol):
 
     def progressed(self, run: Run, step: int, total_steps: int, metrics: Mapping[str, float]) -> None: ...
 
+    def died(self, run: Run, step: int, reason: str) -> None:
+        """Its process ended; it will start again at a step."""
+
     def ended(self, run: Run, result: Result) -> None: ...
 
     def tick(self) -> None:
@@ -96,18 +99,22 @@ class TerminalScreen:
     def started(self, run: Run) -> None:
         self._views[run.id] = _View(run)
         if not self._live:
-            self.say(f"{_name(run)}: started ({run.phase})")
+            self.say(f"{run.name}: started ({run.phase})")
 
     def progressed(self, run: Run, step: int, total_steps: int, metrics: Mapping[str, float]) -> None:
         view = self._views[run.id]
         view.hear(step, total_steps, metrics)
         if not self._live and "valid/bleu" in metrics:
-            self.say(f"{_name(run)}: step {step}/{total_steps}, {', '.join(_values(view.metrics))}")
+            self.say(f"{run.name}: step {step}/{total_steps}, {', '.join(_values(view.metrics))}")
+
+    def died(self, run: Run, step: int, reason: str) -> None:
+        self._views.pop(run.id, None)
+        self.say(f"{run.name}: its process ended ({reason}); it will go on at step {step}")
 
     def ended(self, run: Run, result: Result) -> None:
-        view = self._views.pop(run.id)
+        view = self._views.pop(run.id, None) or _View(run)
         self._seconds.append(time.monotonic() - view.started)
-        self.say(f"{_name(run)}: {_outcome(result)} in {duration(self._seconds[-1])}; {self._study_line()}")
+        self.say(f"{run.name}: {_outcome(result)} in {duration(self._seconds[-1])}; {self._study_line()}")
 
     def tick(self) -> None:
         if self._live and time.monotonic() - self._drawn >= SECONDS_BETWEEN_PICTURES:
@@ -133,7 +140,7 @@ class TerminalScreen:
         for view in self._views.values():
             metrics, left = view.metrics, view.seconds_left
             table.add_row(
-                Text(_name(view.run)),
+                Text(view.run.name),
                 view.run.phase,
                 f"{view.step}/{view.total_steps}" if view.total_steps else "starting",
                 ProgressBar(total=view.total_steps or 1, completed=view.step, width=20 if self._console.width >= NARROW else 5),
@@ -241,17 +248,13 @@ def size(count: int) -> str:
     return f"{count / 1000:.0f} kB"
 
 
-def _name(run: Run) -> str:
-    rung = "" if run.rung is None else f", T = {run.rung}"
-    return f"{run.trial}, seed {run.experiment.seed}{rung}"
-
-
 def _outcome(result: Result) -> str:
     if result.failed:
         return f"failed ({result.failed})"
+    if result.pruned is not None:
+        return f"ended at step {result.pruned}, valid BLEU {result.valid or 0:.2f}"
     test = f", test BLEU {result.test:.2f}" if result.test is not None else ""
-    pruned = "" if result.pruned is None else f", pruned at step {result.pruned}"
-    return f"valid BLEU {result.valid or 0:.2f}{test}{pruned}"
+    return f"valid BLEU {result.valid or 0:.2f}{test}"
 
 
 def _values(metrics: Mapping[str, float]) -> list[str]:

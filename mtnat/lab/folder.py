@@ -12,8 +12,8 @@ from mtnat.files import taken, write_whole
 from mtnat.lab.agenda import Result
 from mtnat.lab.study import Study, slug
 
-RESULT, HYPOTHESES = "run.json", "test.hyp.txt"
-"""Files of a run's folder: what came of it, and its translations of the test set."""
+RESULT, HYPOTHESES, STOP = "run.json", "test.hyp.txt", "stop"
+"""Files of a run's folder: what came of it; its translations of the test set; that it is to end early."""
 MODELS = frozenset({"model", "checkpoints", "best"})
 """Folders, of a run or of the study, in which weights lie."""
 
@@ -49,6 +49,8 @@ class StudyFolder:
         """Of a study with a horizon."""
         self.best_experiment = self.path / "best.yaml"
         self.best_model = self.path / "best"
+        self.clock = self.path / "clock"
+        """Seconds that the study has taken, over all its starts."""
         self.distillation = self.path / "distillation.json"
         """What the teacher wrote, once it has."""
         self.table, self.table_markdown, self.table_latex = (self.path / f"table.{kind}" for kind in ("json", "md", "tex"))

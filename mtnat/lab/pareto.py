@@ -1,20 +1,16 @@
-"""The trade between several metrics: who is beaten by nobody in all of them, and a picture of it."""
+"""Which of several are worth having when more than one thing counts."""
 
 from collections.abc import Sequence
-
-import numpy as np
 
 from mtnat.lab.strategy import Direction
 
 
 def pareto_front(values: Sequence[Sequence[float]], directions: Sequence[Direction]) -> list[bool]:
-    """Who is on the front: nobody is at least as good in every metric and better in one. Equals are on it together.
+    """Whether nobody else is as good in everything and better in something; equals share their place."""
+    signs = [1 if direction == "max" else -1 for direction in directions]
+    gains = [[sign * value for sign, value in zip(signs, row, strict=True)] for row in values]
 
-    Args:
-        values: of each one, a number for each direction.
-    """
-    signs_M = np.array([1.0 if direction == "max" else -1.0 for direction in directions])
-    values_NM = np.array(values, dtype=np.float64).reshape(len(values), len(signs_M)) * signs_M
-    at_least_NN = (values_NM[:, None] >= values_NM[None, :]).all(axis=-1)  # the first at least as good as the second
-    beats_NN = at_least_NN & ~at_least_NN.T
-    return [bool(beaten) for beaten in ~beats_NN.any(axis=0)]
+    def beats(one: Sequence[float], other: Sequence[float]) -> bool:
+        return one != other and all(a >= b for a, b in zip(one, other, strict=True))
+
+    return [not any(beats(other, gain) for other in gains) for gain in gains]

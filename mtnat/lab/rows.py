@@ -13,15 +13,8 @@ from mtnat.evaluation import Comparison, Mark, Score, mark_of
 from mtnat.lab.accounting import Spent, spent
 from mtnat.lab.agenda import Agenda, Kind, Result, Run, Trial
 from mtnat.lab.power import Seeds, seeds_needed
+from mtnat.lab.strategy import METRICS
 from mtnat.lab.study import Settings, Study
-
-FIELDS = {
-    "valid.bleu": "valid",
-    "decode.seconds": "decode_seconds",
-    "train.seconds": "train_seconds",
-    "model.parameters": "parameters",
-}
-"""Of a result, by metric."""
 
 
 class Row(Record):
@@ -165,8 +158,7 @@ def ended_runs(trial: Trial, agenda: Agenda, *, confirmed: bool) -> list[tuple[R
 
 def all_results(trial: Trial, agenda: Agenda) -> list[Result]:
     """What came of all a trial's runs that have ended."""
-    runs = [agenda.search_run(trial), *agenda.rung_runs(trial), *agenda.confirm_runs(trial)]
-    ids = dict.fromkeys(run.id for run in runs if run.id in agenda.results)
+    ids = dict.fromkeys(run.id for run in agenda.runs(trial) if run.id in agenda.results)
     return [agenda.results[run_id] for run_id in ids]
 
 
@@ -185,5 +177,5 @@ def combined_p(p_values: Sequence[float]) -> float:
 
 def _mean(metric: str, results: Sequence[Result]) -> float | None:
     """Of the runs that it is known of."""
-    values = [value for result in results if (value := getattr(result, FIELDS[metric])) is not None]
+    values = [value for result in results if (value := getattr(result, METRICS[metric].field)) is not None]
     return fmean(values) if values else None

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from test_agenda import EXPONENT, Listed, power, study
 
-from mtnat.lab.agenda import Agenda, Result, Run, Trial
+from mtnat.lab.agenda import Agenda, Result
 from mtnat.lab.fidelity import Fidelity, Kind, Scores, rate, section, sentences
 from mtnat.lab.folder import StudyFolder
 from mtnat.lab.signals import read_fidelity
@@ -79,36 +79,26 @@ def test_only_trials_with_every_signal_count_and_four_are_the_fewest() -> None:
     assert rate(FULL, {("horizon", 100): {"a": 1.0, "b": 2.0, "c": 3.0}}, steps=900) is None
 
 
-class Halving(Agenda):
-    """Each proposal has a run of 5 steps before its full one."""
-
-    def rung_runs(self, trial: Trial) -> list[Run]:
-        run = self.search_run(trial)
-        shorter = Run(trial=f"{trial.name} T5", kind=run.kind, phase="search", experiment=run.experiment, rung=5)
-        return [shorter] if trial.kind == "trial" else []
-
-
 def test_a_study_with_a_horizon_is_read_from_its_folder(tmp_path: Path) -> None:
-    a_study = study(trials=4, confirm=None, horizon={"steps": [5, 20], "keep": 1.0})
-    agenda = Halving(a_study, Listed(*map(power, (2.0, 3.0, 4.0, 5.0))), {})
+    a_study = study(trials=4, confirm=None, horizon={"steps": [10, 20], "keep": 1.0})
+    agenda = Agenda(a_study, Listed(*map(power, (2.0, 3.0, 4.0, 5.0))), {})
     folder = StudyFolder(tmp_path)
     while run := agenda.next():
         exponent = agenda.trials[run.trial].settings.get(EXPONENT, 1.0)
-        agenda.end(Result(run=run.id, valid=exponent))
+        agenda.end(Result(run=run.id, valid=exponent if run.rung is None else 10.0 - exponent))
         folder.run(run.id).mkdir(parents=True)
-        points = [{"step": 4, "metrics": {"valid/bleu": 9.0}}, {"step": 4, "metrics": {"valid/bleu": 7.0}}]
-        points += [{"step": 8, "metrics": {"valid/bleu": 8.0}}, {"step": 8, "metrics": {"train/loss": 1.0}}]
+        points = [{"step": 4, "metrics": {"valid/bleu": 9.0}}, {"step": 8, "metrics": {"valid/bleu": 6.0}}]
+        # After a kill it did the step again.
+        points += [{"step": 8, "metrics": {"valid/bleu": 5.0}}, {"step": 8, "metrics": {"train/loss": 1.0}}]
+        points += [{"step": 12, "metrics": {"valid/bleu": 8.0}}]
         lines = [json.dumps(point) for point in points]
-        (folder.run(run.id) / "curves.jsonl").write_text("\n".join([*lines, '{"step": 9, "metr']))
-    for number in (1, 2, 3, 4):
-        (shorter,) = agenda.rung_runs(agenda.trials[f"trial-0{number}"])
-        agenda.results[shorter.id] = Result(run=shorter.id, valid=10.0 - number)
+        (folder.run(run.id) / "curves.jsonl").write_text("\n".join([*lines, '{"step": 13, "metr']))
     found = read_fidelity(a_study, agenda, folder)
     assert found
-    assert found.full == {f"trial-0{number}": number + 1.0 for number in (1, 2, 3, 4)}
+    assert found.full == {f"trial-0{number}": number + 1.0 for number in (1, 2, 3, 4)}  # baselines have one T only
     way, shorter_runs = found.signals
-    assert (way.kind, way.steps, set(way.scores.values())) == ("in flight", 4, {7.0})
-    assert (shorter_runs.kind, shorter_runs.steps) == ("horizon", 5)
+    assert (way.kind, way.steps, set(way.scores.values())) == ("in flight", 8, {5.0})
+    assert (shorter_runs.kind, shorter_runs.steps) == ("horizon", 10)
     assert shorter_runs.tau == pytest.approx(-1.0)
     assert not found.survivors_only
     assert read_fidelity(study(), agenda, folder) is None

@@ -1,6 +1,6 @@
 """Rows, marks, the winner and the answer, from results written by hand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from test_agenda import Listed, power, study
 
 from mtnat.evaluation import Comparison, Score
 from mtnat.lab.accounting import Spent, spent
-from mtnat.lab.agenda import Agenda, Result, Run, Trial
+from mtnat.lab.agenda import Agenda, Result, Run
 from mtnat.lab.leaderboard import Leaderboard, make_leaderboard
 from mtnat.lab.page import grid, markdown
 from mtnat.lab.picture import draw_front
@@ -176,39 +176,46 @@ def test_more_seeds_are_asked_for_only_where_they_would_help() -> None:
     assert {row["name"]: row["seeds needed"] for row in grid(board)}["trial-02"] == "8"
 
 
-class Rungs(Agenda):
-    """Its trials ended after less training: by name, T."""
-
-    ended_at: Mapping[str, int] = {"trial-03": 6, "trial-04": 6}
-
-    def last_run(self, trial: Trial) -> Run:
-        run = self.search_run(trial)
-        return run.model_copy(update={"rung": self.ended_at.get(trial.name)})
-
-
-def test_what_was_not_trained_to_its_end_stands_last_and_never_wins() -> None:
-    results = {
-        "trial-01": Result(run="", valid=50.0, pruned=8, seconds=1.0),
-        "trial-02": Result(run="", valid=60.0, pruned=4),
-        "trial-03": Result(run="", valid=70.0),
-        "trial-04": Result(run="", valid=80.0),
-    }
-    agenda = Rungs(study(trials=4, confirm=None), Listed(*map(power, (2.0, 3.0, 4.0, 5.0))), {})
+def ended_early(a_study: Study, *results: Result) -> Leaderboard:
+    """Of proposals whose results are given by their first run; later ones are the same, and 10 BLEU the baselines'."""
+    agenda = Agenda(a_study, Listed(*map(power, (2.0, 3.0, 4.0, 5.0))), {})
+    by_trial = {f"trial-{number:02d}": result for number, result in enumerate(results, 1)}
     while run := agenda.next():
-        found = results.get(run.trial, Result(run="", valid=10.0))
-        agenda.end(found.model_copy(update={"run": run.id}))
-    board = make_leaderboard("s", study(confirm=None), agenda, Verdict(0.5), test_set="grammar", seconds=1.0)
+        found = by_trial.get(run.trial, Result(run="", valid=10.0))
+        agenda.end(found.model_copy(update={"run": run.id, "seconds": 1.0}))
+    return make_leaderboard("s", a_study, agenda, Verdict(0.5), test_set="grammar", seconds=1.0)
+
+
+def test_what_was_pruned_stands_last_and_never_wins() -> None:
+    board = ended_early(
+        study(trials=2, confirm=None), Result(run="", valid=60.0, pruned=4), Result(run="", valid=50.0, pruned=8)
+    )
     assert [(row["name"], row["BLEU"]) for row in grid(board)] == [
         ("Fixed λ", "10.00 (valid)"),
         ("linear", "10.00 (valid)"),
-        ("trial-04", "80.00 (valid, T = 6)"),
-        ("trial-03", "70.00 (valid, T = 6)"),
-        ("trial-01", "50.00 (pruned at step 8)"),
-        ("trial-02", "60.00 (pruned at step 4)"),
+        ("trial-02", "50.00 (pruned at step 8)"),
+        ("trial-01", "60.00 (pruned at step 4)"),
     ]
-    assert board.winner == "Fixed λ"
-    assert [row.settings for row in board.rows[2:]] == [power(5.0), power(4.0), power(2.0), power(3.0)]
+    assert (board.winner, board.rows[3].settings) == ("Fixed λ", power(2.0))
     assert "not trained to their end" in markdown(board)
+
+
+def test_what_ended_at_a_shorter_t_stands_last_and_never_wins() -> None:
+    horizon = {"steps": [10, 20], "keep": 0.25}
+    scores = [Result(run="", valid=valid) for valid in (4.0, 7.0, 8.0, 6.0)]
+    board = ended_early(study(trials=4, confirm=None, horizon=horizon), *scores)
+    assert [(row["name"], row["BLEU"], row["seconds"]) for row in grid(board)] == [
+        ("Fixed λ", "10.00 (valid)", "1"),
+        ("linear", "10.00 (valid)", "1"),
+        ("trial-03", "8.00 (valid)", "2"),
+        ("trial-02", "7.00 (valid, T = 10)", "1"),
+        ("trial-04", "6.00 (valid, T = 10)", "1"),
+        ("trial-01", "4.00 (valid, T = 10)", "1"),
+    ]
+    better = ended_early(study(trials=4, confirm=None, horizon=horizon), *(Result(run="", valid=90.0) for _ in range(4)))
+    assert [row.valid for row in better.rows] == [90.0, 10.0, 10.0, 90.0, 90.0, 90.0]
+    assert better.winner == better.rows[0].name
+    assert better.rows[0].is_full
 
 
 METRICS = [{"valid.bleu": "max"}, {"decode.seconds": "min"}]
