@@ -156,7 +156,8 @@ def section(fidelity: Fidelity) -> list[str]:
         "",
         f"τ: Kendall's, with the validation BLEU of the {len(fidelity.full)} full runs of {fidelity.steps} steps; p: that it "
         "is no better than chance; 95 %: the trials resampled, too narrow where they are few. Regret: what is lost by training "
-        "only the signal's choice to the end. Place of the best: where the signal puts the trial that is best in the end.",
+        "only the signal's choice to the end. Place of the best: where the signal puts the trial that is best in the end. "
+        "Scores in flight are of the very runs that they are held against, and share their chance; the shorter runs do not.",
         "",
     ]
 
