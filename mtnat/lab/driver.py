@@ -41,6 +41,7 @@ from mtnat.lab.table import markdown as table_as_markdown
 from mtnat.lab.teacher import DistilledText, distil, fetched_teacher, known_text, students, trained_teacher
 from mtnat.lab.tracking import Tracker
 from mtnat.lab.trial import trainable
+from mtnat.lab.warm_start import take_over
 
 MLFLOW_EXPERIMENT = "mtnat"
 
@@ -122,6 +123,10 @@ class Driver:
                 self._keep_distilled(folder, text)
                 study = students(study, text)
                 notes.append(text.summary)
+            taken = take_over(study, folder)
+            for sentence in taken.sentences:
+                self._console.print(f"warm start: {sentence}", markup=False, highlight=False, soft_wrap=True)
+            notes += taken.sentences
             proposer = OptunaProposer(
                 study.space,
                 folder.journal,
@@ -134,7 +139,11 @@ class Driver:
             )
             hours = study.budget.hours
             agenda = Agenda(
-                study, proposer, folder.results(), is_spent=lambda: hours is not None and clock.seconds >= hours * 3600
+                study,
+                proposer,
+                folder.results(),
+                inherited=taken.trials,
+                is_spent=lambda: hours is not None and clock.seconds >= hours * 3600,
             )
             self._carry_out(study, folder, agenda, clock)
             test_set = study.experiment.data.name_of("test")

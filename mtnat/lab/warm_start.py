@@ -33,6 +33,12 @@ class WarmStart(Record):
     refused: tuple[str, ...] = ()
     """Why the others do not fit, a sentence each."""
 
+    @property
+    def sentences(self) -> list[str]:
+        """What a reader must know of it."""
+        taken = [*self.trials, *(f"{other} (here {name})" for name, other in self.baselines.items())]
+        return [*([f"Taken over, and not trained here: {', '.join(taken)}."] if taken else []), *self.refused]
+
 
 def take_over(study: Study, folder: StudyFolder) -> WarmStart:
     """Copies the runs of other studies' trials that this study could have made itself; once, at its first start.
