@@ -1,10 +1,16 @@
-"""How this process holds memory."""
+"""How this process holds memory, and how it learns that there is no more."""
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mtnat.errors import ResourceError
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
 _LARGEST = 2**31 - 1
+_SAID = ("out of memory", "can't allocate memory", "std::bad_alloc", "ALLOC_FAILED")
+"""What is in the RuntimeErrors of PyTorch's allocators, of CUDA and of its libraries, when there is no more."""
 
 
 def keep_freed_memory() -> None:
@@ -19,3 +25,14 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_TRIM_THRESHOLD, _LARGEST)
         mallopt(_MMAP_THRESHOLD, 1 << 30)
+
+
+@contextmanager
+def running_out_raises(error: ResourceError) -> Iterator[None]:
+    """Raises this error where memory runs out, which PyTorch has many ways to say."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as cause:
+        if isinstance(cause, MemoryError) or any(words in str(cause) for words in _SAID):
+            raise error from None
+        raise
