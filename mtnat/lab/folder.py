@@ -11,8 +11,9 @@ from mtnat.files import taken, write_whole
 from mtnat.lab.agenda import Result
 from mtnat.lab.study import Study, slug
 
-RESULT, HYPOTHESES = "run.json", "test.hyp.txt"
-"""Files of a run's folder: what came of it, and its translations of the test set."""
+RESULT, HYPOTHESES, STOP = "run.json", "test.hyp.txt", "stop"
+"""Files of a run's folder: what came of it, its translations of the test set, and, where it is there, the wish that it end
+early."""
 
 
 class StudyFolder:

@@ -12,10 +12,11 @@ from mtnat.lab.agenda import Agenda, Result, Run
 from mtnat.lab.console import Screen
 from mtnat.lab.folder import HYPOTHESES, StudyFolder, read_result, write_result
 from mtnat.lab.interruption import Interruption
+from mtnat.lab.performance import CURVES, RESULT, STEP, TOTAL_STEPS
 from mtnat.lab.search import DriverOnly
 from mtnat.lab.space import leaves
 from mtnat.lab.tracking import Tracker
-from mtnat.lab.trial import CURVES, RESULT, RUN, STEP, TOTAL_STEPS
+from mtnat.lab.trial import RUN
 
 ARTIFACTS = {"experiment.yaml": "", "model": "model", "validation.txt": "", HYPOTHESES: ""}
 """What is kept of a run's folder, and the artifact folder it goes to."""
