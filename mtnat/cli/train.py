@@ -33,10 +33,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Trains, or goes on with a training."""
-    experiment = build(Experiment, read_yaml(options.experiment))
-    folder = options.output or Path("outputs") / options.experiment.stem
     if options.micro_batches < 1:
         raise ConfigError(f"--micro-batches: must be at least 1; got {options.micro_batches}.")
+    experiment = build(Experiment, read_yaml(options.experiment))
+    folder = options.output or Path("outputs") / options.experiment.stem
     dataset = prepare(experiment.data)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from mtnat.lab.performance import MICRO_BATCHES, RESULT, STEP, perform, read_cur
 from mtnat.lab.resources import Resources
 from mtnat.training import Alone, Workers
 
+CPU = Alone("cpu")
 EXPERIMENT = build(
     Experiment,
     {
@@ -36,11 +37,22 @@ EXPERIMENT = build(
 )
 
 
+class One(Alone):
+    """Of two workers the first, as far as it can tell."""
+
+    size = 2
+
+
 class Listening:
     """A session of one worker whose driver hears each report, and may act on it."""
 
-    def __init__(self, hears: Callable[[Mapping[str, Any]], None] = lambda report: None, gpus: float = 0) -> None:
-        self.workers: Workers = Alone("cpu")
+    def __init__(
+        self,
+        workers: Workers = CPU,
+        hears: Callable[[Mapping[str, Any]], None] = lambda report: None,
+        gpus: float = 0,
+    ) -> None:
+        self.workers = workers
         self.resources = Resources(gpus_per_worker=gpus)
         self.reports: list[Mapping[str, Any]] = []
         self._hears = hears
@@ -106,7 +118,7 @@ def test_what_validation_took_outlives_an_interruption(tmp_path: Path, runs: Pat
         if report.get(STEP) == 6 and "valid/seconds" in report:
             raise KilledError
 
-    session = Listening(kill)
+    session = Listening(hears=kill)
     with pytest.raises(KilledError):
         performed(tmp_path, session)
     assert (runs / "checkpoints").exists()
@@ -121,7 +133,7 @@ def test_a_run_that_is_told_to_stop_ends_by_itself(tmp_path: Path, runs: Path) -
         if "valid/bleu" in report:
             (runs / STOP).touch()
 
-    session = Listening(stop)
+    session = Listening(hears=stop)
     result = performed(tmp_path, session)
     assert [step for step, _ in session.seen("train/loss")] == [1, 2]
     assert (result.pruned, result.failed) == (2, None)
@@ -141,7 +153,7 @@ def test_one_that_was_killed_before_it_could_stop_does_not_train_again(tmp_path:
             (runs / STOP).touch()
             raise KilledError
 
-    session = Listening(stop_and_kill)
+    session = Listening(hears=stop_and_kill)
     with pytest.raises(KilledError):
         performed(tmp_path, session)
     result = performed(tmp_path, again := Listening())
@@ -186,16 +198,19 @@ TIGHT = """
 import resource, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_performance import Listening, WIDE, performed, run_of
+from test_performance import WIDE, Listening, One, run_of
 from mtnat.config import replace
 from mtnat.data import prepare
+from mtnat.lab.folder import StudyFolder
+from mtnat.lab.performance import perform
+from mtnat.training import Alone
 import torch
 
 torch.set_num_threads(1)
 prepare(WIDE.data)
 size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + {mebibytes} * 2**20, -1))
-result = performed(Path(sys.argv[1]), Listening(), run_of(replace(WIDE, {changes!r})))
+perform(run_of(replace(WIDE, {changes!r})), StudyFolder(Path(sys.argv[1])), Listening({workers}))
 """
 WIDE = replace(
     EXPERIMENT,
@@ -212,20 +227,20 @@ WIDE = replace(
 """An update of 8,192 positions, for which each feed-forward layer holds 128 MiB of float32 several times over."""
 
 
-def in_tight_memory(folder: Path, mebibytes: int, changes: Mapping[str, Any]) -> Result:
-    """What comes of a run in a process that may have so much more than it had before."""
-    code = TIGHT.format(tests=str(Path(__file__).parent), mebibytes=mebibytes, changes=dict(changes))
+def in_tight_memory(folder: Path, changes: Mapping[str, Any], workers: str = 'Alone("cpu")') -> tuple[Result | None, str]:
+    """What comes of a run in a process that may have 700 MiB more than it had before, and the last line of its errors."""
+    code = TIGHT.format(tests=str(Path(__file__).parent), mebibytes=700, changes=dict(changes), workers=workers)
     environment = os.environ | {"MALLOC_ARENA_MAX": "1"}  # or threads take addresses for memory that they never use
-    subprocess.run([sys.executable, "-c", code, str(folder)], check=True, timeout=300, env=environment)
-    result = read_result(StudyFolder(folder).run(run_of(WIDE).id))
-    assert result is not None
-    return result
+    command = [sys.executable, "-c", code, str(folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    return read_result(StudyFolder(folder).run(run_of(WIDE).id)), ended.stderr.strip().rpartition("\n")[2]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit on a process's memory")
 def test_a_run_that_memory_does_not_hold_goes_on_with_smaller_batches_and_learns_the_same(tmp_path: Path) -> None:
-    tight = in_tight_memory(tmp_path / "tight", 700, {})
+    tight, _ = in_tight_memory(tmp_path / "tight", {})
+    assert tight is not None
     assert tight.failed is None
     assert tight.micro_batches > 1
     whole = performed(tmp_path / "whole", session := Listening(), run_of(WIDE))
@@ -243,5 +258,15 @@ def test_a_run_that_memory_does_not_hold_goes_on_with_smaller_batches_and_learns
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit on a process's memory")
 def test_decoding_that_memory_does_not_hold_names_its_setting(tmp_path: Path) -> None:
     changes = {"decoding.max_tokens_per_batch": 10**6, "decoding.length_candidates": 50, "training.valid_sentences": 0}
-    result = in_tight_memory(tmp_path, 700, changes | {"training.max_tokens_per_batch": 256})
+    result, _ = in_tight_memory(tmp_path, changes | {"training.max_tokens_per_batch": 256})
+    assert result is not None
     assert "decoding.max_tokens_per_batch: decoding ran out of memory; got 1000000; lower it." in (result.failed or "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit on a process's memory")
+def test_one_of_several_workers_that_runs_out_of_memory_leaves_word_for_all_and_ends(tmp_path: Path) -> None:
+    result, error = in_tight_memory(tmp_path, {"training.batches_per_step": 2}, 'One("cpu")')
+    assert result is None
+    assert error.startswith("mtnat.errors.OutOfMemoryError: training.max_tokens_per_batch")
+    assert read_micro_batches(StudyFolder(tmp_path).run(run_of(WIDE).id)) == 2
