@@ -6,6 +6,7 @@ MtnatError
 │   ├── DataError                   a corpus, a vocabulary or a token store
 │   ├── ModelError                  a model folder or a checkpoint
 │   ├── ResourceError               more workers, memory or rights than this machine has
+│   │   └── OutOfMemoryError        an update needs more memory than there is; with more micro-batches it may not
 │   └── StudyError                  a study that is already finished, running or different
 └── DivergedError                   training left the finite numbers
 """
@@ -39,6 +40,10 @@ class ModelError(UserError):
 
 class ResourceError(UserError):
     """The machine or the cluster lacks what was asked for."""
+
+
+class OutOfMemoryError(ResourceError):
+    """An update needs more memory than there is."""
 
 
 class StudyError(UserError):

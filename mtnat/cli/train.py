@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mtnat import training
 from mtnat.config import build, read_yaml
 from mtnat.data import prepare
-from mtnat.errors import ResourceError
+from mtnat.errors import ConfigError, ResourceError
 from mtnat.experiment import Experiment
 
 
@@ -21,11 +21,20 @@ def add(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("experiment", type=Path, help="a YAML file, such as outputs/quickstart/best.yaml")
     parser.add_argument("--output", type=Path, help="the run's folder (default: outputs/<name of the file>)")
+    parser.add_argument(
+        "--micro-batches",
+        type=int,
+        default=1,
+        metavar="N",
+        help="cuts each batch into N, so that an update needs less memory; only dropout draws other numbers (default: 1)",
+    )
     parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Trains, or goes on with a training."""
+    if options.micro_batches < 1:
+        raise ConfigError(f"--micro-batches: must be at least 1; got {options.micro_batches}.")
     experiment = build(Experiment, read_yaml(options.experiment))
     folder = options.output or Path("outputs") / options.experiment.stem
     dataset = prepare(experiment.data)
@@ -36,7 +45,8 @@ def run(options: argparse.Namespace) -> int:
     workers = _workers()
     console = Console(stderr=True, quiet=not workers.leads)
     console.print(f"{len(dataset.train):,} training pairs, {dataset.left_out:,} left out; writing to {folder}", highlight=False)
-    for progress in _shown(training.fit(experiment, dataset, folder, workers=workers), experiment, console):
+    points = training.fit(experiment, dataset, folder, workers=workers, micro_batches=options.micro_batches)
+    for progress in _shown(points, experiment, console):
         if progress.finished and workers.leads:
             print(f"valid BLEU {progress.metrics['final/valid_bleu']:.2f}")
             print(f"python -m mtnat translate --model {folder / 'model'} < input.txt")

@@ -13,7 +13,7 @@ from mtnat.lab.agenda import Result
 from mtnat.lab.study import Study, slug
 
 RESULT, HYPOTHESES, STOP = "run.json", "test.hyp.txt", "stop"
-"""Files of a run's folder: what came of it; its translations of the test set; that it is to end early."""
+"""Files of a run's folder: what came of it; its translations of the test set; where it is there, the wish that it end early."""
 MODELS = frozenset({"model", "checkpoints", "best"})
 """Folders, of a run or of the study, in which weights lie."""
 

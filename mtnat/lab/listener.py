@@ -1,6 +1,5 @@
 """The driver's ear: what Tune reports goes to the agenda, to the tracker and to the screen, in one place."""
 
-import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping
@@ -15,10 +14,12 @@ from mtnat.lab.clock import Clock
 from mtnat.lab.console import Screen
 from mtnat.lab.folder import HYPOTHESES, STOP, StudyFolder, read_result, write_result
 from mtnat.lab.interruption import Interruption
+from mtnat.lab.micro_batches import halve_batches
+from mtnat.lab.performance import MICRO_BATCHES, RESULT, STEP, TOTAL_STEPS, read_curves
 from mtnat.lab.search import DriverOnly
 from mtnat.lab.space import leaves
 from mtnat.lab.tracking import Tracker
-from mtnat.lab.trial import CURVES, RESULT, RUN, STEP, TOTAL_STEPS
+from mtnat.lab.trial import RUN
 from mtnat.training.checkpoints import Checkpoints
 from mtnat.training.fit import CHECKPOINTS, MODEL
 
@@ -57,6 +58,8 @@ class Listener(DriverOnly, tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
     ) -> None:
+        if MICRO_BATCHES in result:
+            self._screen.say(f"{_run(trial).name}: ran out of memory; goes on with each batch in {result[MICRO_BATCHES]} parts")
         if RESULT in result or STEP not in result:
             return
         run, metrics = _run(trial), {name: value for name, value in result.items() if "/" in name}
@@ -75,6 +78,8 @@ class Listener(DriverOnly, tune.Callback):
         run, reason = _run(trial), _reason(trial)
         folder = self._folder.run(run.id)
         step = max(Checkpoints(folder / CHECKPOINTS).steps(), default=0)
+        if any(words in str(trial.get_error()) for words in ("OutOfMemory", "out of memory", "low on memory")):
+            halve_batches(folder)
         if self._deaths[run.id, step] < MOST_DEATHS:
             self._deaths[run.id, step] += 1
             self._agenda.put_back(run)
@@ -105,12 +110,8 @@ class Listener(DriverOnly, tune.Callback):
         } | ({"rung": str(run.rung)} if run.rung else {})
         params = {path: value for path, value in leaves(run.experiment).items() if value is not None}
         self._tracker.begin(self.key(run), run.name, parent=self._folder.id, params=params, tags=self._tags | own)
-        curves = self._folder.run(run.id) / CURVES
-        if curves.exists():
-            for line in curves.read_text(encoding="utf-8").split("\n"):
-                if line.endswith("}}"):
-                    point = json.loads(line)
-                    self._tracker.log(self.key(run), point["step"], point["metrics"])
+        for step, metrics in read_curves(self._folder.run(run.id)):
+            self._tracker.log(self.key(run), step, metrics)
 
     def close(self, run: Run, result: Result) -> None:
         """Keeps what a run left, and closes it."""
@@ -120,7 +121,6 @@ class Listener(DriverOnly, tune.Callback):
             (folder / "experiment.yaml").write_text(write_yaml(run.experiment), encoding="utf-8")
         if run.trial not in self._kept or run.rung:
             shutil.rmtree(folder / MODEL, ignore_errors=True)
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
         for name, target in ARTIFACTS.items():
             if (folder / name).exists():
                 self._tracker.keep(self.key(run), folder / name, target)
@@ -177,4 +177,4 @@ def _reason(trial: TuneTrial) -> str:
     """The last line of what Tune knows about a failure."""
     error = trial.get_error()
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else "killed, or out of memory"
+    return lines[-1] if lines else "killed"

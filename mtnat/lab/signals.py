@@ -1,13 +1,12 @@
 """What a study's folder holds of scores after less training."""
 
-import json
 from pathlib import Path
 
-from mtnat.lab.agenda import Agenda, Trial
+from mtnat.lab.agenda import VALID, Agenda, Trial
 from mtnat.lab.fidelity import Fidelity, Kind, Scores, rate
 from mtnat.lab.folder import StudyFolder
+from mtnat.lab.performance import read_curves
 from mtnat.lab.study import Study
-from mtnat.lab.trial import CURVES, STEP
 
 
 def read_fidelity(study: Study, agenda: Agenda, folder: StudyFolder) -> Fidelity | None:
@@ -24,7 +23,7 @@ def read_fidelity(study: Study, agenda: Agenda, folder: StudyFolder) -> Fidelity
         if trial.experiment.decoder == study.experiment.decoder and _is_trained(trial, agenda)
     ]
     full = {trial.name: agenda.results[agenda.search_run(trial).id].valid or 0.0 for trial in trials}
-    curves = {trial.name: _validations(folder.run(agenda.search_run(trial).id) / CURVES) for trial in trials}
+    curves = {trial.name: _validations(folder.run(agenda.search_run(trial).id)) for trial in trials}
     signals: dict[tuple[Kind, int], Scores] = {}
     for rung in shorter:
         at_end = {trial.name: score for trial in trials if (score := _rung_score(trial, agenda, rung)) is not None}
@@ -47,9 +46,6 @@ def _rung_score(trial: Trial, agenda: Agenda, rung: int) -> float | None:
     return next((agenda.results[run_id].valid for run_id in ids if run_id in agenda.results), None)
 
 
-def _validations(curves: Path) -> dict[int, float]:
+def _validations(run_folder: Path) -> dict[int, float]:
     """BLEU on the validation set by step; of steps done twice, the second time."""
-    if not curves.exists():
-        return {}
-    points = [json.loads(line) for line in curves.read_text(encoding="utf-8").split("\n") if line.endswith("}}")]
-    return {point[STEP]: point["metrics"]["valid/bleu"] for point in points if "valid/bleu" in point["metrics"]}
+    return {step: metrics[VALID] for step, metrics in read_curves(run_folder) if VALID in metrics}

@@ -4,7 +4,8 @@ Shapes: B batch, S source, T target, M sentences of the NAT decoder, A of the AT
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from typing import Any, Self
 
 import torch
@@ -45,13 +46,48 @@ class Draw:
     at_targets_N: Tensor
     """Those tokens."""
     divisors: Mapping[str, float]
-    """What the sum of each of `PARTS` is divided by: its predictions, or, of a sampled batch, how many were to be expected."""
+    """What the sum of each of `PARTS` is divided by: its predictions, or, of a sampled batch, how many were to be expected.
+    One that was cut from another has those of the whole."""
 
     @property
     def counts(self) -> dict[str, int]:
         """How many predictions each of `PARTS` sums over."""
         lengths = len(self.lengths_B) if self.divisors["length"] else 0
         return {"at": len(self.at_positions_N), "nat": len(self.nat_positions_N), "length": lengths}
+
+    def split(self, count: int) -> tuple[Self, ...]:
+        """The draw cut into so many, of neighbouring sentences, or into as many as it has sentences. Their sums together are
+        those of the whole; in one of them a decoder may have no sentence."""
+        sentences = len(self.lengths_B)
+        count = min(count, sentences)
+        if count == 1:
+            return (self,)
+        cuts = [number * sentences // count for number in range(count + 1)]
+        return tuple(self._between(start, end) for start, end in pairwise(cuts))
+
+    def _between(self, start: int, end: int) -> Self:
+        source_BS = self.source_BS[start:end]
+        nat_rows_M, nat_input_MT, nat_positions_N, nat_targets_N = _seen_between(
+            start, end, self.nat_rows_M, self.nat_input_MT, self.nat_positions_N, self.nat_targets_N
+        )
+        at_rows_A, at_input_AT, at_positions_N, at_targets_N = _seen_between(
+            start, end, self.at_rows_A, self.at_input_AT, self.at_positions_N, self.at_targets_N
+        )
+        return replace(
+            self,
+            source_BS=source_BS,
+            is_padded=bool((source_BS == PAD).any()),
+            lengths_B=self.lengths_B[start:end],
+            nat_rows_M=nat_rows_M,
+            nat_input_MT=nat_input_MT,
+            nat_is_padded=bool((nat_input_MT == PAD).any()),
+            nat_positions_N=nat_positions_N,
+            nat_targets_N=nat_targets_N,
+            at_rows_A=at_rows_A,
+            at_input_AT=at_input_AT,
+            at_positions_N=at_positions_N,
+            at_targets_N=at_targets_N,
+        )
 
     def to(self, device: torch.device) -> Self:
         """The same draw on a device; does not wait for it where the host memory is pinned."""
@@ -138,6 +174,18 @@ def _draw_rows(sentences: int, fraction: float, generator: torch.Generator) -> T
 def _rows(is_in_B: Tensor) -> Tensor | None:
     """The indices of the sentences that are in; None where all are."""
     return None if bool(is_in_B.all()) else is_in_B.nonzero().squeeze(1)
+
+
+def _seen_between(
+    start: int, end: int, rows_R: Tensor | None, input_RT: Tensor, positions_N: Tensor, targets_N: Tensor
+) -> tuple[Tensor | None, Tensor, Tensor, Tensor]:
+    """The same four of the sentences from `start` up to `end`, counted from there. Rows and positions ascend."""
+    first, last = (start, end) if rows_R is None else torch.searchsorted(rows_R, torch.tensor([start, end])).tolist()
+    if rows_R is not None:
+        rows_R = None if last - first == end - start else rows_R[first:last] - start
+    width = input_RT.shape[1]
+    predicted = slice(*torch.searchsorted(positions_N, torch.tensor([first * width, last * width])).tolist())
+    return rows_R, input_RT[first:last], positions_N[predicted] - first * width, targets_N[predicted]
 
 
 def _shift_right(target_AT: Tensor) -> Tensor:

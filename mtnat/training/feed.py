@@ -1,5 +1,6 @@
 """What an update needs, prepared while the one before it computes."""
 
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -10,7 +11,7 @@ import torch
 
 from mtnat.data import BatchStream, Position, TokenStore
 from mtnat.experiment import Experiment
-from mtnat.objective import Draw, draw_noise
+from mtnat.objective import PARTS, Draw, draw_noise
 from mtnat.training.workers import Workers
 
 _START = Position()
@@ -23,6 +24,9 @@ class Work:
     step: int
     """Updates done before this one."""
     draws: tuple[Draw, ...]
+    """The batches, or the micro-batches into which they are cut."""
+    divisors: Mapping[str, float]
+    """What the sum of each of `PARTS` over all of them is divided by, before it is shared with other workers."""
     dropout_seeds: tuple[int, ...]
     """One for each draw."""
     target_tokens: int
@@ -35,7 +39,8 @@ class Feed:
     """An endless row of updates' work, one ahead of whoever takes it.
 
     All randomness of an update is a pure function of (seed, step, number of the batch within the step), so a run that
-    is resumed, or shared among other workers, draws the same masks and the same dropout.
+    is resumed, or shared among other workers, draws the same masks and the same dropout. A run whose batches are cut draws the
+    same masks too, and other dropout.
     """
 
     def __init__(
@@ -46,14 +51,17 @@ class Feed:
         *,
         step: int = 0,
         position: Position = _START,
+        micro_batches: int = 1,
     ) -> None:
         """The work from an update on.
 
         Args:
             step: updates done before the first one.
             position: of the stream before it.
+            micro_batches: into how many each batch is cut.
         """
         self._experiment = experiment
+        self._micro_batches = micro_batches
         self._pins = workers.device.type == "cuda"
         self._stream = BatchStream(
             store,
@@ -90,21 +98,29 @@ class Feed:
         objective = self._experiment.objective
         nat_weight = objective.schedule(step, self._experiment.training.steps)
         batches = self._stream.next_step()
-        seeds = [_seeds(self._experiment.seed, step, number) for number, _ in batches]
+        seeds = [_seeds(self._experiment.seed, step, number, self._micro_batches) for number, _ in batches]
+        # Noise is drawn for the whole batch, so that cutting it changes no mask.
         draws = [
             draw_noise(batch.source_BS, batch.target_BT, objective, nat_weight, torch.Generator().manual_seed(seed))
             for (_, batch), (seed, _) in zip(batches, seeds, strict=True)
         ]
+        seeded = [
+            (micro_batch, seed)
+            for draw, (_, dropout_seeds) in zip(draws, seeds, strict=True)
+            for micro_batch, seed in zip(draw.split(self._micro_batches), dropout_seeds, strict=False)
+        ]
         return Work(
             step=step,
-            draws=tuple(draw.pin() if self._pins else draw for draw in draws),
-            dropout_seeds=tuple(seed for _, seed in seeds),
+            draws=tuple(draw.pin() if self._pins else draw for draw, _ in seeded),
+            divisors={part: sum(draw.divisors[part] for draw in draws) for part in PARTS},
+            dropout_seeds=tuple(seed for _, seed in seeded),
             target_tokens=sum(batch.target_tokens for _, batch in batches),
             position=self._stream.position,
         )
 
 
-def _seeds(seed: int, step: int, number: int) -> tuple[int, int]:
-    """Seeds of the masks and of dropout for one batch."""
-    state = np.random.SeedSequence((seed, step, number)).generate_state(2, np.uint64)
-    return int(state[0] >> np.uint64(1)), int(state[1] >> np.uint64(1))
+def _seeds(seed: int, step: int, number: int, micro_batches: int) -> tuple[int, list[int]]:
+    """Seeds of the masks of one batch, and of dropout for each of its micro-batches."""
+    state = np.random.SeedSequence((seed, step, number)).generate_state(1 + micro_batches, np.uint64)
+    masks, *dropout = (int(each >> np.uint64(1)) for each in state)
+    return masks, dropout

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from mtnat.config import build, read_yaml, write_yaml
 from mtnat.data import Dataset, Position
-from mtnat.errors import ConfigError, DivergedError, StudyError
+from mtnat.errors import ConfigError, DivergedError, OutOfMemoryError, StudyError
 from mtnat.experiment import Experiment
 from mtnat.files import write_whole
 from mtnat.objective import MultiTaskObjective, weights_at
 from mtnat.training.checkpoints import Checkpoints
 from mtnat.training.feed import Feed
+from mtnat.training.memory import running_out_raises
 from mtnat.training.model import EXPERIMENT, Model, save_model
 from mtnat.training.moving_average import MovingAverage
 from mtnat.training.optimizer import learning_rate
@@ -59,19 +60,28 @@ class _State:
     """Wall-clock time of training, validation not included."""
     skipped: int = 0
     """Updates that were not taken because their gradient was not finite."""
+    decode_seconds: float = 0.0
+    """In which the last validation decoded."""
     scores: dict[int, float] = field(default_factory=dict)
     """Validation BLEU by step."""
 
 
 def fit(
-    experiment: Experiment, dataset: Dataset, folder: Path, *, workers: Workers | None = None
+    experiment: Experiment, dataset: Dataset, folder: Path, *, workers: Workers | None = None, micro_batches: int = 1
 ) -> Generator[Progress, None, None]:
     """Trains, or goes on from the newest checkpoint in ``folder``, and yields its progress.
 
     Every member of ``workers`` calls it with the same arguments and sees the same progress; ``folder`` is shared.
-    A run that was interrupted and resumed yields the same losses, bit for bit, as one that was not.
+    A run that was interrupted and resumed yields the same losses, bit for bit, as one that was not. A run that has ended yields
+    its last point again, and needs no checkpoint for that.
+
+    Args:
+        micro_batches: into how many each batch is cut, so that an update needs less memory: masks, sums and divisors stay the
+            same, only dropout draws other numbers. May change whenever a run goes on.
 
     Raises:
+        OutOfMemoryError: an update needs more memory than there is; with more micro-batches it may not.
+        ResourceError: decoding does.
         ConfigError: the batches of a step cannot be shared evenly among the workers.
         StudyError: the folder belongs to another experiment.
         DivergedError: the loss left the finite numbers.
@@ -84,7 +94,7 @@ def fit(
         step, total_steps = int(metrics.get(TRAINED_STEPS, experiment.training.steps)), experiment.training.steps
         yield Progress(step=step, total_steps=total_steps, metrics=metrics, finished=True)
         return
-    yield from _Run(experiment, dataset, folder, workers).progress()
+    yield from _Run(experiment, dataset, folder, workers, micro_batches).progress()
 
 
 def _claim(folder: Path, experiment: Experiment, workers: Workers) -> None:
@@ -104,15 +114,17 @@ def _claim(folder: Path, experiment: Experiment, workers: Workers) -> None:
 class _Run:
     """One training: the loop, its windows, validations and checkpoints."""
 
-    def __init__(self, experiment: Experiment, dataset: Dataset, folder: Path, workers: Workers) -> None:
+    def __init__(self, experiment: Experiment, dataset: Dataset, folder: Path, workers: Workers, micro_batches: int) -> None:
         self.experiment, self.dataset, self.folder, self.workers = experiment, dataset, folder, workers
+        self.micro_batches = micro_batches
         torch.manual_seed(experiment.seed)
         self.translator = experiment.build_translator(dataset.vocabularies).to(workers.device)
         decay = experiment.training.ema_decay
         self.average = MovingAverage(self.translator, decay) if decay else None
         final = self.average.module if self.average else self.translator
         self.model = Model(experiment, final, dataset.vocabularies)
-        self.updater = Updater(experiment, MultiTaskObjective(self.translator, experiment.objective), workers)
+        objective = MultiTaskObjective(self.translator, experiment.objective)
+        self.updater = Updater(experiment, objective, workers, micro_batches=micro_batches)
         self.checkpoints = Checkpoints(folder / CHECKPOINTS)
         self.state, self.window = _State(), Window()
         steps = self.checkpoints.steps()
@@ -123,7 +135,7 @@ class _Run:
         config, state = self.experiment.training, self.state
         closed: ClosedWindow | None = None
         self.translator.train()
-        with Feed(self.experiment, self.dataset.train, self.workers, step=state.step, position=state.position) as feed:
+        with self._feed() as feed:
             while state.step < config.steps and not is_stalled(state.scores, config.patience):
                 self._update(feed)
                 if closed:
@@ -139,10 +151,26 @@ class _Run:
                     closed = None
         yield self._finish()
 
+    def _feed(self) -> Feed:
+        state = self.state
+        return Feed(
+            self.experiment,
+            self.dataset.train,
+            self.workers,
+            step=state.step,
+            position=state.position,
+            micro_batches=self.micro_batches,
+        )
+
     def _update(self, feed: Feed) -> None:
         started = time.perf_counter()
-        work = feed.next()
-        self.window.curves.append(self.updater.step(work))
+        too_many = (
+            f"training.max_tokens_per_batch: training ran out of memory; got {self.experiment.training.max_tokens_per_batch}; "
+            "lower it, or raise --micro-batches."
+        )
+        with running_out_raises(OutOfMemoryError(too_many)):
+            work = feed.next()
+            self.window.curves.append(self.updater.step(work))
         self.state.step += 1
         if self.average:
             self.average.update(self.state.step)
@@ -170,6 +198,7 @@ class _Run:
         metrics["train/learning_rate"] = learning_rate(step - 1, config.training)
         metrics["train/tokens_per_second"] = means.target_tokens / max(closed.seconds + waited, 1e-9)
         metrics["train/skipped_steps"] = float(state.skipped)
+        metrics["train/tokens"], metrics["train/seconds"] = float(state.tokens), state.seconds
         return metrics
 
     def _validate(self) -> dict[str, float]:
@@ -177,7 +206,7 @@ class _Run:
         state, config = self.state, self.experiment.training
         scored = evaluate_split(self.model, self.dataset.valid, self.workers, config.valid_sentences)
         self.translator.train()
-        state.scores[state.step] = scored.bleu.value
+        state.scores[state.step], state.decode_seconds = scored.bleu.value, scored.seconds
         if self.workers.leads:
             self.checkpoints.write(state.step, self._snapshot(), scored.translations, kept(state.scores, config))
         self.workers.meet()
@@ -193,7 +222,7 @@ class _Run:
             translations = self.checkpoints.translations_path(steps[0]).read_bytes()
         else:
             scored = evaluate_split(self.model, self.dataset.valid, self.workers, config.valid_sentences)
-            bleu = scored.bleu.value
+            bleu, state.decode_seconds = scored.bleu.value, scored.seconds
             translations = "".join(f"{line}\n" for line in scored.translations).encode()
         metrics = {
             "final/valid_bleu": bleu,
@@ -201,6 +230,7 @@ class _Run:
             TRAINED_STEPS: float(state.step),
             "final/tokens": float(state.tokens),
             "final/seconds": state.seconds,
+            "final/decode_seconds": state.decode_seconds,
             "final/skipped_steps": float(state.skipped),
             "final/parameters": float(sum(parameter.numel() for parameter in self.translator.parameters())),
         }
@@ -225,6 +255,7 @@ class _Run:
             "tokens": state.tokens,
             "seconds": state.seconds,
             "skipped": state.skipped,
+            "decode_seconds": state.decode_seconds,
             "scores": state.scores,
         }
 
@@ -239,6 +270,7 @@ class _Run:
             tokens=snapshot["tokens"],
             seconds=snapshot["seconds"],
             skipped=snapshot["skipped"],
+            decode_seconds=snapshot["decode_seconds"],
             scores=snapshot["scores"],
         )
 

@@ -1,14 +1,20 @@
-"""How this process holds memory."""
+"""How this process holds memory, and how it learns that there is no more."""
 
 import ctypes
 import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+from mtnat.errors import ResourceError
+
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # malloc.h
 _LARGEST = 2**31 - 1
+_SAID = ("out of memory", "can't allocate memory", "std::bad_alloc", "ALLOC_FAILED")
+"""What is in the RuntimeErrors of PyTorch's allocators, of CUDA and of its libraries, when there is no more."""
 
 
 def keep_freed_memory() -> None:
@@ -38,3 +44,14 @@ def give_back_memory() -> None:
 def _c_library(function: str) -> Any:
     """A function of glibc; None where the C library is another."""
     return getattr(ctypes.CDLL(None), function, None) if sys.platform.startswith("linux") else None
+
+
+@contextmanager
+def running_out_raises(error: ResourceError) -> Iterator[None]:
+    """Raises this error where memory runs out, which PyTorch has many ways to say."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as cause:
+        if isinstance(cause, MemoryError) or any(words in str(cause) for words in _SAID):
+            raise error from None
+        raise

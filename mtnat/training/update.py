@@ -18,7 +18,7 @@ from mtnat.training.workers import Workers
 class Updater:
     """Applies updates to a translator; nothing in a step waits for the device."""
 
-    def __init__(self, experiment: Experiment, module: MultiTaskObjective, workers: Workers) -> None:
+    def __init__(self, experiment: Experiment, module: MultiTaskObjective, workers: Workers, *, micro_batches: int = 1) -> None:
         self.experiment = experiment
         self.workers = workers
         if workers.device.type == "cpu":
@@ -31,7 +31,9 @@ class Updater:
         self.skipped_in_a_row = torch.zeros((), dtype=torch.float64, device=workers.device)
         if experiment.training.compile:
             module.translator.compile_stacks()
-        self.objective = workers.parallel(module, always_runs_all=experiment.objective.always_runs_all)
+        # Of a micro-batch a decoder may see no sentence.
+        always_runs_all = experiment.objective.always_runs_all and micro_batches == 1
+        self.objective = workers.parallel(module, always_runs_all=always_runs_all)
 
     def step(self, work: Work) -> Tensor:
         """One update, which is skipped where its gradient is not finite.
@@ -41,7 +43,7 @@ class Updater:
         """
         config, device = self.experiment.training, self.workers.device
         weights = weights_at(self.experiment.objective, work.step, config.steps)
-        divisors_P = self.workers.sum(_on(device, [sum(draw.divisors[part] for draw in work.draws) for part in PARTS]))
+        divisors_P = self.workers.sum(_on(device, [work.divisors[part] for part in PARTS]))
         # A part without weight has no predictions either.
         scales_P = _on(device, [weights[part] for part in PARTS]) / divisors_P.clamp(min=1)
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from mtnat.data import Split
+from mtnat.errors import ResourceError
 from mtnat.evaluation import Score, bleu
+from mtnat.training.memory import running_out_raises
 from mtnat.training.model import Model
 from mtnat.training.workers import Workers
 
@@ -27,12 +29,17 @@ def evaluate_split(model: Model, split: Split, workers: Workers, sentences: int 
 
     Args:
         sentences: how many, the first ones; 0 is all.
+
+    Raises:
+        ResourceError: there is too little memory.
     """
     started = time.perf_counter()
     sources = split.sources[:sentences] if sentences else split.sources
     # What was compiled for training would be compiled anew for decoding's shapes.
     eagerly = torch.compiler.set_stance("force_eager") if model.experiment.training.compile else nullcontext()
-    with eagerly:
+    tokens = model.experiment.decoding.max_tokens_per_batch
+    too_many = f"decoding.max_tokens_per_batch: decoding ran out of memory; got {tokens or 'its default'}; lower it."
+    with eagerly, running_out_raises(ResourceError(too_many)):
         shares = workers.gather([line.text for line in model.translate(sources[workers.rank :: workers.size])])
     translations = [""] * len(sources)
     for rank, share in enumerate(shares):

@@ -174,6 +174,8 @@ def test_mlflow_has_a_run_for_each(answered: tuple[Desk, str]) -> None:
     assert {run.data.tags["trial"]: run.info.status for run in children}["hopeless"] == "FAILED"
     assert {run.info.status for run in children if run.data.tags["trial"] != "hopeless"} == {"FINISHED"}
     scored = next(run for run in children if "test/bleu" in run.data.metrics)
+    assert scored.data.metrics["cost/tokens"] > 0
+    assert scored.data.metrics["cost/seconds"] > scored.data.metrics["train/seconds"] > 0
     assert {entry.path for entry in client.list_artifacts(scored.info.run_id)} == {
         "experiment.yaml",
         "model",
@@ -191,6 +193,12 @@ def test_a_finished_study_is_shown_again_and_never_touched(answered: tuple[Desk,
     code, shown, _ = desk.run("small.yaml", "--resume")
     assert code == 0
     assert leaderboard_of(desk).answer in shown
+
+
+def test_runs_that_have_ended_leave_models_and_no_checkpoints(answered: tuple[Desk, str]) -> None:
+    runs = answered[0].runs("small")
+    assert len(list(runs.glob("*/model/weights.pt"))) >= 6
+    assert [path.parent.name for path in runs.glob("*/checkpoints")] == []
 
 
 def test_an_interrupted_study_goes_on(desk: Desk) -> None:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mtnat.objective import ObjectiveConfig, draw_noise
+from mtnat.objective import Draw, ObjectiveConfig, draw_noise
 from mtnat.objective.noise import draw_masks
 from mtnat.tokens import BOS, EOS, MASK, PAD
 
@@ -95,3 +95,49 @@ def test_the_same_generator_state_gives_the_same_draw() -> None:
     )
     assert torch.equal(first.nat_input_MT, again.nat_input_MT)
     assert not torch.equal(first.nat_input_MT, other.nat_input_MT)
+
+
+LONGER = torch.arange(60).reshape(10, 6) + 10
+LONGER[:, -1] = EOS
+LONGER[:4, 3] = EOS
+LONGER[:4, 4:] = PAD
+
+
+@pytest.mark.parametrize("settings", [{}, {"at_fraction": 0.3}, {"estimator": "sampled"}])
+@pytest.mark.parametrize("nat_weight", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("count", [2, 3, 10])
+def test_a_cut_draw_says_sentence_by_sentence_what_the_whole_one_says(
+    settings: dict[str, object], nat_weight: float, count: int
+) -> None:
+    whole = draw_noise(LONGER, LONGER, ObjectiveConfig.model_validate(settings), nat_weight, generator())
+    cut = whole.split(count)
+    assert len(cut) == count
+    assert torch.equal(torch.cat([draw.source_BS for draw in cut]), whole.source_BS)
+    assert sentences(*cut) == sentences(whole)
+    assert {name: sum(draw.counts[name] for draw in cut) for name in whole.counts} == whole.counts
+    assert all(draw.divisors == whole.divisors for draw in cut)
+    for draw in cut:
+        assert draw.is_padded == bool((draw.source_BS == PAD).any())
+        assert draw.nat_is_padded == bool((draw.nat_input_MT == PAD).any())
+
+
+def sentences(*draws: Draw) -> list[dict[str, list[int]]]:
+    """For each sentence what each decoder reads and what it must say at which of its positions."""
+    told: list[dict[str, list[int]]] = []
+    for draw in draws:
+        own: list[dict[str, list[int]]] = [{} for _ in draw.lengths_B]
+        for name, rows, read, positions, targets in (
+            ("nat", draw.nat_rows_M, draw.nat_input_MT, draw.nat_positions_N, draw.nat_targets_N),
+            ("at", draw.at_rows_A, draw.at_input_AT, draw.at_positions_N, draw.at_targets_N),
+        ):
+            said = torch.zeros_like(read).flatten().index_copy(0, positions, targets).view_as(read)
+            for number, row in enumerate(range(len(own)) if rows is None else rows.tolist()):
+                own[row][name] = [*read[number].tolist(), *said[number].tolist()]
+        told += own
+    return told
+
+
+def test_a_draw_is_cut_into_no_more_than_its_sentences() -> None:
+    whole = draw_noise(SOURCE, TARGET, ObjectiveConfig(), 0.5, generator())
+    assert [len(draw.source_BS) for draw in whole.split(64)] == [1, 1]
+    assert whole.split(1) == (whole,)
