@@ -7,7 +7,8 @@ MtnatError
 │   ├── ModelError                  a model folder or a checkpoint
 │   ├── ResourceError               more workers, memory or rights than this machine has
 │   └── StudyError                  a study that is already finished, running or different
-└── DivergedError                   training left the finite numbers
+├── DivergedError                   training left the finite numbers
+└── SmokeError                      a study that was tried out does not run
 """
 
 from collections.abc import Iterable
@@ -47,3 +48,7 @@ class StudyError(UserError):
 
 class DivergedError(MtnatError):
     """The loss or its gradient left the finite numbers, so the run cannot go on."""
+
+
+class SmokeError(MtnatError):
+    """A study that was cut down and tried out does not run."""

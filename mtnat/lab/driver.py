@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from ray import tune
 from rich.console import Console
 
 from mtnat.config import replace, write_yaml
-from mtnat.errors import ResourceError
+from mtnat.errors import ResourceError, SmokeError, StudyError
 from mtnat.files import write_whole
 from mtnat.lab.agenda import Agenda, NoProposals, Result, Run
 from mtnat.lab.clock import Clock
@@ -27,9 +28,11 @@ from mtnat.lab.leaderboard import Leaderboard, make_leaderboard, markdown
 from mtnat.lab.listener import Listener
 from mtnat.lab.models import default_uri
 from mtnat.lab.options import Options
+from mtnat.lab.preview import preview
 from mtnat.lab.proposals import OptunaProposer
 from mtnat.lab.resources import cores, resource_problems
 from mtnat.lab.search import AgendaSearcher
+from mtnat.lab.smoke import smoke, write_text
 from mtnat.lab.study import Study, Teacher
 from mtnat.lab.study_file import read_study
 from mtnat.lab.table import Table, make_table
@@ -39,7 +42,7 @@ from mtnat.lab.teacher import DistilledText, distil, fetched_teacher, known_text
 from mtnat.lab.tracking import Tracker
 from mtnat.lab.trial import trainable
 
-MLFLOW_EXPERIMENT = "mtnat"
+MLFLOW_EXPERIMENT, MLFLOW_SMOKE_EXPERIMENT = "mtnat", "mtnat smoke"
 
 
 def run_study(options: Options, console: Console, interruption: Interruption) -> None:
@@ -51,23 +54,61 @@ def run_study(options: Options, console: Console, interruption: Interruption) ->
     """
     is_local = options.address is None
     study = read_study(options.study, cores() if is_local else None, torch.cuda.device_count() if is_local else None)
+    if options.dry_run:
+        preview(study, options, console)
+        return
+    if options.smoke:
+        _smoke(study, options, console, interruption)
+        return
     folder = StudyFolder(options.outputs / options.study.stem)
     with folder.held():
         folder.begin(study, resume=options.resume)
         if not folder.is_finished:
             _run(study, folder, options, console, interruption)
-        if study.columns:
-            show_table(console, Table.model_validate_json(folder.table.read_bytes()), folder.path, _mlflow_command(options))
-        else:
-            leaderboard = Leaderboard.model_validate_json(folder.leaderboard.read_bytes())
-            show_end(console, leaderboard, folder.path, _mlflow_command(options))
+        _show(study, folder, options, console)
+
+
+def _smoke(study: Study, options: Options, console: Console, interruption: Interruption) -> None:
+    """Runs the study with everything cut down, in a folder of its own that is made anew.
+
+    Raises:
+        SmokeError: it does not run.
+    """
+    started = time.monotonic()
+    folder = StudyFolder(options.outputs / f"{options.study.stem}-smoke")
+    with folder.held():
+        folder.clear()
+        text = folder.path / "text"
+        small = smoke(study, text, write_text(study, text))
+        folder.begin(small, resume=False)
+        try:
+            _run(small, folder, options, console, interruption)
+        except StudyError as error:
+            raise SmokeError(f"smoke: the study does not run: {error}") from None
+        _show(small, folder, options, console)
+        columns = [folder.column(name) for name in small.columns] or [folder]
+        results = [(column.name, result) for column in columns for result in column.results().values()]
+    if failed := [f"{name}, {result.run}: {result.failed}" for name, result in results if result.failed]:
+        raise SmokeError("\n".join([f"smoke: {len(failed)} of {len(results)} runs failed:", *failed]))
+    seconds = time.monotonic() - started
+    console.print(f"\nsmoke: the whole study ran in {seconds:.0f} s; its scores mean nothing", highlight=False)
+
+
+def _show(study: Study, folder: StudyFolder, options: Options, console: Console) -> None:
+    """What a finished study ended with."""
+    if study.columns:
+        show_table(console, Table.model_validate_json(folder.table.read_bytes()), folder.path, _mlflow_command(options))
+    else:
+        leaderboard = Leaderboard.model_validate_json(folder.leaderboard.read_bytes())
+        show_end(console, leaderboard, folder.path, _mlflow_command(options))
 
 
 def _run(study: Study, folder: StudyFolder, options: Options, console: Console, interruption: Interruption) -> None:
     console.print(f"{study.question}", markup=False, highlight=False)
     # MLflow takes seconds to make its database, and Ray to start: they do so side by side.
     with ThreadPoolExecutor(1) as background, ray_cluster(options) as cluster:
-        opening = background.submit(_open_tracker, _tracking_uri(options))
+        experiment = MLFLOW_SMOKE_EXPERIMENT if options.smoke else MLFLOW_EXPERIMENT
+        opening = background.submit(_open_tracker, _tracking_uri(options), experiment)
         if problems := list(resource_problems(study.resources, cluster.get("CPU", 0), cluster.get("GPU", 0))):
             raise ResourceError(problems)
         driver = Driver(opening.result(), _tracking_uri(options), cluster, console, interruption)
@@ -243,11 +284,11 @@ def _conclude(leaderboard: Leaderboard, folder: StudyFolder, agenda: Agenda, tra
     tracker.keep(folder.id, folder.leaderboard)
 
 
-def _open_tracker(uri: str) -> Tracker:
+def _open_tracker(uri: str, experiment: str) -> Tracker:
     from mtnat.lab.mlflow_tracker import MlflowTracker  # its import takes seconds in which Ray starts
 
     # A server knows where its files lie; of a bare database we say it, since its default depends on who asks from where.
-    return MlflowTracker(uri, MLFLOW_EXPERIMENT, (Path.cwd() / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None)
+    return MlflowTracker(uri, experiment, (Path.cwd() / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None)
 
 
 def _commit() -> str:
