@@ -24,14 +24,17 @@ from mtnat.lab.console import TerminalScreen, show_end, show_table
 from mtnat.lab.folder import StudyFolder
 from mtnat.lab.interruption import Interruption
 from mtnat.lab.judge import RunJudge
-from mtnat.lab.leaderboard import Leaderboard, make_leaderboard, markdown
+from mtnat.lab.leaderboard import Leaderboard, make_leaderboard
 from mtnat.lab.listener import Listener
 from mtnat.lab.models import default_uri
 from mtnat.lab.options import Options
+from mtnat.lab.page import markdown
+from mtnat.lab.picture import draw_front
 from mtnat.lab.preview import preview
 from mtnat.lab.proposals import OptunaProposer
 from mtnat.lab.resources import cores, resource_problems
 from mtnat.lab.search import AgendaSearcher
+from mtnat.lab.signals import read_fidelity
 from mtnat.lab.smoke import smoke, write_text
 from mtnat.lab.study import Study, Teacher
 from mtnat.lab.study_file import read_study
@@ -97,10 +100,10 @@ def _smoke(study: Study, options: Options, console: Console, interruption: Inter
 def _show(study: Study, folder: StudyFolder, options: Options, console: Console) -> None:
     """What a finished study ended with."""
     if study.columns:
-        show_table(console, Table.model_validate_json(folder.table.read_bytes()), folder.path, _mlflow_command(options))
+        show_table(console, Table.model_validate_json(folder.table.read_bytes()), folder, _mlflow_command(options))
     else:
         leaderboard = Leaderboard.model_validate_json(folder.leaderboard.read_bytes())
-        show_end(console, leaderboard, folder.path, _mlflow_command(options))
+        show_end(console, leaderboard, folder, _mlflow_command(options))
 
 
 def _run(study: Study, folder: StudyFolder, options: Options, console: Console, interruption: Interruption) -> None:
@@ -170,7 +173,14 @@ class Driver:
             judge = RunJudge(study, folder)
             clock.save()
             leaderboard = make_leaderboard(
-                folder.name, study, agenda, judge, test_set=test_set, seconds=clock.seconds, notes=notes
+                folder.name,
+                study,
+                agenda,
+                judge,
+                test_set=test_set,
+                seconds=clock.seconds,
+                notes=notes,
+                fidelity=read_fidelity(study, agenda, folder),
             )
             _conclude(leaderboard, folder, agenda, self._tracker)
 
@@ -276,7 +286,11 @@ def _conclude(leaderboard: Leaderboard, folder: StudyFolder, agenda: Agenda, tra
         shutil.rmtree(folder.best_model, ignore_errors=True)
         shutil.copytree(folder.run(best.id) / "model", folder.best_model)
     write_whole(folder.report, markdown(leaderboard).encode())
-    for path in (folder.study, folder.report, folder.best_experiment):
+    if leaderboard.fidelity:
+        write_whole(folder.fidelity, leaderboard.fidelity.model_dump_json(indent=1).encode())
+    if any(row.on_front for row in leaderboard.rows):
+        draw_front(leaderboard, folder.pareto)
+    for path in (folder.study, folder.report, folder.best_experiment, folder.fidelity, folder.pareto):
         if path.exists():
             tracker.keep(folder.id, path)
     tracker.tag(folder.id, {"answer": leaderboard.answer})
