@@ -77,7 +77,7 @@ def preview(study: Study, options: Options, console: Console) -> None:
     with _place(study, options) as place:
         found = [kind for name, part in study.parts.items() for kind in _kinds(part, drawn[name])]
         kinds = [kind for place, kind in enumerate(found) if kind not in found[:place]]
-        console.print(f"Measuring {len(kinds)} kinds of systems …", highlight=False)
+        console.print(f"Measuring {len(kinds)} {_plural('kind', len(kinds))} of systems …", highlight=False)
         paces = place.measure(kinds)
 
     def pace(experiment: Experiment) -> Pace:
