@@ -31,7 +31,7 @@ from mtnat.lab.options import Options
 from mtnat.lab.page import markdown
 from mtnat.lab.picture import draw_front
 from mtnat.lab.preview import preview
-from mtnat.lab.proposals import OptunaProposer
+from mtnat.lab.proposals import make_proposer
 from mtnat.lab.resources import cores, resource_problems
 from mtnat.lab.search import AgendaSearcher
 from mtnat.lab.signals import read_fidelity
@@ -44,6 +44,7 @@ from mtnat.lab.table import markdown as table_as_markdown
 from mtnat.lab.teacher import DistilledText, distil, fetched_teacher, known_text, students, trained_teacher
 from mtnat.lab.tracking import Tracker
 from mtnat.lab.trial import trainable
+from mtnat.lab.warm_start import take_over
 
 MLFLOW_EXPERIMENT, MLFLOW_SMOKE_EXPERIMENT = "mtnat", "mtnat smoke"
 
@@ -163,10 +164,18 @@ class Driver:
                 self._keep_distilled(folder, text)
                 study = students(study, text)
                 notes.append(text.summary)
-            proposer = OptunaProposer(study.space, folder.journal, seed=study.experiment.seed, trials=study.trials)
+            taken = take_over(study, folder)
+            for sentence in taken.sentences:
+                self._console.print(f"warm start: {sentence}", markup=False, highlight=False, soft_wrap=True)
+            notes += taken.sentences
+            proposer = make_proposer(study, folder.journal)
             hours = study.budget.hours
             agenda = Agenda(
-                study, proposer, folder.results(), is_spent=lambda: hours is not None and clock.seconds >= hours * 3600
+                study,
+                proposer,
+                folder.results(),
+                inherited=taken.trials,
+                is_spent=lambda: hours is not None and clock.seconds >= hours * 3600,
             )
             self._carry_out(study, folder, agenda, clock)
             test_set = study.experiment.data.name_of("test")

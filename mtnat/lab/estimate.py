@@ -1,7 +1,7 @@
 """How long a study takes: its runs counted, and a measured pace extrapolated. Nothing is measured here."""
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -97,13 +97,22 @@ def training_seconds(experiment: Experiment, pace: Pace) -> float:
     return training.steps * pace.step + validations * sentences * pace.sentence
 
 
-def phases(study: Study, drawn: Sequence[Experiment], pace: PaceOf, at_once: int, trained: str | None = None) -> list[Phase]:
+def phases(
+    study: Study,
+    drawn: Sequence[Experiment],
+    pace: PaceOf,
+    at_once: int,
+    *,
+    trained: Collection[str] = (),
+    inherited: int = 0,
+) -> list[Phase]:
     """What a study trains, its teacher aside.
 
     Args:
         drawn: proposals, which stand for all of them.
         at_once: runs side by side.
-        trained: the baseline that the teacher is.
+        trained: baselines that have been trained before: as the teacher, or by another study.
+        inherited: proposals of other studies that may be confirmed here.
     """
     gpus = study.resources.most_workers * study.resources.gpus_per_worker
     baselines = {name: replace(study.experiment, settings) for name, settings in study.baselines.items()}
@@ -111,7 +120,7 @@ def phases(study: Study, drawn: Sequence[Experiment], pace: PaceOf, at_once: int
     def training(experiment: Experiment) -> float:
         return training_seconds(experiment, pace(experiment))
 
-    seconds = tuple(training(experiment) for name, experiment in baselines.items() if name != trained)
+    seconds = tuple(training(experiment) for name, experiment in baselines.items() if name not in trained)
     found = [Phase(name="baselines", runs=len(seconds), seconds=seconds, gpus=gpus)]
     proposals = 0
     if drawn:
@@ -130,7 +139,9 @@ def phases(study: Study, drawn: Sequence[Experiment], pace: PaceOf, at_once: int
             for place, (steps, number, mean) in enumerate(zip(rungs, runs, each, strict=True))
         )
     if study.confirm:
-        found.append(_confirm(study, list(baselines.values()), drawn, min(study.confirm.top, proposals), pace, gpus))
+        found.append(
+            _confirm(study, list(baselines.values()), drawn, min(study.confirm.top, proposals + inherited), pace, gpus)
+        )
     return [phase for phase in found if phase.seconds]
 
 
@@ -168,7 +179,7 @@ def _confirm(
         return [training + test] * extra + [test] * (tests - extra)
 
     seconds = [second for experiment in baselines for second in pieces(experiment)]
-    if top:
+    if top and drawn:
         each = zip(*map(pieces, drawn), strict=True)
         seconds += [fmean(same) for same in each] * top
     return Phase(name="confirm", runs=extra * (len(baselines) + top), seconds=tuple(seconds), gpus=gpus)

@@ -21,13 +21,16 @@ from mtnat.lab.agenda import Agenda, Trial
 from mtnat.lab.cluster import ray_cluster, runs_at_once, workers_at_once
 from mtnat.lab.console import duration
 from mtnat.lab.estimate import MEASURED_STEPS, Pace, PaceOf, Phase, kind_of, phases, training_seconds, wall_seconds
+from mtnat.lab.folder import StudyFolder
 from mtnat.lab.models import is_address
 from mtnat.lab.options import Options
-from mtnat.lab.proposals import OptunaProposer
+from mtnat.lab.proposals import make_proposer
 from mtnat.lab.resources import Resources, cores, resource_problems
+from mtnat.lab.samplers import startup_trials
 from mtnat.lab.study import Settings, Study, Teacher
 from mtnat.lab.teacher import teacher_trial
 from mtnat.lab.timing import measure
+from mtnat.lab.warm_start import WarmStart, take_over
 from mtnat.training import read_experiment, training_sources
 
 MOST_PROPOSALS = 5
@@ -73,9 +76,9 @@ def preview(study: Study, options: Options, console: Console) -> None:
         UserError: the cluster has no room for a run, or a corpus cannot be prepared.
     """
     console.print(study.question, markup=False, highlight=False, soft_wrap=True)
-    drawn = {name: first_proposals(part) for name, part in study.parts.items()}
+    outsets = {name: outset(part) for name, part in study.parts.items()}
     with _place(study, options) as place:
-        found = [kind for name, part in study.parts.items() for kind in _kinds(part, drawn[name])]
+        found = [kind for name, part in study.parts.items() for kind in _kinds(part, outsets[name].proposals)]
         kinds = [kind for place, kind in enumerate(found) if kind not in found[:place]]
         console.print(f"Measuring {len(kinds)} {_plural('kind', len(kinds))} of systems …", highlight=False)
         paces = place.measure(kinds)
@@ -84,11 +87,12 @@ def preview(study: Study, options: Options, console: Console) -> None:
         return paces[kinds.index(kind_of(experiment))]
 
     name, part = next(iter(study.parts.items()))
-    for title, trials in _titled(part, drawn[name]).items():
+    for title, trials in _titled(part, outsets[name].proposals).items():
         console.print()
         console.print(_trials(title, trials, pace))
-    _say(console, ["", *_facts(study, place), ""])
-    plans = {name: _plan(part, drawn[name], pace, place) for name, part in study.parts.items()}
+    taken = [f"warm start: {sentence}" for known in outsets.values() for sentence in known.taken.sentences]
+    _say(console, ["", *taken, *_facts(study, place), ""])
+    plans = {name: _plan(part, outsets[name], pace, place) for name, part in study.parts.items()}
     console.print(_runs(plans, study.resources.gpus_per_worker > 0))
     wall = sum(wall_seconds(plan, place.runs) for plan in plans.values())
     gpu_hours = sum(phase.gpu_seconds for plan in plans.values() for phase in plan) / 3600
@@ -96,26 +100,40 @@ def preview(study: Study, options: Options, console: Console) -> None:
     _say(console, ["", f"{total} in all. {' '.join(_reservations(study))}"])
 
 
-def first_proposals(study: Study) -> list[Trial]:
-    """What the study proposes before it learns from scores: drawn by its own sampler, on a journal that is thrown away.
+@dataclass(frozen=True)
+class Outset:
+    """What is known of a study, or of a column, before it begins."""
+
+    proposals: tuple[Trial, ...]
+    """The first ones."""
+    taken: WarmStart
+
+
+def outset(study: Study) -> Outset:
+    """What the study takes over, and what it proposes before it learns from scores: by its own sampler, in a folder that is
+    thrown away.
 
     They are exactly the study's first ones where its trials run one at a time; where several do, a baseline that lies in the
     search space may end before or after a proposal is drawn.
     """
-    with TemporaryDirectory(prefix="mtnat-") as folder:
-        proposer = OptunaProposer(study.space, Path(folder) / "journal", seed=study.experiment.seed, trials=study.proposals)
-        agenda = Agenda(study, proposer, {})
+    with TemporaryDirectory(prefix="mtnat-") as place:
+        folder = StudyFolder(Path(place))
+        taken = take_over(study, folder)
+        proposer = make_proposer(study, folder.journal)
+        agenda = Agenda(study, proposer, folder.results(), inherited=taken.trials)
+        before = list(agenda.trials.values())
+        scores = [0.0] * len(study.objectives)
         told = 0
-        for trial in agenda.trials.values():
-            if not study.horizon:
-                told += proposer.tell_known(trial.name, trial.experiment, study.experiment, [0.0] * len(study.objectives))
-        wanted = min(MOST_PROPOSALS, study.proposals or MOST_PROPOSALS)
+        if not study.horizon:
+            told = sum(proposer.tell_known(trial.name, trial.experiment, study.experiment, scores) for trial in before)
+        wanted = min(MOST_PROPOSALS, study.proposals or MOST_PROPOSALS) if study.search else 0
         if study.sampler.kind in ("tpe", "cmaes", "gp"):
-            startup = study.sampler.startup_trials or min(10, max(2, study.proposals // 4))
-            wanted = max(1, min(wanted, startup - told))
-        for _ in range(len(agenda.trials) + wanted):
-            agenda.next()
-        return [trial for trial in agenda.trials.values() if trial.kind == "trial"]
+            wanted = min(wanted, max(1, startup_trials(study.sampler, study.proposals) - told))
+        proposed: list[Trial] = []
+        while len(proposed) < wanted and (run := agenda.next()):
+            if agenda.trials[run.trial] not in before:
+                proposed.append(agenda.trials[run.trial])
+        return Outset(tuple(proposed), taken)
 
 
 @contextmanager
@@ -154,16 +172,17 @@ def _writer(part: Study, teacher: Teacher) -> Experiment | None:
     return replace(experiment, {"decoding.decoder": "at", "decoding.rerank": "none"} | search)
 
 
-def _plan(part: Study, drawn: Sequence[Trial], pace: PaceOf, place: _Place) -> list[Phase]:
+def _plan(part: Study, known: Outset, pace: PaceOf, place: _Place) -> list[Phase]:
     """All that a column, or the study, does."""
-    proposals = [trial.experiment for trial in drawn]
+    proposals, inherited = [trial.experiment for trial in known.proposals], len(known.taken.trials)
+    trained = set(known.taken.baselines)
     if not part.teacher:
-        return phases(part, proposals, pace, place.runs)
-    trained = None
+        return phases(part, proposals, pace, place.runs, trained=trained, inherited=inherited)
     stage: list[Phase] = []
     if not part.teacher.model:
         trial = teacher_trial(part, part.teacher)
-        trained, seconds = trial.name, training_seconds(trial.experiment, pace(trial.experiment))
+        trained.add(trial.name)
+        seconds = training_seconds(trial.experiment, pace(trial.experiment))
         gpus = place.workers * part.resources.gpus_per_worker
         stage.append(Phase(name="teacher", runs=1, seconds=(seconds,), gpus=gpus))
     if writer := _writer(part, part.teacher):
@@ -171,8 +190,8 @@ def _plan(part: Study, drawn: Sequence[Trial], pace: PaceOf, place: _Place) -> l
         gpus = place.all_workers * part.resources.gpus_per_worker
         together = (workers_seconds / place.all_workers,)
         stage.append(Phase(name="the teacher translates", runs=0, seconds=together, gpus=gpus, waits=True))
-    first, *others = phases(part, proposals, pace, place.runs, trained)
-    return [*stage, first._replace(waits=True), *others]
+    students = phases(part, proposals, pace, place.runs, trained=trained, inherited=inherited)
+    return [*stage, *(phase._replace(waits=True) for phase in students[:1]), *students[1:]]
 
 
 def _trials(title: str, trials: Sequence[Trial], pace: PaceOf) -> RichTable:

@@ -8,8 +8,8 @@ from mtnat.config import build, replace
 from mtnat.experiment import Experiment
 from mtnat.lab.agenda import Agenda, NoProposals, Result
 from mtnat.lab.estimate import Pace, Phase, kind_of, phases, training_seconds, wall_seconds
-from mtnat.lab.preview import MOST_PROPOSALS, first_proposals
-from mtnat.lab.proposals import OptunaProposer
+from mtnat.lab.preview import MOST_PROPOSALS, outset
+from mtnat.lab.proposals import make_proposer
 from mtnat.lab.study import Settings, Study
 
 PACE = Pace(step=0.5, sentence=0.1, valid=40, test=20)
@@ -115,13 +115,13 @@ def test_what_is_shown_is_what_the_study_proposes_first(baselines: dict[str, Set
         },
         trials=20,
     )
-    proposer = OptunaProposer(study.space, tmp_path / "journal", seed=study.experiment.seed, trials=study.proposals)
+    proposer = make_proposer(study, tmp_path / "journal")
     agenda = Agenda(study, proposer, {})
     for score in range(len(baselines) + MOST_PROPOSALS):
         run = agenda.next()
         assert run is not None
         agenda.end(Result(run=run.id, valid=float(score)))
-    shown = first_proposals(study)
+    shown = outset(study).proposals
     assert len(shown) == MOST_PROPOSALS - ("in the search space" in baselines)
     assert all(agenda.trials[trial.name].settings == trial.settings for trial in shown)
 
