@@ -35,7 +35,7 @@ from mtnat.lab.proposals import make_proposer
 from mtnat.lab.resources import cores, resource_problems
 from mtnat.lab.search import AgendaSearcher
 from mtnat.lab.signals import read_fidelity
-from mtnat.lab.smoke import smoke, write_text
+from mtnat.lab.smoke import failures, smoke, write_text
 from mtnat.lab.study import Study, Teacher
 from mtnat.lab.study_file import read_study
 from mtnat.lab.table import Table, make_table
@@ -90,10 +90,9 @@ def _smoke(study: Study, options: Options, console: Console, interruption: Inter
         except StudyError as error:
             raise SmokeError(f"smoke: the study does not run: {error}") from None
         _show(small, folder, options, console)
-        columns = [folder.column(name) for name in small.columns] or [folder]
-        results = [(column.name, result) for column in columns for result in column.results().values()]
-    if failed := [f"{name}, {result.run}: {result.failed}" for name, result in results if result.failed]:
-        raise SmokeError("\n".join([f"smoke: {len(failed)} of {len(results)} runs failed:", *failed]))
+        failed = failures(small, folder)
+    if failed:
+        raise SmokeError("\n".join([f"smoke: runs failed, {len(failed)} of them:", *failed]))
     seconds = time.monotonic() - started
     console.print(f"\nsmoke: the whole study ran in {seconds:.0f} s; its scores mean nothing", highlight=False)
 

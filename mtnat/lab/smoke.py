@@ -11,8 +11,10 @@ from typing import Any
 from mtnat.config import Record, build, leaf_types, replace
 from mtnat.data.corpus import data_root, read_lines
 from mtnat.experiment import Experiment
+from mtnat.lab.agenda import Result
+from mtnat.lab.folder import StudyFolder
 from mtnat.lab.space import leaves
-from mtnat.lab.strategy import Budget
+from mtnat.lab.strategy import METRICS, Budget
 from mtnat.lab.study import DISTILLED, Settings, Study
 
 TRAIN_LINES, HELD_OUT_LINES = 300, 8
@@ -82,6 +84,22 @@ def write_text(study: Study, text: Path) -> int:
 
     _visit(study, write)
     return len(characters) + PIECES_BESIDE_CHARACTERS if characters else PIECES
+
+
+def failures(study: Study, folder: StudyFolder) -> list[str]:
+    """Each run that gave no score, and why."""
+
+    def reason(result: Result) -> str | None:
+        missing = [name for name in study.objectives if getattr(result, METRICS[name].field) is None]
+        return result.failed or (f"has no {', '.join(missing)}" if missing and result.pruned is None else None)
+
+    columns = [folder.column(name) for name in study.columns] or [folder]
+    return [
+        f"{column.name}, {result.run}: {why}"
+        for column in columns
+        for result in column.results().values()
+        if (why := reason(result))
+    ]
 
 
 def _cuts(study: Study, text: Path, pieces: int) -> Visit:

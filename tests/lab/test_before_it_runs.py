@@ -83,7 +83,7 @@ def test_a_run_that_fails_is_told(desk: Desk) -> None:
     desk.write("bad", steps=2_000, baselines={"linear": {}, "hopeless": hopeless})
     code, _, errors = desk.run("bad.yaml", "--smoke")
     assert code == 1
-    assert "smoke: 1 of 2 runs failed:\nbad-smoke, hopeless-seed1: " in errors
+    assert "smoke: runs failed, 1 of them:\nbad-smoke, hopeless-seed1: " in errors
     assert "Traceback" not in errors
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from mtnat.config import build, read_yaml, replace
 from mtnat.experiment import Experiment
-from mtnat.lab.agenda import compressed
-from mtnat.lab.smoke import smoke, write_text
+from mtnat.lab.agenda import Result, compressed
+from mtnat.lab.folder import StudyFolder, write_result
+from mtnat.lab.smoke import failures, smoke, write_text
 from mtnat.lab.study import Settings, Study
 
 STUDIES = Path(__file__).parents[2] / "studies"
@@ -137,3 +138,16 @@ def test_of_files_the_first_lines_are_left(tmp_path: Path, monkeypatch: pytest.M
     lines = [Path(name).read_text().splitlines() for name in (*forth.train, *(forth.valid or ()))]
     assert lines == [[f"{language} {number}" for number in range(most)] for most in (300, 8) for language in ("en", "de")]
     assert forth.vocabulary_size == pieces
+
+
+def test_a_run_without_one_of_the_metrics_has_failed(tmp_path: Path) -> None:
+    study = of(baselines={"one": {}}, metrics=[{"valid.bleu": "max"}, {"decode.seconds": "min"}])
+    folder = StudyFolder(tmp_path / "x")
+    for result in (
+        Result(run="whole", valid=1.0, decode_seconds=2.0),
+        Result(run="pruned", valid=1.0, pruned=4),
+        Result(run="half", valid=1.0),
+        Result(run="broken", failed="it broke"),
+    ):
+        write_result(folder.run(result.run), result)
+    assert sorted(failures(study, folder)) == ["x, broken: it broke", "x, half: has no decode.seconds"]
