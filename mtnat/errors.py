@@ -8,7 +8,8 @@ MtnatError
 │   ├── ResourceError               more workers, memory or rights than this machine has
 │   │   └── OutOfMemoryError        an update needs more memory than there is; with more micro-batches it may not
 │   └── StudyError                  a study that is already finished, running or different
-└── DivergedError                   training left the finite numbers
+├── DivergedError                   training left the finite numbers
+└── SmokeError                      a study that was tried out does not run
 """
 
 from collections.abc import Iterable
@@ -52,3 +53,7 @@ class StudyError(UserError):
 
 class DivergedError(MtnatError):
     """The loss or its gradient left the finite numbers, so the run cannot go on."""
+
+
+class SmokeError(MtnatError):
+    """A study that was cut down and tried out does not run."""

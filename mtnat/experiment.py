@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
+import torch
 from pydantic import Field, model_validator
 
 from mtnat.config import Record
@@ -103,11 +104,22 @@ class Experiment(Record):
 
     def build_translator(self, vocabularies: Vocabularies) -> Translator:
         """A translator with only the decoders the objective trains; its weights are drawn from PyTorch's global generator."""
+        return self._translator(len(vocabularies.source), len(vocabularies.target), joint=vocabularies.joint)
+
+    @property
+    def parameters(self) -> int:
+        """Weights of the translator, counted without making them."""
+        with torch.device("meta"):
+            pieces = self.data.vocabulary_size
+            translator = self._translator(pieces, pieces, joint=self.data.joint_vocabulary)
+        return sum(weight.numel() for weight in translator.parameters())
+
+    def _translator(self, source_pieces: int, target_pieces: int, *, joint: bool) -> Translator:
         return Translator(
             self.model,
-            source_vocabulary_size=len(vocabularies.source),
-            target_vocabulary_size=len(vocabularies.target),
-            joint=vocabularies.joint,
+            source_vocabulary_size=source_pieces,
+            target_vocabulary_size=target_pieces,
+            joint=joint,
             with_at=self.objective.trains_at,
             with_nat=self.objective.trains_nat,
         )

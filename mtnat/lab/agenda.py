@@ -217,7 +217,7 @@ class Agenda:
         study = self._study
         proposals = len(self._proposals())
         expected = proposals if self._exhausted else max(proposals, self._wanted)
-        total = len(study.baselines) + len(self._inherited) + sum(self._on_rungs(expected))
+        total = len(study.baselines) + len(self._inherited) + sum(study.horizon.runs(expected) if study.horizon else [expected])
         if confirm := study.confirm:
             failed = sum(trial.kind == "baseline" and self._has_failed(trial) for trial in self.trials.values())
             extra = len(set(confirm.seeds) - {study.experiment.seed})
@@ -382,14 +382,6 @@ class Agenda:
     def _is_proposed(self, name: str) -> bool:
         """Whether this study's sampler proposed the trial."""
         return name not in self._study.baselines and name not in self._inherited
-
-    def _on_rungs(self, proposals: int) -> Iterator[int]:
-        """How many runs there are for each T."""
-        yield proposals
-        if horizon := self._study.horizon:
-            for _ in horizon.steps[1:]:
-                proposals = math.ceil(round(horizon.keep * proposals, 9))
-                yield proposals
 
     def _values(self, run: Run) -> tuple[float, ...] | None:
         result = self.results.get(run.id)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mtnat.errors import UserError
+from mtnat.errors import SmokeError, UserError
 from mtnat.lab.interruption import Interruption
 from mtnat.lab.options import Options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a study; the exit code is 0, 2 for bad input, or 130 after Ctrl-C."""
+    """Runs a study; the exit code is 0, 1 for a smoke study with a failed run, 2 for bad input, or 130 after Ctrl-C."""
     options = _options(arguments)
     if options.address is None:
         # Despite its name this is what makes Ray listen on loopback only; Ray reads it when it is imported.
@@ -29,18 +29,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A file or a pipe has no width of its own, and the leaderboard needs some.
         run_study(options, Console(width=None if sys.stdout.isatty() else 140), interruption)
     except BaseException as error:
-        code, words = ended_by(error, interruption, options.study)
+        code, words = ended_by(error, interruption, options)
         print(words, file=sys.stderr)
         return code
     return 0
 
 
-def ended_by(error: BaseException, interruption: Interruption, study: Path) -> tuple[int, str]:
+def ended_by(error: BaseException, interruption: Interruption, options: Options) -> tuple[int, str]:
     """The exit code, and what to say, of a study that did not come to its end; an unforeseen error is raised again."""
     if interruption.is_wanted:  # libraries turn the KeyboardInterrupt that strikes inside them into errors of their own
-        return 130, f"Stopped; `python tune.py {study} --resume` goes on where it was."
+        if options.dry_run or options.smoke:
+            return 130, "Stopped."
+        return 130, f"Stopped; `python tune.py {options.study} --resume` goes on where it was."
     if isinstance(error, UserError):
         return 2, "\n".join(error.problems)
+    if isinstance(error, SmokeError):
+        return 1, str(error)
     raise error
 
 
@@ -49,7 +53,14 @@ def _options(arguments: Sequence[str] | None) -> Options:
         prog="python tune.py", description="Runs the study in a YAML file and answers its question."
     )
     parser.add_argument("study", type=Path, metavar="STUDY", help="a YAML file, such as studies/quickstart.yaml")
-    parser.add_argument("--resume", action="store_true", help="go on with a study that was interrupted")
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument("--resume", action="store_true", help="go on with a study that was interrupted")
+    ways.add_argument(
+        "--dry-run", action="store_true", help="show the trials, the runs and the estimated time, and start nothing"
+    )
+    ways.add_argument(
+        "--smoke", action="store_true", help="run the whole study with everything cut down, to see whether it runs"
+    )
     parser.add_argument(
         "--outputs", type=Path, default=Path("outputs"), help="where the study's folder is made (default: outputs)"
     )

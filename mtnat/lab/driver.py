@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from ray import tune
 from rich.console import Console
 
 from mtnat.config import replace, write_yaml
-from mtnat.errors import ResourceError
+from mtnat.errors import ResourceError, SmokeError, StudyError
 from mtnat.files import write_whole
 from mtnat.lab.agenda import Agenda, NoProposals, Result, Run
 from mtnat.lab.clock import Clock
@@ -29,10 +30,12 @@ from mtnat.lab.models import default_uri
 from mtnat.lab.options import Options
 from mtnat.lab.page import markdown
 from mtnat.lab.picture import draw_front
-from mtnat.lab.proposals import OptunaProposer
+from mtnat.lab.preview import preview
+from mtnat.lab.proposals import make_proposer
 from mtnat.lab.resources import cores, resource_problems
 from mtnat.lab.search import AgendaSearcher
 from mtnat.lab.signals import read_fidelity
+from mtnat.lab.smoke import failures, smoke, write_text
 from mtnat.lab.study import Study, Teacher
 from mtnat.lab.study_file import read_study
 from mtnat.lab.table import Table, make_table
@@ -43,7 +46,7 @@ from mtnat.lab.tracking import Tracker
 from mtnat.lab.trial import trainable
 from mtnat.lab.warm_start import take_over
 
-MLFLOW_EXPERIMENT = "mtnat"
+MLFLOW_EXPERIMENT, MLFLOW_SMOKE_EXPERIMENT = "mtnat", "mtnat smoke"
 
 
 def run_study(options: Options, console: Console, interruption: Interruption) -> None:
@@ -55,23 +58,60 @@ def run_study(options: Options, console: Console, interruption: Interruption) ->
     """
     is_local = options.address is None
     study = read_study(options.study, cores() if is_local else None, torch.cuda.device_count() if is_local else None)
+    if options.dry_run:
+        preview(study, options, console)
+        return
+    if options.smoke:
+        _smoke(study, options, console, interruption)
+        return
     folder = StudyFolder(options.outputs / options.study.stem)
     with folder.held():
         folder.begin(study, resume=options.resume)
         if not folder.is_finished:
             _run(study, folder, options, console, interruption)
-        if study.columns:
-            show_table(console, Table.model_validate_json(folder.table.read_bytes()), folder, _mlflow_command(options))
-        else:
-            leaderboard = Leaderboard.model_validate_json(folder.leaderboard.read_bytes())
-            show_end(console, leaderboard, folder, _mlflow_command(options))
+        _show(study, folder, options, console)
+
+
+def _smoke(study: Study, options: Options, console: Console, interruption: Interruption) -> None:
+    """Runs the study with everything cut down, in a folder of its own that is made anew.
+
+    Raises:
+        SmokeError: it does not run.
+    """
+    started = time.monotonic()
+    folder = StudyFolder(options.outputs / f"{options.study.stem}-smoke")
+    with folder.held():
+        folder.clear()
+        text = folder.path / "text"
+        small = smoke(study, text, write_text(study, text))
+        folder.begin(small, resume=False)
+        try:
+            _run(small, folder, options, console, interruption)
+        except StudyError as error:
+            raise SmokeError(f"smoke: the study does not run: {error}") from None
+        _show(small, folder, options, console)
+        failed = failures(small, folder)
+    if failed:
+        raise SmokeError("\n".join([f"smoke: runs failed, {len(failed)} of them:", *failed]))
+    seconds = time.monotonic() - started
+    console.print(f"\nsmoke: the whole study ran in {seconds:.0f} s; its scores mean nothing", highlight=False)
+
+
+def _show(study: Study, folder: StudyFolder, options: Options, console: Console) -> None:
+    """What a finished study ended with."""
+    if study.columns:
+        show_table(console, Table.model_validate_json(folder.table.read_bytes()), folder, _mlflow_command(options))
+    else:
+        leaderboard = Leaderboard.model_validate_json(folder.leaderboard.read_bytes())
+        show_end(console, leaderboard, folder, _mlflow_command(options))
 
 
 def _run(study: Study, folder: StudyFolder, options: Options, console: Console, interruption: Interruption) -> None:
     console.print(f"{study.question}", markup=False, highlight=False)
     # MLflow takes seconds to make its database, and Ray to start: they do so side by side.
     with ThreadPoolExecutor(1) as background, ray_cluster(options) as cluster:
-        opening = background.submit(_open_tracker, _tracking_uri(options))
+        experiment = MLFLOW_SMOKE_EXPERIMENT if options.smoke else MLFLOW_EXPERIMENT
+        opening = background.submit(_open_tracker, _tracking_uri(options), experiment)
         if problems := list(resource_problems(study.resources, cluster.get("CPU", 0), cluster.get("GPU", 0))):
             raise ResourceError(problems)
         driver = Driver(opening.result(), _tracking_uri(options), cluster, console, interruption)
@@ -127,16 +167,7 @@ class Driver:
             for sentence in taken.sentences:
                 self._console.print(f"warm start: {sentence}", markup=False, highlight=False, soft_wrap=True)
             notes += taken.sentences
-            proposer = OptunaProposer(
-                study.space,
-                folder.journal,
-                sampler=study.sampler,
-                seed=study.experiment.seed if study.sampler.seed is None else study.sampler.seed,
-                trials=study.proposals,
-                directions=list(study.objectives.values()),
-                pruner=study.pruner,
-                total_steps=study.experiment.training.steps,
-            )
+            proposer = make_proposer(study, folder.journal)
             hours = study.budget.hours
             agenda = Agenda(
                 study,
@@ -275,11 +306,11 @@ def _conclude(leaderboard: Leaderboard, folder: StudyFolder, agenda: Agenda, tra
     tracker.keep(folder.id, folder.leaderboard)
 
 
-def _open_tracker(uri: str) -> Tracker:
+def _open_tracker(uri: str, experiment: str) -> Tracker:
     from mtnat.lab.mlflow_tracker import MlflowTracker  # its import takes seconds in which Ray starts
 
     # A server knows where its files lie; of a bare database we say it, since its default depends on who asks from where.
-    return MlflowTracker(uri, MLFLOW_EXPERIMENT, (Path.cwd() / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None)
+    return MlflowTracker(uri, experiment, (Path.cwd() / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None)
 
 
 def _commit() -> str:

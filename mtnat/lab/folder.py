@@ -1,5 +1,6 @@
 """A study's folder: the truth about what has been run, held by one driver at a time."""
 
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ class StudyFolder:
         self.name = name or path.name
         self.study = self.path / "study.yaml"
         self._id = self.path / "study.id"
+        self._lock = self.path / "study.lock"
         self.journal = self.path / "optuna.journal"
         self.executor = self.path / ".tune"
         """Ray's own files, of no use after a start."""
@@ -89,16 +91,23 @@ class StudyFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = self.path / "study.lock"
-            lock.touch()
+            self._lock.touch()
         except OSError as error:
             raise ResourceError(
                 f"{self.path}: cannot be written ({error.strerror}); give another folder by --outputs."
             ) from None
-        with taken(lock) as is_ours:
+        with taken(self._lock) as is_ours:
             if not is_ours:
                 raise StudyError(f"{self.path}: the study is running already; wait for its end, or stop it first.")
             yield
+
+    def clear(self) -> None:
+        """Removes all that a study has left here; who does so must hold the folder."""
+        for path in self.path.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path != self._lock:
+                path.unlink()
 
     def begin(self, study: Study, *, resume: bool) -> None:
         """Takes down the study, or makes sure that it is the one which was begun here.

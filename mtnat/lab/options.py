@@ -11,6 +11,10 @@ class Options:
     study: Path
     outputs: Path = Path("outputs")
     resume: bool = False
+    dry_run: bool = False
+    """Shows what the study is going to do, and does nothing."""
+    smoke: bool = False
+    """Runs it cut down to a minute or so, in a folder of its own."""
     tracking_uri: str | None = None
     address: str | None = None
     """Of a running Ray cluster; None starts one on this machine."""

@@ -16,7 +16,7 @@ from mtnat.files import write_whole
 from mtnat.lab.samplers import Samplers, make_pruner, params_and_distributions
 from mtnat.lab.space import Space
 from mtnat.lab.strategy import Direction, Pruner, Sampler
-from mtnat.lab.study import Settings
+from mtnat.lab.study import Settings, Study
 
 PROPOSAL, KNOWN, ENDED = "proposal", "known", "ended"
 """Attributes of an Optuna trial: our name and settings, written at once when they are complete; the name of one that was not
@@ -174,6 +174,20 @@ class OptunaProposer:
 
     def _trial(self, name: str) -> FrozenTrial:
         return self._storage.get_trial(self._id(name))
+
+
+def make_proposer(study: Study, journal: Path) -> OptunaProposer:
+    """Who proposes a study's trials."""
+    return OptunaProposer(
+        study.space,
+        journal,
+        sampler=study.sampler,
+        seed=study.experiment.seed if study.sampler.seed is None else study.sampler.seed,
+        trials=study.proposals,
+        directions=list(study.objectives.values()),
+        pruner=study.pruner,
+        total_steps=study.experiment.training.steps,
+    )
 
 
 class _NoLock(JournalFileOpenLock):

@@ -95,6 +95,11 @@ class Samplers:
                 return RandomSampler(seed=seed)
 
 
+def startup_trials(sampler: Sampler, trials: int) -> int:
+    """After how many trials, those it did not propose included, a sampler learns from what came of them."""
+    return sampler.startup_trials or min(10, max(2, trials // 4))
+
+
 def make_pruner(pruner: Pruner, total_steps: int) -> BasePruner:
     """Optuna's pruner; what it knows is in the storage."""
     match pruner.kind:

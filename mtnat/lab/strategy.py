@@ -1,5 +1,6 @@
 """How a study searches: who proposes, what counts, what is ended early, and when there is enough."""
 
+import math
 from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
@@ -64,6 +65,13 @@ class Horizon(Record):
     keep: float = Field(0.34, gt=0, le=1)
     """Share of a rung's trials that go on to the next, rounded up. With 1 all go on, and the study ends with a report on how
     well each shorter training ranks them."""
+
+    def runs(self, proposals: int) -> list[int]:
+        """How many runs there are for each T."""
+        found = [proposals]
+        for _ in self.steps[1:]:
+            found.append(math.ceil(round(self.keep * found[-1], 9)))
+        return found
 
     @model_validator(mode="after")
     def _ascends(self) -> Self:

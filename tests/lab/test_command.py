@@ -7,6 +7,7 @@ import pytest
 from mtnat.errors import ConfigError, StudyError
 from mtnat.lab.command import ended_by
 from mtnat.lab.interruption import Interruption
+from mtnat.lab.options import Options
 
 STUDY = Path("studies/x.yaml")
 
@@ -16,12 +17,12 @@ def test_after_a_signal_every_error_is_the_interruption(error: BaseException) ->
     interruption = Interruption()
     with pytest.raises(KeyboardInterrupt):
         interruption(2, None)
-    code, words = ended_by(error, interruption, STUDY)
+    code, words = ended_by(error, interruption, Options(study=STUDY))
     assert code == 130
     assert "python tune.py studies/x.yaml --resume" in words
 
 
 def test_without_one_a_users_mistake_is_told_and_an_unforeseen_error_is_raised() -> None:
-    assert ended_by(ConfigError(["one.", "two."]), Interruption(), STUDY) == (2, "one.\ntwo.")
+    assert ended_by(ConfigError(["one.", "two."]), Interruption(), Options(study=STUDY)) == (2, "one.\ntwo.")
     with pytest.raises(RuntimeError, match="unforeseen"):
-        ended_by(RuntimeError("unforeseen"), Interruption(), STUDY)
+        ended_by(RuntimeError("unforeseen"), Interruption(), Options(study=STUDY))

@@ -1,0 +1,101 @@
+"""`--dry-run` and `--smoke`, as a person types them."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from test_whole_study import ROOT, Desk
+
+pytestmark = pytest.mark.slow
+AT = {"objective.schedule": {"kind": "constant", "value": 0.0}}
+KIND = "objective.schedule.kind"
+TURNED = {f"data.{split}": [f"{split}.de", f"{split}.en"] for split in ("train", "valid", "test")}
+TAUGHT = {
+    "columns": {"en-de": {}, "de-en": TURNED},
+    "teacher": {"settings": AT, "beam": 3},
+    "baselines": {"transformer": {**AT, "data.distilled": None}, "linear": {}},
+    "search": {KIND: {"choice": ["power", "cosine"]}, "training.steps": {"int": [20_000, 40_000]}},
+    "trials": 5,
+    "confirm": {"top": 3, "seeds": [1, 2, 3], "against": "linear"},
+}
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def things(desk: Desk) -> set[str]:
+    """All that lies in the folder, the cache aside."""
+    return {path.name for path in desk.folder.iterdir()} - {"cache"}
+
+
+def test_a_preview_shows_all_and_leaves_nothing(desk: Desk) -> None:
+    desk.write("taught", steps=20_000, **TAUGHT)
+    before = things(desk)
+    code, out, errors = desk.run("taught.yaml", "--dry-run")
+    assert (code, errors) == (0, "")
+    assert things(desk) == before
+    words = ("transformer", "linear", "trial-01", "trial-02", "en-de, de-en", "translates with beam 3", "An estimate")
+    assert [word for word in words if word not in out] == []
+    runs = {name: int(number) for name, number in re.findall(r"^(\w[\w ]*?) +(\d+)", out, re.MULTILINE)}
+    # A column: the teacher, a baseline; another one; 5 proposals; 2 further seeds of 2 baselines and 3 proposals.
+    assert (runs["teacher"], runs["baselines"], runs["proposals"], runs["confirm"]) == (2, 2, 10, 20)
+    assert runs["in all"] == 34
+
+
+def test_a_preview_tells_what_is_wrong_with_the_file(desk: Desk) -> None:
+    desk.write("wrong", baselines={"one": {"model.widht": 3}}, resources={"workers": 10_000})
+    code, out, errors = desk.run("wrong.yaml", "--dry-run")
+    assert (code, out) == (2, "")
+    assert "did you mean" in errors
+    assert "10000" in errors
+
+
+def test_a_study_that_would_take_hours_is_tried_out_with_columns_teacher_and_search(desk: Desk) -> None:
+    desk.write("taught", steps=20_000, **TAUGHT)
+    stale = desk.folder / "outputs" / "taught-smoke" / "stale"
+    stale.mkdir(parents=True)
+    code, out, errors = desk.run("taught.yaml", "--smoke")
+    assert (code, errors) == (0, "")
+    assert re.search(r"smoke: the whole study ran in \d+ s; its scores mean nothing", out)
+    assert not stale.exists()
+    assert {path.name for path in (desk.folder / "outputs").iterdir()} == {"taught-smoke"}
+    assert (stale.parent / "table.md").exists()
+    client = MlflowClient(f"sqlite:///{desk.folder}/mlflow.db")
+    assert client.get_experiment_by_name("mtnat") is None
+    experiment = client.get_experiment_by_name("mtnat smoke")
+    assert experiment is not None
+    tracked = client.search_runs([experiment.experiment_id])
+    # The study, 2 columns, and in each 2 baselines and 2 proposals with 2 seeds.
+    assert len(tracked) == 1 + 2 + 2 * 4 * 2
+
+    code, out, errors = desk.run("taught.yaml", "--dry-run")  # a study that has been tried out has not begun
+    assert (code, errors) == (0, "")
+
+
+def test_a_run_that_fails_is_told(desk: Desk) -> None:
+    hopeless = {"training.peak_learning_rate": 1e30, "training.clip_norm": 0.0, "training.most_skipped_steps": 1}
+    desk.write("bad", steps=2_000, baselines={"linear": {}, "hopeless": hopeless})
+    code, _, errors = desk.run("bad.yaml", "--smoke")
+    assert code == 1
+    assert "smoke: runs failed, 1 of them:\nbad-smoke, hopeless-seed1: " in errors
+    assert "Traceback" not in errors
+
+
+def test_the_quick_start_is_tried_out(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "tune.py"), str(ROOT / "studies" / "quickstart.yaml"), "--smoke"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "its scores mean nothing" in done.stdout
+    shutil.rmtree(tmp_path / "outputs")
+
+
+def test_only_one_of_them_at_a_time(desk: Desk) -> None:
+    code, _, errors = desk.run("any.yaml", "--dry-run", "--smoke")
+    assert code == 2
+    assert "not allowed with" in errors
