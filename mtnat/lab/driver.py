@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -15,10 +15,10 @@ from ray import tune
 from rich.console import Console
 
 from mtnat.config import replace, write_yaml
-from mtnat.errors import ResourceError
+from mtnat.errors import ConfigError
 from mtnat.files import write_whole
 from mtnat.lab.agenda import Agenda, NoProposals, Result, Run
-from mtnat.lab.cluster import ray_cluster, runs_at_once, workers_at_once
+from mtnat.lab.cluster import Patience, Room, job_problems, ray_cluster, wait_for_room
 from mtnat.lab.console import TerminalScreen, show_end, show_table
 from mtnat.lab.folder import StudyFolder
 from mtnat.lab.interruption import Interruption
@@ -28,7 +28,7 @@ from mtnat.lab.listener import Listener
 from mtnat.lab.models import default_uri
 from mtnat.lab.options import Options
 from mtnat.lab.proposals import OptunaProposer
-from mtnat.lab.resources import cores, resource_problems
+from mtnat.lab.resources import cores, workers_at_once
 from mtnat.lab.search import AgendaSearcher
 from mtnat.lab.study import Study, Teacher
 from mtnat.lab.study_file import read_study
@@ -49,6 +49,8 @@ def run_study(options: Options, console: Console, interruption: Interruption) ->
         UserError: something in the file, the folder or the machine is wrong; nothing has been started then.
         KeyboardInterrupt: a person stopped it; it can be resumed.
     """
+    if problems := list(job_problems(options.outputs, _tracking_uri(options))):
+        raise ConfigError(problems)
     is_local = options.address is None
     study = read_study(options.study, cores() if is_local else None, torch.cuda.device_count() if is_local else None)
     folder = StudyFolder(options.outputs / options.study.stem)
@@ -66,11 +68,11 @@ def run_study(options: Options, console: Console, interruption: Interruption) ->
 def _run(study: Study, folder: StudyFolder, options: Options, console: Console, interruption: Interruption) -> None:
     console.print(f"{study.question}", markup=False, highlight=False)
     # MLflow takes seconds to make its database, and Ray to start: they do so side by side.
-    with ThreadPoolExecutor(1) as background, ray_cluster(options) as cluster:
+    with ThreadPoolExecutor(1) as background, ray_cluster(options, study.resources):
         opening = background.submit(_open_tracker, _tracking_uri(options))
-        if problems := list(resource_problems(study.resources, cluster.get("CPU", 0), cluster.get("GPU", 0))):
-            raise ResourceError(problems)
-        driver = Driver(opening.result(), _tracking_uri(options), cluster, console, interruption)
+        minutes = study.resources.start_minutes if options.address else 0
+        wait_for_room(study.resources, minutes, partial(console.print, highlight=False), interruption.check)
+        driver = Driver(opening.result(), _tracking_uri(options), Room(study.resources), console, interruption)
         if study.columns:
             driver.tabulate(study, folder)
         else:
@@ -84,12 +86,12 @@ class Driver:
         self,
         tracker: Tracker,
         tracking_uri: str,
-        cluster: Mapping[str, float],
+        room: Room,
         console: Console,
         interruption: Interruption,
     ) -> None:
         self._tracker, self._tracking_uri = tracker, tracking_uri
-        self._cluster, self._console, self._interruption = cluster, console, interruption
+        self._room, self._console, self._interruption = room, console, interruption
 
     def tabulate(self, study: Study, folder: StudyFolder) -> None:
         """Answers the study of each column, one after the other, and makes the table."""
@@ -134,7 +136,7 @@ class Driver:
             if teacher.model
             else trained_teacher(study, teacher, folder, partial(self._train_teacher, folder))
         )
-        workers = workers_at_once(study.resources, self._cluster)
+        workers = workers_at_once(study.resources, self._room.machines)
         return distil(study, finished, folder, workers, self._console, self._interruption.check)
 
     def _train_teacher(self, folder: StudyFolder, study: Study) -> dict[str, Result]:
@@ -144,12 +146,12 @@ class Driver:
 
     def _carry_out(self, study: Study, folder: StudyFolder, agenda: Agenda) -> None:
         """Runs all that an agenda holds."""
-        most_at_once = runs_at_once(study.resources, self._cluster)
-        with TerminalScreen(self._console, agenda, most_at_once) as screen:
-            listener = Listener(agenda, folder, self._tracker, screen, self._interruption, _commit())
+        with TerminalScreen(self._console, agenda, self._room.runs) as screen:
+            patience = Patience(study.resources, self._room)
+            listener = Listener(agenda, folder, self._tracker, screen, self._interruption, patience, _commit())
             listener.catch_up()
             try:
-                _execute(study, folder, agenda, listener, most_at_once)
+                _execute(study, folder, agenda, listener, self._room)
             except BaseException:
                 listener.kill()
                 raise
@@ -184,23 +186,23 @@ def _mlflow_command(options: Options) -> str:
     return "mlflow ui" if uri == default_uri() else f"mlflow ui --backend-store-uri {uri}"
 
 
-def _execute(study: Study, folder: StudyFolder, agenda: Agenda, listener: Listener, most_at_once: int) -> None:
+def _execute(study: Study, folder: StudyFolder, agenda: Agenda, listener: Listener, room: Room) -> None:
     """Lets Tune run the agenda to its end."""
     resources = study.resources
     run_one = partial(trainable, study_folder=folder.path, resources=resources)
     # Several workers ask for their own cores; the actor that starts them only has to be somewhere.
     request = (
-        {"cpu": resources.cpus_per_worker, "gpu": resources.gpus_per_worker}
-        if resources.workers == 1
-        else {"node:__internal_head__": 0.001}
+        {"node:__internal_head__": 0.001}
+        if resources.uses_ray_train
+        else {"cpu": resources.cpus_per_worker, "gpu": resources.gpus_per_worker}
     )
     shutil.rmtree(folder.executor, ignore_errors=True)
-    # Tune starts actors one after the other unless told how many may be under way.
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(most_at_once)
+    # Tune starts actors one after the other unless told how many may be under way; here the searcher sees to that.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "1000"
     tune.Tuner(
         tune.with_resources(run_one, request),
         tune_config=tune.TuneConfig(
-            search_alg=AgendaSearcher(agenda, most_at_once),
+            search_alg=AgendaSearcher(agenda, lambda: room.runs),
             num_samples=-1,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
@@ -241,8 +243,13 @@ def _conclude(leaderboard: Leaderboard, folder: StudyFolder, agenda: Agenda, tra
 def _open_tracker(uri: str) -> Tracker:
     from mtnat.lab.mlflow_tracker import MlflowTracker  # its import takes seconds in which Ray starts
 
-    # A server knows where its files lie; of a bare database we say it, since its default depends on who asks from where.
-    return MlflowTracker(uri, MLFLOW_EXPERIMENT, (Path.cwd() / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None)
+    return MlflowTracker(uri, MLFLOW_EXPERIMENT, _beside(uri))
+
+
+def _beside(uri: str) -> str | None:
+    """Where the files of a bare database lie: a server knows its own, and MLflow's default depends on who asks from where."""
+    database = uri.removeprefix("sqlite:///")
+    return (Path(database).absolute().parent / "mlartifacts").as_uri() if database != uri else None
 
 
 def _commit() -> str:

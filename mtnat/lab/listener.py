@@ -9,6 +9,7 @@ from ray.tune.experiment import Trial as TuneTrial
 
 from mtnat.config import write_yaml
 from mtnat.lab.agenda import Agenda, Result, Run
+from mtnat.lab.cluster import Patience
 from mtnat.lab.console import Screen
 from mtnat.lab.folder import HYPOTHESES, StudyFolder, read_result, write_result
 from mtnat.lab.interruption import Interruption
@@ -31,10 +32,11 @@ class Listener(DriverOnly, tune.Callback):
         tracker: Tracker,
         screen: Screen,
         interruption: Interruption,
+        patience: Patience,
         commit: str,
     ) -> None:
         self._agenda, self._folder, self._tracker, self._screen = agenda, folder, tracker, screen
-        self._interruption = interruption
+        self._interruption, self._patience = interruption, patience
         self._tags = {"study": folder.name, "commit": commit}
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
@@ -66,6 +68,7 @@ class Listener(DriverOnly, tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         self._interruption.check()
+        self._patience.check(trials)
         self._screen.tick()
 
     def key(self, run: Run) -> str:

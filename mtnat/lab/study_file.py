@@ -12,7 +12,7 @@ from mtnat.config import build, nearest, read_yaml, replace
 from mtnat.errors import ConfigError, UserError
 from mtnat.experiment import Experiment
 from mtnat.lab.models import is_address
-from mtnat.lab.resources import Resources, resource_problems
+from mtnat.lab.resources import Machine, Resources, resource_problems
 from mtnat.lab.space import parse_space, path_problem
 from mtnat.lab.study import (
     DISTILLED,
@@ -49,7 +49,7 @@ def read_study(path: Path, cpus: float | None = None, gpus: float | None = None)
     check = _Check(data)
     problems += check.problems()
     if cpus is not None and gpus is not None:
-        problems += resource_problems(check.resources, cpus, gpus)
+        problems += resource_problems(check.resources, [Machine(cpus, gpus)])
     if study is None or problems:
         raise ConfigError(dict.fromkeys(problems))
     return study

@@ -54,7 +54,7 @@ class TuneSession:
 
 
 class TrainSession:
-    """One of several Ray Train workers."""
+    """A Ray Train worker, which may be the only one."""
 
     def __init__(self, resources: Resources) -> None:
         torch.set_num_threads(resources.cpus_per_worker)
@@ -126,7 +126,7 @@ def _owned(folder: Path, workers: Workers) -> Iterator[None]:
 
 def trainable(config: Mapping[str, str], study_folder: Path, resources: Resources) -> None:
     """The Tune function: one run, in this actor or in workers that it starts."""
-    if resources.workers == 1:
+    if not resources.uses_ray_train:
         perform(Run.model_validate_json(config[RUN]), StudyFolder(study_folder), TuneSession(resources))
     else:
         _train_together(config, StudyFolder(study_folder), resources)
@@ -146,14 +146,13 @@ def _train_together(config: Mapping[str, str], folder: StudyFolder, resources: R
             resources_per_worker={"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker},
         ),
         # Ray's types know only Train's first version, which is not the one that runs.
-        run_config=RunConfig(  # type: ignore[call-arg]
+        run_config=RunConfig(
             name=f"{run.id}-{run.phase}",
             storage_path=str(folder.executor / "train"),
             callbacks=[TuneReportCallback()],  # type: ignore[no-untyped-call,list-item]
             failure_config=FailureConfig(  # type: ignore[call-arg]
                 max_failures=MOST_FAILURES, controller_failure_limit=MOST_FAILURES
             ),
-            worker_runtime_env={"env_vars": {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}},
         ),
     ).fit()
 
