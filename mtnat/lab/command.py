@@ -60,6 +60,7 @@ def _options(arguments: Sequence[str] | None) -> Options:
         default=os.environ.get("RAY_ADDRESS") or "local",
         help="of a running Ray cluster: auto or HOST:PORT (default: $RAY_ADDRESS, or local: this machine)",
     )
+    parser.add_argument("--storage", metavar="URI", help="s3://…, gs://…, for machines that share no folder (default: they do)")
     parser.add_argument("--verbose", action="store_true", help="show what Ray says")
     options = Options(**vars(parser.parse_args(arguments)))
     return replace(options, address=None) if options.address == "local" else options

@@ -30,6 +30,7 @@ from mtnat.lab.options import Options
 from mtnat.lab.proposals import OptunaProposer
 from mtnat.lab.resources import cores, workers_at_once
 from mtnat.lab.search import AgendaSearcher
+from mtnat.lab.storage import Storage, open_uri, study_storage
 from mtnat.lab.study import Study, Teacher
 from mtnat.lab.study_file import read_study
 from mtnat.lab.table import Table, make_table
@@ -53,6 +54,12 @@ def run_study(options: Options, console: Console, interruption: Interruption) ->
         raise ConfigError(problems)
     is_local = options.address is None
     study = read_study(options.study, cores() if is_local else None, torch.cuda.device_count() if is_local else None)
+    if options.storage:
+        open_uri(options.storage)
+        if study.teacher:
+            raise ConfigError(
+                "--storage: a study with a teacher needs --outputs on a folder that all machines see; drop --storage."
+            )
     folder = StudyFolder(options.outputs / options.study.stem)
     with folder.held():
         folder.begin(study, resume=options.resume)
@@ -72,7 +79,8 @@ def _run(study: Study, folder: StudyFolder, options: Options, console: Console, 
         opening = background.submit(_open_tracker, _tracking_uri(options))
         minutes = study.resources.start_minutes if options.address else 0
         wait_for_room(study.resources, minutes, partial(console.print, highlight=False), interruption.check)
-        driver = Driver(opening.result(), _tracking_uri(options), Room(study.resources), console, interruption)
+        room = Room(study.resources)
+        driver = Driver(opening.result(), _tracking_uri(options), options.storage, room, console, interruption)
         if study.columns:
             driver.tabulate(study, folder)
         else:
@@ -86,11 +94,12 @@ class Driver:
         self,
         tracker: Tracker,
         tracking_uri: str,
+        storage: str | None,
         room: Room,
         console: Console,
         interruption: Interruption,
     ) -> None:
-        self._tracker, self._tracking_uri = tracker, tracking_uri
+        self._tracker, self._tracking_uri, self._storage = tracker, tracking_uri, storage
         self._room, self._console, self._interruption = room, console, interruption
 
     def tabulate(self, study: Study, folder: StudyFolder) -> None:
@@ -122,6 +131,7 @@ class Driver:
                 study = students(study, text)
                 notes.append(text.summary)
             proposer = OptunaProposer(study.space, folder.journal, seed=study.experiment.seed, trials=study.trials)
+            study_storage(self._storage, folder).fetch_all()
             agenda = Agenda(study, proposer, folder.results())
             self._carry_out(study, folder, agenda)
             seconds = time.monotonic() - started
@@ -148,10 +158,11 @@ class Driver:
         """Runs all that an agenda holds."""
         with TerminalScreen(self._console, agenda, self._room.runs) as screen:
             patience = Patience(study.resources, self._room)
-            listener = Listener(agenda, folder, self._tracker, screen, self._interruption, patience, _commit())
+            storage = study_storage(self._storage, folder)
+            listener = Listener(agenda, folder, storage, self._tracker, screen, self._interruption, patience, _commit())
             listener.catch_up()
             try:
-                _execute(study, folder, agenda, listener, self._room)
+                _execute(study, storage, agenda, listener, self._room)
             except BaseException:
                 listener.kill()
                 raise
@@ -186,17 +197,17 @@ def _mlflow_command(options: Options) -> str:
     return "mlflow ui" if uri == default_uri() else f"mlflow ui --backend-store-uri {uri}"
 
 
-def _execute(study: Study, folder: StudyFolder, agenda: Agenda, listener: Listener, room: Room) -> None:
+def _execute(study: Study, storage: Storage, agenda: Agenda, listener: Listener, room: Room) -> None:
     """Lets Tune run the agenda to its end."""
     resources = study.resources
-    run_one = partial(trainable, study_folder=folder.path, resources=resources)
+    run_one = partial(trainable, storage=storage, resources=resources)
     # Several workers ask for their own cores; the actor that starts them only has to be somewhere.
     request = (
         {"node:__internal_head__": 0.001}
         if resources.uses_ray_train
         else {"cpu": resources.cpus_per_worker, "gpu": resources.gpus_per_worker}
     )
-    shutil.rmtree(folder.executor, ignore_errors=True)
+    storage.clear_executor()
     # Tune starts actors one after the other unless told how many may be under way; here the searcher sees to that.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "1000"
     tune.Tuner(
@@ -209,13 +220,13 @@ def _execute(study: Study, folder: StudyFolder, agenda: Agenda, listener: Listen
         ),
         run_config=tune.RunConfig(
             name="study",
-            storage_path=str(folder.executor),
+            storage_path=storage.executor,
             callbacks=[listener],
             failure_config=tune.FailureConfig(max_failures=MOST_FAILURES),
             verbose=0,
         ),
     ).fit()
-    shutil.rmtree(folder.executor, ignore_errors=True)
+    storage.clear_executor()
 
 
 def _conclude(leaderboard: Leaderboard, folder: StudyFolder, agenda: Agenda, tracker: Tracker) -> None:

@@ -15,6 +15,7 @@ from mtnat.lab.folder import HYPOTHESES, StudyFolder, read_result, write_result
 from mtnat.lab.interruption import Interruption
 from mtnat.lab.search import DriverOnly
 from mtnat.lab.space import leaves
+from mtnat.lab.storage import Storage
 from mtnat.lab.tracking import Tracker
 from mtnat.lab.trial import CURVES, RESULT, RUN, STEP, TOTAL_STEPS
 
@@ -29,6 +30,7 @@ class Listener(DriverOnly, tune.Callback):
         self,
         agenda: Agenda,
         folder: StudyFolder,
+        storage: Storage,
         tracker: Tracker,
         screen: Screen,
         interruption: Interruption,
@@ -36,7 +38,7 @@ class Listener(DriverOnly, tune.Callback):
         commit: str,
     ) -> None:
         self._agenda, self._folder, self._tracker, self._screen = agenda, folder, tracker, screen
-        self._interruption, self._patience = interruption, patience
+        self._storage, self._interruption, self._patience = storage, interruption, patience
         self._tags = {"study": folder.name, "commit": commit}
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
@@ -54,12 +56,14 @@ class Listener(DriverOnly, tune.Callback):
         self._screen.progressed(run, result[STEP], result[TOTAL_STEPS], metrics)
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        self._storage.fetch(_run(trial).id)
         result = read_result(self._folder.run(_run(trial).id))
         assert result is not None
         self._ended(_run(trial), result)
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         run = _run(trial)
+        self._storage.fetch(run.id)
         folder = self._folder.run(run.id)
         known = read_result(folder) or Result(run=run.id)
         result = known.model_copy(update={"failed": f"its process ended: {_reason(trial)}"})

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -119,23 +119,37 @@ def desk(tmp_path: Path, nodes: Nodes) -> Desk:
     return desk
 
 
-def test_a_node_dies_and_its_runs_go_on_elsewhere(desk: Desk, nodes: Nodes) -> None:
-    nodes.start(3)
+def end_with_a_node_less(desk: Desk, nodes: Nodes, progress: Callable[[], int], *arguments: str) -> None:
+    """Kills a node as soon as there is a checkpoint on each of the three, and sees the study to its end."""
     steps = 300
     baselines = {name: {"training.weight_decay": index / 10} for index, name in enumerate("abcd")}
     desk.write("long", steps=steps, training={"validate_every": 20}, baselines=baselines)
-    runs = desk.runs("long")
-    process = desk.start("long.yaml", "--address", nodes.address)
-    wait_until(lambda: len({path.parent for path in runs.glob("*/checkpoints/*.pt")}) == 3, process)  # one on each node
+    process = desk.start("long.yaml", "--address", nodes.address, *arguments)
+    wait_until(lambda: progress() == 3, process)
     nodes.kill(2)
     out, errors = process.communicate(timeout=200)
     assert (process.returncode, errors) == (0, ""), out
     for name in "abcd":
         seen = [step for step, _ in desk.curve("long", f"{name}-seed1", "train/loss")]
         assert set(seen) == set(range(2, steps + 1, 2))
+        assert seen.count(2) == 1  # none began anew
     _, tracked = desk.tracked()
     assert len(tracked) == 1 + 4
     assert {run.info.status for run in tracked} == {"FINISHED"}
+
+
+def test_a_node_dies_and_its_runs_go_on_elsewhere(desk: Desk, nodes: Nodes) -> None:
+    nodes.start(3)
+    runs = desk.runs("long")
+    end_with_a_node_less(desk, nodes, lambda: len({path.parent for path in runs.glob("*/checkpoints/*.pt")}))
+
+
+def test_so_they_do_where_nodes_share_no_folder(desk: Desk, nodes: Nodes, tmp_path: Path) -> None:
+    nodes.start(3)
+    storage = tmp_path / "storage"
+    end_with_a_node_less(desk, nodes, lambda: len(list(storage.glob("*/runs/*/manifest.json"))), "--storage", storage.as_uri())
+    assert not list(desk.runs("long").glob("*/checkpoints"))
+    assert [list(nodes.scratch(number).glob("*/runs/*")) for number in (0, 1)] == [[], []]  # runs that ended leave nothing
 
 
 def test_a_submitted_job_answers_its_question(desk: Desk, nodes: Nodes, tmp_path: Path) -> None:
