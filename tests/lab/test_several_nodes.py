@@ -56,6 +56,7 @@ class Nodes:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_raylet_start_wait_time_s": "120",
             "RAY_memory_monitor_refresh_ms": "0",  # what others do on this machine is no reason to kill
         }
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -77,14 +78,11 @@ class Nodes:
             environment = os.environ | self.environment | {"MTNAT_SCRATCH": str(self.scratch(number))}
             process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, preexec_fn=die_with_parent)
             self.processes.append(process)
-            if not number:
-                self.wait(0)
-        for number in range(1, count):
-            self.wait(number)
+            self.wait(number)  # two that start at once would take each other's sockets
 
     def wait(self, number: int) -> None:
         log = self.folder / f"node-{number}.log"
-        for _ in range(600):
+        for _ in range(1200):
             if "Ray runtime started" in log.read_text():
                 return
             assert self.processes[number].poll() is None, log.read_text()
