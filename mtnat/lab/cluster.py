@@ -67,7 +67,7 @@ def _environment(resources: Resources) -> dict[str, str]:
         # Ray Train's controller, which starts inside a trial, lets workers report no more often than this.
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(60 * resources.start_minutes),
-        # Silence is only as old as Ray notices it to be.
+        # A Ray Train worker that does not answer for so long is taken for dead; Tune has no such watch over its own actors.
         "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": str(60 * resources.silent_minutes),
     }
 
