@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -65,6 +66,12 @@ def _options(arguments: Sequence[str] | None) -> Options:
         "--outputs", type=Path, default=Path("outputs"), help="where the study's folder is made (default: outputs)"
     )
     parser.add_argument("--tracking-uri", help="of MLflow (default: $MLFLOW_TRACKING_URI, or mlflow.db in this folder)")
-    parser.add_argument("--address", help="of a running Ray cluster (default: this machine)")
+    parser.add_argument(
+        "--address",
+        default=os.environ.get("RAY_ADDRESS") or "local",
+        help="of a running Ray cluster: auto or HOST:PORT (default: $RAY_ADDRESS, or local: this machine)",
+    )
+    parser.add_argument("--storage", metavar="URI", help="s3://…, gs://…, for machines that share no folder (default: they do)")
     parser.add_argument("--verbose", action="store_true", help="show what Ray says")
-    return Options(**vars(parser.parse_args(arguments)))
+    options = Options(**vars(parser.parse_args(arguments)))
+    return replace(options, address=None) if options.address == "local" else options

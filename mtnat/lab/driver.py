@@ -4,22 +4,23 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import ray
 import torch
 from ray import tune
 from rich.console import Console
 
 from mtnat.config import replace, write_yaml
-from mtnat.errors import ResourceError, SmokeError, StudyError
+from mtnat.errors import ConfigError, SmokeError, StudyError
 from mtnat.files import write_whole
 from mtnat.lab.agenda import Agenda, NoProposals, Result, Run
 from mtnat.lab.clock import Clock
-from mtnat.lab.cluster import ray_cluster, runs_at_once, workers_at_once
+from mtnat.lab.cluster import Patience, Room, job_problems, ray_cluster, reconnect, wait_for_room
 from mtnat.lab.console import TerminalScreen, show_end, show_table
 from mtnat.lab.folder import StudyFolder
 from mtnat.lab.interruption import Interruption
@@ -32,10 +33,11 @@ from mtnat.lab.page import markdown
 from mtnat.lab.picture import draw_front
 from mtnat.lab.preview import preview
 from mtnat.lab.proposals import make_proposer
-from mtnat.lab.resources import cores, resource_problems
+from mtnat.lab.resources import cores, workers_at_once
 from mtnat.lab.search import AgendaSearcher
 from mtnat.lab.signals import read_fidelity
 from mtnat.lab.smoke import failures, smoke, write_text
+from mtnat.lab.storage import Storage, open_uri, study_storage
 from mtnat.lab.study import Study, Teacher
 from mtnat.lab.study_file import read_study
 from mtnat.lab.table import Table, make_table
@@ -56,11 +58,21 @@ def run_study(options: Options, console: Console, interruption: Interruption) ->
         UserError: something in the file, the folder or the machine is wrong; nothing has been started then.
         KeyboardInterrupt: a person stopped it; it can be resumed.
     """
+    if problems := list(job_problems(options.outputs, _tracking_uri(options))):
+        raise ConfigError(problems)
     is_local = options.address is None
     study = read_study(options.study, cores() if is_local else None, torch.cuda.device_count() if is_local else None)
     if options.dry_run:
         preview(study, options, console)
         return
+    if problems := list(job_problems(options.outputs, _tracking_uri(options))):
+        raise ConfigError(problems)
+    if options.storage:
+        open_uri(options.storage)
+        if study.teacher:
+            raise ConfigError(
+                "--storage: a study with a teacher needs --outputs on a folder that all machines see; drop --storage."
+            )
     if options.smoke:
         _smoke(study, options, console, interruption)
         return
@@ -109,12 +121,14 @@ def _show(study: Study, folder: StudyFolder, options: Options, console: Console)
 def _run(study: Study, folder: StudyFolder, options: Options, console: Console, interruption: Interruption) -> None:
     console.print(f"{study.question}", markup=False, highlight=False)
     # MLflow takes seconds to make its database, and Ray to start: they do so side by side.
-    with ThreadPoolExecutor(1) as background, ray_cluster(options) as cluster:
+    with ThreadPoolExecutor(1) as background, ray_cluster(options, study.resources):
         experiment = MLFLOW_SMOKE_EXPERIMENT if options.smoke else MLFLOW_EXPERIMENT
         opening = background.submit(_open_tracker, _tracking_uri(options), experiment)
-        if problems := list(resource_problems(study.resources, cluster.get("CPU", 0), cluster.get("GPU", 0))):
-            raise ResourceError(problems)
-        driver = Driver(opening.result(), _tracking_uri(options), cluster, console, interruption)
+        minutes = study.resources.start_minutes if options.address else 0
+        wait_for_room(study.resources, minutes, partial(console.print, highlight=False), interruption.check)
+        room = Room(study.resources)
+        again = partial(reconnect, options, study.resources)
+        driver = Driver(opening.result(), _tracking_uri(options), options.storage, room, again, console, interruption)
         if study.columns:
             driver.tabulate(study, folder)
         else:
@@ -128,12 +142,20 @@ class Driver:
         self,
         tracker: Tracker,
         tracking_uri: str,
-        cluster: Mapping[str, float],
+        storage: str | None,
+        room: Room,
+        reconnect: Callable[[], None],
         console: Console,
         interruption: Interruption,
     ) -> None:
-        self._tracker, self._tracking_uri = tracker, tracking_uri
-        self._cluster, self._console, self._interruption = cluster, console, interruption
+        """
+        Args:
+            storage: URI of where runs are exchanged; None is the study's folder.
+            reconnect: frees the cluster of all that this process has there.
+        """
+        self._tracker, self._tracking_uri, self._storage = tracker, tracking_uri, storage
+        self._room, self._reconnect = room, reconnect
+        self._console, self._interruption = console, interruption
 
     def tabulate(self, study: Study, folder: StudyFolder) -> None:
         """Answers the study of each column, one after the other, and makes the table."""
@@ -168,6 +190,7 @@ class Driver:
                 self._console.print(f"warm start: {sentence}", markup=False, highlight=False, soft_wrap=True)
             notes += taken.sentences
             proposer = make_proposer(study, folder.journal)
+            study_storage(self._storage, folder).fetch_all()
             hours = study.budget.hours
             agenda = Agenda(
                 study,
@@ -198,7 +221,7 @@ class Driver:
             if teacher.model
             else trained_teacher(study, teacher, folder, partial(self._train_teacher, folder, clock))
         )
-        workers = workers_at_once(study.resources, self._cluster)
+        workers = workers_at_once(study.resources, self._room.machines)
         return distil(study, finished, folder, workers, self._console, self._interruption.check)
 
     def _train_teacher(self, folder: StudyFolder, clock: Clock, study: Study) -> dict[str, Result]:
@@ -208,12 +231,22 @@ class Driver:
 
     def _carry_out(self, study: Study, folder: StudyFolder, agenda: Agenda, clock: Clock) -> None:
         """Runs all that an agenda holds."""
-        most_at_once = runs_at_once(study.resources, self._cluster)
-        with TerminalScreen(self._console, agenda, most_at_once) as screen:
-            listener = Listener(agenda, folder, self._tracker, screen, self._interruption, clock, _commit())
+        with TerminalScreen(self._console, agenda, self._room.runs) as screen:
+            patience = Patience(study.resources, self._room)
+            storage = study_storage(self._storage, folder)
+            listener = Listener(agenda, folder, storage, self._tracker, screen, self._interruption, clock, patience, _commit())
             listener.catch_up()
             try:
-                _execute(study, folder, agenda, listener, most_at_once)
+                while True:
+                    try:
+                        _execute(study, storage, agenda, listener, self._room)
+                        break
+                    except RuntimeError as error:
+                        # So Tune gives up where Ray has ended one of its actors for want of memory, or with its machine.
+                        if not isinstance(error.__cause__, ray.exceptions.RayError):
+                            raise
+                        self._reconnect()
+                        listener.lost(str(error.__cause__).split("\n", 1)[0])
             except BaseException:
                 listener.kill()
                 raise
@@ -248,36 +281,36 @@ def _mlflow_command(options: Options) -> str:
     return "mlflow ui" if uri == default_uri() else f"mlflow ui --backend-store-uri {uri}"
 
 
-def _execute(study: Study, folder: StudyFolder, agenda: Agenda, listener: Listener, most_at_once: int) -> None:
+def _execute(study: Study, storage: Storage, agenda: Agenda, listener: Listener, room: Room) -> None:
     """Lets Tune run the agenda to its end."""
     resources = study.resources
-    run_one = partial(trainable, study_folder=folder.path, resources=resources)
+    run_one = partial(trainable, storage=storage, resources=resources)
     # Several workers ask for their own cores; the actor that starts them only has to be somewhere.
     request = (
-        {"cpu": resources.cpus_per_worker, "gpu": resources.gpus_per_worker}
-        if resources.workers == 1
-        else {"node:__internal_head__": 0.001}
+        {"node:__internal_head__": 0.001}
+        if resources.uses_ray_train
+        else {"cpu": resources.cpus_per_worker, "gpu": resources.gpus_per_worker}
     )
-    shutil.rmtree(folder.executor, ignore_errors=True)
-    # Tune starts actors one after the other unless told how many may be under way.
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(most_at_once)
+    storage.clear_executor()
+    # Tune starts actors one after the other unless told how many may be under way; here the searcher sees to that.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "1000"
     tune.Tuner(
         tune.with_resources(run_one, request),
         tune_config=tune.TuneConfig(
-            search_alg=AgendaSearcher(agenda, most_at_once),
+            search_alg=AgendaSearcher(agenda, lambda: room.runs),
             num_samples=-1,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
             name="study",
-            storage_path=str(folder.executor),
+            storage_path=storage.executor,
             callbacks=[listener],
             failure_config=tune.FailureConfig(max_failures=0),  # the listener starts it again
             verbose=0,
         ),
     ).fit()
-    shutil.rmtree(folder.executor, ignore_errors=True)
+    storage.clear_executor()
 
 
 def _conclude(leaderboard: Leaderboard, folder: StudyFolder, agenda: Agenda, tracker: Tracker) -> None:
@@ -309,8 +342,13 @@ def _conclude(leaderboard: Leaderboard, folder: StudyFolder, agenda: Agenda, tra
 def _open_tracker(uri: str, experiment: str) -> Tracker:
     from mtnat.lab.mlflow_tracker import MlflowTracker  # its import takes seconds in which Ray starts
 
-    # A server knows where its files lie; of a bare database we say it, since its default depends on who asks from where.
-    return MlflowTracker(uri, experiment, (Path.cwd() / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None)
+    return MlflowTracker(uri, experiment, _beside(uri))
+
+
+def _beside(uri: str) -> str | None:
+    """Where the files of a bare database lie: a server knows its own, and MLflow's default depends on who asks from where."""
+    database = uri.removeprefix("sqlite:///")
+    return (Path(database).absolute().parent / "mlartifacts").as_uri() if database != uri else None
 
 
 def _commit() -> str:

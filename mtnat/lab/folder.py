@@ -13,8 +13,9 @@ from mtnat.files import taken, write_whole
 from mtnat.lab.agenda import Result
 from mtnat.lab.study import Study, slug
 
-RESULT, HYPOTHESES, STOP = "run.json", "test.hyp.txt", "stop"
-"""Files of a run's folder: what came of it; its translations of the test set; where it is there, the wish that it end early."""
+RESULT, HYPOTHESES, STOP, LOCK = "run.json", "test.hyp.txt", "stop", "run.lock"
+"""Files of a run's folder: what came of it; its translations of the test set; the wish that it end early, where it is there;
+the lock of whoever is at it."""
 MODELS = frozenset({"model", "checkpoints", "best"})
 """Folders, of a run or of the study, in which weights lie."""
 

@@ -11,13 +11,15 @@ from ray.tune.experiment import Trial as TuneTrial
 from mtnat.config import write_yaml
 from mtnat.lab.agenda import Agenda, Result, Run
 from mtnat.lab.clock import Clock
+from mtnat.lab.cluster import Patience
 from mtnat.lab.console import Screen
-from mtnat.lab.folder import HYPOTHESES, STOP, StudyFolder, read_result, write_result
+from mtnat.lab.folder import HYPOTHESES, StudyFolder, read_result, write_result
 from mtnat.lab.interruption import Interruption
 from mtnat.lab.micro_batches import halve_batches
 from mtnat.lab.performance import MICRO_BATCHES, RESULT, STEP, TOTAL_STEPS, read_curves
 from mtnat.lab.search import DriverOnly
 from mtnat.lab.space import leaves
+from mtnat.lab.storage import Storage
 from mtnat.lab.tracking import Tracker
 from mtnat.lab.trial import RUN
 from mtnat.training.checkpoints import Checkpoints
@@ -36,14 +38,16 @@ class Listener(DriverOnly, tune.Callback):
         self,
         agenda: Agenda,
         folder: StudyFolder,
+        storage: Storage,
         tracker: Tracker,
         screen: Screen,
         interruption: Interruption,
         clock: Clock,
+        patience: Patience,
         commit: str,
     ) -> None:
         self._agenda, self._folder, self._tracker, self._screen = agenda, folder, tracker, screen
-        self._interruption, self._clock = interruption, clock
+        self._storage, self._interruption, self._clock, self._patience = storage, interruption, clock, patience
         self._kept = agenda.kept()
         """Trials whose models are on the disk."""
         self._deaths: Counter[tuple[str, int]] = Counter()
@@ -67,24 +71,45 @@ class Listener(DriverOnly, tune.Callback):
         self._screen.progressed(run, result[STEP], result[TOTAL_STEPS], metrics)
         if self._agenda.report(run, result[STEP], metrics):
             # It ends by itself: one that is killed leaves its workers' places taken, and its score looks like a whole one.
-            (self._folder.run(run.id) / STOP).touch()
+            self._storage.stop(run.id)
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        self._storage.fetch(_run(trial).id)
         result = read_result(self._folder.run(_run(trial).id))
         assert result is not None
         self._ended(_run(trial), result)
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         run, reason = _run(trial), _reason(trial)
+        self._storage.fetch(run.id)
         folder = self._folder.run(run.id)
         step = max(Checkpoints(folder / CHECKPOINTS).steps(), default=0)
         if any(words in str(trial.get_error()) for words in ("OutOfMemory", "out of memory", "low on memory")):
             halve_batches(folder)
+        self._died(run, step, reason)
+
+    def lost(self, reason: str) -> None:
+        """Every run under way has lost its process, through no fault that Tune could tell."""
+        for run in list(self._agenda.handed_out.values()):
+            self._storage.fetch(run.id)
+            folder = self._folder.run(run.id)
+            if (result := read_result(folder)) and self._agenda.results.get(run.id) != result:
+                self.begin(run)  # it had ended, unheard
+                self._ended(run, result)
+                continue
+            step = max(Checkpoints(folder / CHECKPOINTS).steps(), default=0)
+            if self._deaths[run.id, step]:  # not the first time, so it may be this one that takes too much
+                halve_batches(folder)
+            self._died(run, step, reason)
+
+    def _died(self, run: Run, step: int, reason: str) -> None:
+        """Has a run start again, unless it has died there too often."""
         if self._deaths[run.id, step] < MOST_DEATHS:
             self._deaths[run.id, step] += 1
             self._agenda.put_back(run)
             self._screen.died(run, step, reason)
             return
+        folder = self._folder.run(run.id)
         known = read_result(folder) or Result(run=run.id)
         result = known.model_copy(update={"failed": f"its process ended {MOST_DEATHS + 1} times at step {step}: {reason}"})
         write_result(folder, result)
@@ -94,6 +119,7 @@ class Listener(DriverOnly, tune.Callback):
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         self._interruption.check()
         self._clock.tick()
+        self._patience.check(trials)
         self._screen.tick()
 
     def key(self, run: Run) -> str:

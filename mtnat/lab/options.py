@@ -18,4 +18,6 @@ class Options:
     tracking_uri: str | None = None
     address: str | None = None
     """Of a running Ray cluster; None starts one on this machine."""
+    storage: str | None = None
+    """URI of a folder through which machines that share no file system exchange what runs make; None where they share one."""
     verbose: bool = False

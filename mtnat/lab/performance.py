@@ -17,7 +17,7 @@ from mtnat.errors import MtnatError, OutOfMemoryError, ResourceError
 from mtnat.files import locked, write_whole
 from mtnat.lab.agenda import VALID, Result, Run
 from mtnat.lab.energy import gpu_joules
-from mtnat.lab.folder import HYPOTHESES, STOP, StudyFolder, read_result, write_result
+from mtnat.lab.folder import HYPOTHESES, LOCK, STOP, StudyFolder, read_result, write_result
 from mtnat.lab.micro_batches import MOST_MICRO_BATCHES, read_micro_batches, write_micro_batches
 from mtnat.lab.resources import Resources
 from mtnat.lab.watchdog import Watchdog
@@ -196,6 +196,6 @@ def _whole(number: float | None) -> int | None:
 @contextmanager
 def _owned(folder: Path, workers: Workers) -> Iterator[None]:
     """Keeps a second process out of a run's folder: after the driver was killed, its actors live on for a moment."""
-    with locked(folder / "run.lock") if workers.leads else nullcontext():
+    with locked(folder / LOCK) if workers.leads else nullcontext():
         workers.meet()
         yield

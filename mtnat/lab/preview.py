@@ -18,14 +18,14 @@ from mtnat.data.dataset import default_cache
 from mtnat.errors import ResourceError
 from mtnat.experiment import Experiment
 from mtnat.lab.agenda import Agenda, Trial
-from mtnat.lab.cluster import ray_cluster, runs_at_once, workers_at_once
+from mtnat.lab.cluster import machines, ray_cluster
 from mtnat.lab.console import duration
 from mtnat.lab.estimate import MEASURED_STEPS, Pace, PaceOf, Phase, kind_of, phases, training_seconds, wall_seconds
 from mtnat.lab.folder import StudyFolder
 from mtnat.lab.models import is_address
 from mtnat.lab.options import Options
 from mtnat.lab.proposals import make_proposer
-from mtnat.lab.resources import Resources, cores, resource_problems
+from mtnat.lab.resources import Machine, Resources, cores, resource_problems, runs_at_once, workers_at_once
 from mtnat.lab.samplers import startup_trials
 from mtnat.lab.study import Settings, Study, Teacher
 from mtnat.lab.teacher import teacher_trial
@@ -42,18 +42,18 @@ class _Place:
     """Where the study's runs will run."""
 
     resources: Resources
-    cluster: Mapping[str, float]
+    machines: Sequence[Machine]
     is_local: bool
 
     @property
     def runs(self) -> int:
         """Side by side."""
-        return runs_at_once(self.resources, self.cluster)
+        return runs_at_once(self.resources, self.machines)
 
     @property
     def all_workers(self) -> int:
         """Of all runs together, or for a teacher's translation."""
-        return workers_at_once(self.resources, self.cluster)
+        return workers_at_once(self.resources, self.machines)
 
     @property
     def workers(self) -> int:
@@ -139,12 +139,12 @@ def outset(study: Study) -> Outset:
 @contextmanager
 def _place(study: Study, options: Options) -> Iterator[_Place]:
     if options.address is None:
-        yield _Place(study.resources, {"CPU": cores(), "GPU": torch.cuda.device_count()}, is_local=True)
+        yield _Place(study.resources, [Machine(cores(), torch.cuda.device_count())], is_local=True)
         return
-    with ray_cluster(options) as cluster:
-        if problems := list(resource_problems(study.resources, cluster.get("CPU", 0), cluster.get("GPU", 0))):
+    with ray_cluster(options, study.resources):
+        if problems := list(resource_problems(study.resources, machines())):
             raise ResourceError(problems)
-        yield _Place(study.resources, cluster, is_local=False)
+        yield _Place(study.resources, machines(), is_local=False)
 
 
 def _kinds(part: Study, drawn: Sequence[Trial]) -> Iterator[Experiment]:
@@ -240,7 +240,8 @@ def _facts(study: Study, place: _Place) -> Iterator[str]:
     gpus = f", {resources.gpus_per_worker:g} GPUs" if resources.gpus_per_worker else ""
     yield f"a run takes   {each}{resources.cpus_per_worker} {_plural('core', resources.cpus_per_worker)}{gpus}"
     where = "this machine" if place.is_local else "the cluster"
-    has = f"{place.cluster.get('CPU', 0):g} cores, {place.cluster.get('GPU', 0):g} GPUs"
+    cpus, gpus = (sum(each) for each in zip(*place.machines, strict=True))
+    has = f"{cpus:g} cores, {gpus:g} GPUs"
     yield f"side by side  {place.runs} {_plural('run', place.runs)} on {where} ({has})"
 
 

@@ -1,5 +1,6 @@
 """The agenda as Tune sees it."""
 
+from collections.abc import Callable
 from typing import Any, Self
 
 from ray.tune.search import Searcher
@@ -21,17 +22,17 @@ class DriverOnly:
 class AgendaSearcher(DriverOnly, Searcher):
     """Gives Tune a run whenever one may start. What comes of runs reaches the agenda by the listener."""
 
-    def __init__(self, agenda: Agenda, most_at_once: int) -> None:
+    def __init__(self, agenda: Agenda, most_at_once: Callable[[], int]) -> None:
         """
         Args:
-            most_at_once: runs the cluster holds; asking for no more lets each proposal know of all results so far.
+            most_at_once: runs the cluster holds now; asking for no more lets each proposal know of all results so far.
         """
         super().__init__()
         self._agenda = agenda
         self._most_at_once = most_at_once
 
     def suggest(self, trial_id: str) -> Any:
-        if len(self._agenda.handed_out) >= self._most_at_once:
+        if len(self._agenda.handed_out) >= self._most_at_once():
             return None
         run = self._agenda.next()
         if run:

@@ -14,7 +14,7 @@ from mtnat.errors import ConfigError, UserError
 from mtnat.experiment import Experiment
 from mtnat.lab.agenda import compressed
 from mtnat.lab.models import is_address
-from mtnat.lab.resources import Resources, resource_problems
+from mtnat.lab.resources import Machine, Resources, resource_problems
 from mtnat.lab.space import parse_space, path_problem
 from mtnat.lab.strategy import Budget, Sampler
 from mtnat.lab.strategy_file import Strategy
@@ -53,7 +53,7 @@ def read_study(path: Path, cpus: float | None = None, gpus: float | None = None)
     check = _Check(data)
     problems += check.problems()
     if cpus is not None and gpus is not None:
-        problems += resource_problems(check.resources, cpus, gpus)
+        problems += resource_problems(check.resources, [Machine(cpus, gpus)])
     if study is None or problems:
         raise ConfigError(dict.fromkeys(problems))
     return study

@@ -1,7 +1,7 @@
 """What happens where a run runs: inside Tune's actor, or in Ray Train's workers."""
 
 from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import ray.train
@@ -13,9 +13,9 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from mtnat.lab.agenda import Run
-from mtnat.lab.folder import StudyFolder
-from mtnat.lab.performance import perform
+from mtnat.lab.performance import RESULT, perform
 from mtnat.lab.resources import Resources
+from mtnat.lab.storage import Storage
 from mtnat.training import Alone, Distributed, Workers
 
 RUN = "run"
@@ -27,42 +27,73 @@ MOST_FAILURES = 2
 class TuneSession:
     """One worker, in the trial's actor itself."""
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, run: str, storage: Storage, resources: Resources) -> None:
         torch.set_num_threads(resources.cpus_per_worker)
         self.resources = resources
         self.workers: Workers = Alone("auto" if resources.gpus_per_worker else "cpu")
+        self._run, self._storage = run, storage
+        storage.restore(run)
 
     def report(self, report: Mapping[str, Any]) -> None:
+        if is_milestone(report):
+            self._storage.send(self._run)
         tune.report(dict(report))
+        if has_checkpoint(report):
+            self._storage.hear(self._run)
 
 
 class TrainSession:
-    """One of several Ray Train workers."""
+    """A Ray Train worker, which may be the only one."""
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, run: str, storage: Storage, resources: Resources) -> None:
         torch.set_num_threads(resources.cpus_per_worker)
         self.resources = resources
         self.workers: Workers = Distributed(ray.train.torch.get_device())
+        self._run, self._storage = run, storage
+        self.is_first_here = ray.train.get_context().get_local_rank() == 0
+        if self.is_first_here:
+            storage.restore(run)
+        self.workers.meet()
 
     def report(self, report: Mapping[str, Any]) -> None:
+        if is_milestone(report):
+            if self.workers.leads:
+                self._storage.send(self._run)
+            self.workers.meet()
+        if has_checkpoint(report) and self.is_first_here and not self.workers.leads:
+            self._storage.restore(self._run)  # every worker reads what the leader wrote
         ray.train.report(dict(report))
+        if has_checkpoint(report) and self.is_first_here:
+            self._storage.hear(self._run)
 
 
-def trainable(config: Mapping[str, str], study_folder: Path, resources: Resources) -> None:
+def has_checkpoint(report: Mapping[str, Any]) -> bool:
+    """Whether a report is of a validation, which ends with a checkpoint."""
+    return "valid/bleu" in report
+
+
+def is_milestone(report: Mapping[str, Any]) -> bool:
+    """Whether a report is of something that must not be lost."""
+    return RESULT in report or has_checkpoint(report)
+
+
+def trainable(config: Mapping[str, str], storage: Storage, resources: Resources) -> None:
     """The Tune function: one run, in this actor or in workers that it starts."""
-    if resources.workers == 1:
-        perform(Run.model_validate_json(config[RUN]), StudyFolder(study_folder), TuneSession(resources))
+    if resources.uses_ray_train:
+        _train_together(config, storage, resources)
     else:
-        _train_together(config, StudyFolder(study_folder), resources)
+        run = Run.model_validate_json(config[RUN])
+        perform(run, storage.workplace, TuneSession(run.id, storage, resources))
+        storage.leave(run.id)
 
 
-def _train_together(config: Mapping[str, str], folder: StudyFolder, resources: Resources) -> None:
+def _train_together(config: Mapping[str, str], storage: Storage, resources: Resources) -> None:
     """Runs Ray Train's workers and passes their reports on; an equal name makes it find itself again after a failure."""
     run = Run.model_validate_json(config[RUN])
     on_gpus = resources.gpus_per_worker > 0
     TorchTrainer(
-        _train_worker,
-        train_loop_config={RUN: config[RUN], "folder": str(folder.path), "resources": resources.model_dump_json()},
+        partial(_train_worker, storage=storage, resources=resources),
+        train_loop_config={RUN: config[RUN]},
         torch_config=TorchConfig(backend="nccl" if on_gpus else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=resources.workers,  # type: ignore[arg-type]  # its types lag behind its elastic groups
@@ -70,18 +101,20 @@ def _train_together(config: Mapping[str, str], folder: StudyFolder, resources: R
             resources_per_worker={"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker},
         ),
         # Ray's types know only Train's first version, which is not the one that runs.
-        run_config=RunConfig(  # type: ignore[call-arg]
+        run_config=RunConfig(
             name=f"{run.id}-{run.phase}",
-            storage_path=str(folder.executor / "train"),
+            storage_path=f"{storage.executor}/train",
             callbacks=[TuneReportCallback()],  # type: ignore[no-untyped-call,list-item]
             failure_config=FailureConfig(  # type: ignore[call-arg]
                 max_failures=MOST_FAILURES, controller_failure_limit=MOST_FAILURES
             ),
-            worker_runtime_env={"env_vars": {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}},
         ),
     ).fit()
 
 
-def _train_worker(config: Mapping[str, str]) -> None:
-    resources = Resources.model_validate_json(config["resources"])
-    perform(Run.model_validate_json(config[RUN]), StudyFolder(Path(config["folder"])), TrainSession(resources))
+def _train_worker(config: Mapping[str, str], storage: Storage, resources: Resources) -> None:
+    run = Run.model_validate_json(config[RUN])
+    session = TrainSession(run.id, storage, resources)
+    perform(run, storage.workplace, session)
+    if session.is_first_here:
+        storage.leave(run.id)

@@ -300,8 +300,8 @@ def test_more_than_the_machine_has(tmp_path: Path) -> None:
         "experiment/training/batches_per_step": 2,
     }
     assert problems(tmp_path, changes, cpus=2) == [
-        "resources: 2 workers × 2 cores are 4, but there are 2; lower workers or cpus_per_worker.",
-        "resources: 2 workers × 1 GPUs are 2, but there are 0; lower gpus_per_worker.",
+        "resources.gpus_per_worker: must not exceed what one machine has; got 1, but the machine has 0.",
+        "resources.workers: a run needs 2 that take 2 cores each, but there is room for 1; lower either.",
     ]
 
 

@@ -266,6 +266,25 @@ def test_two_workers_compute_what_one_does(desk: Desk) -> None:
     assert [loss for _, loss in two] == pytest.approx([loss for _, loss in one], abs=1e-4)
 
 
+def test_rays_launcher_alone_computes_what_tunes_actor_does(desk: Desk) -> None:
+    for name, launcher in (("plain", "auto"), ("launched", "ray-train")):
+        desk.write(name, baselines={"annealing": {}}, resources={"launcher": launcher})
+        assert desk.run(f"{name}.yaml")[::2] == (0, "")
+    plain, launched = (desk.curve(name, "annealing-seed1", "train/loss") for name in ("plain", "launched"))
+    assert plain == launched
+
+
+@pytest.mark.skipif(cores() < 2, reason="two workers need two cores")
+def test_elastic_workers_compute_what_one_does(desk: Desk) -> None:
+    training = {"log_every": 1, "batches_per_step": 2, "precision": "fp32"}
+    for name, workers in (("one", 1), ("elastic", [1, 2])):
+        desk.write(name, training=training, baselines={"annealing": {}}, resources={"workers": workers})
+        assert desk.run(f"{name}.yaml")[::2] == (0, "")
+    one, elastic = (desk.curve(name, "annealing-seed1", "train/loss") for name in ("one", "elastic"))
+    assert [step for step, _ in elastic] == list(range(1, 21))
+    assert [loss for _, loss in elastic] == pytest.approx([loss for _, loss in one], abs=1e-4)
+
+
 def test_a_teacher_writes_what_the_students_of_each_column_train_on(desk: Desk) -> None:
     at = {"objective.schedule": {"kind": "constant", "value": 0.0}}
     turned = {f"data.{split}": [f"{split}.de", f"{split}.en"] for split in ("train", "valid", "test")}
