@@ -114,15 +114,25 @@ class _UnderWay:
 
     run: Run
     trial: TuneTrial
-    minutes_between_points: float
+    seconds_between_points: float
     point: int = 0
+
+
+@dataclass
+class Clock:
+    """The time of a simulated study."""
+
+    seconds: float = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
 
 
 class SimulatedStudy:
     """Agenda, proposer, listener and tracker as a study has them, a stopwatch at each act, and workers that make it all up."""
 
-    def __init__(self, options: SimulationOptions, folder: StudyFolder, tracker: Tracker) -> None:
-        self._options, self._folder = options, folder
+    def __init__(self, options: SimulationOptions, folder: StudyFolder, tracker: Tracker, clock: Clock) -> None:
+        self._options, self._folder, self._clock = options, folder, clock
         study = build(Study, {**STUDY, "trials": options.trials})
         folder.begin(study, resume=False)
         tracker.begin(folder.id, folder.name)
@@ -138,18 +148,18 @@ class SimulatedStudy:
     def ends(self) -> Iterator[int]:
         """Plays the study as fast as it goes; yields how many runs have ended, whenever one has."""
         events: list[tuple[float, int, _UnderWay]] = []
-        """Minute of the next report, order of starting, run."""
-        now, started, ended = 0.0, 0, 0
+        """Second of the next report, order of starting, run."""
+        started, ended = 0, 0
         while True:
             while (one := self._start()) is not None:
-                heapq.heappush(events, (now + one.minutes_between_points, started, one))
+                heapq.heappush(events, (self._clock.seconds + one.seconds_between_points, started, one))
                 started += 1
             if not events:
                 return
-            now, order, one = heapq.heappop(events)
+            self._clock.seconds, order, one = heapq.heappop(events)
             self._report(one)
             if one.point < self._options.points:
-                heapq.heappush(events, (now + one.minutes_between_points, order, one))
+                heapq.heappush(events, (self._clock.seconds + one.seconds_between_points, order, one))
             else:
                 self._end(one)
                 ended += 1
@@ -168,8 +178,8 @@ class SimulatedStudy:
         folder = self._folder.run(run.id)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "experiment.yaml").touch()
-        minutes = self._options.minutes * self._dice.uniform(1 - _SPREAD, 1 + _SPREAD)
-        return _UnderWay(run, trial, minutes / self._options.points)
+        seconds = 60 * self._options.minutes * self._dice.uniform(1 - _SPREAD, 1 + _SPREAD)
+        return _UnderWay(run, trial, seconds / self._options.points)
 
     def _report(self, one: _UnderWay) -> None:
         one.point += 1
@@ -201,8 +211,9 @@ def simulate(options: SimulationOptions, say: Callable[[str], None]) -> Iterator
     """A row at 10, 100, … runs that have ended, and one at the study's end."""
     with tempfile.TemporaryDirectory(prefix="mtnat-bench-") as name:
         folder, database = StudyFolder(Path(name) / "simulation"), Path(name) / "mlflow.db"
-        tracker = MlflowTracker(f"sqlite:///{database}", "simulation", (Path(name) / "files").as_uri())
-        study = SimulatedStudy(options, folder, tracker)
+        clock = Clock()
+        tracker = MlflowTracker(f"sqlite:///{database}", "simulation", (Path(name) / "files").as_uri(), clock)
+        study = SimulatedStudy(options, folder, tracker, clock)
         next_row, finished = _FIRST_ROW, 0
         for finished in study.ends():
             if finished == next_row:
