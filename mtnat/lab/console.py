@@ -36,6 +36,9 @@ class Screen(Protocol):
 
     def progressed(self, run: Run, step: int, total_steps: int, metrics: Mapping[str, float]) -> None: ...
 
+    def died(self, run: Run, step: int, reason: str) -> None:
+        """Its process ended; it will start again at a step."""
+
     def ended(self, run: Run, result: Result) -> None: ...
 
     def tick(self) -> None:
@@ -94,18 +97,22 @@ class TerminalScreen:
     def started(self, run: Run) -> None:
         self._views[run.id] = _View(run)
         if not self._live:
-            self.say(f"{_name(run)}: started ({run.phase})")
+            self.say(f"{run.name}: started ({run.phase})")
 
     def progressed(self, run: Run, step: int, total_steps: int, metrics: Mapping[str, float]) -> None:
         view = self._views[run.id]
         view.hear(step, total_steps, metrics)
         if not self._live and "valid/bleu" in metrics:
-            self.say(f"{_name(run)}: step {step}/{total_steps}, {', '.join(_values(view.metrics))}")
+            self.say(f"{run.name}: step {step}/{total_steps}, {', '.join(_values(view.metrics))}")
+
+    def died(self, run: Run, step: int, reason: str) -> None:
+        self._views.pop(run.id, None)
+        self.say(f"{run.name}: its process ended ({reason}); it will go on at step {step}")
 
     def ended(self, run: Run, result: Result) -> None:
-        view = self._views.pop(run.id)
+        view = self._views.pop(run.id, None) or _View(run)
         self._seconds.append(time.monotonic() - view.started)
-        self.say(f"{_name(run)}: {_outcome(result)} in {duration(self._seconds[-1])}; {self._study_line()}")
+        self.say(f"{run.name}: {_outcome(result)} in {duration(self._seconds[-1])}; {self._study_line()}")
 
     def tick(self) -> None:
         if self._live and time.monotonic() - self._drawn >= SECONDS_BETWEEN_PICTURES:
@@ -131,7 +138,7 @@ class TerminalScreen:
         for view in self._views.values():
             metrics, left = view.metrics, view.seconds_left
             table.add_row(
-                Text(_name(view.run)),
+                Text(view.run.name),
                 view.run.phase,
                 f"{view.step}/{view.total_steps}" if view.total_steps else "starting",
                 ProgressBar(total=view.total_steps or 1, completed=view.step, width=20 if self._console.width >= NARROW else 5),
@@ -200,13 +207,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def _name(run: Run) -> str:
-    return f"{run.trial}, seed {run.experiment.seed}"
-
-
 def _outcome(result: Result) -> str:
     if result.failed:
         return f"failed ({result.failed})"
+    if result.pruned is not None:
+        return f"ended at step {result.pruned}, valid BLEU {result.valid or 0:.2f}"
     test = f", test BLEU {result.test:.2f}" if result.test is not None else ""
     return f"valid BLEU {result.valid or 0:.2f}{test}"
 

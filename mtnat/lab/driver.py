@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from mtnat.config import replace, write_yaml
 from mtnat.errors import ResourceError
 from mtnat.files import write_whole
 from mtnat.lab.agenda import Agenda, NoProposals, Result, Run
+from mtnat.lab.clock import Clock
 from mtnat.lab.cluster import ray_cluster, runs_at_once, workers_at_once
 from mtnat.lab.console import TerminalScreen, show_end, show_table
 from mtnat.lab.folder import StudyFolder
@@ -37,7 +37,7 @@ from mtnat.lab.table import latex as table_as_latex
 from mtnat.lab.table import markdown as table_as_markdown
 from mtnat.lab.teacher import DistilledText, distil, fetched_teacher, known_text, students, trained_teacher
 from mtnat.lab.tracking import Tracker
-from mtnat.lab.trial import MOST_FAILURES, trainable
+from mtnat.lab.trial import trainable
 
 MLFLOW_EXPERIMENT = "mtnat"
 
@@ -111,42 +111,47 @@ class Driver:
 
     def answer(self, study: Study, folder: StudyFolder, parent: StudyFolder | None = None) -> None:
         """Carries a study out to its leaderboard; where it has a teacher, that comes first."""
-        started = time.monotonic()
+        clock = Clock(folder.clock)
         notes: list[str] = []
         with self._tracked(folder, study, parent):
             if study.teacher:
-                text = known_text(folder) or self._distil(study, study.teacher, folder)
+                text = known_text(folder) or self._distil(study, study.teacher, folder, clock)
                 self._keep_distilled(folder, text)
                 study = students(study, text)
                 notes.append(text.summary)
             proposer = OptunaProposer(study.space, folder.journal, seed=study.experiment.seed, trials=study.trials)
-            agenda = Agenda(study, proposer, folder.results())
-            self._carry_out(study, folder, agenda)
-            seconds = time.monotonic() - started
+            hours = study.budget.hours
+            agenda = Agenda(
+                study, proposer, folder.results(), is_spent=lambda: hours is not None and clock.seconds >= hours * 3600
+            )
+            self._carry_out(study, folder, agenda, clock)
             test_set = study.experiment.data.name_of("test")
             judge = RunJudge(study, folder)
-            leaderboard = make_leaderboard(folder.name, study, agenda, judge, test_set=test_set, seconds=seconds, notes=notes)
+            clock.save()
+            leaderboard = make_leaderboard(
+                folder.name, study, agenda, judge, test_set=test_set, seconds=clock.seconds, notes=notes
+            )
             _conclude(leaderboard, folder, agenda, self._tracker)
 
-    def _distil(self, study: Study, teacher: Teacher, folder: StudyFolder) -> DistilledText:
+    def _distil(self, study: Study, teacher: Teacher, folder: StudyFolder, clock: Clock) -> DistilledText:
         finished = (
             fetched_teacher(teacher.model, folder, self._tracking_uri)
             if teacher.model
-            else trained_teacher(study, teacher, folder, partial(self._train_teacher, folder))
+            else trained_teacher(study, teacher, folder, partial(self._train_teacher, folder, clock))
         )
         workers = workers_at_once(study.resources, self._cluster)
         return distil(study, finished, folder, workers, self._console, self._interruption.check)
 
-    def _train_teacher(self, folder: StudyFolder, study: Study) -> dict[str, Result]:
+    def _train_teacher(self, folder: StudyFolder, clock: Clock, study: Study) -> dict[str, Result]:
         agenda = Agenda(study, NoProposals(), folder.results())
-        self._carry_out(study, folder, agenda)
+        self._carry_out(study, folder, agenda, clock)
         return {run.id: agenda.results[run.id] for run in map(agenda.search_run, agenda.trials.values())}
 
-    def _carry_out(self, study: Study, folder: StudyFolder, agenda: Agenda) -> None:
+    def _carry_out(self, study: Study, folder: StudyFolder, agenda: Agenda, clock: Clock) -> None:
         """Runs all that an agenda holds."""
         most_at_once = runs_at_once(study.resources, self._cluster)
         with TerminalScreen(self._console, agenda, most_at_once) as screen:
-            listener = Listener(agenda, folder, self._tracker, screen, self._interruption, _commit())
+            listener = Listener(agenda, folder, self._tracker, screen, self._interruption, clock, _commit())
             listener.catch_up()
             try:
                 _execute(study, folder, agenda, listener, most_at_once)
@@ -209,7 +214,7 @@ def _execute(study: Study, folder: StudyFolder, agenda: Agenda, listener: Listen
             name="study",
             storage_path=str(folder.executor),
             callbacks=[listener],
-            failure_config=tune.FailureConfig(max_failures=MOST_FAILURES),
+            failure_config=tune.FailureConfig(max_failures=0),  # the listener starts it again
             verbose=0,
         ),
     ).fit()

@@ -11,8 +11,8 @@ from mtnat.files import taken, write_whole
 from mtnat.lab.agenda import Result
 from mtnat.lab.study import Study, slug
 
-RESULT, HYPOTHESES = "run.json", "test.hyp.txt"
-"""Files of a run's folder: what came of it, and its translations of the test set."""
+RESULT, HYPOTHESES, STOP = "run.json", "test.hyp.txt", "stop"
+"""Files of a run's folder: what came of it; its translations of the test set; that it is to end early."""
 
 
 class StudyFolder:
@@ -33,6 +33,8 @@ class StudyFolder:
         self.report = self.path / "leaderboard.md"
         self.best_experiment = self.path / "best.yaml"
         self.best_model = self.path / "best"
+        self.clock = self.path / "clock"
+        """Seconds that the study has taken, over all its starts."""
         self.distillation = self.path / "distillation.json"
         """What the teacher wrote, once it has."""
         self.table, self.table_markdown, self.table_latex = (self.path / f"table.{kind}" for kind in ("json", "md", "tex"))

@@ -1,6 +1,8 @@
 """The driver's ear: what Tune reports goes to the agenda, to the tracker and to the screen, in one place."""
 
 import json
+import shutil
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,16 +11,21 @@ from ray.tune.experiment import Trial as TuneTrial
 
 from mtnat.config import write_yaml
 from mtnat.lab.agenda import Agenda, Result, Run
+from mtnat.lab.clock import Clock
 from mtnat.lab.console import Screen
-from mtnat.lab.folder import HYPOTHESES, StudyFolder, read_result, write_result
+from mtnat.lab.folder import HYPOTHESES, STOP, StudyFolder, read_result, write_result
 from mtnat.lab.interruption import Interruption
 from mtnat.lab.search import DriverOnly
 from mtnat.lab.space import leaves
 from mtnat.lab.tracking import Tracker
 from mtnat.lab.trial import CURVES, RESULT, RUN, STEP, TOTAL_STEPS
+from mtnat.training.checkpoints import Checkpoints
+from mtnat.training.fit import CHECKPOINTS, MODEL
 
-ARTIFACTS = {"experiment.yaml": "", "model": "model", "validation.txt": "", HYPOTHESES: ""}
+ARTIFACTS = {"experiment.yaml": "", MODEL: MODEL, "validation.txt": "", HYPOTHESES: ""}
 """What is kept of a run's folder, and the artifact folder it goes to."""
+MOST_DEATHS = 4
+"""How often a run whose process died starts again without having come further; then it is what kills the process."""
 
 
 class Listener(DriverOnly, tune.Callback):
@@ -31,10 +38,15 @@ class Listener(DriverOnly, tune.Callback):
         tracker: Tracker,
         screen: Screen,
         interruption: Interruption,
+        clock: Clock,
         commit: str,
     ) -> None:
         self._agenda, self._folder, self._tracker, self._screen = agenda, folder, tracker, screen
-        self._interruption = interruption
+        self._interruption, self._clock = interruption, clock
+        self._kept = agenda.kept()
+        """Trials whose models are on the disk."""
+        self._deaths: Counter[tuple[str, int]] = Counter()
+        """How often a run's process died, by the step of its newest checkpoint then."""
         self._tags = {"study": folder.name, "commit": commit}
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
@@ -50,6 +62,9 @@ class Listener(DriverOnly, tune.Callback):
         run, metrics = _run(trial), {name: value for name, value in result.items() if "/" in name}
         self._tracker.log(self.key(run), result[STEP], metrics)
         self._screen.progressed(run, result[STEP], result[TOTAL_STEPS], metrics)
+        if self._agenda.report(run, result[STEP], metrics):
+            # It ends by itself: one that is killed leaves its workers' places taken, and its score looks like a whole one.
+            (self._folder.run(run.id) / STOP).touch()
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         result = read_result(self._folder.run(_run(trial).id))
@@ -57,15 +72,23 @@ class Listener(DriverOnly, tune.Callback):
         self._ended(_run(trial), result)
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        run = _run(trial)
+        run, reason = _run(trial), _reason(trial)
         folder = self._folder.run(run.id)
+        step = max(Checkpoints(folder / CHECKPOINTS).steps(), default=0)
+        if self._deaths[run.id, step] < MOST_DEATHS:
+            self._deaths[run.id, step] += 1
+            self._agenda.put_back(run)
+            self._screen.died(run, step, reason)
+            return
         known = read_result(folder) or Result(run=run.id)
-        result = known.model_copy(update={"failed": f"its process ended: {_reason(trial)}"})
+        result = known.model_copy(update={"failed": f"its process ended {MOST_DEATHS + 1} times at step {step}: {reason}"})
         write_result(folder, result)
+        self.begin(run)  # it may have died before it was heard of
         self._ended(run, result)
 
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         self._interruption.check()
+        self._clock.tick()
         self._screen.tick()
 
     def key(self, run: Run) -> str:
@@ -79,10 +102,9 @@ class Listener(DriverOnly, tune.Callback):
             "kind": run.kind,
             "phase": run.phase,
             "seed": str(run.experiment.seed),
-        }
+        } | ({"rung": str(run.rung)} if run.rung else {})
         params = {path: value for path, value in leaves(run.experiment).items() if value is not None}
-        name = f"{run.trial}, seed {run.experiment.seed}"
-        self._tracker.begin(self.key(run), name, parent=self._folder.id, params=params, tags=self._tags | own)
+        self._tracker.begin(self.key(run), run.name, parent=self._folder.id, params=params, tags=self._tags | own)
         curves = self._folder.run(run.id) / CURVES
         if curves.exists():
             for line in curves.read_text(encoding="utf-8").split("\n"):
@@ -96,11 +118,14 @@ class Listener(DriverOnly, tune.Callback):
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "experiment.yaml").exists():
             (folder / "experiment.yaml").write_text(write_yaml(run.experiment), encoding="utf-8")
+        if run.trial not in self._kept or run.rung:
+            shutil.rmtree(folder / MODEL, ignore_errors=True)
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
         for name, target in ARTIFACTS.items():
             if (folder / name).exists():
                 self._tracker.keep(self.key(run), folder / name, target)
-        tags = {"data_hash": result.data_hash, "failed": result.failed}
-        self._tracker.tag(self.key(run), {name: value for name, value in tags.items() if value})
+        tags = {"data_hash": result.data_hash, "failed": result.failed, "pruned": result.pruned}
+        self._tracker.tag(self.key(run), {name: str(value) for name, value in tags.items() if value})
         if result.data_hash:
             data = run.experiment.data
             train = data.name_of("train")
@@ -111,7 +136,9 @@ class Listener(DriverOnly, tune.Callback):
     def catch_up(self) -> None:
         """Closes the runs that ended before a kill but were not heard of."""
         for trial in self._agenda.trials.values():
-            for run in [self._agenda.search_run(trial), *self._agenda.confirm_runs(trial)]:
+            if trial.name not in self._kept:
+                self._drop_model(trial.name)
+            for run in self._agenda.runs(trial):
                 result = self._agenda.results.get(run.id)
                 tracked = self._tracker.find(self.key(run)) if result else None
                 if result and (tracked is None or tracked.status not in ("FINISHED", "FAILED")):
@@ -125,9 +152,20 @@ class Listener(DriverOnly, tune.Callback):
                 self._tracker.end(self.key(run), "KILLED")
 
     def _ended(self, run: Run, result: Result) -> None:
-        self.close(run, result)
         self._agenda.end(result)
+        beaten = self._kept - (kept := self._agenda.kept())
+        self._kept = kept
+        self.close(run, result)
+        for name in beaten:
+            self._drop_model(name)
         self._screen.ended(run, result)
+
+    def _drop_model(self, name: str) -> None:
+        """Frees what the model of a proposal that others have beaten takes."""
+        run = self._agenda.search_run(self._agenda.trials[name])
+        if (model := self._folder.run(run.id) / MODEL).exists():
+            shutil.rmtree(model)
+            self._tracker.drop(self.key(run), MODEL)
 
 
 def _run(trial: TuneTrial) -> Run:

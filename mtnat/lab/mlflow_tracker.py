@@ -9,6 +9,7 @@ from pathlib import Path
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.entities import Run as MlflowRun
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
 from mtnat.lab.tracking import MOST_DIGEST_CHARACTERS, Status, Tracked, as_text
@@ -113,6 +114,13 @@ class MlflowTracker:
             self._client.log_artifacts(self._ids[key], str(path), folder or None)
         else:
             self._client.log_artifact(self._ids[key], str(path), folder or None)
+
+    def drop(self, key: str, folder: str) -> None:
+        run = self._find(key)
+        if run and self._client.list_artifacts(run.info.run_id, folder):
+            # The client lists and adds only; `mlflow gc` removes in this way too.
+            repository = get_artifact_repository(run.info.artifact_uri, self._client.tracking_uri)
+            repository.delete_artifacts(folder)  # type: ignore[no-untyped-call]
 
     def use(self, key: str, dataset: str, digest: str, source: str) -> None:
         entity = Dataset(dataset, digest[:MOST_DIGEST_CHARACTERS], source_type="local", source=json.dumps({"uri": source}))

@@ -1,17 +1,27 @@
 """How a study searches: who proposes, what counts, what is ended early, and when there is enough."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from mtnat.config import Record
 
 Direction = Literal["max", "min"]
+
+
+class Metric(NamedTuple):
+    """What a run can be judged by."""
+
+    field: str
+    """Of its `Result`."""
+    meaning: str
+
+
 METRICS = {
-    "valid.bleu": "sacreBLEU on the validation set",
-    "decode.seconds": "seconds in which the validation set is translated",
-    "train.seconds": "seconds of training, validations not included",
-    "model.parameters": "weights of the model, both decoders included",
+    "valid.bleu": Metric("valid", "sacreBLEU on the validation set"),
+    "decode.seconds": Metric("decode_seconds", "seconds in which the validation set is translated"),
+    "train.seconds": Metric("train_seconds", "seconds of training, validations not included"),
+    "model.parameters": Metric("parameters", "weights of the model, both decoders included"),
 }
 """What a search can maximise or minimise; test sets are never searched on."""
 

@@ -48,6 +48,9 @@ class Tracker(Protocol):
     def keep(self, key: str, path: Path, folder: str = "") -> None:
         """Keeps a file, or a folder with all in it, under a folder of the run's artifacts; one of the same name is replaced."""
 
+    def drop(self, key: str, folder: str) -> None:
+        """Removes a folder of a run's artifacts; that there is none changes nothing."""
+
     def use(self, key: str, dataset: str, digest: str, source: str) -> None:
         """Notes what text a run was trained on; doing so twice changes nothing.
 
@@ -96,6 +99,10 @@ class MemoryTracker:
         files = [file.relative_to(path) for file in path.rglob("*") if file.is_file()] if path.is_dir() else [Path(path.name)]
         run = self.runs[key]
         run.artifacts = sorted({*run.artifacts, *(str(Path(folder) / file) for file in files)})
+
+    def drop(self, key: str, folder: str) -> None:
+        run = self.runs[key]
+        run.artifacts = [path for path in run.artifacts if not path.startswith(f"{folder}/")]
 
     def use(self, key: str, dataset: str, digest: str, source: str) -> None:
         self.runs[key].datasets[dataset] = digest[:MOST_DIGEST_CHARACTERS]

@@ -27,7 +27,8 @@ from mtnat.training.validation import evaluate_split
 from mtnat.training.window import ClosedWindow, Window
 from mtnat.training.workers import Alone, Workers
 
-MODEL, TRANSLATIONS, SUMMARY = "model", "validation.txt", "summary.yaml"
+MODEL, TRANSLATIONS, SUMMARY, CHECKPOINTS = "model", "validation.txt", "summary.yaml", "checkpoints"
+"""What a run's folder holds; the checkpoints are of no use once the summary is written."""
 TRAINED_STEPS = "final/trained_steps"
 """Updates done, fewer than T where the run stopped early."""
 
@@ -112,7 +113,7 @@ class _Run:
         final = self.average.module if self.average else self.translator
         self.model = Model(experiment, final, dataset.vocabularies)
         self.updater = Updater(experiment, MultiTaskObjective(self.translator, experiment.objective), workers)
-        self.checkpoints = Checkpoints(folder / "checkpoints")
+        self.checkpoints = Checkpoints(folder / CHECKPOINTS)
         self.state, self.window = _State(), Window()
         steps = self.checkpoints.steps()
         if steps:

@@ -61,5 +61,19 @@ class TestTracker:
         assert run.tags == {"phase": "confirm"}
         assert run.curves == {"train/loss": {10: 2.5, 20: 1.5}, "valid/bleu": {10: 3.0}}
 
+    def test_a_folder_can_be_dropped(self, reopen: Callable[[], Tracker], tmp_path: Path) -> None:
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model" / "weights").write_text("w")
+        (tmp_path / "note.txt").write_text("n")
+        tracker = reopen()
+        tracker.begin("d", "study")
+        tracker.keep("d", tmp_path / "model", "model")
+        tracker.keep("d", tmp_path / "note.txt")
+        for _ in range(2):
+            tracker.drop("d", "model")
+        run = reopen().find("d")
+        assert run is not None
+        assert run.artifacts == ["note.txt"]
+
     def test_what_was_never_begun_is_not_found(self, reopen: Callable[[], Tracker]) -> None:
         assert reopen().find("nothing") is None

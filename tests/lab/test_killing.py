@@ -1,0 +1,114 @@
+"""A study whose processes are killed at random ends as one that nobody disturbs."""
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from test_whole_study import Desk
+
+from mtnat.lab.leaderboard import Leaderboard
+from mtnat.lab.resources import cores
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+pytestmark = pytest.mark.slow
+KILLS = 15
+VICTIMS = ("trial actor", "Train controller", "Train worker", "driver")
+TITLES = {
+    b"ray::ImplicitFunc": "trial actor",
+    b"ray::TrainController": "Train controller",
+    b"ray::RayTrainWorker": "Train worker",
+}
+
+
+def processes(desk: Desk) -> dict[str, list[int]]:
+    """Ids of a study's processes, by what they are."""
+    found: dict[str, list[int]] = {}
+    mark = f"MTNAT_CACHE={desk.folder}".encode()
+    for folder in Path("/proc").iterdir():
+        try:
+            title = (folder / "cmdline").read_bytes()
+            kind = next((kind for start, kind in TITLES.items() if title.startswith(start)), None)
+            if kind and mark in (folder / "environ").read_bytes():
+                found.setdefault(kind, []).append(int(folder.name))
+        except OSError:  # no process, or one that has just ended
+            continue
+    return found
+
+
+@pytest.mark.skipif(cores() < 2, reason="two runs side by side need two cores")
+def test_random_kills_change_nothing(desk: Desk) -> None:
+    steps = 300
+    desk.write(
+        "hard",
+        steps=steps,
+        training={"validate_every": 20},
+        baselines={"linear": {}, "mask-predict": {"objective.schedule": {"kind": "constant", "value": 1.0}}},
+        search={"training.weight_decay": {"float": [0.0, 0.1]}},
+        trials=3,
+        confirm={"top": 1, "seeds": [1, 2], "against": "linear"},
+        resources={"launcher": "ray-train"},
+    )
+    dice = random.Random(int(os.environ.get("MTNAT_KILLING_SEED", "1")))
+    outputs = desk.folder / "outputs" / "hard"
+    killed: list[str] = []
+    process = desk.start("hard.yaml")
+    while len(killed) < KILLS:
+        time.sleep(dice.uniform(2, 6))
+        if process.poll() is not None:
+            assert process.returncode == 0, process.communicate()
+            break
+        found = {**processes(desk), "driver": [process.pid]}
+        victim = dice.choice([kind for kind in VICTIMS if kind in found])
+        if victim == "driver" and not (outputs / "study.yaml").exists():
+            continue  # nothing has begun
+        try:
+            os.kill(dice.choice(found[victim]), signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+        killed.append(victim)
+        if victim == "driver":
+            process.communicate()
+            process = desk.start("hard.yaml", "--resume")
+    assert len(killed) == KILLS, killed
+    out, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, (killed, out, errors)
+
+    leaderboard = Leaderboard.model_validate_json((outputs / "leaderboard.json").read_bytes())
+    assert sorted(row.name for row in leaderboard.rows) == ["linear", "mask-predict", "trial-01", "trial-02", "trial-03"]
+    assert [row.name for row in leaderboard.rows if row.failed] == [], (killed, out)
+    rows = {row.name: row for row in leaderboard.rows}
+    assert rows["linear"].seeds == rows["mask-predict"].seeds == (1, 2)
+    assert sum(row.confirmed for row in leaderboard.rows) == 3
+
+    client, tracked = desk.tracked()
+    keys = [run.data.tags["mtnat.run"] for run in tracked]
+    assert len(keys) == len(set(keys)) == 1 + 5 + 3
+    assert {run.info.status for run in tracked} == {"FINISHED"}
+    for run in tracked:
+        if "mlflow.parentRunId" in run.data.tags:
+            points = [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")]
+            assert points == list(range(2, steps + 1, 2))
+    storage = JournalStorage(JournalFileBackend(str(outputs / "optuna.journal")))
+    proposed = optuna.load_study(study_name="study", storage=storage).trials
+    assert TrialState.RUNNING not in {trial.state for trial in proposed}
+    complete = [trial.user_attrs["proposal"]["name"] for trial in proposed if "proposal" in trial.user_attrs]
+    assert complete == ["trial-01", "trial-02", "trial-03"]
+
+    # A training that was killed and went on has the numbers of one that was not.
+    desk.write("calm", steps=steps, training={"validate_every": 20}, baselines={"linear": {}})
+    code, _, errors = desk.run("calm.yaml")
+    assert (code, errors) == (0, "")
+    for metric in ("train/loss", "valid/bleu"):
+        assert dict(desk.curve("hard", "linear-seed1", metric)) == dict(desk.curve("calm", "linear-seed1", metric))
