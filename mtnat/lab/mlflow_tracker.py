@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import cast
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
@@ -130,6 +131,10 @@ class MlflowTracker:
     def end(self, key: str, status: Status) -> None:
         self._write(key)
         self._client.set_terminated(self._ids[key], status)
+
+    def status(self, key: str) -> Status | None:
+        run = self._find(key)
+        return cast("Status", run.info.status) if run else None
 
     def find(self, key: str) -> Tracked | None:
         self._write(key)

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from mtnat.config import Record, build
 from mtnat.lab.agenda import Agenda, Result, Run
+from mtnat.lab.clock import Clock
 from mtnat.lab.console import TerminalScreen
 from mtnat.lab.folder import RESULT, StudyFolder
 from mtnat.lab.interruption import Interruption
@@ -119,7 +120,7 @@ class _UnderWay:
 
 
 @dataclass
-class Clock:
+class SimulatedClock:
     """The time of a simulated study."""
 
     seconds: float = 0.0
@@ -131,7 +132,7 @@ class Clock:
 class SimulatedStudy:
     """Agenda, proposer, listener and tracker as a study has them, a stopwatch at each act, and workers that make it all up."""
 
-    def __init__(self, options: SimulationOptions, folder: StudyFolder, tracker: Tracker, clock: Clock) -> None:
+    def __init__(self, options: SimulationOptions, folder: StudyFolder, tracker: Tracker, clock: SimulatedClock) -> None:
         self._options, self._folder, self._clock = options, folder, clock
         study = build(Study, {**STUDY, "trials": options.trials})
         folder.begin(study, resume=False)
@@ -140,7 +141,7 @@ class SimulatedStudy:
         self.agenda = Agenda(study, self.proposer, folder.results())
         self._searcher = AgendaSearcher(self.agenda, options.workers)
         screen = TerminalScreen(Console(file=StringIO()), self.agenda, options.workers)
-        self._listener = Listener(self.agenda, folder, tracker, screen, Interruption(), "simulated")
+        self._listener = Listener(self.agenda, folder, tracker, screen, Interruption(), Clock(folder.clock), "simulated")
         self._dice = random.Random(SEED)
         self.milliseconds: dict[Act, list[float]] = {act: [] for act in get_args(Act)}
         """Of every act so far."""
@@ -211,7 +212,7 @@ def simulate(options: SimulationOptions, say: Callable[[str], None]) -> Iterator
     """A row at 10, 100, … runs that have ended, and one at the study's end."""
     with tempfile.TemporaryDirectory(prefix="mtnat-bench-") as name:
         folder, database = StudyFolder(Path(name) / "simulation"), Path(name) / "mlflow.db"
-        clock = Clock()
+        clock = SimulatedClock()
         tracker = MlflowTracker(f"sqlite:///{database}", "simulation", (Path(name) / "files").as_uri(), clock)
         study = SimulatedStudy(options, folder, tracker, clock)
         next_row, finished = _FIRST_ROW, 0
