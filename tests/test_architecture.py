@@ -14,6 +14,7 @@ FLOORS = {
     "errors": 0,
     "config": 1,
     "files": 1,
+    "labels": 1,
     "tokens": 1,
     "data": 2,
     "model": 2,

@@ -5,16 +5,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mtnat.bench.report import Row
 from mtnat.errors import UserError
+from mtnat.labels import Label, Point, write_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.text import Annotation
-    from matplotlib.transforms import Bbox
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -24,14 +20,7 @@ _STYLES = {
     "NAT, reranked by AT": ("#d95f02", "s"),
 }
 """By kind of system, colour and marker."""
-_MARKER_POINTS, _STAR_POINTS, _LABEL_POINTS = 7, 13, 9
-_SIDES = ((0, 1), (1, 0.4), (-1, 0.4), (0, -1), (1, -0.6), (-1, -0.6), (0.7, 1), (-0.7, 1), (0.7, -1), (-0.7, -1))
-_OFFSETS = [(distance * across, distance * up) for distance in (9, 16, 26, 38, 52) for across, up in _SIDES]
-"""Where a label may stand beside its marker, in points, the best place first."""
-_FAR_POINTS = 20
-"""From here a line leads to the marker."""
-_LINE_STEPS = 200
-"""Points of a line that a label must not cover."""
+_MARKER_POINTS, _STAR_POINTS = 7, 13
 
 
 def check_picture(path: Path) -> None:
@@ -120,48 +109,10 @@ def _scale(axes: "Axes") -> None:
 
 
 def _label(axes: "Axes", rows: Sequence[Row], lines: Sequence[Sequence[Row]]) -> None:
-    """Writes beside each marker what it is, where neither a marker nor another label stands and no line passes."""
-    from matplotlib.transforms import Bbox
-
-    half = axes.figure.dpi / 72 * _MARKER_POINTS / 2
-    taken = [Bbox.from_extents(x - half, y - half, x + half, y + half) for x, y in _pixels(axes, rows)]
-    passed = np.concatenate([_along(_pixels(axes, line)) for line in lines] or [np.empty((0, 2))])
-    for row, x, y in zip(rows, *_places(rows), strict=True):
-        colour, _ = _STYLES[_kind(row)]
-        note = axes.annotate(
-            _text(row), (x, y), xytext=(0, 0), textcoords="offset points", color=colour, fontsize=_LABEL_POINTS, zorder=5
-        )
-        obstacles = [_obstacles(_moved(note, offset), axes, taken, passed) for offset in _OFFSETS]
-        across, up = _OFFSETS[obstacles.index(min(obstacles))]
-        taken.append(_moved(note, (across, up)))
-        if max(abs(across), abs(up)) > _FAR_POINTS:
-            arrow = {"arrowstyle": "-", "color": colour, "alpha": 0.5}
-            axes.annotate("", (x, y), xytext=(across, up), textcoords="offset points", arrowprops=arrow)
+    """Writes beside each marker what it is."""
+    labels = [Label(_text(row), place, _STYLES[_kind(row)][0]) for row, place in zip(rows, _points(rows), strict=True)]
+    write_labels(axes, labels, _points(rows), [_points(line) for line in lines], marker_points=_MARKER_POINTS)
 
 
-def _moved(note: "Annotation", offset: tuple[float, float]) -> "Bbox":
-    """Where a label stands when it is put there."""
-    across, up = offset
-    note.set_position(offset)
-    note.set_horizontalalignment("center" if not across else "left" if across > 0 else "right")
-    note.set_verticalalignment("bottom" if up >= abs(across) else "top" if up < 0 else "center")
-    return note.get_window_extent()
-
-
-def _obstacles(label: "Bbox", axes: "Axes", taken: Sequence["Bbox"], passed_N2: NDArray[np.float64]) -> int:
-    """How much is in a label's way."""
-    room = label.padded(2)
-    inside = axes.get_window_extent()
-    leaves = not (inside.contains(room.x0, room.y0) and inside.contains(room.x1, room.y1))
-    return 10 * (leaves + sum(room.overlaps(other) for other in taken)) + room.count_contains(passed_N2)
-
-
-def _pixels(axes: "Axes", rows: Sequence[Row]) -> NDArray[np.float64]:
-    """Where their markers stand, [N, 2]."""
-    return np.asarray(axes.transData.transform(np.column_stack(_places(rows))))
-
-
-def _along(corners_N2: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Points along a line from corner to corner."""
-    steps = np.linspace(0, len(corners_N2) - 1, _LINE_STEPS * len(corners_N2))
-    return np.column_stack([np.interp(steps, np.arange(len(corners_N2)), corners_N2[:, axis]) for axis in (0, 1)])
+def _points(rows: Sequence[Row]) -> list[Point]:
+    return list(zip(*_places(rows), strict=True))

@@ -155,6 +155,7 @@ class Agenda:
         self._study, self._proposer, self._is_spent = study, proposer, is_spent
         self._exhausted = False
         """Whether the space, or the budget, holds no more proposals."""
+        self._wanted = study.proposals
         self._inherited = dict(inherited or {})
         self._experiments: set[str] = set()
         self._queue: dict[str, Run] = {}
@@ -215,7 +216,7 @@ class Agenda:
         """Trainings that have ended, and all there will be as far as one can tell."""
         study = self._study
         proposals = len(self._proposals())
-        expected = proposals if self._exhausted else max(proposals, study.proposals)
+        expected = proposals if self._exhausted else max(proposals, self._wanted)
         total = len(study.baselines) + len(self._inherited) + sum(self._on_rungs(expected))
         if confirm := study.confirm:
             failed = sum(trial.kind == "baseline" and self._has_failed(trial) for trial in self.trials.values())
@@ -240,7 +241,7 @@ class Agenda:
 
     def kept(self) -> set[str]:
         """Names of the trials whose models stay: the baselines, and as many of the best as the study says."""
-        return {*self._study.baselines, *(trial.name for trial in self.ranked()[: self._study.keep_models])}
+        return {*self._study.baselines, *(trial.name for trial in self.ranked()[: self._study.models_kept])}
 
     def confirmed(self) -> list[Trial]:
         """The trials whose place in the leaderboard is decided on the test set: baselines, then the best proposals."""
@@ -346,8 +347,8 @@ class Agenda:
 
     def _propose(self) -> Trial | None:
         """A new trial, while the study wants more."""
-        made, wanted = len(self._proposals()), self._study.proposals
-        if self._exhausted or (wanted and made >= wanted) or not self._study.search:
+        made = len(self._proposals())
+        if self._exhausted or (self._wanted and made >= self._wanted) or not self._study.search:
             return None
         name = PROPOSAL_NAME.format(made + 1)
         settings = None if self._budget_is_spent() else self._proposer.ask(name, self._is_new)

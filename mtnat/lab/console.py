@@ -1,9 +1,8 @@
 """What a person sees while a study runs and when it ends: a live table on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console, Group
@@ -12,18 +11,21 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from mtnat.lab.accounting import Spent
 from mtnat.lab.agenda import Agenda, Result, Run
-from mtnat.lab.leaderboard import TITLES, Leaderboard, cells
+from mtnat.lab.fidelity import sentences
+from mtnat.lab.folder import StudyFolder
+from mtnat.lab.leaderboard import Leaderboard
+from mtnat.lab.page import grid
 from mtnat.lab.table import Table, figures, published_note, titles_of
 
 SECONDS_BETWEEN_PICTURES = 0.5
 NARROW = 100
-"""Columns of a terminal below which tables show only what matters most."""
-
-
-SHOWN = frozenset(TITLES) - {"95 % of difference"}
+"""Columns of a terminal below which bars are short."""
+LEFT_OUT = frozenset({"95 % of difference", "tokens", "Wh"})
 """Of a leaderboard's columns; the file has all of them."""
-SHOWN_WHERE_NARROW = SHOWN - {"kind", "95 %", "tokenized", "p over seeds", "seconds"}
+FIRST_LEFT_OUT = ("GPU-hours", "kind", "seconds", "tokenized", "95 %", "seeds needed", "p over seeds", "seeds", "valid", "p")
+"""Where they do not all fit on the terminal, in this order."""
 
 
 class Screen(Protocol):
@@ -150,11 +152,10 @@ class TerminalScreen:
         return Group(table, Text(self._study_line(), style="bold"))
 
 
-def show_end(console: Console, leaderboard: Leaderboard, folder: Path, tracking: str) -> None:
-    """The leaderboard, the answer, and what to do with both."""
-    rows = [cells(row) for row in leaderboard.rows]
-    shown = [title for title in TITLES if title in (SHOWN if console.width >= NARROW else SHOWN_WHERE_NARROW)]
-    shown = [title for title in shown if any(row[title] for row in rows)]
+def show_end(console: Console, leaderboard: Leaderboard, folder: StudyFolder, tracking: str) -> None:
+    """The leaderboard, the answer, what both took, and what to do with them."""
+    rows = grid(leaderboard)
+    shown = _fitting(rows, console.width)
     table = RichTable(title=leaderboard.question, title_justify="left", pad_edge=False, box=None)
     for title in shown:
         is_text = title in ("name", "kind")
@@ -163,17 +164,20 @@ def show_end(console: Console, leaderboard: Leaderboard, folder: Path, tracking:
         table.add_row(*(Text(row[title]) for title in shown))
     console.print()
     console.print(table)
-    lines = ["", leaderboard.answer, "", f"leaderboard  {folder / 'leaderboard.md'}"]
+    said = [leaderboard.answer, *(sentences(leaderboard.fidelity) if leaderboard.fidelity else [])]
+    lines = ["", *said, "", f"leaderboard  {folder.report}"]
+    if folder.pareto.exists():
+        lines.append(f"front        {folder.pareto}")
     if leaderboard.winner:
         lines += [
-            f"best         {folder / 'best.yaml'}",
-            f"translate    python -m mtnat translate --model {folder / 'best'} < input.txt",
+            f"best         {folder.best_experiment}",
+            f"translate    python -m mtnat translate --model {folder.best_model} < input.txt",
         ]
-    lines.append(f"compare      {tracking}")
+    lines += [f"compare      {tracking}", f"spent        {_spent(leaderboard.spent)}", f"disk         {_disk(folder)}"]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
-def show_table(console: Console, table: Table, folder: Path, tracking: str) -> None:
+def show_table(console: Console, table: Table, folder: StudyFolder, tracking: str) -> None:
     """The table of a study with columns, each column's answer, and where all of it lies."""
     styles = dict(zip(titles_of(table), ("", "", "bright_black"), strict=False))
     shown = RichTable(pad_edge=False, box=None)
@@ -191,9 +195,10 @@ def show_table(console: Console, table: Table, folder: Path, tracking: str) -> N
         "",
         *(f"{column}: {answer}" for column, answer in table.answers.items()),
         "",
-        f"table        {folder / 'table.md'}",
-        f"for a paper  {folder / 'table.tex'}",
+        f"table        {folder.table_markdown}",
+        f"for a paper  {folder.table_latex}",
         f"compare      {tracking}",
+        f"disk         {_disk(folder)}",
     ]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
@@ -205,6 +210,42 @@ def duration(seconds: float) -> str:
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def _fitting(rows: Sequence[Mapping[str, str]], width: int) -> list[str]:
+    """The titles of the columns that matter and fit side by side; names may take several lines."""
+    shown = [title for title in (rows[0] if rows else ()) if title not in LEFT_OUT]
+    words = [word for row in rows for word in row["name"].split()]
+    widths = {title: max(len(title), *(len(row[title]) for row in rows)) for title in shown}
+    widths["name"] = max(map(len, words), default=0)
+    for title in FIRST_LEFT_OUT:
+        if sum(widths[each] + 2 for each in shown) > width and title in shown:
+            shown.remove(title)
+    return shown
+
+
+def _spent(spent: Spent) -> str:
+    """What runs took, as a person says it; what was not used or is not known is left out."""
+    parts = [
+        f"{duration(spent.seconds)} of runs",
+        f"{spent.gpu_seconds / 3600:.2f} GPU-hours" if spent.gpu_seconds else "",
+        "" if spent.tokens is None else f"{spent.tokens / 1e6:.1f} M target tokens",
+        "" if spent.joules is None else f"{spent.joules / 3600:,.0f} Wh",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _disk(folder: StudyFolder) -> str:
+    used = folder.disk()
+    return f"{size(used.bytes)} in {folder.path} (models {size(used.models)})"
+
+
+def size(count: int) -> str:
+    """Bytes as a person says them."""
+    for power, unit in ((9, "GB"), (6, "MB")):
+        if count >= 10**power:
+            return f"{count / 10**power:.0f} {unit}" if count >= 10 ** (power + 1) else f"{count / 10**power:.1f} {unit}"
+    return f"{count / 1000:.0f} kB"
 
 
 def _outcome(result: Result) -> str:

@@ -23,13 +23,16 @@ from mtnat.lab.console import TerminalScreen, show_end, show_table
 from mtnat.lab.folder import StudyFolder
 from mtnat.lab.interruption import Interruption
 from mtnat.lab.judge import RunJudge
-from mtnat.lab.leaderboard import Leaderboard, make_leaderboard, markdown
+from mtnat.lab.leaderboard import Leaderboard, make_leaderboard
 from mtnat.lab.listener import Listener
 from mtnat.lab.models import default_uri
 from mtnat.lab.options import Options
+from mtnat.lab.page import markdown
+from mtnat.lab.picture import draw_front
 from mtnat.lab.proposals import OptunaProposer
 from mtnat.lab.resources import cores, resource_problems
 from mtnat.lab.search import AgendaSearcher
+from mtnat.lab.signals import read_fidelity
 from mtnat.lab.study import Study, Teacher
 from mtnat.lab.study_file import read_study
 from mtnat.lab.table import Table, make_table
@@ -38,6 +41,7 @@ from mtnat.lab.table import markdown as table_as_markdown
 from mtnat.lab.teacher import DistilledText, distil, fetched_teacher, known_text, students, trained_teacher
 from mtnat.lab.tracking import Tracker
 from mtnat.lab.trial import trainable
+from mtnat.lab.warm_start import take_over
 
 MLFLOW_EXPERIMENT = "mtnat"
 
@@ -57,10 +61,10 @@ def run_study(options: Options, console: Console, interruption: Interruption) ->
         if not folder.is_finished:
             _run(study, folder, options, console, interruption)
         if study.columns:
-            show_table(console, Table.model_validate_json(folder.table.read_bytes()), folder.path, _mlflow_command(options))
+            show_table(console, Table.model_validate_json(folder.table.read_bytes()), folder, _mlflow_command(options))
         else:
             leaderboard = Leaderboard.model_validate_json(folder.leaderboard.read_bytes())
-            show_end(console, leaderboard, folder.path, _mlflow_command(options))
+            show_end(console, leaderboard, folder, _mlflow_command(options))
 
 
 def _run(study: Study, folder: StudyFolder, options: Options, console: Console, interruption: Interruption) -> None:
@@ -119,17 +123,41 @@ class Driver:
                 self._keep_distilled(folder, text)
                 study = students(study, text)
                 notes.append(text.summary)
-            proposer = OptunaProposer(study.space, folder.journal, seed=study.experiment.seed, trials=study.trials)
+            taken = take_over(study, folder)
+            for sentence in taken.sentences:
+                self._console.print(f"warm start: {sentence}", markup=False, highlight=False, soft_wrap=True)
+            notes += taken.sentences
+            proposer = OptunaProposer(
+                study.space,
+                folder.journal,
+                sampler=study.sampler,
+                seed=study.experiment.seed if study.sampler.seed is None else study.sampler.seed,
+                trials=study.proposals,
+                directions=list(study.objectives.values()),
+                pruner=study.pruner,
+                total_steps=study.experiment.training.steps,
+            )
             hours = study.budget.hours
             agenda = Agenda(
-                study, proposer, folder.results(), is_spent=lambda: hours is not None and clock.seconds >= hours * 3600
+                study,
+                proposer,
+                folder.results(),
+                inherited=taken.trials,
+                is_spent=lambda: hours is not None and clock.seconds >= hours * 3600,
             )
             self._carry_out(study, folder, agenda, clock)
             test_set = study.experiment.data.name_of("test")
             judge = RunJudge(study, folder)
             clock.save()
             leaderboard = make_leaderboard(
-                folder.name, study, agenda, judge, test_set=test_set, seconds=clock.seconds, notes=notes
+                folder.name,
+                study,
+                agenda,
+                judge,
+                test_set=test_set,
+                seconds=clock.seconds,
+                notes=notes,
+                fidelity=read_fidelity(study, agenda, folder),
             )
             _conclude(leaderboard, folder, agenda, self._tracker)
 
@@ -235,7 +263,11 @@ def _conclude(leaderboard: Leaderboard, folder: StudyFolder, agenda: Agenda, tra
         shutil.rmtree(folder.best_model, ignore_errors=True)
         shutil.copytree(folder.run(best.id) / "model", folder.best_model)
     write_whole(folder.report, markdown(leaderboard).encode())
-    for path in (folder.study, folder.report, folder.best_experiment):
+    if leaderboard.fidelity:
+        write_whole(folder.fidelity, leaderboard.fidelity.model_dump_json(indent=1).encode())
+    if any(row.on_front for row in leaderboard.rows):
+        draw_front(leaderboard, folder.pareto)
+    for path in (folder.study, folder.report, folder.best_experiment, folder.fidelity, folder.pareto):
         if path.exists():
             tracker.keep(folder.id, path)
     tracker.tag(folder.id, {"answer": leaderboard.answer})

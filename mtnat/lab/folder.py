@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from mtnat.config import build, read_yaml, write_yaml
 from mtnat.errors import ResourceError, StudyError
@@ -13,6 +14,17 @@ from mtnat.lab.study import Study, slug
 
 RESULT, HYPOTHESES, STOP = "run.json", "test.hyp.txt", "stop"
 """Files of a run's folder: what came of it; its translations of the test set; that it is to end early."""
+MODELS = frozenset({"model", "checkpoints", "best"})
+"""Folders, of a run or of the study, in which weights lie."""
+
+
+class Disk(NamedTuple):
+    """What a folder takes of the disk, in bytes."""
+
+    bytes: int
+    """All of it."""
+    models: int
+    """Models and checkpoints."""
 
 
 class StudyFolder:
@@ -31,6 +43,10 @@ class StudyFolder:
         """Ray's own files, of no use after a start."""
         self.leaderboard = self.path / "leaderboard.json"
         self.report = self.path / "leaderboard.md"
+        self.pareto = self.path / "pareto.png"
+        """Of a study with several metrics."""
+        self.fidelity = self.path / "fidelity.json"
+        """Of a study with a horizon."""
         self.best_experiment = self.path / "best.yaml"
         self.best_model = self.path / "best"
         self.clock = self.path / "clock"
@@ -51,6 +67,12 @@ class StudyFolder:
     def run(self, run_id: str) -> Path:
         """A run's folder."""
         return self.path / "runs" / run_id
+
+    def disk(self) -> Disk:
+        """What the study uses, its columns' folders included."""
+        sizes = {file: file.lstat().st_size for file in self.path.rglob("*") if file.is_file() and not file.is_symlink()}
+        models = sum(size for file, size in sizes.items() if MODELS & set(file.relative_to(self.path).parts[:-1]))
+        return Disk(sum(sizes.values()), models)
 
     def results(self) -> dict[str, Result]:
         """What came of the runs that have ended, by id."""

@@ -1,15 +1,21 @@
 """What a study searches: leaves of the experiment, their ranges, and the conditions under which each is searched."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from decimal import Decimal
+from itertools import islice
 from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
-from mtnat.config import Record, nearest
+from mtnat.config import Record, nearest, replace
+from mtnat.errors import ConfigError
 
 Value = Any
 """What YAML can hold at a leaf."""
 
+_NONE = object()
+"""No value, where None is one."""
 _OPTIONS = {"float": {"log", "step", "when"}, "int": {"log", "step", "when"}, "choice": {"when"}}
 
 
@@ -49,10 +55,34 @@ class Search(Record):
         return self.choices[labels.index(trial.suggest_categorical(self.path, labels))]
 
     def contains(self, value: Value) -> bool:
-        """Whether a proposal can have this value (a step between the bounds is not looked at)."""
+        """Whether a proposal can have this value."""
         if self.kind == "choice":
             return any(_same(value, choice) for choice in self.choices)
-        return _is_number(value, self.kind) and self.low <= value <= self.high
+        if not _is_number(value, self.kind) or not self.low <= value <= self.high:
+            return False
+        steps = (value - self.low) / (self.step or 1.0)
+        return self.step is None or abs(steps - round(steps)) < 1e-8
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether its values can be counted."""
+        return self.kind != "float" or self.step is not None
+
+    @property
+    def shown(self) -> str:
+        """Its choices or bounds, for a person."""
+        return str(list(self.choices)) if self.kind == "choice" else f"[{self.low:g}, {self.high:g}]"
+
+    @property
+    def points(self) -> Iterator[Value]:
+        """Every value, in order, of a discrete search."""
+        if self.kind == "choice":
+            yield from self.choices
+            return
+        # In decimals, as a person would count: 0.1, 0.2, 0.3 and not 0.30000000000000004.
+        low, high, step = (Decimal(str(number)) for number in (self.low, self.high, self.step or 1.0))
+        for number in range(int((high - low) / step) + 1):
+            yield (int if self.kind == "int" else float)(low + number * step)
 
     @property
     def extremes(self) -> tuple[Value, ...]:
@@ -80,6 +110,44 @@ class Space(Record):
             if search.is_active(settings):
                 settings[search.path] = search.suggest(trial)
         return settings
+
+    def grid(self) -> Iterator[dict[str, Value]]:
+        """Every combination of a discrete space once, conditions respected; the last search changes fastest."""
+
+        def walk(settings: dict[str, Value], searches: tuple[Search, ...]) -> Iterator[dict[str, Value]]:
+            if not searches:
+                yield settings
+            elif searches[0].is_active(settings):
+                for value in searches[0].points:
+                    yield from walk(settings | {searches[0].path: value}, searches[1:])
+            else:
+                yield from walk(settings, searches[1:])
+
+        return walk({}, self.searches)
+
+    def grid_size(self, most: int) -> int:
+        """How many combinations the grid has, counted no further than ``most``."""
+        return sum(1 for _ in islice(self.grid(), most))
+
+    def recover(self, record: Record, base: Record) -> dict[str, Value] | None:
+        """The settings by which a proposal turns ``base`` into ``record``; None where none could."""
+        values, settings = leaves(record), dict[str, Value]()
+        for search in self.searches:
+            if not search.is_active(settings):
+                continue
+            value = values.get(search.path)
+            if search.kind == "choice":
+                fitting = (choice for choice in search.choices if _same(value, choice) or _has(record, search.path, choice))
+                if (choice := next(fitting, _NONE)) is _NONE:
+                    return None
+                settings[search.path] = choice
+            elif search.contains(value):
+                settings[search.path] = value
+            else:
+                return None
+        with suppress(ConfigError):
+            return settings if replace(base, settings) == record else None
+        return None
 
     def corners(self) -> Iterator[tuple[Search, dict[str, Value]]]:
         """Each extreme value of each search, with settings that meet its conditions."""
@@ -208,7 +276,7 @@ def _condition_problems(search: Search, searches: Mapping[str, Search], data: Ma
         elif path in searches:
             for value in values:
                 if not searches[path].contains(value):
-                    yield f"{where}: can never be {value!r}; it is searched over {_shown(searches[path])}."
+                    yield f"{where}: can never be {value!r}; it is searched over {searches[path].shown}."
             if not values:
                 yield f"{where}: needs at least one value."
 
@@ -226,6 +294,13 @@ def leaves(record: Record) -> dict[str, Value]:
     return dict(walk(record.model_dump(mode="json"), ""))
 
 
+def _has(record: Record, path: str, choice: Value) -> bool:
+    """Whether a record has what a choice stands for there, such as a whole schedule with its defaults left out."""
+    with suppress(ConfigError):
+        return replace(record, {path: choice}) == record
+    return False
+
+
 def as_label(choice: Value) -> Value:
     """A choice as Optuna can keep it: itself where it is a string, a number or None, else its text."""
     return choice if isinstance(choice, str | float | None) or type(choice) is int else repr(choice)
@@ -239,10 +314,6 @@ def _in_order(searches: Mapping[str, Search]) -> list[Search]:
         for search in ready:
             ordered[search.path] = waiting.pop(search.path)
     return list(ordered.values())
-
-
-def _shown(search: Search) -> str:
-    return str(list(search.choices)) if search.kind == "choice" else f"[{search.low:g}, {search.high:g}]"
 
 
 def _is_number(value: object, kind: str) -> bool:

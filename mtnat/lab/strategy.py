@@ -24,6 +24,8 @@ METRICS = {
     "model.parameters": Metric("parameters", "weights of the model, both decoders included"),
 }
 """What a search can maximise or minimise; test sets are never searched on."""
+MOST_ON_GRID = 100_000
+"""Combinations of a grid that is run as a whole."""
 
 
 class Sampler(Record):

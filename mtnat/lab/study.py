@@ -9,7 +9,7 @@ from mtnat.config import Record, leaf_types, replace
 from mtnat.experiment import Experiment
 from mtnat.lab.resources import Resources
 from mtnat.lab.space import Space, parse_space
-from mtnat.lab.strategy import Budget, Direction, Horizon, Metrics, Pruner, Sampler
+from mtnat.lab.strategy import MOST_ON_GRID, Budget, Direction, Horizon, Metrics, Pruner, Sampler
 from mtnat.model import Precision
 
 Settings = dict[str, Any]
@@ -26,6 +26,7 @@ FIXED = {
 }
 """What no column, and no trial, may change, and why."""
 DISTILLED = "data.distilled"
+STEPS = "training.steps"
 PROPOSAL_NAME, TEACHER_NAME = "trial-{:02d}", "teacher"
 
 
@@ -95,7 +96,7 @@ class Study(Record):
     search: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Leaves that Optuna varies: ``path: {float: [low, high]}``, ``{int: [low, high]}`` or ``{choice: […]}``."""
     trials: int = Field(0, ge=0)
-    """Proposals, besides the baselines; or set `budget.trials`."""
+    """Proposals, besides the baselines; or set `budget.trials`. Of a grid, the first so many; left out, all of it."""
     sampler: Sampler = Sampler()
     metric: Literal["valid.bleu"] = "valid.bleu"
     """What the search maximises; test sets are never searched on."""
@@ -109,7 +110,7 @@ class Study(Record):
     warm_start: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Folders of other studies, whose finished trials this one takes over where their settings fit its own."""
     keep_models: int = Field(3, ge=1)
-    """Of how many proposals, the best by the metric, the model stays on the disk and in MLflow."""
+    """Of how many proposals, the best by the metric, the model stays on the disk and in MLflow; those that are confirmed do."""
     confirm: Confirm | None = None
     """Leave it out for a search only, whose leaderboard shows the validation metric."""
     published: Published | None = None
@@ -118,8 +119,16 @@ class Study(Record):
 
     @property
     def proposals(self) -> int:
-        """How many trials Optuna proposes."""
-        return self.budget.trials or self.trials
+        """How many trials Optuna proposes at most, 0 where only the budget ends the search; of a whole grid its combinations,
+        which takes a moment to count."""
+        if wanted := self.budget.trials or self.trials:
+            return wanted
+        return self.space.grid_size(MOST_ON_GRID) if self.search and self.sampler.kind == "grid" else 0
+
+    @property
+    def models_kept(self) -> int:
+        """Of how many proposals the model stays."""
+        return max(self.keep_models, self.confirm.top if self.confirm else 0)
 
     @property
     def objectives(self) -> dict[str, Direction]:

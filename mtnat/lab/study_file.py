@@ -1,6 +1,7 @@
 """The study file: read once, checked whole, before anything starts."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,9 +12,12 @@ import mtnat.data
 from mtnat.config import build, nearest, read_yaml, replace
 from mtnat.errors import ConfigError, UserError
 from mtnat.experiment import Experiment
+from mtnat.lab.agenda import compressed
 from mtnat.lab.models import is_address
 from mtnat.lab.resources import Resources, resource_problems
 from mtnat.lab.space import parse_space, path_problem
+from mtnat.lab.strategy import Budget, Sampler
+from mtnat.lab.strategy_file import Strategy
 from mtnat.lab.study import (
     DISTILLED,
     FIXED,
@@ -65,39 +69,46 @@ class _Check:
         self.teacher: Teacher | None = parts.get("teacher")
         self.published: Published | None = parts.get("published")
         self.baselines: dict[str, Settings] = parts.get("baselines") or {}
-        self.trials: int | None = parts.get("trials", 0)
         self.confirm: Confirm | None = parts.get("confirm")
         self.resources: Resources = parts.get("resources") or Resources()
         search = data.get("search")
         self.search: dict[str, Any] = search if isinstance(search, dict) else {}
         self.space, self.space_problems = parse_space(self.search, LEAVES, FIXED)
+        self.strategy = Strategy(
+            given=data,
+            experiments=list(self._bases([])),
+            baselines=self.baselines,
+            space=None if self.space_problems else self.space,
+            trials=parts.get("trials", 0),
+            sampler=parts.get("sampler") or Sampler(),
+            metrics=parts.get("metrics"),
+            pruner=parts.get("pruner"),
+            horizon=parts.get("horizon"),
+            budget=parts.get("budget") or Budget(),
+            warm_start=parts.get("warm_start") or (),
+            keep_models=parts.get("keep_models"),
+            confirm=self.confirm,
+            resources=self.resources,
+        )
 
     def problems(self) -> list[str]:
-        found = [*self.space_problems, *self._plan(), *self._names(), *self._published()]
+        found = [*self.space_problems, *self.strategy.problems(), *self._confirm(), *self._names(), *self._published()]
         finished_teacher = self._finished_teacher(found)
         experiments = list(self._experiments(finished_teacher, found))
         for experiment in experiments:
             found += self._sharing(experiment)
+            found += self._rungs(experiment)
         for data in dict.fromkeys(experiment.data for experiment in experiments):
             found += mtnat.data.check(data)
         return found
 
-    def _plan(self) -> Iterator[str]:
-        """Numbers and names that must fit each other."""
-        if not self.baselines and not self.search:
-            yield "baselines: there is nothing to run; name a baseline, or a search and trials."
-        if self.search and self.trials == 0:
-            yield "trials: must be at least 1 where something is searched; got 0."
-        if self.trials and not self.search:
-            yield f"search: names nothing to vary in {self.trials} trials; add a leaf or drop trials."
-        if self.confirm and self.search and self.trials is not None and self.confirm.top > self.trials:
-            yield f"confirm.top: must not exceed trials; got {self.confirm.top} and {self.trials}."
+    def _confirm(self) -> Iterator[str]:
         if self.confirm and self.confirm.against not in self.baselines:
             hint = nearest(self.confirm.against, self.baselines) or f"; baselines: {', '.join(self.baselines) or 'none'}."
             yield f"confirm.against: '{self.confirm.against}' is no baseline{hint}"
 
     def _names(self) -> Iterator[str]:
-        taken = {slug(PROPOSAL_NAME.format(number)): "a proposal" for number in range(1, (self.trials or 0) + 1)}
+        taken = {slug(PROPOSAL_NAME.format(number)): "a proposal" for number in range(1, self.strategy.most_proposals + 1)}
         if self.teacher:
             taken[slug(TEACHER_NAME)] = "the teacher"
         yield from _clashes("baselines", self.baselines, taken)
@@ -209,6 +220,16 @@ class _Check:
         built = _attempt(problems, lambda: replace(base, settings))
         found += [f"{where}: {problem}" for problem in problems]
         return built
+
+    def _rungs(self, experiment: Experiment) -> Iterator[str]:
+        """A horizon compresses each experiment to its rungs."""
+        for steps in self.strategy.horizon.steps[:-1] if self.strategy.horizon else ():
+            rung = _attempt([], partial(compressed, experiment, steps))
+            if rung is None or (experiment.training.warmup_steps and not rung.training.warmup_steps):
+                yield (
+                    f"horizon.steps: a rung of {steps} has no room for its share of {experiment.training.warmup_steps} warm-up "
+                    "steps; begin with a longer one."
+                )
 
     def _sharing(self, experiment: Experiment) -> Iterator[str]:
         """Workers share a step's batches evenly."""

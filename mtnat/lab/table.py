@@ -5,7 +5,8 @@ from statistics import fmean
 
 from mtnat.config import Record
 from mtnat.evaluation import Mark
-from mtnat.lab.leaderboard import Leaderboard, Row
+from mtnat.lab.leaderboard import Leaderboard
+from mtnat.lab.rows import Row
 from mtnat.lab.study import Study
 
 _LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {

@@ -24,6 +24,7 @@ from mtnat.lab.folder import HYPOTHESES, StudyFolder, read_result, write_result
 from mtnat.lab.resources import Resources
 from mtnat.training import Alone, Distributed, Workers, evaluate_split, fit, load_model
 from mtnat.training.fit import MODEL
+from mtnat.training.memory import give_back_memory
 
 RUN, STEP, TOTAL_STEPS, RESULT = "run", "step", "total_steps", "result"
 """Keys of a Tune config, and of the reports beside the metrics."""
@@ -87,6 +88,7 @@ def perform(run: Run, study_folder: StudyFolder, session: Session) -> None:
         result = result.model_copy(update={"seconds": known.seconds + time.perf_counter() - started})
         if session.workers.leads:
             write_result(folder, result)
+    give_back_memory()
     session.report({RESULT: result.model_dump_json()})
 
 

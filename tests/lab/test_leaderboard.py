@@ -1,13 +1,19 @@
 """Rows, marks, the winner and the answer, from results written by hand."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 from test_agenda import Listed, power, study
 
 from mtnat.evaluation import Comparison, Score
+from mtnat.lab.accounting import Spent, spent
 from mtnat.lab.agenda import Agenda, Result, Run
-from mtnat.lab.leaderboard import Leaderboard, combined_p, interval, make_leaderboard, markdown
+from mtnat.lab.leaderboard import Leaderboard, make_leaderboard
+from mtnat.lab.page import grid, markdown
+from mtnat.lab.picture import draw_front
+from mtnat.lab.rows import combined_p, interval
 from mtnat.lab.study import Study
 
 Scores = dict[str, list[tuple[float | None, float | None]]]
@@ -103,11 +109,13 @@ def test_the_answer_claims_what_the_numbers_say() -> None:
     )
     assert answer(trial_02=better, p_value=0.02) == (
         "trial-02, best on the validation set, translates these sentences better than linear, but other seeds might not: "
-        "27.0 BLEU on the test set (2 seeds), +2.0 against linear (↑, p = 0.040; over seeds p = 0.080)."
+        "27.0 BLEU on the test set (2 seeds), +2.0 against linear (↑, p = 0.040; over seeds p = 0.080). "
+        "About 4 seeds would be needed to see a difference of this size."
     )
     assert answer() == (
         "No difference to linear is significant at 0.05; trial-02 is best on the validation set, with "
-        "23.8 BLEU on the test set (2 seeds), -1.2 against linear (p = 1.000; over seeds p = 1.000)."
+        "23.8 BLEU on the test set (2 seeds), -1.2 against linear (p = 1.000; over seeds p = 1.000). "
+        "About 8 seeds would be needed to see a difference of this size."
     )
     assert answer(trial_02=[(9.0, 9.0), (9.0, 9.0)], trial_01=[(8.0, 9.0), (8.0, 9.0)]) == (
         "linear itself is best on the validation set, with 25.0 BLEU on the test set (2 seeds); "
@@ -148,6 +156,143 @@ def test_without_a_confirm_phase_nothing_is_marked() -> None:
     assert not any(row.confirmed or row.mark for row in board.rows)
     assert (board.winner, board.best_seed, board.test_set) == ("trial-02", 1, None)
     assert "one seed and no test set" in board.answer
+
+
+def test_more_seeds_are_asked_for_only_where_they_would_help() -> None:
+    # Both seeds differ alike: what is missing is not seeds.
+    assert answer(trial_02=[(23.0, 24.5), (24.0, 26.5)]).endswith("+0.5 against linear (p = 1.000; over seeds p = 1.000).")
+    # One seed says +0.1, the other -0.11.
+    assert answer(trial_02=[(23.0, 24.1), (24.0, 25.89)]).endswith(
+        "More than 1,000 seeds would be needed to see a difference of this size."
+    )
+    board = concluded(study(trials=2), SCORES)
+    assert {row.name: row.seeds_needed for row in board.rows} == {
+        "linear": None,
+        "trial-02": 8,
+        "Fixed λ": 3,
+        "trial-01": None,
+    }
+    assert "Seeds needed: " in markdown(board)
+    assert {row["name"]: row["seeds needed"] for row in grid(board)}["trial-02"] == "8"
+
+
+def ended_early(a_study: Study, *results: Result) -> Leaderboard:
+    """Of proposals whose results are given by their first run; later ones are the same, and 10 BLEU the baselines'."""
+    agenda = Agenda(a_study, Listed(*map(power, (2.0, 3.0, 4.0, 5.0))), {})
+    by_trial = {f"trial-{number:02d}": result for number, result in enumerate(results, 1)}
+    while run := agenda.next():
+        found = by_trial.get(run.trial, Result(run="", valid=10.0))
+        agenda.end(found.model_copy(update={"run": run.id, "seconds": 1.0}))
+    return make_leaderboard("s", a_study, agenda, Verdict(0.5), test_set="grammar", seconds=1.0)
+
+
+def test_what_was_pruned_stands_last_and_never_wins() -> None:
+    board = ended_early(
+        study(trials=2, confirm=None), Result(run="", valid=60.0, pruned=4), Result(run="", valid=50.0, pruned=8)
+    )
+    assert [(row["name"], row["BLEU"]) for row in grid(board)] == [
+        ("Fixed λ", "10.00 (valid)"),
+        ("linear", "10.00 (valid)"),
+        ("trial-02", "50.00 (pruned at step 8)"),
+        ("trial-01", "60.00 (pruned at step 4)"),
+    ]
+    assert (board.winner, board.rows[3].settings) == ("Fixed λ", power(2.0))
+    assert "not trained to their end" in markdown(board)
+
+
+def test_what_ended_at_a_shorter_t_stands_last_and_never_wins() -> None:
+    horizon = {"steps": [10, 20], "keep": 0.25}
+    scores = [Result(run="", valid=valid) for valid in (4.0, 7.0, 8.0, 6.0)]
+    board = ended_early(study(trials=4, confirm=None, horizon=horizon), *scores)
+    assert [(row["name"], row["BLEU"], row["seconds"]) for row in grid(board)] == [
+        ("Fixed λ", "10.00 (valid)", "1"),
+        ("linear", "10.00 (valid)", "1"),
+        ("trial-03", "8.00 (valid)", "2"),
+        ("trial-02", "7.00 (valid, T = 10)", "1"),
+        ("trial-04", "6.00 (valid, T = 10)", "1"),
+        ("trial-01", "4.00 (valid, T = 10)", "1"),
+    ]
+    better = ended_early(study(trials=4, confirm=None, horizon=horizon), *(Result(run="", valid=90.0) for _ in range(4)))
+    assert [row.valid for row in better.rows] == [90.0, 10.0, 10.0, 90.0, 90.0, 90.0]
+    assert better.winner == better.rows[0].name
+    assert better.rows[0].is_full
+
+
+METRICS = [{"valid.bleu": "max"}, {"decode.seconds": "min"}]
+SPEEDS = {"transformer": 0.5, "linear": 4.0, "fixed": 4.0, "trial-01": 2.0, "trial-02": 6.0, "trial-03": 3.0}
+QUALITIES = {"transformer": 60.0, "linear": 40.0, "fixed": 40.0, "trial-01": 30.0, "trial-02": 39.0, "trial-03": 45.0}
+
+
+def traded(**changes: Any) -> Leaderboard:
+    """Of a study with two metrics; seed 2 translates one point better, in one second more."""
+    baselines = {
+        "transformer": {"objective.schedule": {"kind": "constant", "value": 0.0}},
+        "fixed": {"objective.schedule": {"kind": "constant", "value": 0.5}},
+        "linear": {},
+    }
+    a_study = study(**{"metrics": METRICS, "baselines": baselines} | changes)
+    agenda = Agenda(a_study, Listed(*map(power, (2.0, 3.0, 4.0))), {})
+    while run := agenda.next():
+        more = run.experiment.seed - 1.0
+        agenda.end(
+            Result(
+                run=run.id,
+                valid=QUALITIES[run.trial] + more,
+                decode_seconds=SPEEDS[run.trial] + more,
+                test=20.0 if run.phase == "confirm" else None,
+            )
+        )
+    return make_leaderboard("s", a_study, agenda, Verdict(0.5), test_set="grammar", seconds=1.0)
+
+
+def test_the_front_is_among_those_that_could_win() -> None:
+    board = traded(confirm=None)
+    assert {row.name for row in board.rows if row.on_front} == {"trial-01", "trial-03"}
+    assert {row.name: row.metrics for row in board.rows}["trial-03"] == {"decode.seconds": 3.0}
+    assert (board.winner, board.objectives) == ("trial-03", {"valid.bleu": "max", "decode.seconds": "min"})
+    assert board.answer.endswith(
+        "On the front of valid.bleu and decode.seconds: trial-03 (45.0, 3.00 s); trial-01 (30.0, 2.00 s)."
+    )
+    rows = {row["name"]: row for row in grid(board)}
+    assert (rows["trial-03"]["decode.seconds"], rows["trial-03"]["front"], rows["linear"]["front"]) == ("3.00", "●", "")
+    assert "may be chance" in markdown(board)
+
+
+def test_a_confirmed_front_is_by_means_over_seeds_and_tells_who_was_not_confirmed() -> None:
+    board = traded()  # of which only trial-03 is confirmed
+    assert [row.name for row in board.rows if row.on_front] == ["trial-03"]
+    assert board.answer.endswith(
+        "trial-03 (45.5, 3.50 s) alone is on the front of valid.bleu and decode.seconds: nothing else is better in any of them."
+    )
+    assert any("not confirmed: trial-01;" in note for note in board.notes)
+
+
+def test_equals_are_on_the_front_together() -> None:
+    board = traded(confirm=None, trials=0, search={})
+    assert {row.name for row in board.rows if row.on_front} == {"fixed", "linear"}
+
+
+def test_the_front_is_a_picture(tmp_path: Path) -> None:
+    for name, board in {"confirmed": traded(), "searched": traded(confirm=None)}.items():
+        draw_front(board, tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_all_that_runs_took_is_summed() -> None:
+    board = concluded(study(trials=2), SCORES)
+    assert board.spent == Spent(seconds=70.0)
+    assert {row.name: row.spent.seconds for row in board.rows}["trial-02"] == 20.0
+    known = [Result(run="a", gpu_seconds=2.0, tokens=5, joules=3.0), Result(run="b", gpu_seconds=1.0, tokens=6)]
+    assert spent(known) == Spent(gpu_seconds=3.0, tokens=11, joules=3.0)
+    assert (spent([]).tokens, spent([]).joules) == (None, None)
+
+
+def test_who_was_short_of_memory_is_named() -> None:
+    agenda = Agenda(study(trials=0, search={}, confirm=None), Listed(), {})
+    while run := agenda.next():
+        agenda.end(Result(run=run.id, valid=10.0, micro_batches=4 if run.trial == "linear" else 1))
+    board = make_leaderboard("s", study(confirm=None), agenda, Verdict(0.5), test_set="grammar", seconds=1.0)
+    assert board.notes == ("linear ran out of memory and was trained with each batch in 4 parts; the sums are the same.",)
 
 
 def test_the_interval_is_students() -> None:

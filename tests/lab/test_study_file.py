@@ -16,7 +16,7 @@ GOOD: dict[str, Any] = {
     "question": "Which hand-over translates best?",
     "experiment": {
         "data": {"train": ["t.en", "t.de"], "valid": ["t.en", "t.de"], "test": ["t.en", "t.de"], "vocabulary_size": 64},
-        "training": {"steps": 20, "warmup_steps": 5},
+        "training": {"steps": 20, "warmup_steps": 5, "validate_every": 5},
     },
     "baselines": {"mask-predict": {"objective.schedule": {"kind": "constant", "value": 1.0}}, "linear": {}},
     "search": {
@@ -69,6 +69,9 @@ def test_a_good_file_is_read_and_written_back(tmp_path: Path) -> None:
 
 EXPONENT, KIND = "objective.schedule.exponent", "objective.schedule.kind"
 LINEAR_POWER = {"choice": ["linear", "power"]}
+ASHA = {"kind": "asha", "first_step": 10}
+TWO = [{"valid.bleu": "max"}, {"decode.seconds": "min"}]
+NOTHING_SEARCHED: dict[str, Any] = {"search": None, "trials": None, "confirm/top": 0}
 
 
 @pytest.mark.parametrize(
@@ -148,6 +151,112 @@ LINEAR_POWER = {"choice": ["linear", "power"]}
             {"resources/workers": 2},
             "experiment.training.batches_per_step: must be a multiple of resources.workers; got 1 and 2.",
         ),
+        ({"budget": {"trials": 4}}, "trials: is given here and as budget.trials; got 4 and 4; drop one of them."),
+        (
+            {"search": None, "trials": None, "confirm/top": 0, "baselines": {}, "confirm": None},
+            "baselines: there is nothing to run; name a baseline, or a search and trials.",
+        ),
+        ({"trials": None, "budget": {"trials": 1}}, "confirm.top: must not exceed budget.trials; got 2 and 1."),
+        (
+            {"budget": {"gpu_hours": 3}},
+            "budget.gpu_hours: would never be used up, since resources.gpus_per_worker is 0; got 3;",
+        ),
+        ({"keep_models": 1}, "keep_models: must not be below confirm.top, whose models are tested; got 1 and 2."),
+        ({"warm_start": ["nowhere"]}, "warm_start: nowhere is no study's folder (no study.yaml in it); give one such as"),
+        ({"pruner": ASHA | {"kind": "hyberband"}}, "pruner.kind: must be 'asha', 'hyperband' or 'median'; got 'hyberband'."),
+        ({"pruner": ASHA | {"first_step": 20}}, "pruner.first_step: must be below experiment.training.steps; got 20 and 20."),
+        (
+            {"pruner": ASHA | {"first_step": 4}},
+            "pruner.first_step: must not be below experiment.training.validate_every, because it hears of",
+        ),
+        (
+            {"pruner": ASHA, "horizon": {"steps": [10, 20]}},
+            "pruner: does not go together with horizon, which ends trials its own way; drop one of them.",
+        ),
+        (
+            {"pruner": ASHA, "metrics": TWO},
+            "pruner: compares trials by one metric, but metrics names several; drop one of them.",
+        ),
+        (
+            NOTHING_SEARCHED | {"pruner": ASHA},
+            "pruner: chooses among proposals, but nothing is searched; add a search, or drop",
+        ),
+        (
+            NOTHING_SEARCHED | {"horizon": {"steps": [10, 20]}},
+            "horizon: chooses among proposals, but nothing is searched; add a search, or drop it.",
+        ),
+        (
+            NOTHING_SEARCHED | {"budget": {"hours": 1}},
+            "budget: ends a search, but nothing is searched; add a search, or drop it.",
+        ),
+        ({"horizon": {"steps": [20, 10]}}, "horizon.steps must be above 0 and ascend; got [20, 10]."),
+        ({"horizon": {"steps": [10, 20], "keep": 0}}, "horizon.keep: must be greater than 0; got 0."),
+        (
+            {"horizon": {"steps": [10, 30]}},
+            "horizon.steps: the last one must be experiment.training.steps; got 30 and 20.",
+        ),
+        (
+            {"horizon": {"steps": [1, 20], "keep": 1}},
+            "horizon.steps: a rung of 1 has no room for its share of 5 warm-up steps; begin with a longer one.",
+        ),
+        (
+            {"horizon": {"steps": [10, 20], "keep": 0.1}},
+            "confirm.top: must not exceed the trials that reach horizon's last rung; got 2 and 1.",
+        ),
+        (
+            {"horizon": {"steps": [10, 20], "keep": 1}, "baselines/linear": {"training.steps": 30}},
+            "baselines.linear.training.steps: is set by horizon.steps, from rung to rung; drop it here.",
+        ),
+        (
+            {"horizon": {"steps": [10, 20], "keep": 1}, "search/training.steps": {"int": [20, 30]}},
+            "search.training.steps: is set by horizon.steps, from rung to rung; drop it here.",
+        ),
+        (
+            {"horizon": {"steps": [10, 20], "keep": 1}, "metrics": TWO},
+            "horizon: compares trials by one metric, but metrics names several; drop one of them.",
+        ),
+        ({"metrics": TWO[:1]}, "metrics: must have at least 2 items after validation, not 1; got [{'valid.bleu': 'max'}]."),
+        ({"metrics": [*TWO, {"decode.second": "max"}]}, "metrics: 'decode.second' is unknown; did you mean 'decode.seconds'?"),
+        (
+            {"metrics": [*TWO, {"speed": "max"}]},
+            "metrics: 'speed' is unknown; known here: valid.bleu, decode.seconds, train.seco",
+        ),
+        ({"metrics": [TWO[0], {"decode.seconds": "least"}]}, "metrics.1.decode.seconds: must be 'max' or 'min'; got 'least'."),
+        ({"metrics": [*TWO, TWO[1]]}, "metrics: names decode.seconds twice; drop one of them."),
+        (
+            {"metrics": [TWO[0], {"decode.seconds": "min", "train.seconds": "min"}]},
+            "metrics.1: must be one metric and its direction, such as valid.bleu: max; got {'decode.seconds': 'min', 'train",
+        ),
+        ({"metrics": TWO, "metric": "valid.bleu"}, "metric: is given beside metrics; drop one of them."),
+        (
+            {"metrics": TWO[::-1]},
+            "metrics: the first must be valid.bleu: max, because that is what the test set later measures;",
+        ),
+        (
+            {"sampler": {"kind": "cma-es"}},
+            "sampler.kind: must be 'tpe', 'random', 'qmc', 'cmaes', 'gp' or 'grid'; got 'cma-es'.",
+        ),
+        (
+            {"sampler": {"kind": "cmaes"}},
+            "sampler.kind: cmaes learns from numbers, but no float or int without `when` is searched;",
+        ),
+        (
+            {"sampler": {"kind": "cmaes"}, "search/model.dropout": {"float": [0, 0.5]}, "metrics": TWO},
+            "sampler.kind: cmaes knows one metric only; choose tpe, gp or qmc for several.",
+        ),
+        (
+            {"sampler": {"kind": "grid"}},
+            f"search.{EXPONENT}: a grid needs step or choice; got float: [0.25, 4]; add step, or list the values as choice.",
+        ),
+        (
+            {"sampler": {"kind": "grid"}, f"search/{EXPONENT}": {"choice": [1, 2], "when": {KIND: "power"}}, "confirm/top": 4}
+            | {"trials": None, "keep_models": 9},
+            "confirm.top: must not exceed the grid's combinations; got 4 and 3.",
+        ),
+        (
+            {"sampler": {"kind": "grid"}, "trials": None, "search": {"training.clip_norm": {"float": [0, 10], "step": 1e-5}}},
+            "trials: the grid has 100000 combinations or more; say how many of them to run, the first ones, or search less.",
+        ),
         ({"experiment/data/train": ["t.en", "no.de"]}, "data.train: "),
         ({"experiment/data/vocabulary_size": 9000}, "data.vocabulary_size"),
     ],
@@ -156,6 +265,33 @@ def test_one_sentence_for_one_problem(tmp_path: Path, changes: dict[str, Any], s
     found = problems(tmp_path, changes)
     assert len([problem for problem in found if problem.startswith(sentence)]) == 1, found
     assert len(found) == 1, found
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trials": 0, "budget": {"hours": 2}},
+        {"trials": 0, "budget": {"trials": 4, "hours": 2}},
+        {"metrics": TWO, "sampler": {"kind": "gp", "seed": 7, "startup_trials": 3}},
+        {"pruner": ASHA},
+        {"horizon": {"steps": [5, 20], "keep": 0.5}},
+        {"trials": 0, "sampler": {"kind": "grid"}, "search": {KIND: LINEAR_POWER}},
+    ],
+)
+def test_ways_to_search(tmp_path: Path, changes: dict[str, Any]) -> None:
+    study = read(tmp_path, GOOD | changes)
+    assert build(Study, yaml.safe_load(write_yaml(study))) == study
+
+
+def test_studies_to_start_from_are_told_apart_by_name(tmp_path: Path) -> None:
+    folders = [tmp_path / parent / "same" for parent in "ab"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "study.yaml").touch()
+    assert problems(tmp_path, {"warm_start": [str(folder) for folder in folders]}) == [
+        f"warm_start: {folder} has a name that another study there has, so their trials would too; rename it."
+        for folder in folders
+    ]
 
 
 def test_more_than_the_machine_has(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 from typing import Any
 
 from mtnat.config import build
-from mtnat.lab.leaderboard import Leaderboard, Row
+from mtnat.lab.leaderboard import Leaderboard
+from mtnat.lab.rows import Row
 from mtnat.lab.study import Study
 from mtnat.lab.table import Table, latex, make_table, markdown
 
@@ -22,7 +23,7 @@ STUDY = build(
 
 def row(name: str, scores: tuple[float, ...], **more: Any) -> Row:
     settings = {"kind": "baseline", "settings": {}, "confirmed": True, "seeds": (1, 2), "interval": None, "valid": 20.0}
-    rest = {"against": None, "seconds": 1.0, "signature": "sacre", "failed": None, "tokenized_signature": "moses"}
+    rest = {"against": None, "signature": "sacre", "failed": None, "tokenized_signature": "moses"}
     return Row(name=name, scores=scores, mean=sum(scores) / len(scores), **{**settings, **rest, **more})
 
 
