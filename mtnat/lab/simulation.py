@@ -137,8 +137,16 @@ class SimulatedStudy:
         study = build(Study, {**STUDY, "trials": options.trials})
         folder.begin(study, resume=False)
         tracker.begin(folder.id, folder.name)
-        self.proposer = OptunaProposer(study.space, folder.journal, seed=SEED, trials=study.trials)
-        self.agenda = Agenda(study, self.proposer, folder.results())
+        proposer = OptunaProposer(
+            study.space,
+            folder.journal,
+            sampler=study.sampler,
+            seed=SEED,
+            trials=study.proposals,
+            directions=list(study.objectives.values()),
+            total_steps=STEPS,
+        )
+        self.agenda = Agenda(study, proposer, folder.results())
         self._searcher = AgendaSearcher(self.agenda, options.workers)
         screen = TerminalScreen(Console(file=StringIO()), self.agenda, options.workers)
         self._listener = Listener(self.agenda, folder, tracker, screen, Interruption(), Clock(folder.clock), "simulated")
