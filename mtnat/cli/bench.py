@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import yaml
 from rich.console import Console
 
 from mtnat import bench
@@ -52,7 +53,18 @@ def add(parser: argparse.ArgumentParser) -> None:
     decode.add_argument("--picture", type=Path, metavar="FILE", help="draw quality against speed: .png, .svg or .pdf")
     decode.set_defaults(command=_bench_decode)
 
-    for subject in (train, data, decode):
+    study = subjects.add_parser("study", help="what the platform adds to the training of a study's trials")
+    study.add_argument("--trials", type=int, help="proposals of the study (default: 12)")
+    study.add_argument("--seconds", type=float, help="how long each trains; 0 for next to no time (default: 30)")
+    study.add_argument(
+        "--simulate",
+        nargs="+",
+        metavar="NAME=NUMBER",
+        help="instead, a study whose training is made up: trials=10000 workers=1000, minutes of a run, points on its curves",
+    )
+    study.set_defaults(command=_bench_study)
+
+    for subject in (train, data, decode, study):
         subject.add_argument("--json", action="store_true", help="a line of JSON for each row instead of a table")
 
 
@@ -75,6 +87,22 @@ def _bench_decode(options: argparse.Namespace) -> int:
         model = open_model(options.model)
         rows = bench.bench_decode(given, model, test or own_test_set(model, options.split or "test"), note)
     bench.show(rows if options.json else [bench.named(row) for row in rows], as_json=options.json)
+    return 0
+
+
+def _bench_study(options: argparse.Namespace) -> int:
+    # Their import takes seconds, and needs mtnat[study].
+    from mtnat.lab.bench import StudyBenchOptions, bench_study
+    from mtnat.lab.simulation import SimulationOptions, simulate
+
+    with _noting() as note:
+        if options.simulate:
+            made_up = dict(text.partition("=")[::2] for text in options.simulate)
+            simulated = build(SimulationOptions, {name: yaml.safe_load(value) for name, value in made_up.items()}, "--simulate")
+            rows = [figures.model_dump() for figures in simulate(simulated, note)]
+        else:
+            rows = [bench_study(_given(StudyBenchOptions, options), note).model_dump()]
+        bench.show(rows, as_json=options.json)
     return 0
 
 

@@ -166,15 +166,14 @@ class Listener(DriverOnly, tune.Callback):
                 self._drop_model(trial.name)
             for run in self._agenda.runs(trial):
                 result = self._agenda.results.get(run.id)
-                tracked = self._tracker.find(self.key(run)) if result else None
-                if result and (tracked is None or tracked.status not in ("FINISHED", "FAILED")):
+                if result and self._tracker.status(self.key(run)) not in ("FINISHED", "FAILED"):
                     self.begin(run)
                     self.close(run, result)
 
     def kill(self) -> None:
         """Marks the runs under way as killed."""
         for run in self._agenda.handed_out.values():
-            if self._tracker.find(self.key(run)):
+            if self._tracker.status(self.key(run)):
                 self._tracker.end(self.key(run), "KILLED")
 
     def _ended(self, run: Run, result: Result) -> None:

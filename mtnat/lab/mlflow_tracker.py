@@ -3,8 +3,9 @@
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import cast
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
@@ -18,16 +19,26 @@ KEY = "mtnat.run"
 """Tag by which a run is found again; its value, the key, holds no quotes."""
 MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 """Makes the UI open on runs and their curves instead of on traces of language models."""
-MOST_PARAMS_AT_ONCE = 100
+MOST_PARAMS_AT_ONCE, MOST_POINTS_AT_ONCE = 100, 1_000
+"""MLflow takes no more in one call."""
+SHARE_OF_TIME, MOST_SAVED_SECONDS = 0.05, 2.0
+"""Of the driver's time goes to curves; what it did not need it may use up later, but no more than this."""
 
 
 class MlflowTracker:
-    """MLflow at any tracking URI; it makes database and experiment before anybody else can look for them."""
+    """MLflow at any tracking URI; it makes database and experiment before anybody else can look for them.
 
-    def __init__(self, uri: str, experiment: str, artifacts: str | None = None) -> None:
+    A call takes 5 ms for one point and 150 ms for a thousand. So points wait, where they come faster than there is time for
+    one call each, until their turn comes or their run ends; what a kill loses, a run's folder still has when it is begun again.
+    """
+
+    def __init__(
+        self, uri: str, experiment: str, artifacts: str | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """
         Args:
             artifacts: absolute place of the files, where the server does not decide it.
+            clock: seconds, of which a share may go to curves.
         """
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -39,7 +50,12 @@ class MlflowTracker:
             else self._client.create_experiment(experiment, artifact_location=artifacts, tags=MODEL_TRAINING)
         )
         self._ids: dict[str, str] = {}
+        self._new: set[str] = set()
+        """Keys of the runs made here; nobody else can have made runs below them."""
         self._last_steps: dict[str, dict[str, int]] = {}
+        self._waiting: dict[str, list[Metric]] = {}
+        """Points by key, the key that has waited longest first."""
+        self._clock, self._looked_at_clock, self._saved_seconds = clock, clock(), MOST_SAVED_SECONDS
 
     def begin(
         self,
@@ -49,18 +65,27 @@ class MlflowTracker:
         params: Mapping[str, object] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        if found := self._find(key):
+        if key in self._ids:
+            self._reopen(key, tags or {})
+            return
+        found = None if parent in self._new else self._find(key)
+        if found:
             self._ids[key] = found.info.run_id
             self._last_steps[key] = {metric: max(points) for metric, points in self._curves(found).items()}
-            self._client.update_run(found.info.run_id, status="RUNNING")
+            self._reopen(key, tags or {})
         else:
             own = {KEY: key, MLFLOW_RUN_NAME: name} | ({MLFLOW_PARENT_RUN_ID: self._ids[parent]} if parent else {})
-            self._ids[key] = self._client.create_run(self._experiment_id, tags=own).info.run_id
+            self._ids[key] = self._client.create_run(self._experiment_id, tags={**(tags or {}), **own}).info.run_id
             self._last_steps[key] = {}
-            entries = [Param(path, as_text(value)) for path, value in (params or {}).items()]
-            for start in range(0, len(entries), MOST_PARAMS_AT_ONCE):
-                self._client.log_batch(self._ids[key], params=entries[start : start + MOST_PARAMS_AT_ONCE])
-        self.tag(key, tags or {})
+            self._new.add(key)
+        known = found.data.params if found else {}  # not all of them, where a kill came in between
+        entries = [Param(path, as_text(value)) for path, value in (params or {}).items() if path not in known]
+        for start in range(0, len(entries), MOST_PARAMS_AT_ONCE):
+            self._client.log_batch(self._ids[key], params=entries[start : start + MOST_PARAMS_AT_ONCE])
+
+    def _reopen(self, key: str, tags: Mapping[str, str]) -> None:
+        self._client.update_run(self._ids[key], status="RUNNING")
+        self.tag(key, tags)
 
     def tag(self, key: str, tags: Mapping[str, str]) -> None:
         self._client.log_batch(self._ids[key], tags=[RunTag(name, value) for name, value in tags.items()])
@@ -69,8 +94,21 @@ class MlflowTracker:
         last = self._last_steps[key]
         new = {name: value for name, value in metrics.items() if step > last.get(name, -1)}
         now = int(time.time() * 1000)
-        self._client.log_batch(self._ids[key], metrics=[Metric(name, value, now, step) for name, value in new.items()])
+        self._waiting.setdefault(key, []).extend(Metric(name, value, now, step) for name, value in new.items())
         last.update(dict.fromkeys(new, step))
+        clock = self._clock()
+        self._saved_seconds += SHARE_OF_TIME * (clock - self._looked_at_clock)
+        self._saved_seconds, self._looked_at_clock = min(self._saved_seconds, MOST_SAVED_SECONDS), clock
+        if self._saved_seconds > 0:
+            self._write(next(iter(self._waiting)))
+
+    def _write(self, key: str) -> None:
+        """Sends the points of a run that wait."""
+        started = time.perf_counter()
+        points = self._waiting.pop(key, [])
+        for start in range(0, len(points), MOST_POINTS_AT_ONCE):
+            self._client.log_batch(self._ids[key], metrics=points[start : start + MOST_POINTS_AT_ONCE])
+        self._saved_seconds -= time.perf_counter() - started
 
     def keep(self, key: str, path: Path, folder: str = "") -> None:
         if path.is_dir():
@@ -91,9 +129,15 @@ class MlflowTracker:
         self._client.log_inputs(self._ids[key], datasets=[DatasetInput(entity, tags)])
 
     def end(self, key: str, status: Status) -> None:
+        self._write(key)
         self._client.set_terminated(self._ids[key], status)
 
+    def status(self, key: str) -> Status | None:
+        run = self._find(key)
+        return cast("Status", run.info.status) if run else None
+
     def find(self, key: str) -> Tracked | None:
+        self._write(key)
         run = self._find(key)
         if run is None:
             return None

@@ -62,8 +62,11 @@ class Tracker(Protocol):
     def end(self, key: str, status: Status) -> None:
         """Closes a run."""
 
+    def status(self, key: str) -> Status | None:
+        """How a run stands; None of one that was never begun."""
+
     def find(self, key: str) -> Tracked | None:
-        """All that is held of a run."""
+        """All that is held of a run, which takes its time to collect."""
 
 
 class MemoryTracker:
@@ -109,6 +112,9 @@ class MemoryTracker:
 
     def end(self, key: str, status: Status) -> None:
         self.runs[key].status = status
+
+    def status(self, key: str) -> Status | None:
+        return self.runs[key].status if key in self.runs else None
 
     def find(self, key: str) -> Tracked | None:
         return self.runs.get(key)

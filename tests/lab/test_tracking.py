@@ -75,5 +75,43 @@ class TestTracker:
         assert run is not None
         assert run.artifacts == ["note.txt"]
 
+    def test_it_tells_how_a_run_stands(self, reopen: Callable[[], Tracker]) -> None:
+        tracker = reopen()
+        tracker.begin("e", "study")
+        tracker.begin("e/a", "run", parent="e")
+        tracker.end("e/a", "FINISHED")
+        assert [reopen().status(key) for key in ("e", "e/a", "e/b")] == ["RUNNING", "FINISHED", None]
+
     def test_what_was_never_begun_is_not_found(self, reopen: Callable[[], Tracker]) -> None:
         assert reopen().find("nothing") is None
+
+
+@pytest.mark.slow
+def test_points_that_come_too_fast_wait_for_the_end_of_their_run(tmp_path: Path) -> None:
+    def opened() -> MlflowTracker:
+        # Time stands still, so that there is never any for another call.
+        return MlflowTracker(f"sqlite:///{tmp_path}/mlflow.db", "mtnat", tmp_path.as_uri(), clock=lambda: 0.0)
+
+    tracker = opened()
+    tracker.begin("s", "study")
+    for name in "ab":
+        tracker.begin(f"s/{name}", name, parent="s")
+    for step in range(1, 1_201):
+        for name in "ab":
+            tracker.log(f"s/{name}", step, {"train/loss": step / 2, "train/at": 1.0})
+    tracker.end("s/a", "FINISHED")
+    other = opened()
+    ended, under_way = other.find("s/a"), other.find("s/b")
+    assert ended is not None
+    assert ended.curves["train/loss"] == {step: step / 2 for step in range(1, 1_201)}
+    assert under_way is not None
+    assert len(under_way.curves["train/loss"]) < 1_200
+    # After a kill its points come again from its folder.
+    other.begin("s", "study")
+    other.begin("s/b", "b", parent="s")
+    for step in range(1, 1_301):
+        other.log("s/b", step, {"train/loss": step / 2})
+    other.end("s/b", "FINISHED")
+    resumed = opened().find("s/b")
+    assert resumed is not None
+    assert resumed.curves["train/loss"] == {step: step / 2 for step in range(1, 1_301)}
