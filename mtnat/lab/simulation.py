@@ -22,16 +22,20 @@ from rich.console import Console
 from mtnat.config import Record, build
 from mtnat.lab.agenda import Agenda, Result, Run
 from mtnat.lab.clock import Clock
+from mtnat.lab.cluster import Patience, Room
 from mtnat.lab.console import TerminalScreen
 from mtnat.lab.folder import RESULT, StudyFolder
 from mtnat.lab.interruption import Interruption
 from mtnat.lab.listener import Listener
 from mtnat.lab.mlflow_tracker import MlflowTracker
-from mtnat.lab.proposals import OptunaProposer
+from mtnat.lab.performance import CURVES, STEP, TOTAL_STEPS
+from mtnat.lab.proposals import make_proposer
+from mtnat.lab.resources import Machine
 from mtnat.lab.search import AgendaSearcher
+from mtnat.lab.storage import study_storage
 from mtnat.lab.study import Study
 from mtnat.lab.tracking import Tracker
-from mtnat.lab.trial import CURVES, RUN, STEP, TOTAL_STEPS
+from mtnat.lab.trial import RUN
 
 Act = Literal["proposal", "start", "report", "end"]
 """What a driver does for a run: asks for it, makes it known, passes a report on, closes it."""
@@ -137,19 +141,21 @@ class SimulatedStudy:
         study = build(Study, {**STUDY, "trials": options.trials})
         folder.begin(study, resume=False)
         tracker.begin(folder.id, folder.name)
-        proposer = OptunaProposer(
-            study.space,
-            folder.journal,
-            sampler=study.sampler,
-            seed=SEED,
-            trials=study.proposals,
-            directions=list(study.objectives.values()),
-            total_steps=STEPS,
-        )
-        self.agenda = Agenda(study, proposer, folder.results())
-        self._searcher = AgendaSearcher(self.agenda, options.workers)
+        self.agenda = Agenda(study, make_proposer(study, folder.journal), folder.results())
+        self._searcher = AgendaSearcher(self.agenda, lambda: options.workers)
         screen = TerminalScreen(Console(file=StringIO()), self.agenda, options.workers)
-        self._listener = Listener(self.agenda, folder, tracker, screen, Interruption(), Clock(folder.clock), "simulated")
+        room = Room(study.resources, look=lambda: [Machine(options.workers, 0)])
+        self._listener = Listener(
+            self.agenda,
+            folder,
+            study_storage(None, folder),
+            tracker,
+            screen,
+            Interruption(),
+            Clock(folder.clock),
+            Patience(study.resources, room),
+            "simulated",
+        )
         self._dice = random.Random(SEED)
         self.milliseconds: dict[Act, list[float]] = {act: [] for act in get_args(Act)}
         """Of every act so far."""
