@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -78,18 +79,16 @@ def test_the_best_of_a_rung_are_trained_for_the_next_t(desk: Desk) -> None:
     )
     code, _, errors = desk.run("climb.yaml")
     assert (code, errors) == (0, "")
-    lengths = {
-        path.name: max(step for step, _ in desk.curve("climb", path.name, "train/loss"))
-        for path in desk.runs("climb").iterdir()
-    }
-    assert sorted(lengths.values()) == [10] * 4 + [20] * 2 + [40] * 4  # a full run, its second seed, and the baseline's two
+    runs = [path.name for path in desk.runs("climb").iterdir()]
+    lengths = [max(step for step, _ in desk.curve("climb", run, "train/loss")) for run in runs]
+    assert sorted(lengths) == [10] * 4 + [20] * 2 + [40] * 4  # a full run, its second seed, and the baseline's two
     assert set(states(desk, "climb").values()) == {"COMPLETE"}
     ladder = sorted(row.name for row in leaderboard(desk, "climb").rows if row.confirmed)
     assert len(ladder) == 2
 
 
 def test_several_metrics_end_in_a_front_and_another_study_takes_over(desk: Desk) -> None:
-    front = {
+    front: dict[str, Any] = {
         "baselines": {"one pass": {"decoding.iterations": 1}},
         "search": {"decoding.iterations": {"int": [1, 3]}, "decoding.length_candidates": {"choice": [2]}},
         "sampler": {"kind": "grid"},
