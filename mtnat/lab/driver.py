@@ -58,8 +58,6 @@ def run_study(options: Options, console: Console, interruption: Interruption) ->
         UserError: something in the file, the folder or the machine is wrong; nothing has been started then.
         KeyboardInterrupt: a person stopped it; it can be resumed.
     """
-    if problems := list(job_problems(options.outputs, _tracking_uri(options))):
-        raise ConfigError(problems)
     is_local = options.address is None
     study = read_study(options.study, cores() if is_local else None, torch.cuda.device_count() if is_local else None)
     if options.dry_run:
