@@ -188,6 +188,8 @@ class SimulatedStudy:
             return None
         trial = cast("TuneTrial", _TunesTrial(config))
         run = Run.model_validate_json(config[RUN])
+        if run.phase == "confirm" or run.kind == "baseline":
+            self.milliseconds["proposal"].pop()  # it was not proposed
         with self._timed("start"):
             self._listener.on_trial_start(0, [], trial)
         folder = self._folder.run(run.id)
