@@ -89,11 +89,12 @@ def make_leaderboard(
     )
 
 
-def _place(row: Row) -> tuple[bool, bool, int, int, float, str]:
-    """By which rows are sorted: scores after equally much training stand together."""
+def _place(row: Row) -> tuple[bool, bool, int, int, float]:
+    """By which rows are sorted: scores after equally much training stand together, and of equals the one proposed first comes
+    first, as in `Agenda.ranked`, which decides whose model is kept."""
     extent = 2 if row.pruned is not None else 1 if row.rung is not None else 0
     steps = row.pruned or row.rung or 0
-    return not row.confirmed, row.mean is None, extent, -steps, -(row.mean or 0.0), row.name
+    return not row.confirmed, row.mean is None, extent, -steps, -(row.mean or 0.0)
 
 
 def _front(rows: Sequence[Row], study: Study) -> set[str]:
