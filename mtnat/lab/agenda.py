@@ -189,7 +189,8 @@ class Agenda:
         """Takes down what a run has said of itself, and tells whether it should end there."""
         if not self._study.pruner or run.phase != "search" or not self._is_proposed(run.trial) or VALID not in metrics:
             return False
-        return self._proposer.report(run.trial, step, metrics[VALID])
+        is_behind = self._proposer.report(run.trial, step, metrics[VALID])
+        return is_behind and step < run.experiment.training.steps
 
     def put_back(self, run: Run) -> None:
         """Has a run that was handed out start again, before all others."""

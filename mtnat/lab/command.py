@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.address is None:
         # Despite its name this is what makes Ray listen on loopback only; Ray reads it when it is imported.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    from mtnat.lab.driver import run_study
+    from mtnat.lab.start import run_study
 
     interruption = Interruption()
     for number in (signal.SIGINT, signal.SIGTERM):

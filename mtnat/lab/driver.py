@@ -1,136 +1,43 @@
-"""A study from its file to its answer."""
+"""A study from its first run to its answer, on a cluster and a tracker that somebody else has opened."""
 
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import ray
-import torch
 from ray import tune
 from rich.console import Console
 
 from mtnat.config import replace, write_yaml
-from mtnat.errors import ConfigError, SmokeError, StudyError
 from mtnat.files import write_whole
 from mtnat.lab.agenda import Agenda, NoProposals, Result, Run
 from mtnat.lab.clock import Clock
-from mtnat.lab.cluster import Patience, Room, job_problems, ray_cluster, reconnect, wait_for_room
-from mtnat.lab.console import TerminalScreen, show_end, show_table
+from mtnat.lab.cluster import Patience, Room
+from mtnat.lab.console import TerminalScreen
 from mtnat.lab.folder import StudyFolder
 from mtnat.lab.interruption import Interruption
 from mtnat.lab.judge import RunJudge
 from mtnat.lab.leaderboard import Leaderboard, make_leaderboard
 from mtnat.lab.listener import Listener
-from mtnat.lab.models import default_uri
-from mtnat.lab.options import Options
 from mtnat.lab.page import markdown
 from mtnat.lab.picture import draw_front
-from mtnat.lab.preview import preview
 from mtnat.lab.proposals import make_proposer
-from mtnat.lab.resources import cores, workers_at_once
+from mtnat.lab.resources import workers_at_once
 from mtnat.lab.search import AgendaSearcher
 from mtnat.lab.signals import read_fidelity
-from mtnat.lab.smoke import failures, smoke, write_text
-from mtnat.lab.storage import Storage, open_uri, study_storage
+from mtnat.lab.storage import Storage, study_storage
 from mtnat.lab.study import Study, Teacher
-from mtnat.lab.study_file import read_study
-from mtnat.lab.table import Table, make_table
 from mtnat.lab.table import latex as table_as_latex
+from mtnat.lab.table import make_table
 from mtnat.lab.table import markdown as table_as_markdown
 from mtnat.lab.teacher import DistilledText, distil, fetched_teacher, known_text, students, trained_teacher
 from mtnat.lab.tracking import Tracker
 from mtnat.lab.trial import trainable
 from mtnat.lab.warm_start import take_over
-
-MLFLOW_EXPERIMENT, MLFLOW_SMOKE_EXPERIMENT = "mtnat", "mtnat smoke"
-
-
-def run_study(options: Options, console: Console, interruption: Interruption) -> None:
-    """Runs a study, or goes on with it, until it has its answer, and shows that.
-
-    Raises:
-        UserError: something in the file, the folder or the machine is wrong; nothing has been started then.
-        KeyboardInterrupt: a person stopped it; it can be resumed.
-    """
-    is_local = options.address is None
-    study = read_study(options.study, cores() if is_local else None, torch.cuda.device_count() if is_local else None)
-    if options.dry_run:
-        preview(study, options, console)
-        return
-    if problems := list(job_problems(options.outputs, _tracking_uri(options))):
-        raise ConfigError(problems)
-    if options.storage:
-        open_uri(options.storage)
-        if study.teacher:
-            raise ConfigError(
-                "--storage: a study with a teacher needs --outputs on a folder that all machines see; drop --storage."
-            )
-    if options.smoke:
-        _smoke(study, options, console, interruption)
-        return
-    folder = StudyFolder(options.outputs / options.study.stem)
-    with folder.held():
-        folder.begin(study, resume=options.resume)
-        if not folder.is_finished:
-            _run(study, folder, options, console, interruption)
-        _show(study, folder, options, console)
-
-
-def _smoke(study: Study, options: Options, console: Console, interruption: Interruption) -> None:
-    """Runs the study with everything cut down, in a folder of its own that is made anew.
-
-    Raises:
-        SmokeError: it does not run.
-    """
-    started = time.monotonic()
-    folder = StudyFolder(options.outputs / f"{options.study.stem}-smoke")
-    with folder.held():
-        folder.clear()
-        text = folder.path / "text"
-        small = smoke(study, text, write_text(study, text))
-        folder.begin(small, resume=False)
-        try:
-            _run(small, folder, options, console, interruption)
-        except StudyError as error:
-            raise SmokeError(f"smoke: the study does not run: {error}") from None
-        _show(small, folder, options, console)
-        failed = failures(small, folder)
-    if failed:
-        raise SmokeError("\n".join([f"smoke: runs failed, {len(failed)} of them:", *failed]))
-    seconds = time.monotonic() - started
-    console.print(f"\nsmoke: the whole study ran in {seconds:.0f} s; its scores mean nothing", highlight=False)
-
-
-def _show(study: Study, folder: StudyFolder, options: Options, console: Console) -> None:
-    """What a finished study ended with."""
-    if study.columns:
-        show_table(console, Table.model_validate_json(folder.table.read_bytes()), folder, _mlflow_command(options))
-    else:
-        leaderboard = Leaderboard.model_validate_json(folder.leaderboard.read_bytes())
-        show_end(console, leaderboard, folder, _mlflow_command(options))
-
-
-def _run(study: Study, folder: StudyFolder, options: Options, console: Console, interruption: Interruption) -> None:
-    console.print(f"{study.question}", markup=False, highlight=False)
-    # MLflow takes seconds to make its database, and Ray to start: they do so side by side.
-    with ThreadPoolExecutor(1) as background, ray_cluster(options, study.resources):
-        experiment = MLFLOW_SMOKE_EXPERIMENT if options.smoke else MLFLOW_EXPERIMENT
-        opening = background.submit(_open_tracker, _tracking_uri(options), experiment)
-        minutes = study.resources.start_minutes if options.address else 0
-        wait_for_room(study.resources, minutes, partial(console.print, highlight=False), interruption.check)
-        room = Room(study.resources)
-        again = partial(reconnect, options, study.resources)
-        driver = Driver(opening.result(), _tracking_uri(options), options.storage, room, again, console, interruption)
-        if study.columns:
-            driver.tabulate(study, folder)
-        else:
-            driver.answer(study, folder)
 
 
 class Driver:
@@ -269,16 +176,6 @@ class Driver:
         self._tracker.end(folder.id, "FINISHED")
 
 
-def _tracking_uri(options: Options) -> str:
-    return options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri()
-
-
-def _mlflow_command(options: Options) -> str:
-    """By which a person looks at the study's runs."""
-    uri = _tracking_uri(options)
-    return "mlflow ui" if uri == default_uri() else f"mlflow ui --backend-store-uri {uri}"
-
-
 def _execute(study: Study, storage: Storage, agenda: Agenda, listener: Listener, room: Room) -> None:
     """Lets Tune run the agenda to its end."""
     resources = study.resources
@@ -335,18 +232,6 @@ def _conclude(leaderboard: Leaderboard, folder: StudyFolder, agenda: Agenda, tra
     tracker.tag(folder.id, {"answer": leaderboard.answer})
     write_whole(folder.leaderboard, leaderboard.model_dump_json(indent=1).encode())
     tracker.keep(folder.id, folder.leaderboard)
-
-
-def _open_tracker(uri: str, experiment: str) -> Tracker:
-    from mtnat.lab.mlflow_tracker import MlflowTracker  # its import takes seconds in which Ray starts
-
-    return MlflowTracker(uri, experiment, _beside(uri))
-
-
-def _beside(uri: str) -> str | None:
-    """Where the files of a bare database lie: a server knows its own, and MLflow's default depends on who asks from where."""
-    database = uri.removeprefix("sqlite:///")
-    return (Path(database).absolute().parent / "mlartifacts").as_uri() if database != uri else None
 
 
 def _commit() -> str:

@@ -1,0 +1,134 @@
+"""A study from its file to what is shown at its end: looks, then runs, cut down or whole."""
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from mtnat.errors import ConfigError, SmokeError, StudyError
+from mtnat.lab.cluster import Room, job_problems, ray_cluster, reconnect, wait_for_room
+from mtnat.lab.console import show_end, show_table
+from mtnat.lab.driver import Driver
+from mtnat.lab.folder import StudyFolder
+from mtnat.lab.interruption import Interruption
+from mtnat.lab.leaderboard import Leaderboard
+from mtnat.lab.models import default_uri
+from mtnat.lab.options import Options
+from mtnat.lab.preview import preview
+from mtnat.lab.resources import cores
+from mtnat.lab.smoke import failures, smoke, write_text
+from mtnat.lab.storage import open_uri
+from mtnat.lab.study import Study
+from mtnat.lab.study_file import read_study
+from mtnat.lab.table import Table
+from mtnat.lab.tracking import Tracker
+
+MLFLOW_EXPERIMENT, MLFLOW_SMOKE_EXPERIMENT = "mtnat", "mtnat smoke"
+
+
+def run_study(options: Options, console: Console, interruption: Interruption) -> None:
+    """Runs a study, or goes on with it, until it has its answer, and shows that.
+
+    Raises:
+        UserError: something in the file, the folder or the machine is wrong; nothing has been started then.
+        KeyboardInterrupt: a person stopped it; it can be resumed.
+    """
+    is_local = options.address is None
+    study = read_study(options.study, cores() if is_local else None, torch.cuda.device_count() if is_local else None)
+    if options.dry_run:
+        preview(study, options, console)
+        return
+    if problems := list(job_problems(options.outputs, _tracking_uri(options))):
+        raise ConfigError(problems)
+    if options.storage:
+        open_uri(options.storage)
+        if study.teacher:
+            raise ConfigError(
+                "--storage: a study with a teacher needs --outputs on a folder that all machines see; drop --storage."
+            )
+    if options.smoke:
+        _smoke(study, options, console, interruption)
+        return
+    folder = StudyFolder(options.outputs / options.study.stem)
+    with folder.held():
+        folder.begin(study, resume=options.resume)
+        if not folder.is_finished:
+            _run(study, folder, options, console, interruption)
+        _show(study, folder, options, console)
+
+
+def _smoke(study: Study, options: Options, console: Console, interruption: Interruption) -> None:
+    """Runs the study with everything cut down, in a folder of its own that is made anew.
+
+    Raises:
+        SmokeError: it does not run.
+    """
+    started = time.monotonic()
+    folder = StudyFolder(options.outputs / f"{options.study.stem}-smoke")
+    with folder.held():
+        folder.clear()
+        text = folder.path / "text"
+        small = smoke(study, text, write_text(study, text))
+        folder.begin(small, resume=False)
+        try:
+            _run(small, folder, options, console, interruption)
+        except StudyError as error:
+            raise SmokeError(f"smoke: the study does not run: {error}") from None
+        _show(small, folder, options, console)
+        failed = failures(small, folder)
+    if failed:
+        raise SmokeError("\n".join([f"smoke: runs failed, {len(failed)} of them:", *failed]))
+    seconds = time.monotonic() - started
+    console.print(f"\nsmoke: the whole study ran in {seconds:.0f} s; its scores mean nothing", highlight=False)
+
+
+def _show(study: Study, folder: StudyFolder, options: Options, console: Console) -> None:
+    """What a finished study ended with."""
+    if study.columns:
+        show_table(console, Table.model_validate_json(folder.table.read_bytes()), folder, _mlflow_command(options))
+    else:
+        leaderboard = Leaderboard.model_validate_json(folder.leaderboard.read_bytes())
+        show_end(console, leaderboard, folder, _mlflow_command(options))
+
+
+def _run(study: Study, folder: StudyFolder, options: Options, console: Console, interruption: Interruption) -> None:
+    console.print(f"{study.question}", markup=False, highlight=False)
+    # MLflow takes seconds to make its database, and Ray to start: they do so side by side.
+    with ThreadPoolExecutor(1) as background, ray_cluster(options, study.resources):
+        experiment = MLFLOW_SMOKE_EXPERIMENT if options.smoke else MLFLOW_EXPERIMENT
+        opening = background.submit(_open_tracker, _tracking_uri(options), experiment)
+        minutes = study.resources.start_minutes if options.address else 0
+        wait_for_room(study.resources, minutes, partial(console.print, highlight=False), interruption.check)
+        room = Room(study.resources)
+        again = partial(reconnect, options, study.resources)
+        driver = Driver(opening.result(), _tracking_uri(options), options.storage, room, again, console, interruption)
+        if study.columns:
+            driver.tabulate(study, folder)
+        else:
+            driver.answer(study, folder)
+
+
+def _tracking_uri(options: Options) -> str:
+    return options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri()
+
+
+def _mlflow_command(options: Options) -> str:
+    """By which a person looks at the study's runs."""
+    uri = _tracking_uri(options)
+    return "mlflow ui" if uri == default_uri() else f"mlflow ui --backend-store-uri {uri}"
+
+
+def _open_tracker(uri: str, experiment: str) -> Tracker:
+    from mtnat.lab.mlflow_tracker import MlflowTracker  # its import takes seconds in which Ray starts
+
+    return MlflowTracker(uri, experiment, _beside(uri))
+
+
+def _beside(uri: str) -> str | None:
+    """Where the files of a bare database lie: a server knows its own, and MLflow's default depends on who asks from where."""
+    database = uri.removeprefix("sqlite:///")
+    return (Path(database).absolute().parent / "mlartifacts").as_uri() if database != uri else None

@@ -1,0 +1,83 @@
+"""What the driver does for runs whose processes died."""
+
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from test_agenda import Listed, power, study
+
+from mtnat.lab.agenda import Agenda, Result, Run
+from mtnat.lab.clock import Clock
+from mtnat.lab.cluster import Patience, Room
+from mtnat.lab.console import TerminalScreen
+from mtnat.lab.folder import StudyFolder, write_result
+from mtnat.lab.interruption import Interruption
+from mtnat.lab.listener import MOST_DEATHS, Listener
+from mtnat.lab.micro_batches import read_micro_batches
+from mtnat.lab.resources import Machine
+from mtnat.lab.storage import study_storage
+from mtnat.lab.tracking import MemoryTracker
+
+
+class Ear:
+    """A listener and all that it talks to."""
+
+    def __init__(self, path: Path) -> None:
+        self.study = study(trials=1, confirm=None)
+        self.folder = StudyFolder(path / "outputs" / "s")
+        self.folder.begin(self.study, resume=False)
+        self.agenda = Agenda(self.study, Listed(power(2.0)), {})
+        self.tracker, self.said = MemoryTracker(), StringIO()
+        self.tracker.begin(self.folder.id, "s")
+        screen = TerminalScreen(Console(file=self.said, width=200), self.agenda, 2)
+        room = Room(self.study.resources, look=lambda: [Machine(2, 0)])
+        self.listener = Listener(
+            self.agenda,
+            self.folder,
+            study_storage(None, self.folder),
+            self.tracker,
+            screen,
+            Interruption(),
+            Clock(self.folder.clock),
+            Patience(self.study.resources, room),
+            "commit",
+        )
+
+    def start(self) -> Run:
+        run = self.agenda.next()
+        assert run
+        self.listener.begin(run)
+        self.folder.run(run.id).mkdir(parents=True, exist_ok=True)
+        return run
+
+
+@pytest.fixture
+def ear(tmp_path: Path) -> Ear:
+    return Ear(tmp_path)
+
+
+def test_runs_that_are_lost_start_again_but_not_one_that_had_ended(ear: Ear) -> None:
+    first, second = ear.start(), ear.start()
+    write_result(ear.folder.run(first.id), Result(run=first.id, valid=12.0))  # the driver has not heard of it
+    ear.listener.lost("its machine was short of memory")
+    assert ear.agenda.results[first.id].valid == 12.0
+    found = ear.tracker.find(ear.listener.key(first))
+    assert found
+    assert found.status == "FINISHED"
+    assert "short of memory" in ear.said.getvalue()
+    assert ear.start() == second
+    assert read_micro_batches(ear.folder.run(second.id)) == 1
+
+
+def test_one_that_dies_again_and_again_takes_less_memory_and_fails_in_the_end(ear: Ear) -> None:
+    first = ear.start()
+    parts = []
+    for _ in range(MOST_DEATHS):
+        ear.listener.lost("low on memory")
+        assert ear.start() == first
+        parts.append(read_micro_batches(ear.folder.run(first.id)))
+    assert parts == [1, 2, 4, 8]
+    ear.listener.lost("low on memory")
+    assert "5 times at step 0: low on memory" in (ear.agenda.results[first.id].failed or "")
+    assert ear.start() != first
