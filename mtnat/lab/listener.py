@@ -50,6 +50,8 @@ class Listener(DriverOnly, tune.Callback):
         self._storage, self._interruption, self._clock, self._patience = storage, interruption, clock, patience
         self._kept = agenda.kept()
         """Trials whose models are on the disk."""
+        self._open: dict[str, Run] = {}
+        """Runs that the tracker knows of as running, by id."""
         self._deaths: Counter[tuple[str, int]] = Counter()
         """How often a run's process died, by the step of its newest checkpoint then."""
         self._tags = {"study": folder.name, "commit": commit}
@@ -136,6 +138,7 @@ class Listener(DriverOnly, tune.Callback):
         } | ({"rung": str(run.rung)} if run.rung else {})
         params = {path: value for path, value in leaves(run.experiment).items() if value is not None}
         self._tracker.begin(self.key(run), run.name, parent=self._folder.id, params=params, tags=self._tags | own)
+        self._open[run.id] = run
         for step, metrics in read_curves(self._folder.run(run.id)):
             self._tracker.log(self.key(run), step, metrics)
 
@@ -158,6 +161,7 @@ class Listener(DriverOnly, tune.Callback):
             name = f"{train}, distilled" if data.distilled else train
             self._tracker.use(self.key(run), name, result.data_hash, data.distilled or train)
         self._tracker.end(self.key(run), "FAILED" if result.failed else "FINISHED")
+        del self._open[run.id]
 
     def catch_up(self) -> None:
         """Closes the runs that ended before a kill but were not heard of."""
@@ -171,10 +175,9 @@ class Listener(DriverOnly, tune.Callback):
                     self.close(run, result)
 
     def kill(self) -> None:
-        """Marks the runs under way as killed."""
-        for run in self._agenda.handed_out.values():
-            if self._tracker.status(self.key(run)):
-                self._tracker.end(self.key(run), "KILLED")
+        """Marks as killed whatever is not closed: runs under way, and those whose end was just being taken down."""
+        for run in self._open.values():
+            self._tracker.end(self.key(run), "KILLED")
 
     def _ended(self, run: Run, result: Result) -> None:
         self._agenda.end(result)

@@ -70,6 +70,14 @@ def test_runs_that_are_lost_start_again_but_not_one_that_had_ended(ear: Ear) -> 
     assert read_micro_batches(ear.folder.run(second.id)) == 1
 
 
+def test_a_study_that_is_stopped_leaves_no_run_open_not_even_one_that_was_just_ending(ear: Ear) -> None:
+    first, second = ear.start(), ear.start()
+    ear.agenda.end(Result(run=first.id, valid=12.0))  # stopped before it could be closed
+    ear.listener.kill()
+    found = [ear.tracker.find(ear.listener.key(run)) for run in (first, second)]
+    assert [one and one.status for one in found] == ["KILLED", "KILLED"]
+
+
 def test_one_that_dies_again_and_again_takes_less_memory_and_fails_in_the_end(ear: Ear) -> None:
     first = ear.start()
     parts = []
