@@ -16,7 +16,7 @@ from mtnat.lab.console import Screen
 from mtnat.lab.folder import HYPOTHESES, StudyFolder, read_result, write_result
 from mtnat.lab.interruption import Interruption
 from mtnat.lab.micro_batches import halve_batches
-from mtnat.lab.performance import MICRO_BATCHES, RESULT, STEP, TOTAL_STEPS, read_curves
+from mtnat.lab.performance import MICRO_BATCHES, POINT, read_curves, read_point
 from mtnat.lab.search import DriverOnly
 from mtnat.lab.space import leaves
 from mtnat.lab.storage import Storage
@@ -66,12 +66,12 @@ class Listener(DriverOnly, tune.Callback):
     ) -> None:
         if MICRO_BATCHES in result:
             self._screen.say(f"{_run(trial).name}: ran out of memory; goes on with each batch in {result[MICRO_BATCHES]} parts")
-        if RESULT in result or STEP not in result:
+        if POINT not in result:
             return
-        run, metrics = _run(trial), {name: value for name, value in result.items() if "/" in name}
-        self._tracker.log(self.key(run), result[STEP], metrics)
-        self._screen.progressed(run, result[STEP], result[TOTAL_STEPS], metrics)
-        if self._agenda.report(run, result[STEP], metrics):
+        run, (step, metrics) = _run(trial), read_point(result[POINT])
+        self._tracker.log(self.key(run), step, metrics)
+        self._screen.progressed(run, step, run.experiment.training.steps, metrics)
+        if self._agenda.report(run, step, metrics):
             # It ends by itself: one that is killed leaves its workers' places taken, and its score looks like a whole one.
             self._storage.stop(run.id)
 

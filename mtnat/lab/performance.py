@@ -25,8 +25,9 @@ from mtnat.training import Workers, evaluate_split, fit, load_model
 from mtnat.training.fit import CHECKPOINTS, MODEL, SUMMARY
 from mtnat.training.memory import give_back_memory
 
-STEP, TOTAL_STEPS, RESULT, MICRO_BATCHES = "step", "total_steps", "result", "micro_batches"
-"""Keys of reports, beside the metrics: where training is; its end; into how many micro-batches a try cuts, if it does."""
+POINT, RESULT, MICRO_BATCHES = "point", "result", "micro_batches"
+"""Keys of reports: a point of the curves, as text, since Tune would keep 2 KB for every number of every trial; what came of the
+run; into how many micro-batches a try cuts, if it does."""
 ERROR, CURVES = "error.txt", "curves.jsonl"
 """Files of a run's folder: where one was that failed unforeseen, or fell silent; every point of its curves, one a line."""
 
@@ -127,10 +128,11 @@ class _Performance:
         """Tells the driver a point of the curves, and keeps it for one that did not live to hear it."""
         self._see(step, metrics)
         self.watchdog.feed()
+        point = write_point(step, metrics)
         if self.workers.leads:
             with (self.folder / CURVES).open("a", encoding="utf-8") as file:
-                file.write(json.dumps({STEP: step, "metrics": dict(metrics)}) + "\n")
-        self.session.report({STEP: step, TOTAL_STEPS: self.run.experiment.training.steps, **metrics})
+                file.write(f"{point}\n")
+        self.session.report({POINT: point})
 
     def _train_and_score(self, micro_batches: int) -> Result:
         if self._is_to_stop() and not (self.folder / SUMMARY).exists():
@@ -180,13 +182,23 @@ class _Performance:
         return None if math.isnan(total) else total
 
 
+def write_point(step: int, metrics: Mapping[str, float]) -> str:
+    """A point of the curves as text."""
+    return json.dumps({"step": step, "metrics": dict(metrics)})
+
+
+def read_point(text: str) -> tuple[int, dict[str, float]]:
+    """What `write_point` wrote."""
+    point = json.loads(text)
+    return point["step"], point["metrics"]
+
+
 def read_curves(run_folder: Path) -> Iterator[tuple[int, dict[str, float]]]:
     """The points that a run has reported so far, also before it was interrupted."""
     file = run_folder / CURVES
     for line in file.read_text(encoding="utf-8").split("\n") if file.exists() else ():
         if line.endswith("}}"):  # else it is being written
-            point = json.loads(line)
-            yield point[STEP], point["metrics"]
+            yield read_point(line)
 
 
 def _whole(number: float | None) -> int | None:

@@ -1,7 +1,6 @@
 """`bench study --simulate`: a study whose training is only made up, to see what its driver bears."""
 
 import heapq
-import json
 import math
 import os
 import random
@@ -28,7 +27,7 @@ from mtnat.lab.folder import RESULT, StudyFolder
 from mtnat.lab.interruption import Interruption
 from mtnat.lab.listener import Listener
 from mtnat.lab.mlflow_tracker import MlflowTracker
-from mtnat.lab.performance import CURVES, STEP, TOTAL_STEPS
+from mtnat.lab.performance import CURVES, POINT, write_point
 from mtnat.lab.proposals import make_proposer
 from mtnat.lab.resources import Machine
 from mtnat.lab.search import AgendaSearcher
@@ -202,10 +201,11 @@ class SimulatedStudy:
         one.point += 1
         step = STEPS * one.point // self._options.points
         metrics = {f"train/{name}": self._dice.random() for name in METRICS}
+        point = write_point(step, metrics)
         with (self._folder.run(one.run.id) / CURVES).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({STEP: step, "metrics": metrics}) + "\n")
+            file.write(f"{point}\n")
         with self._timed("report"):
-            self._listener.on_trial_result(0, [], one.trial, {STEP: step, TOTAL_STEPS: STEPS, **metrics})
+            self._listener.on_trial_result(0, [], one.trial, {POINT: point})
             self._listener.on_step_end(0, [])
 
     def _end(self, one: _UnderWay) -> None:

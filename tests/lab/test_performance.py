@@ -14,7 +14,7 @@ from mtnat.experiment import Experiment
 from mtnat.lab.agenda import Result, Run
 from mtnat.lab.folder import STOP, StudyFolder, read_result
 from mtnat.lab.micro_batches import MOST_MICRO_BATCHES, halve_batches, read_micro_batches, write_micro_batches
-from mtnat.lab.performance import MICRO_BATCHES, RESULT, STEP, perform, read_curves
+from mtnat.lab.performance import MICRO_BATCHES, POINT, RESULT, perform, read_curves, read_point
 from mtnat.lab.resources import Resources
 from mtnat.training import Alone, Workers
 
@@ -49,7 +49,7 @@ class Listening:
     def __init__(
         self,
         workers: Workers = CPU,
-        hears: Callable[[Mapping[str, Any]], None] = lambda report: None,
+        hears: Callable[[int, Mapping[str, float]], None] = lambda step, metrics: None,
         gpus: float = 0,
     ) -> None:
         self.workers = workers
@@ -59,10 +59,15 @@ class Listening:
 
     def report(self, report: Mapping[str, Any]) -> None:
         self.reports.append(report)
-        self._hears(report)
+        if POINT in report:
+            self._hears(*read_point(report[POINT]))
+
+    @property
+    def points(self) -> list[tuple[int, dict[str, float]]]:
+        return [read_point(report[POINT]) for report in self.reports if POINT in report]
 
     def seen(self, metric: str) -> list[tuple[int, float]]:
-        return [(report[STEP], report[metric]) for report in self.reports if metric in report]
+        return [(step, metrics[metric]) for step, metrics in self.points if metric in metrics]
 
 
 def run_of(experiment: Experiment = EXPERIMENT, phase: str = "search") -> Run:
@@ -91,7 +96,7 @@ def test_a_run_that_has_ended_has_its_costs_and_no_checkpoints_and_is_scored_lat
     assert {path.name for path in runs.iterdir()} >= {"model", "summary.yaml", "curves.jsonl", "run.json"}
     assert not (runs / "checkpoints").exists()
     assert not (runs / "error.txt").exists()
-    last = dict(session.reports[-3])
+    _, last = session.points[-2]
     assert result.valid == last["final/valid_bleu"]
     assert (result.tokens, result.parameters) == (last["final/tokens"], last["final/parameters"])
     assert (result.train_seconds, result.decode_seconds) == (last["final/seconds"], last["final/decode_seconds"])
@@ -114,8 +119,8 @@ def test_what_validation_took_outlives_an_interruption(tmp_path: Path, runs: Pat
     class KilledError(BaseException):
         pass
 
-    def kill(report: Mapping[str, Any]) -> None:
-        if report.get(STEP) == 6 and "valid/seconds" in report:
+    def kill(step: int, metrics: Mapping[str, float]) -> None:
+        if step == 6 and "valid/seconds" in metrics:
             raise KilledError
 
     session = Listening(hears=kill)
@@ -129,8 +134,8 @@ def test_what_validation_took_outlives_an_interruption(tmp_path: Path, runs: Pat
 
 
 def test_a_run_that_is_told_to_stop_ends_by_itself(tmp_path: Path, runs: Path) -> None:
-    def stop(report: Mapping[str, Any]) -> None:
-        if "valid/bleu" in report:
+    def stop(step: int, metrics: Mapping[str, float]) -> None:
+        if "valid/bleu" in metrics:
             (runs / STOP).touch()
 
     session = Listening(hears=stop)
@@ -148,8 +153,8 @@ def test_one_that_was_killed_before_it_could_stop_does_not_train_again(tmp_path:
     class KilledError(BaseException):
         pass
 
-    def stop_and_kill(report: Mapping[str, Any]) -> None:
-        if report.get(STEP) == 3:
+    def stop_and_kill(step: int, metrics: Mapping[str, float]) -> None:
+        if step == 3:
             (runs / STOP).touch()
             raise KilledError
 
