@@ -45,13 +45,11 @@ def _found(winner: Row | None, rows: Sequence[Row], study: Study) -> str:
         return f"{winner.name}, best on the validation set, translates better than {against}: {score}, {compared}."
     if winner.mark:
         return f"{winner.name} is best on the validation set, but worse than {against} on the test set: {score}, {compared}."
-    others = "No difference" if not any(row.mark for row in rows) else "Its difference"
-    lead = (
-        f"{others} to {against} is significant at 0.05"
-        if others == "No difference"
-        else f"Its difference to {against} is not significant at 0.05"
-    )
-    return f"{lead}; {winner.name} is best on the validation set, with {score}, {compared}.{_more_seeds(winner)}"
+    if any(row.mark for row in rows):
+        found = f"{winner.name} is best on the validation set, but not significantly better than {against} at 0.05: {score}"
+    else:
+        found = f"No difference to {against} is significant at 0.05; {winner.name} is best on the validation set, with {score}"
+    return f"{found}, {compared}.{_more_seeds(winner)}"
 
 
 def front_sentence(front: Sequence[Row], objectives: Mapping[str, Direction]) -> str:

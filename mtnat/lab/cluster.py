@@ -24,6 +24,8 @@ JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 SECONDS_TO_ANSWER = 10.0
 SECONDS_BETWEEN_LOOKS = 2.0
 """How old what is known of the machines may be."""
+LONGEST_REST = 60.0
+"""Seconds."""
 
 
 @contextmanager
@@ -215,11 +217,26 @@ class TuneTrial(Protocol):
 
 
 class Patience:
-    """Ends a study in which runs wait and none can start, because machines are gone."""
+    """Lets machines rest whose processes just ended, as where memory is short, and ends a study in which no run can start."""
 
     def __init__(self, resources: Resources, room: Room, clock: Callable[[], float] = time.monotonic) -> None:
         self._resources, self._room, self._clock = resources, room, clock
-        self._moved = clock()
+        self._moved = self._rests_until = clock()
+        self._deaths = 0
+
+    @property
+    def places(self) -> int:
+        """How many runs may be under way now."""
+        return 0 if self._clock() < self._rests_until else self._room.runs
+
+    def died(self) -> None:
+        """A process has ended: the machines rest, for 1, 2, 4, … seconds."""
+        self._rests_until = self._clock() + min(2.0**self._deaths, LONGEST_REST)
+        self._deaths += 1
+
+    def heard(self) -> None:
+        """A run has got on."""
+        self._deaths = 0
 
     def check(self, trials: Sequence[TuneTrial]) -> None:
         """Is called again and again.
@@ -230,10 +247,11 @@ class Patience:
         statuses = {trial.status for trial in trials}
         # A run of Ray Train's counts as running while it still waits for its workers.
         runs = "RUNNING" in statuses and (not self._resources.uses_ray_train or self._room.fits)
-        if runs or not statuses & {"PENDING", "RUNNING"}:
+        if runs or not (self._deaths or statuses & {"PENDING", "RUNNING"}):
             self._moved = self._clock()
         elif self._clock() - self._moved >= 60 * self._resources.start_minutes:
-            problems = list(resource_problems(self._resources, self._room.machines)) or ["others hold its machines."]
+            problems = list(resource_problems(self._resources, self._room.machines))
+            problems.append("its processes end as they start." if self._deaths else "others hold its machines.")
             raise StudyError(
                 f"the study: no run could start for {self._resources.start_minutes:g} minutes ({problems[0]}) "
                 "Go on by --resume once there is room."

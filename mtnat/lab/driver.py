@@ -26,7 +26,7 @@ from mtnat.lab.listener import Listener
 from mtnat.lab.page import markdown
 from mtnat.lab.picture import draw_front
 from mtnat.lab.proposals import make_proposer
-from mtnat.lab.resources import workers_at_once
+from mtnat.lab.resources import Resources, workers_at_once
 from mtnat.lab.search import AgendaSearcher
 from mtnat.lab.signals import read_fidelity
 from mtnat.lab.storage import Storage, study_storage
@@ -144,7 +144,7 @@ class Driver:
             try:
                 while True:
                     try:
-                        _execute(study, storage, agenda, listener, self._room)
+                        _execute(study.resources, storage, agenda, listener, patience)
                         break
                     except RuntimeError as error:
                         # So Tune gives up where Ray has ended one of its actors for want of memory, or with its machine.
@@ -176,9 +176,8 @@ class Driver:
         self._tracker.end(folder.id, "FINISHED")
 
 
-def _execute(study: Study, storage: Storage, agenda: Agenda, listener: Listener, room: Room) -> None:
+def _execute(resources: Resources, storage: Storage, agenda: Agenda, listener: Listener, patience: Patience) -> None:
     """Lets Tune run the agenda to its end."""
-    resources = study.resources
     run_one = partial(trainable, storage=storage, resources=resources)
     # Several workers ask for their own cores; the actor that starts them only has to be somewhere.
     request = (
@@ -192,7 +191,7 @@ def _execute(study: Study, storage: Storage, agenda: Agenda, listener: Listener,
     tune.Tuner(
         tune.with_resources(run_one, request),
         tune_config=tune.TuneConfig(
-            search_alg=AgendaSearcher(agenda, lambda: room.runs),
+            search_alg=AgendaSearcher(agenda, lambda: patience.places),
             num_samples=-1,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,

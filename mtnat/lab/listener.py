@@ -69,6 +69,7 @@ class Listener(DriverOnly, tune.Callback):
         if POINT not in result:
             return
         run, (step, metrics) = _run(trial), read_point(result[POINT])
+        self._patience.heard()
         self._tracker.log(self.key(run), step, metrics)
         self._screen.progressed(run, step, run.experiment.training.steps, metrics)
         if self._agenda.report(run, step, metrics):
@@ -82,13 +83,16 @@ class Listener(DriverOnly, tune.Callback):
         self._ended(_run(trial), result)
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        run, reason = _run(trial), _reason(trial)
+        run, error = _run(trial), trial.get_error()
         self._storage.fetch(run.id)
         folder = self._folder.run(run.id)
         step = max(Checkpoints(folder / CHECKPOINTS).steps(), default=0)
-        if any(words in str(trial.get_error()) for words in ("OutOfMemory", "out of memory", "low on memory")):
+        if error is None:
+            self._again(run, step, "before it was there")  # so it is none of the run's fault
+            return
+        if any(words in str(error) for words in ("OutOfMemory", "out of memory", "low on memory")):
             halve_batches(folder)
-        self._died(run, step, reason)
+        self._died(run, step, _last_line(error))
 
     def lost(self, reason: str) -> None:
         """Every run under way has lost its process, through no fault that Tune could tell."""
@@ -108,8 +112,7 @@ class Listener(DriverOnly, tune.Callback):
         """Has a run start again, unless it has died there too often."""
         if self._deaths[run.id, step] < MOST_DEATHS:
             self._deaths[run.id, step] += 1
-            self._agenda.put_back(run)
-            self._screen.died(run, step, reason)
+            self._again(run, step, reason)
             return
         folder = self._folder.run(run.id)
         known = read_result(folder) or Result(run=run.id)
@@ -117,6 +120,11 @@ class Listener(DriverOnly, tune.Callback):
         write_result(folder, result)
         self.begin(run)  # it may have died before it was heard of
         self._ended(run, result)
+
+    def _again(self, run: Run, step: int, reason: str) -> None:
+        self._patience.died()
+        self._agenda.put_back(run)
+        self._screen.died(run, step, reason)
 
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         self._interruption.check()
@@ -201,8 +209,6 @@ def _run(trial: TuneTrial) -> Run:
     return Run.model_validate_json(config[RUN])
 
 
-def _reason(trial: TuneTrial) -> str:
-    """The last line of what Tune knows about a failure."""
-    error = trial.get_error()
+def _last_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else "killed"

@@ -49,7 +49,8 @@ def _notes(leaderboard: Leaderboard) -> list[str]:
         if against
         else "",
         "Seeds needed: as many show such a difference at p < 0.05 four times out of five (paired t-test over seeds); it rests "
-        "on the seeds there are, so it is a rough figure."
+        "on the seeds there are, so it is a rough figure. Where there are so many and p over seeds is not below 0.05, test "
+        "sentences are what lacks."
         if any(row.seeds_needed is not None for row in rows)
         else "",
         "Rows marked (valid) were not confirmed: one seed, validation set." if any(not row.confirmed for row in rows) else "",

@@ -38,8 +38,12 @@ class Session(Protocol):
     workers: Workers
     resources: Resources
 
-    def report(self, report: Mapping[str, Any]) -> None:
-        """Tells the driver; every worker says the same."""
+    def report(self, report: Mapping[str, Any], *, has_checkpoint: bool = False) -> None:
+        """Tells the driver; every worker says the same.
+
+        Args:
+            has_checkpoint: whether it is of a validation, which ends with a checkpoint.
+        """
 
 
 def perform(run: Run, study_folder: StudyFolder, session: Session) -> None:
@@ -132,7 +136,7 @@ class _Performance:
         if self.workers.leads:
             with (self.folder / CURVES).open("a", encoding="utf-8") as file:
                 file.write(f"{point}\n")
-        self.session.report({POINT: point})
+        self.session.report({POINT: point}, has_checkpoint=VALID in metrics)
 
     def _train_and_score(self, micro_batches: int) -> Result:
         if self._is_to_stop() and not (self.folder / SUMMARY).exists():

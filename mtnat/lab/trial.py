@@ -34,11 +34,11 @@ class TuneSession:
         self._run, self._storage = run, storage
         storage.restore(run)
 
-    def report(self, report: Mapping[str, Any]) -> None:
-        if is_milestone(report):
+    def report(self, report: Mapping[str, Any], *, has_checkpoint: bool = False) -> None:
+        if has_checkpoint or RESULT in report:
             self._storage.send(self._run)
         tune.report(dict(report))
-        if has_checkpoint(report):
+        if has_checkpoint:
             self._storage.hear(self._run)
 
 
@@ -55,26 +55,16 @@ class TrainSession:
             storage.restore(run)
         self.workers.meet()
 
-    def report(self, report: Mapping[str, Any]) -> None:
-        if is_milestone(report):
+    def report(self, report: Mapping[str, Any], *, has_checkpoint: bool = False) -> None:
+        if has_checkpoint or RESULT in report:
             if self.workers.leads:
                 self._storage.send(self._run)
             self.workers.meet()
-        if has_checkpoint(report) and self.is_first_here and not self.workers.leads:
+        if has_checkpoint and self.is_first_here and not self.workers.leads:
             self._storage.restore(self._run)  # every worker reads what the leader wrote
         ray.train.report(dict(report))
-        if has_checkpoint(report) and self.is_first_here:
+        if has_checkpoint and self.is_first_here:
             self._storage.hear(self._run)
-
-
-def has_checkpoint(report: Mapping[str, Any]) -> bool:
-    """Whether a report is of a validation, which ends with a checkpoint."""
-    return "valid/bleu" in report
-
-
-def is_milestone(report: Mapping[str, Any]) -> bool:
-    """Whether a report is of something that must not be lost."""
-    return RESULT in report or has_checkpoint(report)
 
 
 def trainable(config: Mapping[str, str], storage: Storage, resources: Resources) -> None:

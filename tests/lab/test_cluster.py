@@ -121,6 +121,36 @@ def test_a_run_of_ray_train_waits_for_its_workers_while_it_seems_to_run() -> Non
         patience.check(trials("RUNNING"))
 
 
+def test_machines_rest_longer_each_time_a_process_ends_until_a_run_gets_on() -> None:
+    cluster = Cluster(Machine(4, 0))
+    patience = Patience(TWO, cluster.room, cluster.clock)
+    rests = []
+    for _ in range(8):
+        assert patience.places == 2
+        patience.died()
+        begun = cluster.now
+        while not patience.places:
+            cluster.sleep(0.5)
+        rests.append(cluster.now - begun)
+    assert rests == [1, 2, 4, 8, 16, 32, 60, 60]
+    patience.heard()
+    patience.died()
+    cluster.sleep(1)
+    assert patience.places == 2
+
+
+def test_a_study_whose_processes_all_end_as_they_start_ends_too() -> None:
+    cluster = Cluster(Machine(4, 0))
+    patience = Patience(TWO, cluster.room, cluster.clock)
+    for _ in range(59):
+        patience.died()
+        cluster.sleep(1)
+        patience.check(trials("ERROR", "ERROR"))
+    cluster.sleep(1)
+    with pytest.raises(StudyError, match="its processes end as they start"):
+        patience.check(trials("ERROR", "ERROR"))
+
+
 def test_a_job_keeps_nothing_in_its_working_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     lasting = (Path("/lasting/outputs"), "http://mlflow")

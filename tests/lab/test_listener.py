@@ -1,9 +1,12 @@
 """What the driver does for runs whose processes died."""
 
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from typing import cast
 
 import pytest
+from ray.tune.experiment import Trial as TuneTrial
 from rich.console import Console
 from test_agenda import Listed, power, study
 
@@ -18,6 +21,7 @@ from mtnat.lab.micro_batches import read_micro_batches
 from mtnat.lab.resources import Machine
 from mtnat.lab.storage import study_storage
 from mtnat.lab.tracking import MemoryTracker
+from mtnat.lab.trial import RUN
 
 
 class Ear:
@@ -52,6 +56,16 @@ class Ear:
         return run
 
 
+@dataclass
+class NeverStarted:
+    """What the listener looks at of a trial of Tune's; of one whose actor did not come up, Tune knows no error."""
+
+    config: dict[str, str]
+
+    def get_error(self) -> None:
+        return None
+
+
 @pytest.fixture
 def ear(tmp_path: Path) -> Ear:
     return Ear(tmp_path)
@@ -76,6 +90,14 @@ def test_a_study_that_is_stopped_leaves_no_run_open_not_even_one_that_was_just_e
     ear.listener.kill()
     found = [ear.tracker.find(ear.listener.key(run)) for run in (first, second)]
     assert [one and one.status for one in found] == ["KILLED", "KILLED"]
+
+
+def test_one_whose_process_never_came_up_starts_again_as_often_as_it_takes(ear: Ear) -> None:
+    first = ear.start()
+    for _ in range(MOST_DEATHS + 1):
+        ear.listener.on_trial_error(0, [], cast("TuneTrial", NeverStarted({RUN: first.model_dump_json()})))
+        assert ear.start() == first
+    assert first.id not in ear.agenda.results
 
 
 def test_one_that_dies_again_and_again_takes_less_memory_and_fails_in_the_end(ear: Ear) -> None:

@@ -55,10 +55,14 @@ class Listening:
         self.workers = workers
         self.resources = Resources(gpus_per_worker=gpus)
         self.reports: list[Mapping[str, Any]] = []
+        self.checkpoints: list[int] = []
+        """Steps after which one was said to be there."""
         self._hears = hears
 
-    def report(self, report: Mapping[str, Any]) -> None:
+    def report(self, report: Mapping[str, Any], *, has_checkpoint: bool = False) -> None:
         self.reports.append(report)
+        if has_checkpoint:
+            self.checkpoints.append(read_point(report[POINT])[0])
         if POINT in report:
             self._hears(*read_point(report[POINT]))
 
@@ -106,6 +110,7 @@ def test_a_run_that_has_ended_has_its_costs_and_no_checkpoints_and_is_scored_lat
     assert result.micro_batches == 1
     assert session.seen("cost/seconds") == [(6, result.seconds)]
     assert session.seen("cost/tokens") == [(6, result.tokens)]
+    assert session.checkpoints == [step for step, _ in session.seen("valid/bleu")] != []
 
     weights = (runs / "model" / "weights.pt").read_bytes()
     scored = performed(tmp_path, Listening(), run_of(phase="confirm"))

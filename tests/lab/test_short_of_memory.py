@@ -1,0 +1,49 @@
+"""A study on a machine whose memory somebody else takes for a while."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_whole_study import Desk, wait_until
+
+pytestmark = pytest.mark.slow
+GIB = 2**30
+ROOM = 5 * GIB
+"""What the study may take before Ray ends its processes."""
+TAKE = "import time; held = bytearray(int({size})); held[::4096] = b'1' * len(held[::4096]); time.sleep({seconds})"
+
+
+def test_a_study_waits_until_there_is_memory_again(tmp_path: Path) -> None:
+    lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+    memory = {name: 1024 * int(number) for name, number, *_ in lines}
+    if memory["MemAvailable:"] < 3 * ROOM:
+        pytest.skip(f"needs {3 * ROOM // GIB} GiB of free memory")
+    desk = Desk(tmp_path)
+    desk.environment |= {
+        "RAY_memory_usage_threshold": f"{1 - (memory['MemAvailable:'] - ROOM) / memory['MemTotal:']:.4f}",
+        "RAY_memory_monitor_refresh_ms": "100",
+    }
+    desk.write(
+        "memory",
+        steps=600,
+        training={"validate_every": 25, "log_every": 25},
+        baselines={"linear": {}, "constant": {"objective.schedule": {"kind": "constant", "value": 0.5}}},
+    )
+    study = desk.start("memory.yaml")
+    wait_until(lambda: any(desk.curve("memory", run.name, "valid/bleu") for run in runs(desk)), study)
+    subprocess.run([sys.executable, "-c", TAKE.format(size=ROOM, seconds=8)], check=True)
+    out, errors = study.communicate(timeout=300)
+    assert (study.returncode, errors) == (0, "")
+    assert "low on memory" in out
+    _, tracked = desk.tracked()
+    assert [run.info.status for run in tracked] == ["FINISHED"] * 3
+    for run in runs(desk):
+        steps = [step for step, _ in desk.curve("memory", run.name, "valid/bleu")]
+        assert steps == sorted(set(steps))
+        assert steps[-1] == 600
+
+
+def runs(desk: Desk) -> list[Path]:
+    """Folders of runs that have said something."""
+    return [file.parent for file in desk.runs("memory").glob("*/curves.jsonl")]
