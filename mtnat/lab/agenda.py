@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Protocol
 
 from pydantic import Field
@@ -28,6 +29,11 @@ class Trial:
     settings: Settings
     experiment: Experiment
     """Resolved, with the search's seed."""
+
+    @cached_property
+    def decoder(self) -> str:
+        """Which one translates."""
+        return self.experiment.decoder
 
 
 class Run(Record):
@@ -164,6 +170,10 @@ class Agenda:
         """Ids of the plan's runs that have ended; `results` can hold others', such as the teacher's."""
         self._scores: dict[str, tuple[float, ...] | None] = {}
         """Metrics of the trials' full search runs that have ended."""
+        self._ranking: list[Trial] | None = None
+        """As of the newest score; thousands of trials are not put in order each time that somebody asks."""
+        self._proposals: list[Trial] = []
+        """Of this study's sampler."""
         self.results: dict[str, Result] = dict(results)
         self.trials: dict[str, Trial] = {}
         self.handed_out: dict[str, Run] = {}
@@ -203,7 +213,10 @@ class Agenda:
         self._ended.add(run.id)
         trial = self.trials[run.trial]
         if run.rung is None:
-            self._scores[trial.name] = self._values(self.search_run(trial))
+            values = self._values(self.search_run(trial))
+            if self._scores.get(trial.name) != values:
+                self._ranking = None
+            self._scores[trial.name] = values
         if run.phase == "search" and run.id == self._first_run(trial).id:
             self._tell(trial)
 
@@ -216,7 +229,7 @@ class Agenda:
     def planned(self) -> tuple[int, int]:
         """Trainings that have ended, and all there will be as far as one can tell."""
         study = self._study
-        proposals = len(self._proposals())
+        proposals = len(self._proposals)
         expected = proposals if self._exhausted else max(proposals, self._wanted)
         total = len(study.baselines) + len(self._inherited) + sum(study.horizon.runs(expected) if study.horizon else [expected])
         if confirm := study.confirm:
@@ -229,16 +242,9 @@ class Agenda:
     def ranked(self) -> list[Trial]:
         """The proposals, and trials of other studies, whose full training ended well, the best by the metric first; of several
         metrics those of the Pareto front come first, and before all others those that translate with the study's decoder."""
-        scored = [(trial, values) for trial in self.trials.values() if trial.kind == "trial" and (values := self.values(trial))]
-        directions = list(self._study.objectives.values())
-        is_best = pareto_front([values for _, values in scored], directions) if len(directions) > 1 else [True] * len(scored)
-        sign = -1 if directions[0] == "max" else 1
-        decoder = self._study.experiment.decoder
-        order = sorted(
-            zip(scored, is_best, strict=True),
-            key=lambda one: (one[0][0].experiment.decoder != decoder, not one[1], sign * one[0][1][0]),
-        )
-        return [trial for (trial, _), _ in order]
+        if self._ranking is None:
+            self._ranking = self._ranked()
+        return self._ranking
 
     def kept(self) -> set[str]:
         """Names of the trials whose models stay: the baselines, and as many of the best as the study says."""
@@ -285,6 +291,18 @@ class Agenda:
         """All that a trial can have."""
         return [*self.rung_runs(trial), self.search_run(trial), *self.confirm_runs(trial)]
 
+    def _ranked(self) -> list[Trial]:
+        scored = [(trial, values) for trial in self.trials.values() if trial.kind == "trial" and (values := self.values(trial))]
+        directions = list(self._study.objectives.values())
+        is_best = pareto_front([values for _, values in scored], directions) if len(directions) > 1 else [True] * len(scored)
+        sign = -1 if directions[0] == "max" else 1
+        decoder = self._study.experiment.decoder
+        order = sorted(
+            zip(scored, is_best, strict=True),
+            key=lambda one: (one[0][0].decoder != decoder, not one[1], sign * one[0][1][0]),
+        )
+        return [trial for (trial, _), _ in order]
+
     def _peek(self) -> Run | None:
         """The run that could start now; looking may ask for a proposal."""
         if not self._queue and (proposal := self._propose()):
@@ -300,7 +318,7 @@ class Agenda:
     def _promotions(self) -> Iterator[Run]:
         """Runs for the next longer T, of the best trials of a rung that has ended."""
         horizon = self._study.horizon
-        climbing = self._proposals() if horizon else []
+        climbing = self._proposals if horizon else []
         for rung in range(len(horizon.steps) - 1 if horizon else 0):
             assert horizon is not None
             scores: dict[str, float] = {}
@@ -348,7 +366,7 @@ class Agenda:
 
     def _propose(self) -> Trial | None:
         """A new trial, while the study wants more."""
-        made = len(self._proposals())
+        made = len(self._proposals)
         if self._exhausted or (self._wanted and made >= self._wanted) or not self._study.search:
             return None
         name = PROPOSAL_NAME.format(made + 1)
@@ -375,10 +393,9 @@ class Agenda:
     def _add(self, trial: Trial) -> Trial:
         self.trials[trial.name] = trial
         self._experiments.add(trial.experiment.model_dump_json())
+        if self._is_proposed(trial.name):
+            self._proposals.append(trial)
         return trial
-
-    def _proposals(self) -> list[Trial]:
-        return [trial for trial in self.trials.values() if self._is_proposed(trial.name)]
 
     def _is_proposed(self, name: str) -> bool:
         """Whether this study's sampler proposed the trial."""

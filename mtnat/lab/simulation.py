@@ -36,8 +36,8 @@ from mtnat.lab.study import Study
 from mtnat.lab.tracking import Tracker
 from mtnat.lab.trial import RUN
 
-Act = Literal["proposal", "start", "report", "end"]
-"""What a driver does for a run: asks for it, makes it known, passes a report on, closes it."""
+Act = Literal["look", "proposal", "start", "report", "end"]
+"""What a driver does: looks for a run where none can start yet, asks for one, makes it known, passes a report on, closes it."""
 
 KIND = "objective.schedule.kind"
 STEPS = 10_000
@@ -83,6 +83,8 @@ class SimulationFigures(Record):
     machine does is not in it, nor is waiting for the disk."""
 
     finished: int
+    look_ms: float | None
+    """None where there always was a run to start. It happens after each report once the last proposals are under way."""
     proposal_ms: float
     start_ms: float
     report_ms: float
@@ -180,10 +182,13 @@ class SimulatedStudy:
                 yield ended
 
     def _start(self) -> _UnderWay | None:
+        has_room = len(self.agenda.handed_out) < self._options.workers
         with self._timed("proposal"):
             config = self._searcher.suggest("")
         if not isinstance(config, dict):
-            self.milliseconds["proposal"].pop()  # there was nothing to propose
+            milliseconds = self.milliseconds["proposal"].pop()
+            if has_room:
+                self.milliseconds["look"].append(milliseconds)
             return None
         trial = cast("TuneTrial", _TunesTrial(config))
         run = Run.model_validate_json(config[RUN])
@@ -247,12 +252,16 @@ def figures(
 ) -> SimulationFigures:
     """What so many ended runs cost, and what the workers would ask for in a second."""
     each = {
-        act: statistics.mean(values[-max(1, int(len(values) * _SHARE_LOOKED_AT)) :]) for act, values in milliseconds.items()
+        act: statistics.mean(values[-max(1, int(len(values) * _SHARE_LOOKED_AT)) :])
+        for act, values in milliseconds.items()
+        if values
     }
     runs_per_second = options.workers / (60 * options.minutes)
-    loads = {act: each[act] / 1000 * runs_per_second * (options.points if act == "report" else 1) for act in each}
+    often = {"look": options.points, "report": options.points}
+    loads = {act: each[act] / 1000 * runs_per_second * often.get(act, 1) for act in each}
     return SimulationFigures(
         finished=finished,
+        look_ms=round(each["look"], 2) if "look" in each else None,
         proposal_ms=round(each["proposal"], 2),
         start_ms=round(each["start"], 2),
         report_ms=round(each["report"], 2),
