@@ -1,6 +1,7 @@
 """What a study runs next: its whole plan and all it knows, with no Ray, Optuna or MLflow in it."""
 
 import math
+from bisect import insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +35,11 @@ class Trial:
     def decoder(self) -> str:
         """Which one translates."""
         return self.experiment.decoder
+
+
+_Place = tuple[bool, float, int, Trial]
+"""What puts trials in order: whether another decoder translates than the study's; the first metric, its sign turned where more
+is better; the trial's number."""
 
 
 class Run(Record):
@@ -170,8 +176,12 @@ class Agenda:
         """Ids of the plan's runs that have ended; `results` can hold others', such as the teacher's."""
         self._scores: dict[str, tuple[float, ...] | None] = {}
         """Metrics of the trials' full search runs that have ended."""
+        self._places: list[_Place] = []
+        """Of the trials with metrics, in order: thousands are not put in order anew each time that one ends."""
         self._ranking: list[Trial] | None = None
-        """As of the newest score; thousands of trials are not put in order each time that somebody asks."""
+        """As of the newest metrics."""
+        self._numbers: dict[str, int] = {}
+        """Of all trials, in the order in which they came."""
         self._proposals: list[Trial] = []
         """Of this study's sampler."""
         self.results: dict[str, Result] = dict(results)
@@ -182,7 +192,7 @@ class Agenda:
             kind: Kind = "baseline" if name in study.baselines else "trial"
             trial = self._add(Trial(name, kind, settings, replace(study.experiment, settings)))
             self._ended |= {run.id for run in self.runs(trial) if run.id in self.results}
-            self._scores[name] = self._values(self.search_run(trial))
+            self._score(trial)
             if self._is_open(first := self._first_run(trial)):
                 self._queue[first.id] = first
             self._tell(trial)
@@ -213,10 +223,7 @@ class Agenda:
         self._ended.add(run.id)
         trial = self.trials[run.trial]
         if run.rung is None:
-            values = self._values(self.search_run(trial))
-            if self._scores.get(trial.name) != values:
-                self._ranking = None
-            self._scores[trial.name] = values
+            self._score(trial)
         if run.phase == "search" and run.id == self._first_run(trial).id:
             self._tell(trial)
 
@@ -291,17 +298,30 @@ class Agenda:
         """All that a trial can have."""
         return [*self.rung_runs(trial), self.search_run(trial), *self.confirm_runs(trial)]
 
+    def _score(self, trial: Trial) -> None:
+        """Takes down the metrics of a trial's full search run."""
+        before, now = self._scores.get(trial.name), self._values(self.search_run(trial))
+        self._scores[trial.name] = now
+        if trial.kind == "baseline" or now == before:
+            return
+        if before:
+            self._places.remove(self._place(trial, before))
+        if now:
+            insort(self._places, self._place(trial, now))
+        self._ranking = None
+
+    def _place(self, trial: Trial, metrics: tuple[float, ...]) -> _Place:
+        sign = -1 if next(iter(self._study.objectives.values())) == "max" else 1
+        return trial.decoder != self._study.experiment.decoder, sign * metrics[0], self._numbers[trial.name], trial
+
     def _ranked(self) -> list[Trial]:
-        scored = [(trial, values) for trial in self.trials.values() if trial.kind == "trial" and (values := self.values(trial))]
         directions = list(self._study.objectives.values())
-        is_best = pareto_front([values for _, values in scored], directions) if len(directions) > 1 else [True] * len(scored)
-        sign = -1 if directions[0] == "max" else 1
-        decoder = self._study.experiment.decoder
-        order = sorted(
-            zip(scored, is_best, strict=True),
-            key=lambda one: (one[0][0].decoder != decoder, not one[1], sign * one[0][1][0]),
-        )
-        return [trial for (trial, _), _ in order]
+        if len(directions) == 1:
+            return [trial for *_, trial in self._places]
+        metrics = [values for *_, trial in self._places if (values := self._scores[trial.name])]
+        placed = zip(self._places, pareto_front(metrics, directions), strict=True)
+        order = sorted(placed, key=lambda one: (one[0][0], not one[1]))
+        return [trial for (*_, trial), _ in order]
 
     def _peek(self) -> Run | None:
         """The run that could start now; looking may ask for a proposal."""
@@ -392,6 +412,7 @@ class Agenda:
 
     def _add(self, trial: Trial) -> Trial:
         self.trials[trial.name] = trial
+        self._numbers[trial.name] = len(self._numbers)
         self._experiments.add(trial.experiment.model_dump_json())
         if self._is_proposed(trial.name):
             self._proposals.append(trial)

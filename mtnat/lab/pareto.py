@@ -13,4 +13,11 @@ def pareto_front(values: Sequence[Sequence[float]], directions: Sequence[Directi
     def beats(one: Sequence[float], other: Sequence[float]) -> bool:
         return one != other and all(a >= b for a, b in zip(one, other, strict=True))
 
-    return [not any(beats(other, gain) for other in gains) for gain in gains]
+    # Whoever beats a row comes before it in this order, and then so does one of the front, because to beat is transitive.
+    front: list[Sequence[float]] = []
+    is_best = [False] * len(gains)
+    for number in sorted(range(len(gains)), key=lambda number: gains[number], reverse=True):
+        if not any(beats(best, gains[number]) for best in front):
+            front.append(gains[number])
+            is_best[number] = True
+    return is_best

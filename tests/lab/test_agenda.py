@@ -336,3 +336,18 @@ def test_the_front_of_several_metrics_is_confirmed_first() -> None:
         bleu, seconds = figures.get(run.trial, (10.0, 9.0))
         agenda.end(ended(run, bleu).model_copy(update={"decode_seconds": seconds}))
     assert [trial.name for trial in agenda.ranked()] == ["trial-01", "trial-03", "trial-02"]  # the last is beaten in both
+
+
+def test_equals_keep_the_order_in_which_they_were_proposed_however_they_end_and_after_a_resume() -> None:
+    proposer = Listed(power(0.5), power(2.0), power(3.0), power(4.0))
+    agenda = Agenda(study(trials=4), proposer, {})
+    runs: list[Run] = []
+    while (run := agenda.next()) and run.phase == "search":
+        runs.append(run)
+    figures = {"trial-01": 12.0, "trial-02": 15.0, "trial-03": 12.0, "trial-04": 12.0}
+    for run in reversed(runs):
+        agenda.end(ended(run, figures.get(run.trial)))
+    names = ["trial-02", "trial-01", "trial-03", "trial-04"]
+    assert [trial.name for trial in agenda.ranked()] == names
+    resumed = Agenda(study(trials=4), proposer, agenda.results)
+    assert [trial.name for trial in resumed.ranked()] == names
