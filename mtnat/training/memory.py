@@ -13,8 +13,6 @@ from mtnat.errors import ResourceError
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # malloc.h
 _LARGEST = 2**31 - 1
-_KEPT_AT_MOST = 6 << 20
-"""Bytes."""
 _SAID = ("out of memory", "can't allocate memory", "std::bad_alloc", "ALLOC_FAILED")
 """What is in the RuntimeErrors of PyTorch's allocators, of CUDA and of its libraries, when there is no more."""
 
@@ -23,14 +21,12 @@ def keep_freed_memory() -> None:
     """Lets the C library keep freed blocks for the next update instead of giving them back to the system.
 
     An update asks for the same gigabyte as the one before, and the system hands it out anew, zeroed page by page: 60 additions
-    of 4 MiB took 107 ms, against 15 ms in memory that was kept. The largest blocks, which are few and computed on for long, go
-    back all the same: batches differ in shape, and what did not fit into the holes that others left made 60 MiB more of `bench
-    train`'s 1.2 GiB, in no less time. Does nothing where the C library is not glibc.
+    of 4 MiB took 107 ms, against 15 ms in memory that was kept. Does nothing where the C library is not glibc.
     """
     mallopt = _c_library("mallopt")
     if mallopt is not None:
         mallopt(_TRIM_THRESHOLD, _LARGEST)
-        mallopt(_MMAP_THRESHOLD, _KEPT_AT_MOST)
+        mallopt(_MMAP_THRESHOLD, 1 << 30)
         # What is kept is kept by arena, and each run in a reused process has a thread, and so an arena, of its own.
         mallopt(_ARENA_MAX, 1)
 
