@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pydantic import Field
 
 from mtnat.config import Record
-from mtnat.lab.agenda import Result
+from mtnat.lab.runs import Result
 
 
 class Spent(Record):

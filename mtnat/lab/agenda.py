@@ -1,102 +1,16 @@
 """What a study runs next: its whole plan and all it knows, with no Ray, Optuna or MLflow in it."""
 
 import math
-from bisect import insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal, Protocol
+from typing import Protocol
 
-from pydantic import Field
-
-from mtnat.config import Record, replace
+from mtnat.config import replace
 from mtnat.errors import ConfigError
 from mtnat.experiment import Experiment
-from mtnat.lab.pareto import pareto_front
+from mtnat.lab.ranking import Ranking
+from mtnat.lab.runs import VALID, Kind, Result, Run, Trial, compressed
 from mtnat.lab.strategy import METRICS
-from mtnat.lab.study import PROPOSAL_NAME, Settings, Study, slug
-
-Kind = Literal["baseline", "trial"]
-VALID = "valid/bleu"
-"""The curve that a pruner looks at."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One configuration, named as a baseline or proposed."""
-
-    name: str
-    kind: Kind
-    settings: Settings
-    experiment: Experiment
-    """Resolved, with the search's seed."""
-
-    @cached_property
-    def decoder(self) -> str:
-        """Which one translates."""
-        return self.experiment.decoder
-
-
-_Place = tuple[bool, float, int, Trial]
-"""What puts trials in order: whether another decoder translates than the study's; the first metric, its sign turned where more
-is better; the trial's number."""
-
-
-class Run(Record):
-    """One training of one trial with one seed; its confirm phase, if any, goes on where its search phase ended."""
-
-    trial: str
-    kind: Kind
-    phase: Literal["search", "confirm"]
-    experiment: Experiment
-    """Resolved, with this run's seed, and with the T of its rung."""
-    rung: int | None = None
-    """T of a complete run that is shorter than the trial's own (`Horizon`); None is all of T."""
-
-    @property
-    def id(self) -> str:
-        """Also the name of its folder."""
-        return f"{slug(self.trial)}-seed{self.experiment.seed}" + (f"-{self.rung}steps" if self.rung else "")
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        return f"{self.trial}, seed {self.experiment.seed}" + (f", T = {self.rung}" if self.rung else "")
-
-
-class Result(Record):
-    """What is known of a run that has ended; ``run.json`` in its folder."""
-
-    run: str
-    """The run's id."""
-    valid: float | None = None
-    """The metric on the validation set; None where training failed."""
-    pruned: int | None = None
-    """The step at which it was told to end, because others were better there; it has no model then."""
-    test: float | None = None
-    """BLEU on the test set, after the confirm phase."""
-    signature: str | None = None
-    """sacreBLEU's signature of both scores."""
-    seconds: float = Field(0.0, ge=0)
-    """Wall-clock time of both phases; of an interrupted one, since it was last started."""
-    decode_seconds: float | None = None
-    """In which the last validation translated the validation set."""
-    train_seconds: float | None = None
-    """Of training, validations not included."""
-    parameters: int | None = None
-    """Weights of the model, both decoders included."""
-    tokens: int | None = None
-    """Target tokens trained on."""
-    gpu_seconds: float = Field(0.0, ge=0)
-    """`seconds` times the GPUs held."""
-    joules: float | None = None
-    """Energy of its GPUs, where they report it; what other runs on the same GPU took meanwhile is in it."""
-    micro_batches: int = Field(1, ge=1)
-    """Parts into which each batch was cut for want of memory; the sums, and so the science, are the same."""
-    data_hash: str | None = None
-    """Fingerprint of the prepared corpus."""
-    failed: str | None = None
-    """Why the run has no score, in a sentence."""
+from mtnat.lab.study import PROPOSAL_NAME, Settings, Study
 
 
 class Proposer(Protocol):
@@ -174,14 +88,7 @@ class Agenda:
         """Runs that nothing has to be waited for."""
         self._ended: set[str] = set()
         """Ids of the plan's runs that have ended; `results` can hold others', such as the teacher's."""
-        self._scores: dict[str, tuple[float, ...] | None] = {}
-        """Metrics of the trials' full search runs that have ended."""
-        self._places: list[_Place] = []
-        """Of the trials with metrics, in order: thousands are not put in order anew each time that one ends."""
-        self._ranking: list[Trial] | None = None
-        """As of the newest metrics."""
-        self._numbers: dict[str, int] = {}
-        """Of all trials, in the order in which they came."""
+        self._ranking = Ranking(study.objectives, study.experiment.decoder)
         self._proposals: list[Trial] = []
         """Of this study's sampler."""
         self.results: dict[str, Result] = dict(results)
@@ -192,7 +99,6 @@ class Agenda:
             kind: Kind = "baseline" if name in study.baselines else "trial"
             trial = self._add(Trial(name, kind, settings, replace(study.experiment, settings)))
             self._ended |= {run.id for run in self.runs(trial) if run.id in self.results}
-            self._score(trial)
             if self._is_open(first := self._first_run(trial)):
                 self._queue[first.id] = first
             self._tell(trial)
@@ -222,8 +128,7 @@ class Agenda:
         self.results[run.id] = result
         self._ended.add(run.id)
         trial = self.trials[run.trial]
-        if run.rung is None:
-            self._score(trial)
+        self._rank(trial)
         if run.phase == "search" and run.id == self._first_run(trial).id:
             self._tell(trial)
 
@@ -240,7 +145,7 @@ class Agenda:
         expected = proposals if self._exhausted else max(proposals, self._wanted)
         total = len(study.baselines) + len(self._inherited) + sum(study.horizon.runs(expected) if study.horizon else [expected])
         if confirm := study.confirm:
-            failed = sum(trial.kind == "baseline" and self._has_failed(trial) for trial in self.trials.values())
+            failed = sum(map(self._has_failed, self._baselines()))
             extra = len(set(confirm.seeds) - {study.experiment.seed})
             total += extra * (len(study.baselines) - failed + min(confirm.top, expected + len(self._inherited)))
         ended = len(self._ended - self.handed_out.keys())
@@ -249,9 +154,7 @@ class Agenda:
     def ranked(self) -> list[Trial]:
         """The proposals, and trials of other studies, whose full training ended well, the best by the metric first; of several
         metrics those of the Pareto front come first, and before all others those that translate with the study's decoder."""
-        if self._ranking is None:
-            self._ranking = self._ranked()
-        return self._ranking
+        return self._ranking.order()
 
     def kept(self) -> set[str]:
         """Names of the trials whose models stay: the baselines, and as many of the best as the study says."""
@@ -261,11 +164,11 @@ class Agenda:
         """The trials whose place in the leaderboard is decided on the test set: baselines, then the best proposals."""
         if not self._study.confirm:
             return []
-        return [trial for trial in self.trials.values() if trial.kind == "baseline"] + self.ranked()[: self._study.confirm.top]
+        return [*self._baselines(), *self.ranked()[: self._study.confirm.top]]
 
     def values(self, trial: Trial) -> tuple[float, ...] | None:
         """The metrics of a trial's full search run, in the study's order; None where it failed, was pruned or has not ended."""
-        return self._scores.get(trial.name)
+        return self._values(self.search_run(trial))
 
     def search_run(self, trial: Trial) -> Run:
         """A trial's run in the search phase, for all of T."""
@@ -297,31 +200,6 @@ class Agenda:
     def runs(self, trial: Trial) -> list[Run]:
         """All that a trial can have."""
         return [*self.rung_runs(trial), self.search_run(trial), *self.confirm_runs(trial)]
-
-    def _score(self, trial: Trial) -> None:
-        """Takes down the metrics of a trial's full search run."""
-        before, now = self._scores.get(trial.name), self._values(self.search_run(trial))
-        self._scores[trial.name] = now
-        if trial.kind == "baseline" or now == before:
-            return
-        if before:
-            self._places.remove(self._place(trial, before))
-        if now:
-            insort(self._places, self._place(trial, now))
-        self._ranking = None
-
-    def _place(self, trial: Trial, metrics: tuple[float, ...]) -> _Place:
-        sign = -1 if next(iter(self._study.objectives.values())) == "max" else 1
-        return trial.decoder != self._study.experiment.decoder, sign * metrics[0], self._numbers[trial.name], trial
-
-    def _ranked(self) -> list[Trial]:
-        directions = list(self._study.objectives.values())
-        if len(directions) == 1:
-            return [trial for *_, trial in self._places]
-        metrics = [values for *_, trial in self._places if (values := self._scores[trial.name])]
-        placed = zip(self._places, pareto_front(metrics, directions), strict=True)
-        order = sorted(placed, key=lambda one: (one[0][0], not one[1]))
-        return [trial for (*_, trial), _ in order]
 
     def _peek(self) -> Run | None:
         """The run that could start now; looking may ask for a proposal."""
@@ -362,10 +240,10 @@ class Agenda:
             return
         searching = any(run.phase == "search" and run.kind == "trial" for run in self.handed_out.values())
         confirming: list[Run] = []
-        for trial in self.confirmed():
-            if (trial.kind == "trial" and searching) or self.values(trial) is None:
-                continue  # not known to be among the best yet; or its search phase has failed or not ended
-            confirming += (run for run in self.confirm_runs(trial) if self._is_open(run))
+        # Who is among the best is not known before the search ends.
+        for trial in self._baselines() if searching else self.confirmed():
+            if self.values(trial) is not None:
+                confirming += (run for run in self.confirm_runs(trial) if self._is_open(run))
         # The longest first, so that no long one is left over at the end with the other workers idle.
         yield from sorted(confirming, key=lambda run: -self._expected_seconds(run))
 
@@ -412,11 +290,18 @@ class Agenda:
 
     def _add(self, trial: Trial) -> Trial:
         self.trials[trial.name] = trial
-        self._numbers[trial.name] = len(self._numbers)
         self._experiments.add(trial.experiment.model_dump_json())
         if self._is_proposed(trial.name):
             self._proposals.append(trial)
+        self._rank(trial)
         return trial
+
+    def _rank(self, trial: Trial) -> None:
+        if trial.kind == "trial":
+            self._ranking.put(trial, self.values(trial))
+
+    def _baselines(self) -> list[Trial]:
+        return [self.trials[name] for name in self._study.baselines]
 
     def _is_proposed(self, name: str) -> bool:
         """Whether this study's sampler proposed the trial."""
@@ -446,10 +331,3 @@ class Agenda:
                 self._proposer.tell(trial.name, values)
         elif values and not self._study.horizon:  # the proposals are compared at the first rung's T, this one is not
             self._proposer.tell_known(trial.name, trial.experiment, self._study.experiment, values)
-
-
-def compressed(experiment: Experiment, steps: int) -> Experiment:
-    """The same experiment for a shorter T: λ(t) depends on t/T anyway, and the warm-up keeps its share."""
-    training = experiment.training
-    warmup = round(training.warmup_steps * steps / training.steps)
-    return replace(experiment, {"training.steps": steps, "training.warmup_steps": warmup})

@@ -12,11 +12,12 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from mtnat.lab.accounting import Spent
-from mtnat.lab.agenda import Agenda, Result, Run
+from mtnat.lab.agenda import Agenda
 from mtnat.lab.fidelity import sentences
 from mtnat.lab.folder import StudyFolder
 from mtnat.lab.leaderboard import Leaderboard
 from mtnat.lab.page import grid
+from mtnat.lab.runs import Result, Run
 from mtnat.lab.table import Table, figures, published_note, titles_of
 
 SECONDS_BETWEEN_PICTURES = 0.5

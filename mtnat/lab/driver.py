@@ -14,7 +14,7 @@ from rich.console import Console
 
 from mtnat.config import replace, write_yaml
 from mtnat.files import write_whole
-from mtnat.lab.agenda import Agenda, NoProposals, Result, Run
+from mtnat.lab.agenda import Agenda, NoProposals
 from mtnat.lab.clock import Clock
 from mtnat.lab.cluster import Patience, Room
 from mtnat.lab.console import TerminalScreen
@@ -27,6 +27,7 @@ from mtnat.lab.page import markdown
 from mtnat.lab.picture import draw_front
 from mtnat.lab.proposals import make_proposer
 from mtnat.lab.resources import Resources, workers_at_once
+from mtnat.lab.runs import Result, Run
 from mtnat.lab.search import AgendaSearcher
 from mtnat.lab.signals import read_fidelity
 from mtnat.lab.storage import Storage, study_storage

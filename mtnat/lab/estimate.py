@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from mtnat.config import replace
 from mtnat.experiment import Experiment
-from mtnat.lab.agenda import compressed
+from mtnat.lab.runs import compressed
 from mtnat.lab.study import Study
 
 MEASURED_STEPS = 8

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from mtnat.config import build, read_yaml, write_yaml
 from mtnat.errors import ResourceError, StudyError
 from mtnat.files import taken, write_whole
-from mtnat.lab.agenda import Result
+from mtnat.lab.runs import Result
 from mtnat.lab.study import Study, slug
 
 RESULT, HYPOTHESES, STOP, LOCK = "run.json", "test.hyp.txt", "stop", "run.lock"

@@ -7,8 +7,8 @@ from mtnat.data import prepare
 from mtnat.errors import UserError
 from mtnat.evaluation import Comparison, Score, hierarchical_bootstrap, paired_bootstrap
 from mtnat.evaluation.tokenized import check_tokenizer, tokenized_bleu
-from mtnat.lab.agenda import Run
 from mtnat.lab.folder import StudyFolder, read_hypotheses
+from mtnat.lab.runs import Run
 from mtnat.lab.study import Study
 
 

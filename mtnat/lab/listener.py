@@ -9,7 +9,7 @@ from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 
 from mtnat.config import write_yaml
-from mtnat.lab.agenda import Agenda, Result, Run
+from mtnat.lab.agenda import Agenda
 from mtnat.lab.clock import Clock
 from mtnat.lab.cluster import Patience
 from mtnat.lab.console import Screen
@@ -17,6 +17,7 @@ from mtnat.lab.folder import HYPOTHESES, StudyFolder, read_result, write_result
 from mtnat.lab.interruption import Interruption
 from mtnat.lab.micro_batches import halve_batches
 from mtnat.lab.performance import MICRO_BATCHES, POINT, read_curves, read_point
+from mtnat.lab.runs import Result, Run
 from mtnat.lab.search import DriverOnly
 from mtnat.lab.space import leaves
 from mtnat.lab.storage import Storage

@@ -15,11 +15,11 @@ import torch
 from mtnat.data import prepare
 from mtnat.errors import MtnatError, OutOfMemoryError, ResourceError
 from mtnat.files import locked, write_whole
-from mtnat.lab.agenda import VALID, Result, Run
 from mtnat.lab.energy import gpu_joules
 from mtnat.lab.folder import HYPOTHESES, LOCK, STOP, StudyFolder, read_result, write_result
 from mtnat.lab.micro_batches import MOST_MICRO_BATCHES, read_micro_batches, write_micro_batches
 from mtnat.lab.resources import Resources
+from mtnat.lab.runs import VALID, Result, Run
 from mtnat.lab.watchdog import Watchdog
 from mtnat.training import Workers, evaluate_split, fit, load_model
 from mtnat.training.fit import CHECKPOINTS, MODEL, SUMMARY

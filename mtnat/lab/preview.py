@@ -17,7 +17,7 @@ from mtnat.config import replace
 from mtnat.data.dataset import default_cache
 from mtnat.errors import ResourceError
 from mtnat.experiment import Experiment
-from mtnat.lab.agenda import Agenda, Trial
+from mtnat.lab.agenda import Agenda
 from mtnat.lab.cluster import machines, ray_cluster
 from mtnat.lab.console import duration
 from mtnat.lab.estimate import MEASURED_STEPS, Pace, PaceOf, Phase, kind_of, phases, training_seconds, wall_seconds
@@ -26,6 +26,7 @@ from mtnat.lab.models import is_address
 from mtnat.lab.options import Options
 from mtnat.lab.proposals import make_proposer
 from mtnat.lab.resources import Machine, Resources, cores, resource_problems, runs_at_once, workers_at_once
+from mtnat.lab.runs import Trial
 from mtnat.lab.samplers import startup_trials
 from mtnat.lab.study import Settings, Study, Teacher
 from mtnat.lab.teacher import teacher_trial

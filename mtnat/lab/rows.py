@@ -11,8 +11,9 @@ from scipy import stats
 from mtnat.config import Record
 from mtnat.evaluation import Comparison, Mark, Score, mark_of
 from mtnat.lab.accounting import Spent, spent
-from mtnat.lab.agenda import Agenda, Kind, Result, Run, Trial
+from mtnat.lab.agenda import Agenda
 from mtnat.lab.power import Seeds, seeds_needed
+from mtnat.lab.runs import Kind, Result, Run, Trial
 from mtnat.lab.strategy import METRICS
 from mtnat.lab.study import Settings, Study
 

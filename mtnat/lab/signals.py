@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from mtnat.lab.agenda import VALID, Agenda, Trial
+from mtnat.lab.agenda import Agenda
 from mtnat.lab.fidelity import Fidelity, Kind, Scores, rate
 from mtnat.lab.folder import StudyFolder
 from mtnat.lab.performance import read_curves
+from mtnat.lab.runs import VALID, Trial
 from mtnat.lab.study import Study
 
 

@@ -19,7 +19,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from rich.console import Console
 
 from mtnat.config import Record, build
-from mtnat.lab.agenda import Agenda, Result, Run
+from mtnat.lab.agenda import Agenda
 from mtnat.lab.clock import Clock
 from mtnat.lab.cluster import Patience, Room
 from mtnat.lab.console import TerminalScreen
@@ -30,6 +30,7 @@ from mtnat.lab.mlflow_tracker import MlflowTracker
 from mtnat.lab.performance import CURVES, POINT, write_point
 from mtnat.lab.proposals import make_proposer
 from mtnat.lab.resources import Machine
+from mtnat.lab.runs import Result, Run
 from mtnat.lab.search import AgendaSearcher
 from mtnat.lab.storage import study_storage
 from mtnat.lab.study import Study

@@ -11,8 +11,8 @@ from typing import Any
 from mtnat.config import Record, build, leaf_types, replace
 from mtnat.data.corpus import data_root, read_lines
 from mtnat.experiment import Experiment
-from mtnat.lab.agenda import Result
 from mtnat.lab.folder import StudyFolder
+from mtnat.lab.runs import Result
 from mtnat.lab.space import leaves
 from mtnat.lab.strategy import METRICS, Budget
 from mtnat.lab.study import DISTILLED, Settings, Study

@@ -12,9 +12,9 @@ import mtnat.data
 from mtnat.config import build, nearest, read_yaml, replace
 from mtnat.errors import ConfigError, UserError
 from mtnat.experiment import Experiment
-from mtnat.lab.agenda import compressed
 from mtnat.lab.models import is_address
 from mtnat.lab.resources import Machine, Resources, resource_problems
+from mtnat.lab.runs import compressed
 from mtnat.lab.space import parse_space, path_problem
 from mtnat.lab.strategy import Budget, Sampler
 from mtnat.lab.strategy_file import Strategy

@@ -16,10 +16,10 @@ from mtnat.data.dataset import default_cache
 from mtnat.errors import StudyError
 from mtnat.evaluation.modality import Modality, modality
 from mtnat.files import copy_whole, write_whole
-from mtnat.lab.agenda import Result, Run, Trial
 from mtnat.lab.folder import RESULT, StudyFolder
 from mtnat.lab.models import fetch_model, is_address
 from mtnat.lab.resources import Resources
+from mtnat.lab.runs import Result, Run, Trial
 from mtnat.lab.study import DISTILLED, TEACHER_NAME, Study, Teacher
 from mtnat.training import Distillation, read_experiment, training_sources
 from mtnat.training.fit import MODEL

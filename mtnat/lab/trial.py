@@ -12,9 +12,9 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from mtnat.lab.agenda import Run
 from mtnat.lab.performance import RESULT, perform
 from mtnat.lab.resources import Resources
+from mtnat.lab.runs import Run
 from mtnat.lab.storage import Storage
 from mtnat.training import Alone, Distributed, Workers
 

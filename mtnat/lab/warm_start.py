@@ -11,8 +11,8 @@ from mtnat.config import Record, build, read_yaml, replace
 from mtnat.errors import ConfigError
 from mtnat.experiment import Experiment
 from mtnat.files import write_whole
-from mtnat.lab.agenda import Result, Run
 from mtnat.lab.folder import STOP, StudyFolder, read_result, write_result
+from mtnat.lab.runs import Result, Run
 from mtnat.lab.space import Space, Value, leaves
 from mtnat.lab.strategy import METRICS
 from mtnat.lab.study import TEACHER_NAME, Settings, Study, slug

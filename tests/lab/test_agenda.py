@@ -5,7 +5,8 @@ from typing import Any
 
 from mtnat.config import build
 from mtnat.experiment import Experiment
-from mtnat.lab.agenda import Agenda, Result, Run
+from mtnat.lab.agenda import Agenda
+from mtnat.lab.runs import Result, Run
 from mtnat.lab.study import Settings, Study
 
 EXPONENT = "objective.schedule.exponent"

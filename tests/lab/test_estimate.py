@@ -6,10 +6,11 @@ import pytest
 
 from mtnat.config import build, replace
 from mtnat.experiment import Experiment
-from mtnat.lab.agenda import Agenda, NoProposals, Result
+from mtnat.lab.agenda import Agenda, NoProposals
 from mtnat.lab.estimate import Pace, Phase, kind_of, phases, training_seconds, wall_seconds
 from mtnat.lab.preview import MOST_PROPOSALS, outset
 from mtnat.lab.proposals import make_proposer
+from mtnat.lab.runs import Result
 from mtnat.lab.study import Settings, Study
 
 PACE = Pace(step=0.5, sentence=0.1, valid=40, test=20)

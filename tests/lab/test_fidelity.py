@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from test_agenda import EXPONENT, Listed, power, study
 
-from mtnat.lab.agenda import Agenda, Result
+from mtnat.lab.agenda import Agenda
 from mtnat.lab.fidelity import Fidelity, Kind, Scores, rate, section, sentences
 from mtnat.lab.folder import StudyFolder
+from mtnat.lab.runs import Result
 from mtnat.lab.signals import read_fidelity
 
 FULL = {"a": 10.0, "b": 20.0, "c": 30.0, "d": 40.0, "e": 50.0}

@@ -9,11 +9,12 @@ from test_agenda import Listed, power, study
 
 from mtnat.evaluation import Comparison, Score
 from mtnat.lab.accounting import Spent, spent
-from mtnat.lab.agenda import Agenda, Result, Run
+from mtnat.lab.agenda import Agenda
 from mtnat.lab.leaderboard import Leaderboard, make_leaderboard
 from mtnat.lab.page import grid, markdown
 from mtnat.lab.picture import draw_front
 from mtnat.lab.rows import combined_p, interval
+from mtnat.lab.runs import Result, Run
 from mtnat.lab.study import Study
 
 Scores = dict[str, list[tuple[float | None, float | None]]]

@@ -10,7 +10,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from rich.console import Console
 from test_agenda import Listed, power, study
 
-from mtnat.lab.agenda import Agenda, Result, Run
+from mtnat.lab.agenda import Agenda
 from mtnat.lab.clock import Clock
 from mtnat.lab.cluster import Patience, Room
 from mtnat.lab.console import TerminalScreen
@@ -19,6 +19,7 @@ from mtnat.lab.interruption import Interruption
 from mtnat.lab.listener import MOST_DEATHS, Listener
 from mtnat.lab.micro_batches import read_micro_batches
 from mtnat.lab.resources import Machine
+from mtnat.lab.runs import Result, Run
 from mtnat.lab.storage import study_storage
 from mtnat.lab.tracking import MemoryTracker
 from mtnat.lab.trial import RUN

@@ -11,11 +11,11 @@ import pytest
 
 from mtnat.config import build, replace
 from mtnat.experiment import Experiment
-from mtnat.lab.agenda import Result, Run
 from mtnat.lab.folder import STOP, StudyFolder, read_result
 from mtnat.lab.micro_batches import MOST_MICRO_BATCHES, halve_batches, read_micro_batches, write_micro_batches
 from mtnat.lab.performance import MICRO_BATCHES, POINT, RESULT, perform, read_curves, read_point
 from mtnat.lab.resources import Resources
+from mtnat.lab.runs import Result, Run
 from mtnat.training import Alone, Workers
 
 CPU = Alone("cpu")

@@ -8,8 +8,8 @@ import pytest
 
 from mtnat.config import build, read_yaml, replace
 from mtnat.experiment import Experiment
-from mtnat.lab.agenda import Result, compressed
 from mtnat.lab.folder import StudyFolder, write_result
+from mtnat.lab.runs import Result, compressed
 from mtnat.lab.smoke import failures, smoke, write_text
 from mtnat.lab.study import Settings, Study
 

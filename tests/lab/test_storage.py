@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from mtnat.errors import ConfigError
-from mtnat.lab.agenda import Result
 from mtnat.lab.folder import STOP, StudyFolder, read_result, write_result
+from mtnat.lab.runs import Result
 from mtnat.lab.storage import RemoteFolder, SharedFolder, open_uri, study_storage
 
 RUN = "annealing-seed1"

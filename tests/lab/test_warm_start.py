@@ -11,9 +11,10 @@ import yaml
 from mtnat.config import build, read_yaml, replace, write_yaml
 from mtnat.data import prepare
 from mtnat.experiment import Experiment
-from mtnat.lab.agenda import Agenda, Result, Run
+from mtnat.lab.agenda import Agenda
 from mtnat.lab.folder import StudyFolder, read_result, write_result
 from mtnat.lab.proposals import OptunaProposer
+from mtnat.lab.runs import Result, Run
 from mtnat.lab.study import Settings, Study
 from mtnat.lab.warm_start import WARM_START, take_over
 from mtnat.training import fit, load_model
