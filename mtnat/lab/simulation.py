@@ -183,18 +183,18 @@ class SimulatedStudy:
                 yield ended
 
     def _start(self) -> _UnderWay | None:
-        has_room = len(self.agenda.handed_out) < self._options.workers
-        with self._timed("proposal"):
-            config = self._searcher.suggest("")
+        if len(self.agenda.handed_out) == self._options.workers:
+            return None
+        started = time.process_time()
+        config = self._searcher.suggest("")
+        milliseconds = 1000 * (time.process_time() - started)
         if not isinstance(config, dict):
-            milliseconds = self.milliseconds["proposal"].pop()
-            if has_room:
-                self.milliseconds["look"].append(milliseconds)
+            self.milliseconds["look"].append(milliseconds)
             return None
         trial = cast("TuneTrial", _TunesTrial(config))
         run = Run.model_validate_json(config[RUN])
-        if run.phase == "confirm" or run.kind == "baseline":
-            self.milliseconds["proposal"].pop()  # it was not proposed
+        if run.phase == "search" and run.kind == "trial":
+            self.milliseconds["proposal"].append(milliseconds)
         with self._timed("start"):
             self._listener.on_trial_start(0, [], trial)
         folder = self._folder.run(run.id)
