@@ -89,7 +89,7 @@ class Listener(DriverOnly, tune.Callback):
         folder = self._folder.run(run.id)
         step = max(Checkpoints(folder / CHECKPOINTS).steps(), default=0)
         if error is None:
-            self._again(run, step, "before it was there")  # so it is none of the run's fault
+            self._start_again(run, step, "before it was there")  # so it is none of the run's fault
             return
         if any(words in str(error) for words in ("OutOfMemory", "out of memory", "low on memory")):
             halve_batches(folder)
@@ -113,7 +113,7 @@ class Listener(DriverOnly, tune.Callback):
         """Has a run start again, unless it has died there too often."""
         if self._deaths[run.id, step] < MOST_DEATHS:
             self._deaths[run.id, step] += 1
-            self._again(run, step, reason)
+            self._start_again(run, step, reason)
             return
         folder = self._folder.run(run.id)
         known = read_result(folder) or Result(run=run.id)
@@ -122,7 +122,7 @@ class Listener(DriverOnly, tune.Callback):
         self.begin(run)  # it may have died before it was heard of
         self._ended(run, result)
 
-    def _again(self, run: Run, step: int, reason: str) -> None:
+    def _start_again(self, run: Run, step: int, reason: str) -> None:
         self._patience.died()
         self._agenda.put_back(run)
         self._screen.died(run, step, reason)

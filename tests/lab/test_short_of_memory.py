@@ -11,12 +11,15 @@ pytestmark = pytest.mark.slow
 GIB = 2**30
 ROOM = 5 * GIB
 """What the study may take before Ray ends its processes."""
-TAKE = "import time; held = bytearray(int({size})); held[::4096] = b'1' * len(held[::4096]); time.sleep({seconds})"
+TAKE = "import time; held = bytearray({size}); held[::4096] = b'1' * len(held[::4096]); time.sleep({seconds})"
 
 
 def test_a_study_waits_until_there_is_memory_again(tmp_path: Path) -> None:
     lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
     memory = {name: 1024 * int(number) for name, number, *_ in lines}
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.exists() and limit.read_text().strip() != "max":
+        pytest.skip("needs a machine whose memory no control group limits: Ray would reckon with that limit")
     if memory["MemAvailable:"] < 3 * ROOM:
         pytest.skip(f"needs {3 * ROOM // GIB} GiB of free memory")
     desk = Desk(tmp_path)
