@@ -56,6 +56,8 @@ def _connect(options: Options, resources: Resources) -> None:
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
         "TUNE_PRINT_ALL_TRIAL_ERRORS": str(int(options.verbose)),
+        # Seconds between snapshots of every trial there was, which nobody reads: a study resumes from its own folder.
+        "TUNE_GLOBAL_CHECKPOINT_S": "31536000",
     }
     level = logging.INFO if options.verbose else logging.CRITICAL
     if options.address is None:
