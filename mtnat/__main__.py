@@ -2,6 +2,16 @@
 
 import sys
 
-from mtnat.cli import main
+from mtnat.process import start_anew
 
-sys.exit(main())
+
+def main() -> int:
+    """Runs one command and returns its exit code; see `mtnat.cli`."""
+    start_anew()
+    from mtnat import cli  # only now, since it takes a second
+
+    return cli.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,6 +15,7 @@ FLOORS = {
     "config": 1,
     "files": 1,
     "labels": 1,
+    "process": 1,
     "tokens": 1,
     "data": 2,
     "model": 2,
@@ -91,7 +92,7 @@ def test_only_tokenized_bleu_knows_sacremoses() -> None:
     assert knows == {"tokenized.py"}
 
 
-@pytest.mark.parametrize("name", ["errors", "config", "files", "tokens"])
+@pytest.mark.parametrize("name", ["errors", "config", "files", "process", "tokens"])
 def test_the_ground_floors_need_no_torch(name: str) -> None:
     assert "torch" not in {names[0] for _, names in imports(ROOT / "mtnat" / f"{name}.py")}
 

@@ -2,8 +2,7 @@
 
 # B batch, T queries, S keys, N chosen queries, D width, H heads, E features of a head, K beam
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -11,6 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mtnat.model.config import ModelConfig
+from mtnat.model.short_attention import short_attention
+
+_SHORT = 64
+"""Most keys in training on the CPU of which all probabilities are kept for the backward pass."""
 
 
 class KeysValues(NamedTuple):
@@ -95,29 +98,34 @@ class _Heads(nn.Module):
 
         The mask, broadcast to [B, H, T, S], is True where seen.
         """
-        with _precision(queries_BTHE) as dtype:
-            mixed_BHTE = functional.scaled_dot_product_attention(
-                queries_BTHE.transpose(1, 2).to(dtype),
-                memory.keys_BSHE.transpose(1, 2).to(dtype),
-                memory.values_BSHE.transpose(1, 2).to(dtype),
-                attn_mask=mask,
-                dropout_p=self.dropout if self.training else 0.0,
-                is_causal=causal,
-            )
-        mixed_BTD = mixed_BHTE.transpose(1, 2).flatten(2)
+        dropout = self.dropout if self.training else 0.0
+        mixed_BTD = _mixed(queries_BTHE, memory, mask, causal=causal, dropout=dropout).flatten(2)
         output: Tensor = self.output(mixed_BTD if places is None else places.pack(mixed_BTD))
         return output
 
 
-@contextmanager
-def _precision(queries: Tensor) -> Iterator[torch.dtype]:
-    """Float32 for training on the CPU: the fused kernel's backward pass there took 5.0 (16 tokens) to 1.7 times (128) as long
-    in bfloat16. Elsewhere whatever the projections came out in."""
-    if queries.device.type == "cpu" and queries.requires_grad:
-        with torch.autocast("cpu", enabled=False):
-            yield torch.promote_types(queries.dtype, torch.float32)
-    else:
-        yield queries.dtype
+def _mixed(queries_BTHE: Tensor, memory: KeysValues, mask: Tensor | None, *, causal: bool, dropout: float) -> Tensor:
+    """softmax(QKᵀ/√E)·V, [B, T, H, E].
+
+    In float32 for training on the CPU: the fused kernel's backward pass there took 5.0 (16 tokens) to 1.7 times (128) as long
+    in bfloat16. Elsewhere in whatever the projections came out in.
+    """
+    trains_on_cpu = queries_BTHE.device.type == "cpu" and queries_BTHE.requires_grad
+    if trains_on_cpu and dropout == 0 and memory.keys_BSHE.shape[1] <= _SHORT and not torch.compiler.is_compiling():
+        seen_BTS = _past(queries_BTHE.shape[1]) if causal else None if mask is None else mask.squeeze(1)
+        return short_attention(queries_BTHE, *memory, seen_BTS)
+    queries, keys, values = (part.transpose(1, 2) for part in (queries_BTHE, *memory))
+    with torch.autocast("cpu", enabled=False) if trains_on_cpu else nullcontext():
+        dtype = torch.promote_types(queries.dtype, torch.float32) if trains_on_cpu else queries.dtype
+        mixed_BHTE = functional.scaled_dot_product_attention(
+            queries.to(dtype), keys.to(dtype), values.to(dtype), attn_mask=mask, dropout_p=dropout, is_causal=causal
+        )
+    return mixed_BHTE.transpose(1, 2)
+
+
+def _past(length: int) -> Tensor:
+    """What a causal query sees, [T, T]."""
+    return torch.ones(length, length, dtype=torch.bool).tril_()
 
 
 class SelfAttention(_Heads):

@@ -19,24 +19,28 @@ class Dropout(nn.Module):
         super().__init__()
         self.probability = probability
 
-    def forward(self, states: Tensor) -> Tensor:
+    def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
+        """The states after dropout, and added to what is given."""
         if not self.training or self.probability == 0:
-            return states
+            return states if onto is None else onto + states
         if states.device.type != "cpu" or torch.compiler.is_compiling():
-            return functional.dropout(states, self.probability)
-        return _dropped(states, self.probability)
+            dropped = functional.dropout(states, self.probability)
+            return dropped if onto is None else onto + dropped
+        kept, scale = _drawn(states.shape, self.probability), 1 / (1 - self.probability)
+        return (states * kept).mul_(scale) if onto is None else torch.addcmul(onto, states, kept, value=scale)
 
     def extra_repr(self) -> str:
         return f"{self.probability}"
 
 
-def _dropped(states: Tensor, probability: float) -> Tensor:
-    """Draws from PyTorch's global generator; keeps a byte a feature for the backward pass.
+def _drawn(shape: torch.Size, probability: float) -> Tensor:
+    """1 for what is kept and 0 for the rest, drawn from PyTorch's global generator; a byte for each feature.
 
-    Bytes of 0 and 1 as factors: to fill by a mask took seven times as long as to multiply by them.
+    They are for multiplying: to fill by a mask took seven times as long.
     """
-    draws = torch.empty(-(-states.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    features = shape.numel()
+    draws = torch.empty(-(-features // 4), dtype=torch.int64).random_(-(2**63), None)
     threshold = round(probability * _LEVELS) - _LEVELS // 2
-    kept = torch.empty(states.shape, dtype=torch.uint8)
-    torch.ge(draws.view(torch.int16)[: states.numel()].view(states.shape), threshold, out=kept)
-    return (states * kept).mul_(1 / (1 - probability))
+    kept = torch.empty(shape, dtype=torch.uint8)
+    torch.ge(draws.view(torch.int16)[:features].view(shape), threshold, out=kept)
+    return kept

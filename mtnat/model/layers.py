@@ -29,9 +29,9 @@ class Residual(nn.Module):
         """With places the branch answers for those positions alone, and so does this."""
         kept = states if places is None else places.pack(states)
         if self.before:
-            total: Tensor = kept + self.dropout(branch(self.norm(states)))
+            total: Tensor = self.dropout(branch(self.norm(states)), onto=kept)
         else:
-            total = self.norm(kept + self.dropout(branch(states)))
+            total = self.norm(self.dropout(branch(states), onto=kept))
         return total
 
 

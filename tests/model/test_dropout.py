@@ -35,10 +35,24 @@ def test_neighbours_are_independent() -> None:
         assert both == pytest.approx(0.25, abs=0.008)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("probability", [0.0, 0.3])
+def test_what_it_is_added_to_makes_no_other_difference(dtype: torch.dtype, probability: float) -> None:
+    dropout, onto = Dropout(probability), torch.randn(40, 7, requires_grad=True)
+    states = torch.randn(40, 7, dtype=dtype, requires_grad=True)
+    results = []
+    for is_one in (True, False):
+        torch.manual_seed(1)
+        total = dropout(states, onto) if is_one else onto + dropout(states.float())
+        results.append((total, *torch.autograd.grad(total.square().sum(), (states, onto))))
+    torch.testing.assert_close(results[0], results[1])
+
+
 def test_it_does_nothing_in_evaluation_or_at_zero() -> None:
     states = torch.randn(5)
     assert Dropout(0.5).eval()(states) is states
     assert Dropout(0.0)(states) is states
+    assert torch.equal(Dropout(0.5).eval()(states, states), states + states)
 
 
 def test_the_seed_decides_the_draws() -> None:

@@ -1,0 +1,91 @@
+"""Self-attention of one layer in training, done in three ways over the same batches of near-equal lengths.
+
+Fused is PyTorch's kernel over padded batches, short `mtnat.model.short_attention`, packed PyTorch's jagged layout, which has no
+padding. All begin at queries, keys and values and end after the backward pass.
+
+usage: python bench/attention.py EXPERIMENT.yaml [THREADS]
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mtnat.config import build, read_yaml
+from mtnat.data import BatchStream, prepare
+from mtnat.experiment import Experiment
+from mtnat.model.short_attention import short_attention
+from mtnat.tokens import PAD
+from mtnat.training.memory import keep_freed_memory
+
+BATCHES, TOKENS, SHORT = 60, 4_096, 15
+
+
+def fused(queries: Tensor, keys: Tensor, values: Tensor, is_token: Tensor) -> Tensor:
+    """Rectangles, and a mask where a batch has padding at all."""
+    mask = None if bool(is_token.all()) else is_token[:, None, None, :]
+    mixed: Tensor = functional.scaled_dot_product_attention(
+        queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2), attn_mask=mask
+    )
+    return mixed.transpose(1, 2)[is_token].square().sum()
+
+
+def short(queries: Tensor, keys: Tensor, values: Tensor, is_token: Tensor) -> Tensor:
+    """The same rectangles."""
+    mask = None if bool(is_token.all()) else is_token[:, None, :]
+    return short_attention(queries, keys, values, mask)[is_token].square().sum()
+
+
+def packed(queries: Tensor, keys: Tensor, values: Tensor, is_token: Tensor) -> Tensor:
+    """Rows of different lengths."""
+    ends = torch.cat([torch.zeros(1, dtype=torch.long), is_token.sum(1).cumsum(0)])
+    jagged = (torch.nested.nested_tensor_from_jagged(part[is_token], ends).transpose(1, 2) for part in (queries, keys, values))
+    queries, keys, values = jagged
+    mixed: Tensor = functional.scaled_dot_product_attention(queries, keys, values).transpose(1, 2).values()
+    return mixed.square().sum()
+
+
+WAYS: tuple[Callable[[Tensor, Tensor, Tensor, Tensor], Tensor], ...] = (fused, short, packed)
+
+
+def timed(way: Callable[..., Tensor], is_token: Tensor, heads: int, features: int) -> tuple[float, float]:
+    """Milliseconds, and the result."""
+    generator = torch.Generator().manual_seed(0)
+    together = torch.randn(*is_token.shape, 3, heads, features, generator=generator, requires_grad=True)
+    started = time.perf_counter()
+    result = way(*together.unbind(2), is_token)
+    result.backward()  # type: ignore[no-untyped-call]
+    return (time.perf_counter() - started) * 1e3, result.item()
+
+
+def main() -> None:
+    """Prints the median times, and those over the fused kernel's, of the shorter and the longer batches."""
+    experiment = build(Experiment, read_yaml(Path(sys.argv[1])))
+    torch.set_num_threads(int(sys.argv[2]) if len(sys.argv) > 2 else torch.get_num_threads())
+    keep_freed_memory()
+    stream = BatchStream(prepare(experiment.data).train, max_tokens=TOKENS, seed=1)
+    heads, features = experiment.model.heads, experiment.model.width // experiment.model.heads
+    times: dict[bool, dict[str, list[float]]] = {is_short: {way.__name__: [] for way in WAYS} for is_short in (True, False)}
+    for number in range(BATCHES):
+        ((_, batch),) = stream.next_step()
+        is_token = batch.source_BS != PAD
+        results = []
+        for way in WAYS:
+            milliseconds, result = timed(way, is_token, heads, features)
+            results.append(result)
+            if number >= BATCHES // 6:  # by then there is memory for all
+                times[is_token.shape[1] <= SHORT][way.__name__].append(milliseconds)
+        assert max(results) - min(results) < 1e-4 * results[0], results
+    for is_short, by_way in times.items():
+        medians = {name: statistics.median(all_) for name, all_ in by_way.items()}
+        shown = ", ".join(f"{name} {median:.1f} ms ({median / medians['fused']:.2f})" for name, median in medians.items())
+        print(f"sources of {'at most' if is_short else 'more than'} {SHORT} tokens: {shown}")
+
+
+if __name__ == "__main__":
+    main()
