@@ -27,7 +27,10 @@ ONE_HALF: dict[str, Any] = {"schedule": {"kind": "constant", "value": 0.5}}
 class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up PyTorch's formulas like `FlopCounterMode`, which cannot look into a backward pass inside a forward one."""
 
-    formulas = flop_registry | {torch.ops.aten.addmm_: flop_registry[torch.ops.aten.addmm]}
+    formulas = flop_registry | {
+        torch.ops.aten.addmm_: flop_registry[torch.ops.aten.addmm],
+        torch.ops.aten.baddbmm_: flop_registry[torch.ops.aten.baddbmm],
+    }
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -56,7 +59,7 @@ def draw_of(objective: ObjectiveConfig, source: list[int], target: list[int]) ->
 
 
 def counted(model: ModelConfig, objective: ObjectiveConfig, draw: Draw) -> int:
-    """What the counter sees in a forward and a backward pass; attention as plain products, which it sees one by one."""
+    """What the counter sees in a forward and a backward pass; attention is plain products, which it sees one by one."""
     translator = Translator(
         model,
         source_vocabulary_size=VOCABULARY,
@@ -67,7 +70,7 @@ def counted(model: ModelConfig, objective: ObjectiveConfig, draw: Draw) -> int:
     )
     scales = {part: torch.ones(()) for part in PARTS}
     counter = Counter()
-    with sdpa_kernel(SDPBackend.MATH), counter:
+    with counter:
         total, _ = MultiTaskObjective(translator, objective)(draw, scales)
         total.backward()
     return counter.flops
