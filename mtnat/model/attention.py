@@ -112,8 +112,10 @@ def _mixed(queries_BTHE: Tensor, memory: KeysValues, mask: Tensor | None, *, cau
     """
     trains_on_cpu = queries_BTHE.device.type == "cpu" and queries_BTHE.requires_grad
     if trains_on_cpu and dropout == 0 and memory.keys_BSHE.shape[1] <= _SHORT and not torch.compiler.is_compiling():
-        seen_BTS = _past(queries_BTHE.shape[1]) if causal else None if mask is None else mask.squeeze(1)
-        return short_attention(queries_BTHE, *memory, seen_BTS)
+        if causal:
+            length = queries_BTHE.shape[1]
+            mask = torch.ones(1, 1, length, length, dtype=torch.bool).tril_()
+        return short_attention(queries_BTHE, *memory, None if mask is None else mask.squeeze(1))
     queries, keys, values = (part.transpose(1, 2) for part in (queries_BTHE, *memory))
     with torch.autocast("cpu", enabled=False) if trains_on_cpu else nullcontext():
         dtype = torch.promote_types(queries.dtype, torch.float32) if trains_on_cpu else queries.dtype
@@ -121,11 +123,6 @@ def _mixed(queries_BTHE: Tensor, memory: KeysValues, mask: Tensor | None, *, cau
             queries.to(dtype), keys.to(dtype), values.to(dtype), attn_mask=mask, dropout_p=dropout, is_causal=causal
         )
     return mixed_BHTE.transpose(1, 2)
-
-
-def _past(length: int) -> Tensor:
-    """What a causal query sees, [T, T]."""
-    return torch.ones(length, length, dtype=torch.bool).tril_()
 
 
 class SelfAttention(_Heads):

@@ -16,7 +16,7 @@ def short_attention(queries_BTHE: Tensor, keys_BSHE: Tensor, values_BSHE: Tensor
     (``bench/attention.py`` compares). This keeps the probabilities for the backward pass, so it is for short sequences.
 
     Args:
-        mask_BTS: broadcast to [B, T, S], True where seen, by every query at least once.
+        mask_BTS: broadcast to [B, T, S], True for what a query may see, which is something.
     """
     result: Tensor = _ShortAttention.apply(queries_BTHE, keys_BSHE, values_BSHE, mask_BTS)  # type: ignore[no-untyped-call]
     return result
@@ -29,31 +29,31 @@ class _ShortAttention(torch.autograd.Function):
         batch, length, heads, features = queries.shape
         # A head at a time, because only its rows lie evenly apart: over all of them each operand would have to be copied.
         # Queries come last, because a softmax over fewer than sixteen numbers that lie side by side takes four times as long.
-        shares_HBST = queries.new_empty(heads, batch, keys.shape[1], length)
-        for head, share_BST in enumerate(shares_HBST):
-            share_BST.baddbmm_(keys[:, :, head], queries[:, :, head].transpose(1, 2), beta=0, alpha=features**-0.5)
+        weights_HBST = queries.new_empty(heads, batch, keys.shape[1], length)
+        for head, weight_BST in enumerate(weights_HBST):
+            weight_BST.baddbmm_(keys[:, :, head], queries[:, :, head].transpose(1, 2), beta=0, alpha=features**-0.5)
         if mask_BTS is not None:
-            shares_HBST.masked_fill_(~mask_BTS.transpose(-2, -1), float("-inf"))
-        torch.softmax(shares_HBST, 2, out=shares_HBST)
+            weights_HBST.masked_fill_(~mask_BTS.transpose(-2, -1), float("-inf"))
+        torch.softmax(weights_HBST, 2, out=weights_HBST)
         mixed_HBTE = queries.new_empty(heads, batch, length, features)
         for head, mixed_BTE in enumerate(mixed_HBTE):
-            torch.bmm(shares_HBST[head].transpose(1, 2), values[:, :, head], out=mixed_BTE)
-        ctx.save_for_backward(queries, keys, values, shares_HBST)
+            torch.bmm(weights_HBST[head].transpose(1, 2), values[:, :, head], out=mixed_BTE)
+        ctx.save_for_backward(queries, keys, values, weights_HBST)
         return mixed_HBTE.permute(1, 2, 0, 3).contiguous()
 
     @staticmethod
     @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        queries, keys, values, shares_HBST = ctx.saved_tensors
+        queries, keys, values, weights_HBST = ctx.saved_tensors
         batch, length, heads, features = queries.shape
-        of_shares_HBST = torch.empty_like(shares_HBST)
+        of_weights_HBST = torch.empty_like(weights_HBST)
         of_queries_HBTE = queries.new_empty(heads, batch, length, features)
         of_keys_HBSE, of_values_HBSE = queries.new_empty(2, heads, batch, keys.shape[1], features)
         for head in range(heads):
-            torch.bmm(values[:, :, head], upstream[:, :, head].transpose(1, 2), out=of_shares_HBST[head])
-            torch.bmm(shares_HBST[head], upstream[:, :, head], out=of_values_HBSE[head])
-        of_scores_HBST = torch.ops.aten._softmax_backward_data(of_shares_HBST, shares_HBST, 2, shares_HBST.dtype)
+            torch.bmm(values[:, :, head], upstream[:, :, head].transpose(1, 2), out=of_weights_HBST[head])
+            torch.bmm(weights_HBST[head], upstream[:, :, head], out=of_values_HBSE[head])
+        of_scores_HBST = torch.ops.aten._softmax_backward_data(of_weights_HBST, weights_HBST, 2, weights_HBST.dtype)
         scale = features**-0.5
         for head, of_score_BST in enumerate(of_scores_HBST):
             of_queries_HBTE[head].baddbmm_(of_score_BST.transpose(1, 2), keys[:, :, head], beta=0, alpha=scale)
