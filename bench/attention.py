@@ -2,10 +2,9 @@
 
 Fused is PyTorch's kernel over padded batches, short `mtnat.model.short_attention`, packed PyTorch's jagged layout, which has no
 padding. All begin at queries, keys and values and end after the backward pass.
-
-usage: python bench/attention.py EXPERIMENT.yaml [THREADS]
 """
 
+import argparse
 import statistics
 import sys
 import time
@@ -18,6 +17,7 @@ from torch.nn import functional
 
 from mtnat.config import build, read_yaml
 from mtnat.data import BatchStream, prepare
+from mtnat.errors import UserError
 from mtnat.experiment import Experiment
 from mtnat.model.short_attention import short_attention
 from mtnat.tokens import PAD
@@ -63,10 +63,27 @@ def timed(way: Callable[..., Tensor], is_token: Tensor, heads: int, features: in
     return (time.perf_counter() - started) * 1e3, result.item()
 
 
-def main() -> None:
+def main() -> int:
     """Prints the median times, and those over the fused kernel's, of the shorter and the longer batches."""
-    experiment = build(Experiment, read_yaml(Path(sys.argv[1])))
-    torch.set_num_threads(int(sys.argv[2]) if len(sys.argv) > 2 else torch.get_num_threads())
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("experiment", type=Path, help="a YAML file, whose corpus and width are taken")
+    parser.add_argument(
+        "threads", type=int, nargs="?", default=torch.get_num_threads(), help="of PyTorch (default: its own choice)"
+    )
+    options = parser.parse_args()
+    if options.threads < 1:
+        parser.error(f"threads: must be at least 1; got {options.threads}.")
+    torch.set_num_threads(options.threads)
+    try:
+        compare(build(Experiment, read_yaml(options.experiment)))
+    except UserError as error:
+        print("\n".join(error.problems), file=sys.stderr)
+        return 2
+    return 0
+
+
+def compare(experiment: Experiment) -> None:
+    """Times every way on every batch, side by side."""
     keep_freed_memory()
     stream = BatchStream(prepare(experiment.data).train, max_tokens=TOKENS, seed=1)
     heads, features = experiment.model.heads, experiment.model.width // experiment.model.heads
@@ -88,4 +105,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
