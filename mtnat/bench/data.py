@@ -90,7 +90,7 @@ def bench_data(options: DataOptions, say: Callable[[str], None]) -> Row:
     return {
         "corpus": options.corpus,
         "pairs": pairs,
-        "prepare_seconds": round(prepared.seconds, 2),
+        "prepare_seconds": round(prepared.seconds, 4),
         "pairs_per_second": round(pairs / prepared.seconds, 1),
         "peak_memory_bytes": prepared.peak_memory_bytes,
         **figures,
