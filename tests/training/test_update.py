@@ -1,6 +1,8 @@
 """One update: what it takes, what it leaves alone."""
 
 import math
+import os
+import sys
 from collections.abc import Mapping
 
 import pytest
@@ -127,6 +129,24 @@ def test_the_feed_prepares_the_same_whoever_takes_it_and_from_wherever(dataset: 
     for ours, theirs in zip(later.draws, whole[3].draws, strict=True):
         assert torch.equal(ours.source_BS, theirs.source_BS)
         assert torch.equal(ours.nat_input_MT, theirs.nat_input_MT)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux, to count threads")
+def test_the_feed_computes_in_one_thread_however_many_train() -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        large = replace(EXPERIMENT, {"data.corpus_size": 3_000, "training.max_tokens_per_batch": 4_096})
+        dataset = prepare(large.data)
+        torch.ones(1 << 20).exp()  # for which this thread gets its helper
+        before = set(os.listdir("/proc/self/task"))
+        with Feed(large, dataset.train, CPU) as feed:
+            for _ in range(6):
+                feed.next()
+            assert len(set(os.listdir("/proc/self/task")) - before) == 1
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_what_goes_wrong_while_work_is_prepared_reaches_whoever_takes_it(dataset: Dataset) -> None:
