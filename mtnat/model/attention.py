@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mtnat.model.config import ModelConfig
+from mtnat.model.linear import Linear, linear
 from mtnat.model.short_attention import short_attention
 
 _SHORT = 64
@@ -83,7 +84,7 @@ class _Heads(nn.Module):
         super().__init__()
         self.heads = config.heads
         self.dropout = config.attention_dropout
-        self.output = nn.Linear(config.width, config.width)
+        self.output = Linear(config.width, config.width)
 
     def attend(
         self,
@@ -131,7 +132,7 @@ class SelfAttention(_Heads):
     def __init__(self, config: ModelConfig, causal: bool) -> None:
         super().__init__(config)
         self.causal = causal
-        self.queries_keys_values = nn.Linear(config.width, 3 * config.width)
+        self.queries_keys_values = Linear(config.width, 3 * config.width)
 
     def forward(
         self, states_BTD: Tensor, mask: Tensor | None, past: Past | None = None, places: Places | None = None
@@ -142,8 +143,8 @@ class SelfAttention(_Heads):
         if places is not None:
             width = states_BTD.shape[-1]
             weight, bias = self.queries_keys_values.weight, self.queries_keys_values.bias
-            queries_BTD = places.spread(functional.linear(places.pack(states_BTD), weight[:width], bias[:width]))
-            keys_values_BT2D = functional.linear(states_BTD, weight[width:], bias[width:])
+            queries_BTD = places.spread(linear(places.pack(states_BTD), weight[:width], bias[:width]))
+            keys_values_BT2D = linear(states_BTD, weight[width:], bias[width:])
             keys, values = keys_values_BT2D.view(*states_BTD.shape[:2], 2, self.heads, -1).unbind(2)
             queries_BTHE = queries_BTD.view(*states_BTD.shape[:2], self.heads, -1)
             return self.attend(queries_BTHE, KeysValues(keys, values), mask, places=places)
@@ -160,8 +161,8 @@ class CrossAttention(_Heads):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        self.queries = nn.Linear(config.width, config.width)
-        self.keys_values = nn.Linear(config.width, 2 * config.width)
+        self.queries = Linear(config.width, config.width)
+        self.keys_values = Linear(config.width, 2 * config.width)
 
     def remember(self, encoder_states_BSD: Tensor) -> KeysValues:
         """The keys and values of a batch of sources, which every pass and every hypothesis reads."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mtnat.model.attention import CrossAttention, KeysValues, Past, Places, SelfAttention
 from mtnat.model.config import ModelConfig
 from mtnat.model.dropout import Dropout
+from mtnat.model.linear import Linear
 
 
 class Residual(nn.Module):
@@ -40,10 +41,10 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.inner = nn.Linear(config.width, config.feed_forward)
+        self.inner = Linear(config.width, config.feed_forward)
         self.activation = nn.ReLU(inplace=True) if config.activation == "relu" else nn.GELU()
         self.dropout = Dropout(config.activation_dropout)
-        self.outer = nn.Linear(config.feed_forward, config.width)
+        self.outer = Linear(config.feed_forward, config.width)
 
     def forward(self, states: Tensor) -> Tensor:
         # Of more than two dimensions the inner map's result would be a view, whose gradient an activation in place copies.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mtnat.model.config import ModelConfig
+from mtnat.model.linear import Linear
 
 
 class LengthHead(nn.Module):
@@ -18,7 +19,7 @@ class LengthHead(nn.Module):
         super().__init__()
         self.max_positions = config.max_positions
         self.is_offset = config.length_prediction == "offset"
-        self.classes = nn.Linear(config.width, 2 * config.max_positions - 1 if self.is_offset else config.max_positions)
+        self.classes = Linear(config.width, 2 * config.max_positions - 1 if self.is_offset else config.max_positions)
 
     def forward(self, states_BSD: Tensor, is_padding_BS: Tensor) -> Tensor:
         """Float32 log-odds [B, P] of the target lengths 0, 1, … P−1, counted without EOS; 0 is impossible, −inf."""

@@ -1,6 +1,6 @@
 """Label-smoothed cross-entropy over a large vocabulary that never holds all its logits.
 
-Shapes: N positions with a loss, R of them at once, D width, V vocabulary.
+Shapes: N positions with a loss, R of them at once, W with rows that are made up, D width, V vocabulary.
 """
 
 from typing import Any
@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from mtnat.model.linear import made_up, number_made_up
 
 _BYTES_AT_ONCE = {"cpu": 1 << 24}
 """Room for the logits of R positions in float32: what fits the CPU's cache; elsewhere enough to fill the device."""
@@ -36,6 +38,7 @@ class _CrossEntropySum(torch.autograd.Function):
         vocabulary = len(weight_VD)
         uniform, confidence = label_smoothing / vocabulary, 1 - label_smoothing
         is_exact = dtype == weight_VD.dtype == torch.float32
+        is_made_up = not is_exact and weight_VD.device.type == "cpu"
         weight = weight_VD.to(dtype)
         total = states_ND.new_zeros((), dtype=torch.float32)
         wants_gradient = any(ctx.needs_input_grad)
@@ -45,15 +48,16 @@ class _CrossEntropySum(torch.autograd.Function):
         rows = max(1, _BYTES_AT_ONCE.get(states_ND.device.type, _BYTES_AT_ONCE_ELSEWHERE) // (4 * vocabulary))
         rows = min(rows, len(states_ND))
         # Used again and again: to ask for as much anew each time would cost as much as the product.
-        logits = weight.new_empty(rows, vocabulary)
+        logits = weight.new_empty(number_made_up(rows) if is_made_up else rows, vocabulary)
         # On the CPU, a row at a time, softmax may write where it reads.
         probabilities = (
             logits if is_exact and weight.device.type == "cpu" else weight.new_empty(logits.shape, dtype=torch.float32)
         )
         for start in range(0, len(states_ND), rows):
-            states_RD, target_R1 = states_ND[start : start + rows].to(dtype), target_N[start : start + rows, None]
-            logits_RV, errors_RV = logits[: len(states_RD)], probabilities[: len(states_RD)]
-            torch.mm(states_RD, weight.t(), out=logits_RV)
+            states_RD, target_R1 = states_ND[start : start + rows], target_N[start : start + rows, None]
+            states_WD = made_up(states_RD, dtype) if is_made_up else states_RD.to(dtype)
+            logits_WV = torch.mm(states_WD, weight.t(), out=logits[: len(states_WD)])
+            logits_RV, errors_RV = logits_WV[: len(states_RD)], probabilities[: len(states_RD)]
             largest_R, target_logits_R1 = logits_RV.amax(1).float(), logits_RV.gather(1, target_R1).float()
             torch.softmax(logits_RV, 1, dtype=torch.float32, out=errors_RV)
             # The largest probability is e⁰ over the normaliser.
@@ -61,12 +65,13 @@ class _CrossEntropySum(torch.autograd.Function):
             total += normaliser_R.sum() - confidence * target_logits_R1.sum()
             if wants_gradient:
                 errors_RV.scatter_add_(1, target_R1, errors_RV.new_full((), -confidence).expand_as(target_R1))
-                errors_RV = errors_RV if is_exact else logits_RV.copy_(errors_RV)
-                gradient_ND[start : start + rows] = errors_RV @ weight
                 if is_exact:
+                    gradient_ND[start : start + rows] = errors_RV @ weight
                     gradient_VD.addmm_(errors_RV.t(), states_RD)
                 else:
-                    gradient_VD += errors_RV.t() @ states_RD
+                    logits_RV.copy_(errors_RV)
+                    gradient_ND[start : start + rows] = (logits_WV @ weight)[: len(states_RD)]
+                    gradient_VD += logits_WV.t() @ states_WD  # states of zeros where they are made up
         # Smoothing is the same for every position and every token, so it needs no pass over the logits.
         states_D, weight_D = states_ND.sum(0, dtype=torch.float32), weight_VD.sum(0, dtype=torch.float32)
         total -= uniform * (states_D @ weight_D)
