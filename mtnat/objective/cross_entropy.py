@@ -1,6 +1,6 @@
 """Label-smoothed cross-entropy over a large vocabulary that never holds all its logits.
 
-Shapes: N positions with a loss, R of them at once, W with rows that are made up, D width, V vocabulary.
+Shapes: N positions with a loss, R of them at once, P with padding, D width, V vocabulary.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mtnat.model.linear import made_up, number_made_up
+from mtnat.model.linear import pad_rows, padded_count
 
 _BYTES_AT_ONCE = {"cpu": 1 << 24}
 """Room for the logits of R positions in float32: what fits the CPU's cache; elsewhere enough to fill the device."""
@@ -38,7 +38,6 @@ class _CrossEntropySum(torch.autograd.Function):
         vocabulary = len(weight_VD)
         uniform, confidence = label_smoothing / vocabulary, 1 - label_smoothing
         is_exact = dtype == weight_VD.dtype == torch.float32
-        is_made_up = not is_exact and weight_VD.device.type == "cpu"
         weight = weight_VD.to(dtype)
         total = states_ND.new_zeros((), dtype=torch.float32)
         wants_gradient = any(ctx.needs_input_grad)
@@ -46,18 +45,18 @@ class _CrossEntropySum(torch.autograd.Function):
             gradient_ND = torch.empty_like(states_ND)
             gradient_VD = torch.zeros_like(weight_VD)
         rows = max(1, _BYTES_AT_ONCE.get(states_ND.device.type, _BYTES_AT_ONCE_ELSEWHERE) // (4 * vocabulary))
-        rows = min(rows, len(states_ND))
+        rows = padded_count(min(rows, len(states_ND)))
         # Used again and again: to ask for as much anew each time would cost as much as the product.
-        logits = weight.new_empty(number_made_up(rows) if is_made_up else rows, vocabulary)
+        logits = weight.new_empty(rows, vocabulary)
         # On the CPU, a row at a time, softmax may write where it reads.
         probabilities = (
             logits if is_exact and weight.device.type == "cpu" else weight.new_empty(logits.shape, dtype=torch.float32)
         )
         for start in range(0, len(states_ND), rows):
             states_RD, target_R1 = states_ND[start : start + rows], target_N[start : start + rows, None]
-            states_WD = made_up(states_RD, dtype) if is_made_up else states_RD.to(dtype)
-            logits_WV = torch.mm(states_WD, weight.t(), out=logits[: len(states_WD)])
-            logits_RV, errors_RV = logits_WV[: len(states_RD)], probabilities[: len(states_RD)]
+            states_PD = states_RD if is_exact else pad_rows(states_RD, dtype)
+            logits_PV = torch.mm(states_PD, weight.t(), out=logits[: len(states_PD)])
+            logits_RV, errors_RV = logits_PV[: len(states_RD)], probabilities[: len(states_RD)]
             largest_R, target_logits_R1 = logits_RV.amax(1).float(), logits_RV.gather(1, target_R1).float()
             torch.softmax(logits_RV, 1, dtype=torch.float32, out=errors_RV)
             # The largest probability is e⁰ over the normaliser.
@@ -70,8 +69,8 @@ class _CrossEntropySum(torch.autograd.Function):
                     gradient_VD.addmm_(errors_RV.t(), states_RD)
                 else:
                     logits_RV.copy_(errors_RV)
-                    gradient_ND[start : start + rows] = (logits_WV @ weight)[: len(states_RD)]
-                    gradient_VD += logits_WV.t() @ states_WD  # states of zeros where they are made up
+                    gradient_ND[start : start + rows] = (logits_PV @ weight)[: len(states_RD)]
+                    gradient_VD += logits_PV.t() @ states_PD  # states of padding are zeros
         # Smoothing is the same for every position and every token, so it needs no pass over the logits.
         states_D, weight_D = states_ND.sum(0, dtype=torch.float32), weight_VD.sum(0, dtype=torch.float32)
         total -= uniform * (states_D @ weight_D)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mtnat.model.linear import Linear, made_up, number_made_up
+from mtnat.model.linear import Linear, pad_rows, padded_count
 
 WIDTH, FEATURES = 24, 40
 
@@ -39,15 +39,15 @@ def test_without_autocast_it_is_pytorchs_to_the_last_bit() -> None:
 
 
 def test_any_batch_is_one_of_few_numbers_of_rows() -> None:
-    numbers = [number_made_up(rows) for rows in range(1, 4_097)]
+    numbers = [padded_count(rows) for rows in range(1, 4_097)]
     assert all(rows <= number <= rows * 17 / 16 for rows, number in enumerate(numbers, 1))
     assert len({number for number in numbers if 2_048 < number <= 4_096}) == 16
-    assert [number_made_up(number) for number in numbers] == numbers
+    assert [padded_count(number) for number in numbers] == numbers
 
 
-def test_rows_that_are_made_up_are_zeros() -> None:
+def test_rows_of_padding_are_zeros() -> None:
     states = torch.randn(67, WIDTH)
-    whole = made_up(states, torch.bfloat16)
+    whole = pad_rows(states, torch.bfloat16)
     assert whole.shape == (68, WIDTH)
     assert torch.equal(whole[:67], states.bfloat16())
     assert not whole[67:].any()
