@@ -20,10 +20,8 @@ from mtnat.model import Translator, precision_name
 from mtnat.objective import MultiTaskObjective
 from mtnat.training import Alone, Distributed, Feed, Updater, Work, Workers, default_device
 
-WARM_UP_UPDATES = 6
-"""Until a process holds all the memory that its updates need; handing it out costs the system time."""
-WARM_UP_UPDATES_COMPILED = 10
-"""More, since a shape unlike those before may be compiled anew."""
+WARM_UP_UPDATES = 10
+"""Until a process holds the memory that its updates need, and the programs that a compiler or oneDNN makes for their shapes."""
 BLOCKS_ON_GPU = 4
 """Into how many blocks the timed updates of a GPU are cut, which must not wait for it after each one."""
 
@@ -139,10 +137,9 @@ def _timed(job: Job, workers: Workers, updater: Updater, product: Product) -> tu
 
     Updates and products take turns, because a machine that others share grows slower and faster within a minute.
     """
-    is_compiled = job.experiment.training.compile
     in_a_block = 1 if workers.device.type == "cpu" else -(-job.steps // BLOCKS_ON_GPU)
     with Feed(job.experiment, TokenStore(job.store), workers) as feed:
-        for _ in range(WARM_UP_UPDATES_COMPILED if is_compiled else WARM_UP_UPDATES):
+        for _ in range(WARM_UP_UPDATES):
             updater.step(feed.next())
         seconds, memory, product_seconds, done = 0.0, 0, [], list[Work]()
         while len(done) < job.steps:
