@@ -8,9 +8,11 @@ from pydantic import Field, model_validator
 from mtnat.config import Record
 from mtnat.data.config import DataConfig
 from mtnat.data.vocabulary import Vocabularies
-from mtnat.decoding.config import DecodingConfig
+from mtnat.decoding import MaskPredictDecoding
 from mtnat.model import ModelConfig, Precision, Translator
-from mtnat.objective.config import ObjectiveConfig
+from mtnat.objective import MultiTaskObjective, ObjectiveConfig
+from mtnat.systems import BranchName, MaskPredict
+from mtnat.systems.known import AnyDecoding, AnySystem, kind_of
 
 
 class TrainingConfig(Record):
@@ -74,20 +76,29 @@ class Experiment(Record):
 
     data: DataConfig
     model: ModelConfig = ModelConfig()
+    system: AnySystem = MaskPredict()
     objective: ObjectiveConfig = ObjectiveConfig()
     training: TrainingConfig
-    decoding: DecodingConfig = DecodingConfig()
+    decoding: AnyDecoding = MaskPredictDecoding()
     seed: int = Field(1, ge=0, lt=2**31)
     """Seed of initial weights, batch order, masks and dropout."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
-        if self.decoding.decoder == "at" and not self.objective.trains_at:
-            raise ValueError("decoding.decoder: at needs an objective that trains the AT decoder; got schedule constant 1")
-        if self.decoding.decoder == "nat" and not self.objective.trains_nat:
-            raise ValueError("decoding.decoder: nat needs an objective that trains the NAT decoder; got schedule constant 0")
-        if self.decoding.rerank == "at" and not (self.objective.trains_at and self.objective.trains_nat):
+        if self.decoding.decoder not in ("auto", *self.branches):
+            chosen = self.decoding.decoder
+            raise ValueError(
+                f"decoding.decoder: {chosen} needs an objective that trains the {chosen.upper()} decoder; "
+                f"got one that trains {' and '.join(self.branches)} only"
+            )
+        if self.decoding.rerank != "none" and len(self.branches) < 2:
             raise ValueError("decoding.rerank: at needs an objective that trains both decoders; got one of them alone")
+        if not isinstance(self.decoding, self.system.decodings):
+            fitting = " or ".join(f"decoding: {{kind: {kind_of(kind)}}}" for kind in self.system.decodings)
+            raise ValueError(
+                f"decoding.kind: {kind_of(type(self.decoding))} does not decode the system {kind_of(type(self.system))}; "
+                f"set {fitting}"
+            )
         if self.data.max_length > self.model.max_positions:
             raise ValueError(
                 "data.max_length must not exceed model.max_positions; "
@@ -96,30 +107,42 @@ class Experiment(Record):
         return self
 
     @property
-    def decoder(self) -> Literal["nat", "at"]:
-        """The decoder that translates, with ``auto`` resolved."""
-        if self.decoding.decoder != "auto":
-            return self.decoding.decoder
-        return "nat" if self.objective.trains_nat else "at"
+    def branches(self) -> tuple[BranchName, ...]:
+        """Names of the branches that the objective trains."""
+        return self.system.trained(self.objective)
+
+    @property
+    def decoder(self) -> BranchName:
+        """The branch that translates, with ``auto`` resolved."""
+        return self.branches[-1] if self.decoding.decoder == "auto" else self.decoding.decoder
+
+    @property
+    def can_teach(self) -> bool:
+        """Whether it trains an AT decoder, which a teacher translates with."""
+        return "at" in self.branches
 
     def build_translator(self, vocabularies: Vocabularies) -> Translator:
-        """A translator with only the decoders the objective trains; its weights are drawn from PyTorch's global generator."""
-        return self._translator(len(vocabularies.source), len(vocabularies.target), joint=vocabularies.joint)
+        """Builds a translator with only the branches the objective trains; PyTorch's global generator draws its weights."""
+        return self.translator_of(len(vocabularies.source), len(vocabularies.target), joint=vocabularies.joint)
+
+    def build_objective(self, translator: Translator) -> MultiTaskObjective:
+        """Builds Eq. 1 over a translator's branches."""
+        return MultiTaskObjective(translator, self.objective, self.system.weights)
 
     @property
     def parameters(self) -> int:
         """Weights of the translator, counted without making them."""
         with torch.device("meta"):
             pieces = self.data.vocabulary_size
-            translator = self._translator(pieces, pieces, joint=self.data.joint_vocabulary)
+            translator = self.translator_of(pieces, pieces, joint=self.data.joint_vocabulary)
         return sum(weight.numel() for weight in translator.parameters())
 
-    def _translator(self, source_pieces: int, target_pieces: int, *, joint: bool) -> Translator:
+    def translator_of(self, source_pieces: int, target_pieces: int, *, joint: bool) -> Translator:
+        """Builds a translator for vocabularies of these sizes."""
         return Translator(
             self.model,
             source_vocabulary_size=source_pieces,
             target_vocabulary_size=target_pieces,
             joint=joint,
-            with_at=self.objective.trains_at,
-            with_nat=self.objective.trains_nat,
+            branches=lambda tokens: self.system.branches(self.model, self.objective, tokens),
         )

@@ -1,15 +1,21 @@
 """Searching for the best translation."""
 
-from mtnat.decoding.config import PRESETS, DecodingConfig
+from mtnat.decoding.beam import BeamSearch
+from mtnat.decoding.config import DecoderName, Decoding
 from mtnat.decoding.hypotheses import Hypothesis
-from mtnat.decoding.search import DecoderName, TranslatedLine, Translation, decode, translate
+from mtnat.decoding.mask_predict import MaskPredictDecoding, MaskPredictSearch
+from mtnat.decoding.search import Search
 from mtnat.decoding.trace import Trace, TracedPass, trace
+from mtnat.decoding.translate import TranslatedLine, Translation, decode, translate
 
 __all__ = [
-    "PRESETS",
+    "BeamSearch",
     "DecoderName",
-    "DecodingConfig",
+    "Decoding",
     "Hypothesis",
+    "MaskPredictDecoding",
+    "MaskPredictSearch",
+    "Search",
     "Trace",
     "TracedPass",
     "TranslatedLine",

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mtnat.decoding.config import DecodingConfig
 from mtnat.decoding.hypotheses import Hypothesis, most_pieces
 from mtnat.decoding.logits import FORBIDDEN_TO_AT
-from mtnat.model import AtCache, Translator
+from mtnat.model import AtCache, Encoded, TargetDecoder
+from mtnat.model.flops import ModelFlops
 from mtnat.tokens import BOS, EOS
 
 
@@ -39,28 +39,49 @@ class _Beam:
         return _Beam(**{name: value.index_select(0, rows) for name, value in vars(self).items()})
 
 
-def beam_search(translator: Translator, source_BS: Tensor, config: DecodingConfig, n_best: int = 1) -> list[list[Hypothesis]]:
-    """The best finished hypotheses of each source, by log-probability / length^penalty, the length counting EOS; at least one.
+@dataclass(frozen=True)
+class BeamSearch:
+    """Beam search; see `__call__`. A beam of 1 is greedy search."""
 
-    Each step extends the hypotheses to their likeliest continuations. Of the best `beam` ones those that end with EOS are
-    finished; the best `beam` that do not end go on. A sentence leaves the batch when `beam` of its hypotheses are finished,
-    or when none that goes on could still be one of the best even if all its further tokens were certain and it grew to the
-    longest length: twice the source and ten pieces, or what the model has positions for, where EOS is the only continuation. A
-    beam of 1 is greedy search.
-    """
-    encoded = translator.encode(source_BS)
-    limits_B = most_pieces(encoded).clamp(max=translator.config.max_positions - 1)
-    state, cache = _start(limits_B, config.beam, n_best), translator.at_start(encoded, config.beam)
-    hypotheses: dict[int, list[Hypothesis]] = {}
-    while len(state.sentences_B):
-        logits_BKV = translator.at_step(cache, state.tokens_BKT[:, :, -1]).float()
-        is_done_B = _advance(state, cache, logits_BKV, config.length_penalty)
-        if is_done_B.any():
-            hypotheses |= _finished(state.keep(is_done_B.nonzero().squeeze(1)), passes=cache.position)
-            rows = (~is_done_B).nonzero().squeeze(1)
-            state = state.keep(rows)
-            cache.keep(rows)
-    return [hypotheses[index] for index in range(len(source_BS))]
+    decoder: TargetDecoder
+    beam: int
+    length_penalty: float
+    is_stepwise = True
+
+    @property
+    def copies(self) -> int:
+        return self.beam
+
+    @property
+    def most(self) -> tuple[str, int]:
+        return "beam", self.beam
+
+    def __call__(self, encoded: Encoded, n_best: int = 1) -> list[list[Hypothesis]]:
+        """Finds the best finished hypotheses of each source, by log-probability / length^penalty, the length counting EOS.
+
+        Each step extends the hypotheses to their likeliest continuations. Of the best `beam` ones those that end with EOS are
+        finished; the best `beam` that do not end go on. A sentence leaves the batch when `beam` of its hypotheses are finished,
+        or when none that goes on could still be one of the best even if all its further tokens were certain and it grew to the
+        longest length: twice the source and ten pieces, or what the model has positions for, where EOS is the only
+        continuation.
+        """
+        limits_B = most_pieces(encoded).clamp(max=self.decoder.config.max_positions - 1)
+        state, cache = _start(limits_B, self.beam, n_best), self.decoder.start(encoded, self.beam)
+        hypotheses: dict[int, list[Hypothesis]] = {}
+        while len(state.sentences_B):
+            logits_BKV = self.decoder.step(cache, state.tokens_BKT[:, :, -1]).float()
+            is_done_B = _advance(state, cache, logits_BKV, self.length_penalty)
+            if is_done_B.any():
+                hypotheses |= _finished(state.keep(is_done_B.nonzero().squeeze(1)), passes=cache.position)
+                rows = (~is_done_B).nonzero().squeeze(1)
+                state = state.keep(rows)
+                cache.keep(rows)
+        return [hypotheses[index] for index in range(len(limits_B))]
+
+    def flops(self, work: ModelFlops, source_B: Tensor, pieces_B: Tensor, passes_B: Tensor) -> int:
+        """A step computes of each hypothesis what one pass over all of them would at that position; beams count as full."""
+        steps = self.beam * work.at_pass(source_B, passes_B) + work.vocabulary(self.beam * int(passes_B.sum()))
+        return work.encoder(source_B) + work.memory(source_B) + steps
 
 
 def _start(limits_B: Tensor, beam: int, n_best: int) -> _Beam:

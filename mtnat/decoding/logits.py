@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from mtnat.model import Translator
+from mtnat.model import TargetDecoder
 from mtnat.tokens import EOS, SPECIAL
 
 FORBIDDEN_TO_AT = [token for token in SPECIAL if token != EOS]
@@ -17,10 +17,10 @@ _CPU_LOGITS, _GPU_LOGITS = 2**22, 2**27
 """Logits held at once: 16 MiB near the processor's cache, 512 MiB where starting kernels costs more."""
 
 
-def blocks_of_logits(translator: Translator, states_MD: Tensor, forbidden: Sequence[int]) -> Iterator[Tensor]:
+def blocks_of_logits(decoder: TargetDecoder, states_MD: Tensor, forbidden: Sequence[int]) -> Iterator[Tensor]:
     """Float32 logits [m, V] of one block of states after the other; those of forbidden tokens are −inf."""
     logits = _CPU_LOGITS if states_MD.device.type == "cpu" else _GPU_LOGITS
-    for block_mD in torch.split(states_MD, max(1, logits // translator.target_tokens.num_embeddings)):
-        logits_mV = translator.vocabulary_logits(block_mD).float()
+    for block_mD in torch.split(states_MD, max(1, logits // decoder.tokens.num_embeddings)):
+        logits_mV = decoder.vocabulary_logits(block_mD).float()
         logits_mV[:, list(forbidden)] = -torch.inf
         yield logits_mV

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from mtnat.decoding.logits import FORBIDDEN_TO_AT, blocks_of_logits
-from mtnat.model import Encoded, Translator
+from mtnat.model import Encoded, TargetDecoder
 from mtnat.tokens import BOS
 
 
 def at_scores(
-    translator: Translator, encoded: Encoded, tokens_BKT: Tensor, lengths_BK: Tensor, length_penalty: float
+    decoder: TargetDecoder, encoded: Encoded, tokens_BKT: Tensor, lengths_BK: Tensor, length_penalty: float
 ) -> Tensor:
     """What beam search would score these hypotheses with, [B, K], by one pass of the AT decoder over all of them.
 
@@ -21,12 +21,12 @@ def at_scores(
     is_real_BKT = places_T <= lengths_BK[:, :, None]
     # What stands behind EOS is seen by no position that is read.
     input_BKT = torch.cat((torch.full_like(tokens_BKT[:, :, :1], BOS), tokens_BKT[:, :, :-1]), dim=2)
-    states = translator.at_states(translator.at_memory(encoded), input_BKT.flatten(0, 1))
+    states = decoder.states(decoder.remember(encoded), input_BKT.flatten(0, 1))
     states_MD = states.flatten(0, 1)[is_real_BKT.flatten()]
     tokens_M = tokens_BKT[is_real_BKT]
     scores = []
     done = 0
-    for logits_mV in blocks_of_logits(translator, states_MD, FORBIDDEN_TO_AT):
+    for logits_mV in blocks_of_logits(decoder, states_MD, FORBIDDEN_TO_AT):
         tokens_m = tokens_M[done : done + len(logits_mV)]
         scores.append(logits_mV.gather(1, tokens_m[:, None]).squeeze(1) - logits_mV.logsumexp(dim=1))
         done += len(logits_mV)

@@ -1,159 +1,44 @@
-"""From sources to hypotheses, and from lines to translations."""
+"""What every search offers to decoding."""
 
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain
-from typing import Literal
+# B sentences, S source
 
-import torch
+from typing import Protocol
 
-from mtnat.data.vocabulary import Vocabularies, Vocabulary
-from mtnat.decoding.batching import group, pad, token_budget
-from mtnat.decoding.beam import beam_search
-from mtnat.decoding.config import DecodingConfig
-from mtnat.decoding.hypotheses import NOTHING, Hypothesis
-from mtnat.decoding.mask_predict import mask_predict
-from mtnat.errors import UserError
-from mtnat.model import Translator, computing_in, resolve_precision
+from torch import Tensor
 
-DecoderName = Literal["nat", "at"]
+from mtnat.decoding.hypotheses import Hypothesis
+from mtnat.model import Encoded
+from mtnat.model.flops import ModelFlops
 
 
-@dataclass(frozen=True)
-class Translation:
-    """A translation of a line; of one that was translated in parts, all of them together."""
-
-    text: str
-    tokens: tuple[int, ...]
-    """Target pieces."""
-    score: float
-    """As `Hypothesis.score`; of several parts the mean, weighted by their pieces."""
-    passes: int
-    """As `Hypothesis.passes`; of several parts the most."""
-
-
-@dataclass(frozen=True)
-class TranslatedLine:
-    """What became of a line."""
-
-    translations: tuple[Translation, ...]
-    """At least one, the best first."""
-    pieces: int
-    """Of the source."""
-    parts: int
-    """In how many it was translated: more than one where it has more pieces than the model has positions."""
+class Search(Protocol):
+    """Finds the best translations of encoded sources with one decoder."""
 
     @property
-    def text(self) -> str:
-        """The best translation."""
-        return self.translations[0].text
+    def copies(self) -> int:
+        """How many decoder positions it holds at once for each position of a source."""
+        ...
 
+    @property
+    def is_stepwise(self) -> bool:
+        """Whether it computes one position of each hypothesis at a time, so that more sentences fit into a batch."""
+        ...
 
-def decode(
-    translator: Translator, sources: Sequence[Sequence[int]], config: DecodingConfig, decoder: DecoderName, n_best: int = 1
-) -> list[list[Hypothesis]]:
-    """The best hypotheses of each source, in the sources' order, whatever they were batched with.
+    @property
+    def most(self) -> tuple[str, int]:
+        """The setting that limits how many hypotheses a source can have, and that limit."""
+        ...
 
-    Args:
-        sources: pieces without EOS; of an empty source the only hypothesis is empty.
-        n_best: how many, at most; a search that finds fewer gives fewer.
+    def __call__(self, encoded: Encoded, n_best: int) -> list[list[Hypothesis]]:
+        """Returns the best hypotheses of each source, the best first, at least one and at most `n_best`."""
+        ...
 
-    Raises:
-        UserError: a source is longer than the model has positions for, or the search has fewer candidates than `n_best`.
-    """
-    _check(translator, sources, config, decoder, n_best)
-    filled = [index for index, source in enumerate(sources) if source]
-    hypotheses = [[NOTHING]] * len(sources)
-    was_training = translator.training
-    translator.eval()
-    device = translator.target_tokens.weight.device
-    search = mask_predict if decoder == "nat" else beam_search
-    copies = 1 if decoder == "nat" else config.beam  # mask-predict makes groups of its own of what it encodes
-    max_tokens = token_budget(config.max_tokens_per_batch, device, stepwise=decoder == "at")
-    precision = resolve_precision(config.precision, device)
-    try:
-        for places in group([len(sources[index]) for index in filled], copies, max_tokens):
-            rows = [filled[place] for place in places]
-            with torch.inference_mode(), computing_in(precision, device):
-                found = search(translator, pad([sources[row] for row in rows], device), config, n_best)
-            for row, best in zip(rows, found, strict=True):
-                hypotheses[row] = best
-    finally:
-        translator.train(was_training)
-    return hypotheses
+    def flops(self, work: ModelFlops, source_B: Tensor, pieces_B: Tensor, passes_B: Tensor) -> int:
+        """Counts the operations of decoding, the encoder included.
 
-
-def translate(
-    translator: Translator,
-    vocabularies: Vocabularies,
-    lines: Sequence[str],
-    config: DecodingConfig,
-    decoder: DecoderName,
-    n_best: int = 1,
-) -> list[TranslatedLine]:
-    """What becomes of each line; one that is too long for the model is translated in parts, at sentence ends where it can be.
-
-    Raises:
-        UserError: the search has fewer candidates than `n_best`.
-    """
-    pieces = vocabularies.source.encode(lines)
-    parts = [parts_of(translator, vocabularies.source, line, row) for line, row in zip(lines, pieces, strict=True)]
-    hypotheses = iter(decode(translator, list(chain.from_iterable(parts)), config, decoder, n_best))
-    found = [_ranked([next(hypotheses) for _ in line]) for line in parts]
-    texts = iter(vocabularies.target.decode([part.tokens for line in found for rank in line for part in rank]))
-    return [
-        TranslatedLine(tuple(_joined(rank, texts) for rank in ranks), pieces=len(row), parts=len(line))
-        for ranks, row, line in zip(found, pieces, parts, strict=True)
-    ]
-
-
-def parts_of(translator: Translator, vocabulary: Vocabulary, line: str, pieces: list[int]) -> list[list[int]]:
-    """A line's pieces in parts that the model has positions for: whole sentences where they fit, else cut where one is full."""
-    most = translator.config.max_positions - 1
-    if len(pieces) <= most:
-        return [pieces]
-    parts: list[list[int]] = [[]]
-    for sentence in vocabulary.encode(re.split(r"(?<=[.!?…。！？])\s+", line)):
-        if len(parts[-1]) + len(sentence) <= most:
-            parts[-1] += sentence
-        else:
-            parts += [sentence[start : start + most] for start in range(0, len(sentence), most)]
-    return [part for part in parts if part]
-
-
-def _check(
-    translator: Translator, sources: Sequence[Sequence[int]], config: DecodingConfig, decoder: DecoderName, n_best: int
-) -> None:
-    most = translator.config.max_positions - 1
-    problems = [
-        f"source {index}: must have at most {most} pieces; got {len(source)}; split it."
-        for index, source in enumerate(sources)
-        if len(source) > most
-    ]
-    setting, candidates = "beam", config.beam
-    if decoder == "nat":
-        setting, candidates = "length_candidates", config.length_candidates
-        if config.narrow_after and config.narrow_to < candidates:
-            setting, candidates = "narrow_to", config.narrow_to
-    if not 1 <= n_best <= candidates:
-        problems.append(f"n_best: must be at least 1 and at most {setting}, {candidates}; got {n_best}.")
-    if problems:
-        raise UserError(problems)
-
-
-def _ranked(parts: Sequence[list[Hypothesis]]) -> list[list[Hypothesis]]:
-    """The n-th best of all parts together; a part that has fewer gives its last one again."""
-    most = max(len(part) for part in parts)
-    return [[part[min(rank, len(part) - 1)] for part in parts] for rank in range(most)]
-
-
-def _joined(parts: Sequence[Hypothesis], texts: Iterator[str]) -> Translation:
-    """One translation of a line's parts, with their texts."""
-    pieces = sum(len(part.tokens) for part in parts)
-    return Translation(
-        text=" ".join(next(texts) for _ in parts),
-        tokens=tuple(chain.from_iterable(part.tokens for part in parts)),
-        score=sum(part.score * len(part.tokens) for part in parts) / pieces if pieces and len(parts) > 1 else parts[0].score,
-        passes=max(part.passes for part in parts),
-    )
+        Args:
+            source_B: lengths with EOS.
+            pieces_B: lengths of the best hypotheses without EOS, none of them 0.
+            passes_B: passes that these hypotheses took.
+        """
+        ...

@@ -7,9 +7,8 @@ import torch
 
 from mtnat.data.vocabulary import Vocabularies
 from mtnat.decoding.batching import pad
-from mtnat.decoding.config import DecodingConfig
-from mtnat.decoding.mask_predict import Candidates, likeliest_lengths, ranked, refine
-from mtnat.decoding.search import parts_of
+from mtnat.decoding.mask_predict import Candidates, MaskPredictSearch, likeliest_lengths, refine
+from mtnat.decoding.translate import parts_of
 from mtnat.model import Translator, computing_in, resolve_precision
 
 
@@ -41,29 +40,29 @@ class Trace:
     """The translation."""
 
 
-def trace(translator: Translator, vocabularies: Vocabularies, line: str, config: DecodingConfig) -> list[Trace]:
-    """The translation of each part of a line; most lines have one part, an empty one has none."""
+def trace(translator: Translator, vocabularies: Vocabularies, line: str, search: MaskPredictSearch) -> list[Trace]:
+    """Translates each part of a line; most lines have one part, an empty one has none."""
     [pieces] = vocabularies.source.encode([line])
     was_training = translator.training
     translator.eval()
     try:
         parts = parts_of(translator, vocabularies.source, line, pieces)
-        return [_trace_part(translator, vocabularies, part, config) for part in parts if part]
+        return [_trace_part(translator, vocabularies, part, search) for part in parts if part]
     finally:
         translator.train(was_training)
 
 
 @torch.inference_mode()
-def _trace_part(translator: Translator, vocabularies: Vocabularies, source: list[int], config: DecodingConfig) -> Trace:
-    device = translator.target_tokens.weight.device
+def _trace_part(translator: Translator, vocabularies: Vocabularies, source: list[int], search: MaskPredictSearch) -> Trace:
+    device, config = translator.target_tokens.weight.device, search.config
     with computing_in(resolve_precision(config.precision, device), device):
         encoded = translator.encode(pad([source], device))
-        lengths_1K = likeliest_lengths(translator, encoded, config.length_candidates)
+        lengths_1K = likeliest_lengths(search.length_head, encoded, config.length_candidates)
         # Who wins is known at the end, so every pass is kept with all candidates.
         states = []
-        for found in refine(translator, encoded, lengths_1K, config):
+        for found in refine(search.decoder, encoded, lengths_1K, config):
             states.append(deepcopy(found))
-        [[winner]] = ranked(translator, encoded, found, config, n_best=1)
+        [[winner]] = search.ranked(encoded, found, n_best=1)
     passes = (_traced(vocabularies, number, state, len(winner.tokens)) for number, state in enumerate(states, 1))
     [text] = vocabularies.target.decode([winner.tokens])
     return Trace(tuple(each for each in passes if any(each.is_masked)), text)

@@ -1,16 +1,20 @@
-"""The Transformer with a shared encoder and two decoders."""
+"""The Transformer: a shared encoder, decoders, and the translator that holds them."""
 
 from mtnat.model.config import ModelConfig
 from mtnat.model.precision import Precision, computing_in, precision_name, resolve_precision
-from mtnat.model.stacks import AtCache, Memory
-from mtnat.model.translator import Encoded, Translator
+from mtnat.model.stacks import AtCache, Decoder, Encoded, Memory
+from mtnat.model.target_decoder import TargetDecoder
+from mtnat.model.translator import BranchesOf, Translator
 
 __all__ = [
     "AtCache",
+    "BranchesOf",
+    "Decoder",
     "Encoded",
     "Memory",
     "ModelConfig",
     "Precision",
+    "TargetDecoder",
     "Translator",
     "computing_in",
     "precision_name",

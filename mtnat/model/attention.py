@@ -127,19 +127,31 @@ def _mixed(queries_BTHE: Tensor, memory: KeysValues, mask: Tensor | None, *, cau
 
 
 class SelfAttention(_Heads):
-    """Attention of a sequence to itself; a causal one sees no later position."""
+    """Attention of a sequence to itself."""
 
-    def __init__(self, config: ModelConfig, causal: bool) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        self.causal = causal
         self.queries_keys_values = Linear(config.width, 3 * config.width)
 
     def forward(
-        self, states_BTD: Tensor, mask: Tensor | None, past: Past | None = None, places: Places | None = None
+        self,
+        states_BTD: Tensor,
+        mask: Tensor | None,
+        *,
+        causal: bool = False,
+        past: Past | None = None,
+        places: Places | None = None,
     ) -> Tensor:
-        """With places, only those positions ask, [N, D], of all of them.
+        """Attends from every position to the sequence.
 
-        With a past, the states are of K hypotheses' newest tokens, [B, K, D], and the mask says whose keys each sees."""
+        Args:
+            mask: hides padding; a causal call ignores it.
+            causal: whether each position sees itself and earlier positions only. One set of weights serves both kinds of call,
+                so that an AT and a NAT decoder can share their layers.
+            past: keys and values of earlier steps. The states are then those of K hypotheses' newest tokens, [B, K, D], and the
+                mask says which keys each hypothesis sees.
+            places: the only positions that attend, [N, D]. Not for causal calls.
+        """
         if places is not None:
             width = states_BTD.shape[-1]
             weight, bias = self.queries_keys_values.weight, self.queries_keys_values.bias
@@ -153,7 +165,7 @@ class SelfAttention(_Heads):
         if past is not None:
             return self.attend(queries, past.extend(now), mask)
         # Padding is on the right, so no causal query that anyone reads can see it: causality needs no mask besides.
-        return self.attend(queries, now, None if self.causal else mask, causal=self.causal)
+        return self.attend(queries, now, None if causal else mask, causal=causal)
 
 
 class CrossAttention(_Heads):

@@ -20,6 +20,9 @@ class ModelConfig(Record):
     """Layers of the shared encoder."""
     decoder_layers: int = Field(6, ge=1, le=100)
     """Layers of each decoder."""
+    shared_decoder_layers: bool = False
+    """Whether the AT and the NAT decoder use the same layers; positions, heads and the last normalisation stay separate. The
+    authors' code has the flag (`--share-decoder`), their script does not set it; the paper names it as future work."""
     dropout: float = Field(0.3, ge=0, lt=1)
     """Dropout of embeddings and of every residual branch."""
     attention_dropout: float = Field(0.0, ge=0, lt=1)

@@ -58,7 +58,7 @@ class EncoderLayer(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.self_attention = SelfAttention(config, causal=False)
+        self.self_attention = SelfAttention(config)
         self.feed_forward = FeedForward(config)
         self.around_self, self.around_feed_forward = (Residual(config) for _ in range(2))
 
@@ -69,11 +69,11 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention, attention to the source, and feed-forward."""
+    """Self-attention, attention to the source, and feed-forward. Whether self-attention is causal is an argument of the call."""
 
-    def __init__(self, config: ModelConfig, causal: bool) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.self_attention = SelfAttention(config, causal)
+        self.self_attention = SelfAttention(config)
         self.cross_attention = CrossAttention(config)
         self.feed_forward = FeedForward(config)
         self.around_self, self.around_cross, self.around_feed_forward = (Residual(config) for _ in range(3))
@@ -84,10 +84,14 @@ class DecoderLayer(nn.Module):
         mask: Tensor | None,
         memory: KeysValues,
         memory_mask: Tensor | None,
+        *,
+        causal: bool = False,
         past: Past | None = None,
         places: Places | None = None,
     ) -> Tensor:
-        states = self.around_self(states_BTD, lambda x: self.self_attention(x, mask, past, places), places)
+        states = self.around_self(
+            states_BTD, lambda x: self.self_attention(x, mask, causal=causal, past=past, places=places), places
+        )
         states = self.around_cross(states, lambda x: self.cross_attention(x, memory, memory_mask, places))
         output: Tensor = self.around_feed_forward(states, self.feed_forward)
         return output

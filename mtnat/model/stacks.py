@@ -13,6 +13,22 @@ from mtnat.model.config import ModelConfig
 from mtnat.model.layers import DecoderLayer, EncoderLayer, Positions
 
 
+class Encoded(NamedTuple):
+    """A batch of sources after the encoder."""
+
+    states_BSD: Tensor
+    is_padding_BS: Tensor
+    mask: Tensor | None
+    """What attention may see of the states, or None for all of them; see `visible`."""
+
+    def only(self, rows: Tensor | None) -> "Encoded":
+        """Selects sentences; None selects all of them."""
+        if rows is None:
+            return self
+        mask = None if self.mask is None else self.mask.index_select(0, rows)
+        return Encoded(self.states_BSD.index_select(0, rows), self.is_padding_BS.index_select(0, rows), mask)
+
+
 class Memory(NamedTuple):
     """What a decoder reads of a batch of sources, computed once."""
 
@@ -85,37 +101,45 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The AT decoder (causal) or the NAT decoder (not causal)."""
+    """A stack of decoder layers, autoregressive (causal) or not.
 
-    def __init__(self, config: ModelConfig, causal: bool) -> None:
+    Two decoders that are given the same layers share their weights; positions and the last normalisation stay their own.
+    """
+
+    def __init__(self, config: ModelConfig, *, causal: bool, layers: nn.ModuleList | None = None) -> None:
         super().__init__()
+        self.causal = causal
         self.positions = Positions(config)
-        self.layers = nn.ModuleList(DecoderLayer(config, causal) for _ in range(config.decoder_layers))
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers)) if layers is None else layers
         self.norm = _last_norm(config)
 
-    def remember(self, states_BSD: Tensor, mask: Tensor | None) -> Memory:
-        """Every layer's keys and values of the encoder's states, of which the mask hides the padding."""
+    def remember(self, encoded: Encoded) -> Memory:
+        """Computes every layer's keys and values of the encoder's states."""
         layers = cast("Iterable[DecoderLayer]", self.layers)
-        return Memory(tuple(layer.cross_attention.remember(states_BSD) for layer in layers), mask)
+        return Memory(tuple(layer.cross_attention.remember(encoded.states_BSD) for layer in layers), encoded.mask)
 
-    def forward(self, tokens_BTD: Tensor, mask: Tensor | None, memory: Memory, read_N: Tensor | None = None) -> Tensor:
-        """From the input's token embeddings to states, [B, T, D]; the mask hides padding and is not looked at when causal.
+    def forward(self, input_BTD: Tensor, mask: Tensor | None, memory: Memory, read_N: Tensor | None = None) -> Tensor:
+        """Computes states [B, T, D] from embedded input.
 
-        Given flat indices into B·T, the last layer answers for those positions alone, [N, D].
+        Args:
+            mask: hides padding of the input; see `visible`. A causal decoder ignores it, because padding is on the right.
+            read_N: flat indices into B·T. The result then has the states of these positions only, [N, D].
         """
-        states = self.positions(tokens_BTD)
-        places = None if read_N is None else Places(read_N, *tokens_BTD.shape[:2])
+        assert read_N is None or not self.causal
+        states = self.positions(input_BTD)
+        places = None if read_N is None else Places(read_N, *input_BTD.shape[:2])
         last = len(self.layers) - 1
         for number, (layer, read) in enumerate(zip(self.layers, memory.layers, strict=True)):
-            states = layer(states, mask, read, memory.mask, places=places if number == last else None)
+            at = places if number == last else None
+            states = layer(states, mask, read, memory.mask, causal=self.causal, places=at)
         output: Tensor = self.norm(states)
         return output
 
     def step(self, tokens_BKD: Tensor, cache: AtCache) -> Tensor:
-        """The states after one more token of each hypothesis, [B, K, D]; the cache remembers that token."""
+        """Computes the states after one more token of each hypothesis, [B, K, D]; the cache remembers that token."""
         states = self.positions.at(tokens_BKD, cache.position)
         mask = cache.mask()
         for layer, read, past in zip(self.layers, cache.memory.layers, cache.pasts, strict=True):
-            states = layer(states, mask, read, cache.memory.mask, past)
+            states = layer(states, mask, read, cache.memory.mask, past=past)
         output: Tensor = self.norm(states)
         return output

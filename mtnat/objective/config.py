@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from mtnat.config import Record
-from mtnat.objective.schedules import Constant, Linear, Schedule
+from mtnat.objective.schedules import Linear, Schedule
 
 
 class ObjectiveConfig(Record):
@@ -27,20 +27,3 @@ class ObjectiveConfig(Record):
     estimator: Literal["weighted", "sampled"] = "weighted"
     """How a step estimates Eq. 1: weighted sends every sentence to both decoders; sampled sends each to the NAT decoder with
     probability λ(t), else to the AT decoder: the same gradient on average, at less cost."""
-
-    @property
-    def always_runs_all(self) -> bool:
-        """Whether every decoder of the model has a loss on every batch."""
-        if not (self.trains_at and self.trains_nat):
-            return True
-        return self.estimator == "weighted" and isinstance(self.schedule, Constant)
-
-    @property
-    def trains_at(self) -> bool:
-        """Whether the AT decoder is part of the model."""
-        return self.schedule != Constant(value=1.0)
-
-    @property
-    def trains_nat(self) -> bool:
-        """Whether the NAT decoder is part of the model."""
-        return self.schedule != Constant(value=0.0)

@@ -45,7 +45,7 @@ class _CrossEntropySum(torch.autograd.Function):
             gradient_ND = torch.empty_like(states_ND)
             gradient_VD = torch.zeros_like(weight_VD)
         rows = max(1, _BYTES_AT_ONCE.get(states_ND.device.type, _BYTES_AT_ONCE_ELSEWHERE) // (4 * vocabulary))
-        rows = padded_count(min(rows, len(states_ND)))
+        rows = max(1, padded_count(min(rows, len(states_ND))))
         # Used again and again: to ask for as much anew each time would cost as much as the product.
         logits = weight.new_empty(rows, vocabulary)
         # On the CPU, a row at a time, softmax may write where it reads.

@@ -1,88 +1,181 @@
-"""Eq. 1 as a module: one encoder pass, each decoder's states, and logits only where there is a loss.
+"""Eq. 1 as a module: one pass of the shared encoder, then the loss of every branch."""
 
-Shapes: B batch, T target, D width, N positions with a loss, V vocabulary.
-"""
+# B batch, S source, D width, P parts of the loss and measures
 
 from collections.abc import Callable, Mapping
+from itertools import chain
+from typing import NamedTuple, Protocol, cast
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
-from mtnat.model.translator import Encoded, Translator
-from mtnat.objective.branch import differentiated_now
+from mtnat.model import Encoded, Translator
 from mtnat.objective.config import ObjectiveConfig
-from mtnat.objective.cross_entropy import cross_entropy_sum
-from mtnat.objective.noise import PARTS, Draw
+from mtnat.objective.immediate import differentiated_now
+from mtnat.objective.noise import Draw, Moment, Noise, draw_subset
+from mtnat.objective.schedules import Constant
+from mtnat.tokens import PAD
+
+Weights = Callable[[float], Mapping[str, float]]
+"""The weight of each branch as a function of λ."""
 
 
-def weights_at(config: ObjectiveConfig, step: int, total_steps: int) -> dict[str, float]:
-    """The weight of each part at an update (Hao et al. 2021, Eq. 1): 1 − λ, λ, and λ times the length weight."""
-    nat = config.schedule(step, total_steps)
-    return {"at": 1 - nat, "nat": nat, "length": nat * config.length_weight}
+class Loss(NamedTuple):
+    """A sum over predictions and their number. Both are added up over batches and workers; only then one divides the other."""
+
+    sum: Tensor
+    count: Tensor | int
+
+
+class TrainedBranch(Protocol):
+    """What Eq. 1 needs of a branch; `mtnat.systems.Branch` documents it."""
+
+    parts: tuple[str, ...]
+    head_parts: tuple[str, ...]
+    measures: tuple[str, ...]
+    fraction: float
+
+    def draw(self, source_BS: Tensor, target_BT: Tensor, generator: Generator) -> Noise: ...
+    def losses(self, encoded: Encoded, noise: Noise, moment: Moment) -> Mapping[str, Loss]: ...
+    def head_losses(self, encoded: Encoded, noise: Noise) -> Mapping[str, Loss]: ...
+    def reads(self) -> list[nn.Parameter]: ...
+    def weight_of(self, part: str) -> float: ...
 
 
 class MultiTaskObjective(nn.Module):
-    """The sums of the parts' losses over one draw; the caller divides by counts, once, over workers and batches."""
+    """Eq. 1 of Hao et al. 2021, ``L = λ(t)·L_nat + (1 − λ(t))·L_at``, as a sum over the translator's branches.
 
-    def __init__(self, translator: Translator, config: ObjectiveConfig) -> None:
+    It returns the sums of the losses over one batch. The caller divides by counts, once, over workers and batches.
+    """
+
+    def __init__(self, translator: Translator, config: ObjectiveConfig, weights: Weights) -> None:
+        """Takes a translator and how Eq. 1 weighs its branches.
+
+        Args:
+            weights: the weight of each branch for a λ; see `mtnat.systems.System.weights`.
+        """
         super().__init__()
         self.translator = translator
         self.config = config
+        self._weights = weights
+        branches = self.branches.values()
+        self.parts = tuple(chain.from_iterable(branch.parts for branch in branches))
+        """Names of the parts of the loss."""
+        self.measures = tuple(chain.from_iterable(branch.measures for branch in branches))
+        """Names of what the branches measure besides, such as the share of glanced positions."""
 
-    def forward(self, draw: Draw, scales: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """One forward pass, of the decoders that the draw has sentences for.
+    @property
+    def branches(self) -> Mapping[str, TrainedBranch]:
+        """The translator's branches by name, the auxiliary one first."""
+        return cast("Mapping[str, TrainedBranch]", dict(self.translator.branches.items()))
+
+    @property
+    def always_runs_all(self) -> bool:
+        """Whether every branch has a loss on every batch."""
+        is_constant = self.config.estimator == "weighted" and isinstance(self.config.schedule, Constant)
+        return len(self.branches) == 1 or is_constant
+
+    def weights_at(self, step: int, total_steps: int) -> dict[str, float]:
+        """Returns the weight of each part at an update: the weight of its branch in Eq. 1, times its weight in the branch."""
+        weights = self._weights(self.config.schedule(step, total_steps))
+        return {part: weights[name] * each.weight_of(part) for name, each in self.branches.items() for part in each.parts}
+
+    def draw(self, source_BS: Tensor, target_BT: Tensor, moment: Moment, generator: Generator) -> Draw:
+        """Draws the noise of every branch, and which sentences each branch sees.
 
         Args:
-            draw: a batch with its noise.
+            source_BS: token ids, EOS at the end, PAD after it, on the host.
+            target_BT: likewise.
+            generator: the only source of randomness, on the host.
+        """
+        sentences = len(source_BS)
+        weights = self._weights(self.config.schedule(moment.step, moment.total_steps))
+        # The auxiliary branch comes last: the noise of the main one is then the same whether or not it has company.
+        branches = dict(reversed(self.branches.items()))
+        noise = {name: branch.draw(source_BS, target_BT, generator) for name, branch in branches.items()}
+        seen = {
+            name: draw_subset(sentences, branch.fraction, generator) & (weights[name] > 0) for name, branch in branches.items()
+        }
+        divisors = {
+            part: float(noise[name].predictions[part][seen[name]].sum())
+            for name, branch in branches.items()
+            for part in branch.parts
+        }
+        if self.config.estimator == "sampled":
+            # The expectation, not what is drawn below: that would make the gradient a ratio of two random numbers, which on
+            # average is not the gradient of Eq. 1. Heads see every sentence, so theirs stay.
+            for name, branch in branches.items():
+                divisors |= {part: divisors[part] * weights[name] for part in branch.parts if part not in branch.head_parts}
+            chosen = _sample(weights, list(branches), sentences, generator)
+            seen = {name: seen[name] & chosen[name] for name in branches}
+        return Draw(
+            source_BS=source_BS,
+            is_padded=bool((source_BS == PAD).any()),
+            noise={name: noise[name].only(seen[name]) for name in self.branches},
+            divisors={part: divisors[part] for part in self.parts},
+        )
+
+    def forward(self, draw: Draw, scales: Mapping[str, Tensor], moment: Moment) -> tuple[Tensor, Tensor, Tensor]:
+        """Computes the losses of the branches that have sentences in this batch.
+
+        Args:
+            draw: a batch with its noise, or a part of one.
             scales: by part, its weight over its divisor in the whole update.
 
         Returns:
-            The scaled total, to call ``backward`` on, and the unscaled sums, one for each of `PARTS`, detached.
+            The scaled total, to call ``backward`` on; the unscaled sums and their counts, [P] each in the order of `parts` and
+            then `measures`, detached, in float64.
         """
-        losses: dict[str, tuple[Tensor, Tensor]] = {}
-        encoded = self.translator.encode(draw.source_BS, draw.is_padded)
-        if draw.counts["at"]:
-            losses["at"] = self._now(
-                self.translator.at_decoder, lambda encoded: self._at_sum(encoded, draw), encoded, scales["at"]
-            )
-            if draw.counts["length"] and self.config.encoder_passes == 2:
+        losses: dict[str, Loss] = {}
+        scaled: list[Tensor] = []
+        encoded: Encoded | None = None
+        for name, branch in self.branches.items():
+            noise = draw.noise[name]
+            has_heads = any(draw.divisors[part] for part in branch.head_parts)
+            if not (noise.sentences or has_heads):
+                continue
+            if encoded is None or self.config.encoder_passes == 2:
                 encoded = self.translator.encode(draw.source_BS, draw.is_padded)
-        if draw.counts["nat"]:
-            losses["nat"] = self._now(
-                self.translator.nat_decoder, lambda encoded: self._nat_sum(encoded, draw), encoded, scales["nat"]
-            )
-        if draw.counts["length"]:
-            length_logits = self.translator.length_logits(encoded).float()
-            length_sum = F.cross_entropy(length_logits, draw.lengths_B, reduction="sum")
-            losses["length"] = length_sum * scales["length"], length_sum.detach()
-        total = torch.stack([scaled for scaled, _ in losses.values()]).sum()
-        zero = total.new_zeros(())
-        return total, torch.stack([losses[part][1] if part in losses else zero for part in PARTS])
+            if noise.sentences:
+                total, found = _now(branch, encoded, noise, moment, scales)
+                losses |= found
+                scaled += total
+            if has_heads:
+                heads = branch.head_losses(encoded, noise)
+                scaled += [loss.sum * scales[part] for part, loss in heads.items()]
+                losses |= {part: Loss(loss.sum.detach(), loss.count) for part, loss in heads.items()}
+        names, total = (*self.parts, *self.measures), torch.stack(scaled).sum()
+        zero = torch.zeros((), dtype=torch.float64, device=total.device)
+        sums_P = torch.stack([losses[name].sum.double() if name in losses else zero for name in names])
+        counts = [losses[name].count if name in losses else 0 for name in names]
+        counts_P = torch.stack([each.double() if isinstance(each, Tensor) else zero + each for each in counts])
+        return total, sums_P, counts_P
 
-    def _now(
-        self, decoder: nn.Module | None, loss: Callable[[Encoded], Tensor], encoded: Encoded, scale: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The scaled sum of a decoder's loss, differentiated at once, and the sum itself."""
-        assert decoder is not None
 
-        def scaled(states_BSD: Tensor) -> tuple[Tensor, Tensor]:
-            value = loss(encoded._replace(states_BSD=states_BSD))
-            return value * scale, value.detach()
+def _now(
+    branch: TrainedBranch, encoded: Encoded, noise: Noise, moment: Moment, scales: Mapping[str, Tensor]
+) -> tuple[list[Tensor], dict[str, Loss]]:
+    """The scaled total of a branch's losses, differentiated at once, and the losses; nothing where it has none."""
+    counts: dict[str, Tensor | int] = {}
 
-        parameters = [*decoder.parameters(), self.translator.target_tokens.weight]
-        return differentiated_now(scaled, encoded.states_BSD, parameters)
+    def scaled(states_BSD: Tensor) -> tuple[Tensor, Tensor]:
+        losses = branch.losses(encoded._replace(states_BSD=states_BSD), noise, moment)
+        counts.update({name: loss.count for name, loss in losses.items()})
+        parts = [loss.sum * scales[name] for name, loss in losses.items() if name in scales]
+        total = parts[0] if len(parts) == 1 else torch.stack(parts).sum()
+        return total, torch.stack([loss.sum.detach() for loss in losses.values()])
 
-    def _at_sum(self, encoded: Encoded, draw: Draw) -> Tensor:
-        states_ATD = self.translator.at_states(encoded.only(draw.at_rows_A), draw.at_input_AT)
-        return self._cross_entropy_sum(states_ATD.flatten(0, 1).index_select(0, draw.at_positions_N), draw.at_targets_N)
+    total, sums = differentiated_now(scaled, encoded.states_BSD, branch.reads())
+    return [total], {name: Loss(value, count) for (name, count), value in zip(counts.items(), sums.unbind(), strict=True)}
 
-    def _nat_sum(self, encoded: Encoded, draw: Draw) -> Tensor:
-        states_ND = self.translator.nat_states(
-            encoded.only(draw.nat_rows_M), draw.nat_input_MT, draw.nat_is_padded, draw.nat_positions_N
-        )
-        return self._cross_entropy_sum(states_ND, draw.nat_targets_N)
 
-    def _cross_entropy_sum(self, states_ND: Tensor, targets_N: Tensor) -> Tensor:
-        """Label-smoothed cross-entropy summed over positions; no others get logits."""
-        return cross_entropy_sum(states_ND, self.translator.target_tokens.weight, targets_N, self.config.label_smoothing)
+def _sample(weights: Mapping[str, float], names: list[str], sentences: int, generator: Generator) -> dict[str, Tensor]:
+    """Sends each sentence to one branch, drawn with the branches' weights; bool [B] by branch."""
+    uniform_B = torch.rand(sentences, generator=generator)
+    chosen: dict[str, Tensor] = {}
+    is_left_B, reached = torch.ones(sentences, dtype=torch.bool), 0.0
+    for name in names[:-1]:
+        reached += weights[name]
+        chosen[name] = is_left_B & (uniform_B < reached)
+        is_left_B = is_left_B & ~chosen[name]
+    return chosen | {names[-1]: is_left_B}

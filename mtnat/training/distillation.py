@@ -17,7 +17,7 @@ from mtnat.data import DataConfig
 from mtnat.data.corpus import open_raw_corpus, scan
 from mtnat.data.corpus import read_lines as read_text
 from mtnat.data.dataset import default_cache
-from mtnat.decoding import DecodingConfig
+from mtnat.decoding import Decoding
 from mtnat.errors import DataError, ModelError, ResourceError
 from mtnat.files import taken, whole_file, write_whole
 from mtnat.training.model import Model, load_model, read_experiment
@@ -72,7 +72,7 @@ class Distillation:
         self,
         teacher: Path,
         sources: SourceText,
-        decoding: DecodingConfig,
+        decoding: Decoding,
         *,
         lines_per_shard: int = LINES_PER_SHARD,
         cache: Path | None = None,
@@ -85,7 +85,7 @@ class Distillation:
         Raises:
             ModelError: the folder holds no model with an AT decoder.
         """
-        if not read_experiment(teacher).objective.trains_at:
+        if not read_experiment(teacher).can_teach:
             raise ModelError(f"{teacher}: has no AT decoder, which a teacher needs; give a model that was trained with one.")
         self._teacher, self._sources, self._decoding, self._lines_per_shard = teacher, sources, decoding, lines_per_shard
         # How lines are batched decides nothing but the time they take.

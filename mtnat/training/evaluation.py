@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from mtnat.decoding import DecoderName, DecodingConfig
+from mtnat.decoding import DecoderName, Decoding
 from mtnat.evaluation import (
     LengthAccuracy,
     LengthBucket,
@@ -41,14 +41,14 @@ class Evaluation:
     """Wall-clock time from lines to lines."""
     sentences_per_second: float
     decoder: DecoderName
-    decoding: DecodingConfig
+    decoding: Decoding
 
 
 def evaluate(
     model: Model,
     sources: Sequence[str],
     references: Sequence[str],
-    decoding: DecodingConfig | None = None,
+    decoding: Decoding | None = None,
     decoder: DecoderName | None = None,
 ) -> Evaluation:
     """Translates the sources and compares what comes out with the references.

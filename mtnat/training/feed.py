@@ -11,7 +11,7 @@ import torch
 
 from mtnat.data import BatchStream, Position, TokenStore
 from mtnat.experiment import Experiment
-from mtnat.objective import PARTS, Draw, draw_noise
+from mtnat.objective import Draw, Moment, MultiTaskObjective
 from mtnat.training.workers import Workers
 
 _START = Position()
@@ -26,7 +26,7 @@ class Work:
     draws: tuple[Draw, ...]
     """The batches, or the micro-batches into which they are cut."""
     divisors: Mapping[str, float]
-    """What the sum of each of `PARTS` over all of them is divided by, before it is shared with other workers."""
+    """What the sum of each part of the loss over all of them is divided by; other workers' divisors are added to it."""
     dropout_seeds: tuple[int, ...]
     """One for each draw."""
     target_tokens: int
@@ -46,6 +46,7 @@ class Feed:
     def __init__(
         self,
         experiment: Experiment,
+        objective: MultiTaskObjective,
         store: TokenStore,
         workers: Workers,
         *,
@@ -56,11 +57,12 @@ class Feed:
         """The work from an update on.
 
         Args:
+            objective: whose branches draw the noise.
             step: updates done before the first one.
             position: of the stream before it.
             micro_batches: into how many each batch is cut.
         """
-        self._experiment = experiment
+        self._experiment, self._objective = experiment, objective
         self._micro_batches = micro_batches
         self._pins = workers.device.type == "cuda"
         self._stream = BatchStream(
@@ -95,13 +97,12 @@ class Feed:
     def _prepare(self) -> Work:
         step = self._step
         self._step += 1
-        objective = self._experiment.objective
-        nat_weight = objective.schedule(step, self._experiment.training.steps)
+        moment = Moment(step, self._experiment.training.steps)
         batches = self._stream.next_step()
         seeds = [_seeds(self._experiment.seed, step, number, self._micro_batches) for number, _ in batches]
         # Noise is drawn for the whole batch, so that cutting it changes no mask.
         draws = [
-            draw_noise(batch.source_BS, batch.target_BT, objective, nat_weight, torch.Generator().manual_seed(seed))
+            self._objective.draw(batch.source_BS, batch.target_BT, moment, torch.Generator().manual_seed(seed))
             for (_, batch), (seed, _) in zip(batches, seeds, strict=True)
         ]
         seeded = [
@@ -112,7 +113,7 @@ class Feed:
         return Work(
             step=step,
             draws=tuple(draw.pin() if self._pins else draw for draw, _ in seeded),
-            divisors={part: sum(draw.divisors[part] for draw in draws) for part in PARTS},
+            divisors={part: sum(draw.divisors[part] for draw in draws) for part in self._objective.parts},
             dropout_seeds=tuple(seed for _, seed in seeded),
             target_tokens=sum(batch.target_tokens for _, batch in batches),
             position=self._stream.position,

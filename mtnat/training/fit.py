@@ -15,7 +15,6 @@ from mtnat.data import Dataset, Position
 from mtnat.errors import ConfigError, DivergedError, OutOfMemoryError, StudyError
 from mtnat.experiment import Experiment
 from mtnat.files import write_whole
-from mtnat.objective import MultiTaskObjective, weights_at
 from mtnat.training.checkpoints import Checkpoints
 from mtnat.training.feed import Feed
 from mtnat.training.memory import running_out_raises
@@ -123,10 +122,11 @@ class _Run:
         self.average = MovingAverage(self.translator, decay) if decay else None
         final = self.average.module if self.average else self.translator
         self.model = Model(experiment, final, dataset.vocabularies)
-        objective = MultiTaskObjective(self.translator, experiment.objective)
-        self.updater = Updater(experiment, objective, workers, micro_batches=micro_batches)
+        self.objective = experiment.build_objective(self.translator)
+        self.updater = Updater(experiment, self.objective, workers, micro_batches=micro_batches)
         self.checkpoints = Checkpoints(folder / CHECKPOINTS)
-        self.state, self.window = _State(), Window()
+        self.state = _State()
+        self.window = Window(self.updater.curves, self.objective.parts, self.objective.measures)
         steps = self.checkpoints.steps()
         if steps:
             self._restore(self.checkpoints.read(steps[-1]))
@@ -155,6 +155,7 @@ class _Run:
         state = self.state
         return Feed(
             self.experiment,
+            self.objective,
             self.dataset.train,
             self.workers,
             step=state.step,
@@ -193,8 +194,9 @@ class _Run:
         state.tokens += means.target_tokens
         state.seconds += closed.seconds + waited
         metrics = {f"train/{name}": value for name, value in means.values.items()}
-        for part, weight in weights_at(config.objective, step - 1, config.training.steps).items():
-            metrics["train/lambda" if part == "nat" else f"train/weight_{part}"] = weight
+        metrics["train/lambda"] = config.objective.schedule(step - 1, config.training.steps)
+        weights = self.objective.weights_at(step - 1, config.training.steps)
+        metrics |= {f"train/weight_{part}": weight for part, weight in weights.items()}
         metrics["train/learning_rate"] = learning_rate(step - 1, config.training)
         metrics["train/tokens_per_second"] = means.target_tokens / max(closed.seconds + waited, 1e-9)
         metrics["train/skipped_steps"] = float(state.skipped)

@@ -10,10 +10,11 @@ import torch
 
 from mtnat.config import build, read_yaml, write_yaml
 from mtnat.data import Vocabularies
-from mtnat.decoding import DecoderName, DecodingConfig, TranslatedLine, translate
+from mtnat.decoding import DecoderName, Decoding, Search, TranslatedLine, translate
 from mtnat.errors import ModelError, UserError
 from mtnat.experiment import Experiment
 from mtnat.model.translator import Translator
+from mtnat.systems import branch_of
 
 WEIGHTS, EXPERIMENT, VOCABULARY = "weights.pt", "experiment.yaml", "vocabulary"
 
@@ -29,14 +30,14 @@ class Model:
     def translate(
         self,
         lines: Sequence[str],
-        decoding: DecodingConfig | None = None,
+        decoding: Decoding | None = None,
         decoder: DecoderName | None = None,
         n_best: int = 1,
     ) -> list[TranslatedLine]:
-        """What becomes of each line, in order.
+        """Translates lines, in order.
 
         Args:
-            decoding: other settings than the experiment's.
+            decoding: other settings than the experiment's, of a kind that decodes the system.
             decoder: another decoder than the experiment's.
             n_best: translations of each line, at most.
 
@@ -44,10 +45,16 @@ class Model:
             UserError: the model lacks a decoder that this needs, or the search has fewer candidates than `n_best`.
         """
         config = decoding or self.experiment.decoding
-        chosen = decoder or self.experiment.decoder
-        if config.rerank == "at" and chosen == "nat" and not self.experiment.objective.trains_at:
-            raise UserError("rerank: at needs a model with an AT decoder; got one that was trained without; leave it out.")
-        return translate(self.translator, self.vocabularies, lines, config, chosen, n_best)
+        return translate(self.translator, self.vocabularies, lines, config, self.search(config, decoder), n_best)
+
+    def search(self, decoding: Decoding | None = None, decoder: DecoderName | None = None) -> Search:
+        """Returns the search that `translate` uses with these settings.
+
+        Raises:
+            UserError: the model lacks a decoder that this needs.
+        """
+        config, chosen = decoding or self.experiment.decoding, decoder or self.experiment.decoder
+        return branch_of(self.translator, chosen).search(config, self.translator)
 
 
 def save_model(model: Model, folder: Path) -> None:

@@ -8,11 +8,14 @@ from torch import Tensor, nn
 from mtnat.errors import ResourceError
 from mtnat.experiment import Experiment
 from mtnat.model import computing_in, resolve_precision
-from mtnat.objective import PARTS, MultiTaskObjective, weights_at
+from mtnat.objective import Moment, MultiTaskObjective
 from mtnat.training.feed import Work
 from mtnat.training.memory import keep_freed_memory
 from mtnat.training.optimizer import build_optimizer, learning_rate
+from mtnat.training.window import CURVES
 from mtnat.training.workers import Workers
+
+# P parts of the loss, Q parts and measures
 
 
 class Updater:
@@ -31,58 +34,61 @@ class Updater:
         self.skipped_in_a_row = torch.zeros((), dtype=torch.float64, device=workers.device)
         if experiment.training.compile:
             module.translator.compile_stacks()
-        # Of a micro-batch a decoder may see no sentence.
-        always_runs_all = experiment.objective.always_runs_all and micro_batches == 1
-        self.objective = workers.parallel(module, always_runs_all=always_runs_all)
+        self.module = module
+        self.curves = (*CURVES, *(f"{kind}_{name}" for kind in ("sum", "count") for name in (*module.parts, *module.measures)))
+        """Names of what `step` returns, in the order in which its tensor holds it."""
+        # A branch may see no sentence of a micro-batch.
+        self.objective = workers.parallel(module, always_runs_all=module.always_runs_all and micro_batches == 1)
 
     def step(self, work: Work) -> Tensor:
-        """One update, which is skipped where its gradient is not finite.
+        """Takes one update, unless its gradient is not finite.
 
         Returns:
-            The update's `mtnat.training.window.CURVES`, double, on the device.
+            The update's `curves`, double, on the device.
         """
-        config, device = self.experiment.training, self.workers.device
-        weights = weights_at(self.experiment.objective, work.step, config.steps)
-        divisors_P = self.workers.sum(_on(device, [work.divisors[part] for part in PARTS]))
+        config, device, parts = self.experiment.training, self.workers.device, self.module.parts
+        weights = self.module.weights_at(work.step, config.steps)
+        divisors_P = self.workers.sum(_on(device, [work.divisors[part] for part in parts]))
         # A part without weight has no predictions either.
-        scales_P = _on(device, [weights[part] for part in PARTS]) / divisors_P.clamp(min=1)
+        scales_P = _on(device, [weights[part] for part in parts]) / divisors_P.clamp(min=1)
 
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(work.step, config)
         self.optimizer.zero_grad(set_to_none=True)
-        sums_P = self._backward(work, scales_P)
+        sums_Q, counts_Q = self._backward(work, scales_P)
         norm = self._apply(config.clip_norm)
         self.skipped_in_a_row = (self.skipped_in_a_row + 1) * ~norm.isfinite()
-        counts = [sum(draw.counts[part] for draw in work.draws) for part in PARTS]
-        totals = self.workers.sum(torch.cat([_on(device, [work.target_tokens]), sums_P, _on(device, counts)]))
-        loss = (scales_P * totals[1 : 1 + len(PARTS)]).sum()
+        totals = self.workers.sum(torch.cat([_on(device, [work.target_tokens]), sums_Q, counts_Q]))
+        loss = (scales_P * totals[1 : 1 + len(parts)]).sum()
         return torch.cat([torch.stack([loss, norm.double(), self.skipped_in_a_row]), totals])
 
-    def _backward(self, work: Work, scales_P: Tensor) -> Tensor:
-        """The gradients of all draws, and the sums of the parts."""
-        device = self.workers.device
+    def _backward(self, work: Work, scales_P: Tensor) -> tuple[Tensor, Tensor]:
+        """Computes the gradients of all draws; returns the sums of the parts and measures, and their counts."""
+        device, parts = self.workers.device, self.module.parts
         # Data-parallel wrappers average gradients over the workers; the sum is what Eq. 1 needs.
         # They carry the scaler's factor too, because the decoders' gradients are computed before there is a total to scale.
-        scales = dict(zip(PARTS, self.scaler.scale((scales_P * self.workers.size).float()).unbind(), strict=True))
-        sums_P = torch.zeros(len(PARTS), dtype=torch.float64, device=device)
+        scales = dict(zip(parts, self.scaler.scale((scales_P * self.workers.size).float()).unbind(), strict=True))
+        sums_Q, counts_Q = torch.zeros(2, len(parts) + len(self.module.measures), dtype=torch.float64, device=device)
         for index, (dropout_seed, draw) in enumerate(zip(work.dropout_seeds, work.draws, strict=True)):
             torch.manual_seed(dropout_seed)
+            moment = Moment(work.step, self.experiment.training.steps, dropout_seed)
             with self.workers.last_of(self.objective, is_last=index == len(work.draws) - 1):
                 with computing_in(self.precision, device):
-                    total, part_sums = self._loss(draw.to(device), scales)
+                    total, *found = self._loss(draw.to(device), scales, moment)
                 total.backward()  # type: ignore[no-untyped-call]
-            sums_P += part_sums
-        return sums_P
+            sums_Q += found[0]
+            counts_Q += found[1]
+        return sums_Q, counts_Q
 
-    def _loss(self, *arguments: object) -> tuple[Tensor, Tensor]:
+    def _loss(self, *arguments: object) -> tuple[Tensor, Tensor, Tensor]:
         try:
-            total, part_sums = self.objective(*arguments)
+            losses: tuple[Tensor, Tensor, Tensor] = self.objective(*arguments)
         except torch._dynamo.exc.TorchDynamoException as error:
             reason = str(error).strip().splitlines()[0]
             raise ResourceError(
                 f"training.compile: this machine cannot compile ({reason}); install a C++ compiler, or set compile: false."
             ) from None
-        return total, part_sums
+        return losses
 
     def _apply(self, clip_norm: float) -> Tensor:
         """Clips, updates unless a gradient is not finite, and returns the gradient norm before clipping."""

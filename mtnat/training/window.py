@@ -6,37 +6,34 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from mtnat.objective import PARTS
-
-CURVES = (
-    "loss",
-    "gradient_norm",
-    "skipped_in_a_row",
-    "target_tokens",
-    *(f"sum_{part}" for part in PARTS),
-    *(f"count_{part}" for part in PARTS),
-)
-"""What an update tells of itself, over all workers, in the order in which its tensor holds it."""
+CURVES = ("loss", "gradient_norm", "skipped_in_a_row", "target_tokens")
+"""What every update tells of itself, over all workers. Behind them come the sums, then the counts, of the objective's parts and
+measures; see `Updater.curves`."""
 
 
 @dataclass
 class Window:
     """The updates since the last point."""
 
+    names: tuple[str, ...]
+    """`Updater.curves`."""
+    parts: tuple[str, ...]
+    """Of the loss."""
+    measures: tuple[str, ...] = ()
     curves: list[Tensor] = field(default_factory=list)
-    """`CURVES` of each, on the device."""
+    """What each of them returned, on the device."""
     seconds: float = 0.0
     """Wall-clock time of their training."""
 
     def close(self) -> "ClosedWindow":
-        """Sends the curves on their way to the host without waiting for them, and begins anew."""
+        """Starts copying the curves to the host, without waiting, and empties the window."""
         stacked = torch.stack(self.curves)
         arrives = None
         if stacked.is_cuda:
             stacked = torch.empty_like(stacked, device="cpu", pin_memory=True).copy_(stacked, non_blocking=True)
             arrives = torch.cuda.Event()  # type: ignore[no-untyped-call]
             arrives.record()
-        closed = ClosedWindow(stacked, arrives, self.seconds)
+        closed = ClosedWindow(self, stacked, arrives, self.seconds)
         self.curves, self.seconds = [], 0.0
         return closed
 
@@ -45,6 +42,7 @@ class Window:
 class ClosedWindow:
     """Curves that are on their way to the host."""
 
+    window: Window
     curves: Tensor
     arrives: torch.cuda.Event | None
     seconds: float
@@ -53,13 +51,14 @@ class ClosedWindow:
         """Waits for them."""
         if self.arrives is not None:
             self.arrives.synchronize()
-        columns = dict(zip(CURVES, self.curves.unbind(1), strict=True))
+        columns = dict(zip(self.window.names, self.curves.unbind(1), strict=True))
         is_taken = columns["skipped_in_a_row"] == 0
         taken = {name: column[is_taken] for name, column in columns.items()}
         values = {name: float(taken[name].mean()) for name in ("loss", "gradient_norm") if is_taken.any()}
-        for part in PARTS:
-            if count := float(taken[f"count_{part}"].sum()):
-                values[f"loss_{part}"] = float(taken[f"sum_{part}"].sum()) / count
+        curves = {**{part: f"loss_{part}" for part in self.window.parts}, **{name: name for name in self.window.measures}}
+        for name, curve in curves.items():
+            if count := float(taken[f"count_{name}"].sum()):
+                values[curve] = float(taken[f"sum_{name}"].sum()) / count
         return Means(
             values=values,
             target_tokens=int(columns["target_tokens"].sum()),
@@ -73,7 +72,7 @@ class Means:
     """What a window comes to."""
 
     values: Mapping[str, float]
-    """Means of the loss, of the parts that ran and of the gradient norm, over the updates that were not skipped."""
+    """Means of the loss, the gradient norm, and the parts and measures that ran, over the updates that were not skipped."""
     target_tokens: int
     skipped: int
     skipped_in_a_row: int

@@ -1,0 +1,77 @@
+"""What a model has to compute, in floating-point operations: matrix products over real tokens, nothing else.
+
+A multiply-add counts as 2. Padding, normalisation, softmax, dropout, embeddings and the optimizer count nothing. States that no
+loss reads count nothing either, whether they are computed or not. Operations over time, divided by the machine's peak, say how
+well a program uses the machine.
+"""
+
+# B sentences
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from mtnat.model.config import ModelConfig
+from mtnat.tokens import PAD
+
+
+@dataclass(frozen=True)
+class ModelFlops:
+    """Operations of a forward pass as a function of lengths; a backward pass multiplies twice as much."""
+
+    config: ModelConfig
+    vocabulary_size: int
+
+    def encoder(self, source_B: Tensor) -> int:
+        """Counts the encoder over sources of these lengths, EOS included."""
+        width, inner = self.config.width, self.config.feed_forward
+        projections = int(source_B.sum()) * (8 * width**2 + 4 * width * inner)
+        return self.config.encoder_layers * (projections + _attention(source_B, source_B, width))
+
+    def memory(self, source_B: Tensor) -> int:
+        """Counts the keys and values of the sources in every layer of one decoder."""
+        return self.config.decoder_layers * int(source_B.sum()) * 4 * self.config.width**2
+
+    def at_pass(self, source_B: Tensor, target_B: Tensor) -> int:
+        """Counts a causal decoder without its memory; of attention to themselves the half that can be seen."""
+        to_itself = _attention(target_B, target_B, self.config.width) // 2
+        return self.config.decoder_layers * self._decoder_layer(source_B, target_B, target_B, to_itself)
+
+    def nat_pass(self, source_B: Tensor, target_B: Tensor, read_B: Tensor) -> int:
+        """Counts a decoder that sees the whole target, without its memory.
+
+        Args:
+            read_B: positions of each target whose states are read. The last layer computes no others.
+        """
+
+        def layer(asking_B: Tensor) -> int:
+            return self._decoder_layer(source_B, target_B, asking_B, _attention(asking_B, target_B, self.config.width))
+
+        return (self.config.decoder_layers - 1) * layer(target_B) + layer(read_B)
+
+    def _decoder_layer(self, source_B: Tensor, target_B: Tensor, asking_B: Tensor, to_itself: int) -> int:
+        """Queries, outputs and feed-forward of the positions that ask; keys and values of all positions of the target."""
+        width, inner = self.config.width, self.config.feed_forward
+        asking = int(asking_B.sum()) * (8 * width**2 + 4 * width * inner)
+        asked = int(target_B.sum()) * 4 * width**2
+        return asking + asked + to_itself + _attention(asking_B, source_B, width)
+
+    def vocabulary(self, predictions: int) -> int:
+        """Counts the logits of so many positions."""
+        return 2 * self.config.width * self.vocabulary_size * predictions
+
+    def lengths(self, sentences: int) -> int:
+        """Counts the length head."""
+        is_offset = self.config.length_prediction == "offset"
+        classes = 2 * self.config.max_positions - 1 if is_offset else self.config.max_positions
+        return 2 * self.config.width * classes * sentences
+
+
+def lengths_of(tokens_BT: Tensor) -> Tensor:
+    """Returns the length of each row without its padding."""
+    return (tokens_BT != PAD).sum(1)
+
+
+def _attention(queries_B: Tensor, keys_B: Tensor, width: int) -> int:
+    """QKᵀ and the weighted sum of the values."""
+    return 4 * width * int((queries_B * keys_B).sum())

@@ -1,0 +1,26 @@
+"""Systems: kinds of non-autoregressive translation, each with its branch, its losses and its search."""
+
+from mtnat.systems.at import AtBranch
+from mtnat.systems.branch import Branch, branch_of
+from mtnat.systems.ctc import Ctc, CtcBranch, CtcDecoding, CtcSearch
+from mtnat.systems.glat import Glat, GlatBranch
+from mtnat.systems.mask_predict import LengthBranch, MaskPredict, MaskPredictBranch, reranker_of
+from mtnat.systems.system import BranchName, System
+
+__all__ = [
+    "AtBranch",
+    "Branch",
+    "BranchName",
+    "Ctc",
+    "CtcBranch",
+    "CtcDecoding",
+    "CtcSearch",
+    "Glat",
+    "GlatBranch",
+    "LengthBranch",
+    "MaskPredict",
+    "MaskPredictBranch",
+    "System",
+    "branch_of",
+    "reranker_of",
+]

@@ -1,0 +1,292 @@
+"""CTC (Libovický and Helcl 2018; Saharia et al. 2020): one pass over an upsampled source, and no length to predict."""
+
+# B batch, R sentences that the branch sees, r sentences at once, S source, U upsampled source, T target, D width, V vocabulary,
+# L labels: the vocabulary and the blank
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from mtnat.decoding import Decoding, Hypothesis
+from mtnat.decoding.logits import blocks_of_logits
+from mtnat.decoding.rerank import at_scores
+from mtnat.model import Encoded, ModelConfig, TargetDecoder, Translator
+from mtnat.model.flops import ModelFlops
+from mtnat.model.layers import visible
+from mtnat.model.linear import Linear
+from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig
+from mtnat.systems.branch import Branch
+from mtnat.systems.ctc_paths import collapse, prefix_beam_search
+from mtnat.systems.mask_predict import reranker_of
+from mtnat.systems.system import System
+from mtnat.tokens import EOS, PAD, SPECIAL
+
+_BYTES_AT_ONCE = {"cpu": 1 << 26}
+"""Room for the log-probabilities of some sentences; the rest of a batch is computed after them."""
+_BYTES_AT_ONCE_ELSEWHERE = 1 << 30
+
+
+class CtcDecoding(Decoding):
+    """The likeliest alignment, or prefix beam search, which adds up the alignments of each translation."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {"prefix_beam": 1, "rerank": "none", "precision": "fp32"},
+        "fast": {"prefix_beam": 1, "rerank": "none", "precision": "auto"},
+    }
+
+    kind: Literal["ctc"] = "ctc"
+    prefix_beam: int = Field(1, ge=1, le=1_000)
+    """Translations that prefix beam search keeps at each position; 1 is no beam search but the likeliest label at each
+    position, repeats merged, then blanks dropped."""
+    prefix_candidates: int = Field(8, ge=1, le=100)
+    """Likeliest pieces that prefix beam search tries at each position, besides the blank."""
+
+
+class Ctc(System):
+    """Connectionist temporal classification (Graves et al. 2006) over the encoder's states, each split into several positions.
+
+    The loss is the negative log-probability of all alignments that collapse to the target, divided by the number of target
+    pieces, so that λ weighs it as it weighs other losses per piece. There is no label smoothing.
+    """
+
+    decodings: ClassVar[tuple[type[Decoding], ...]] = (CtcDecoding,)
+
+    kind: Literal["ctc"] = "ctc"
+    upsampling: int = Field(2, ge=1, le=8)
+    """Positions for each source token, its end included (Saharia et al. 2020: 2; Libovický and Helcl 2018: 3). A target that
+    needs more positions cannot be aligned and trains nothing; the curve `train/infeasible` is the share of those."""
+
+    def nat_branch(
+        self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding, layers: nn.ModuleList | None
+    ) -> Branch:
+        return CtcBranch(self, model, tokens, layers)
+
+
+class CtcBranch(Branch):
+    """A decoder over the split states of the encoder (Libovický and Helcl 2018, section 3), which predicts a label each.
+
+    Unlike Saharia et al. 2020 its layers attend to the encoder as those of every other system here do, so that systems differ in
+    their objective and not in their size. The blank is an output of its own, not a token of the vocabulary.
+    """
+
+    parts: ClassVar[tuple[str, ...]] = ("nat",)
+    measures: ClassVar[tuple[str, ...]] = ("infeasible",)
+
+    def __init__(
+        self, system: Ctc, model: ModelConfig, tokens: nn.Embedding, layers: nn.ModuleList | None = None
+    ) -> None:
+        super().__init__(tokens)
+        self.upsampling = system.upsampling
+        self.split = Linear(model.width, system.upsampling * model.width)
+        upsampled = model.model_copy(update={"max_positions": system.upsampling * model.max_positions})
+        self.decoder = TargetDecoder(upsampled, tokens, causal=False, layers=layers)
+        self.blank = nn.Embedding(1, model.width)
+        self.most_pieces = model.max_positions - 1
+
+    def draw(self, source_BS: Tensor, target_BT: Tensor, generator: Generator) -> Noise:
+        """Draws nothing; finds the targets that can be aligned.
+
+        An alignment needs a position for each piece, and one for a blank between two equal pieces.
+        """
+        lengths_B = (target_BT != PAD).sum(1) - 1
+        positions_B = self.upsampling * (source_BS != PAD).sum(1)
+        is_piece_BT = torch.arange(target_BT.shape[1] - 1) < lengths_B[:, None] - 1
+        repeats_B = ((target_BT[:, 1:] == target_BT[:, :-1]) & is_piece_BT).sum(1)
+        is_feasible_B = lengths_B + repeats_B <= positions_B
+        return Noise(
+            tensors={
+                "target": target_BT,
+                "lengths": lengths_B,
+                "positions": positions_B,
+                "is_feasible": is_feasible_B,
+            },
+            predictions={"nat": lengths_B * is_feasible_B},
+        )
+
+    def states(self, encoded: Encoded) -> Tensor:
+        """Computes the decoder's states [B, U, D]: k·t + i is position i of source token t."""
+        batch, source, width = encoded.states_BSD.shape
+        # Token embeddings have the deviation 1/√D, and the decoder scales its input by √D.
+        input_BUD = self.split(encoded.states_BSD).view(batch, self.upsampling * source, width) * width**-0.5
+        mask = None
+        if encoded.mask is not None:
+            mask = visible(encoded.is_padding_BS.repeat_interleave(self.upsampling, dim=1), True)
+        states_BUD: Tensor = self.decoder.stack(input_BUD, mask, self.decoder.remember(encoded))
+        return states_BUD
+
+    def losses(self, encoded: Encoded, noise: Noise, moment: Moment) -> Mapping[str, Loss]:
+        """Computes −log p(target) of the sentences that can be aligned, a few of them at a time."""
+        states_RUD = self.states(encoded.only(noise.rows_R))
+        target_RT, lengths_R, positions_R = (noise.tensors[name] for name in ("target", "lengths", "positions"))
+        is_feasible_R = noise.tensors["is_feasible"]
+        bytes_at_once = _BYTES_AT_ONCE.get(states_RUD.device.type, _BYTES_AT_ONCE_ELSEWHERE)
+        at_once = max(1, bytes_at_once // (4 * states_RUD.shape[1] * (len(self.tokens.weight) + 1)))
+        columns = (states_RUD, target_RT, lengths_R, positions_R, is_feasible_R)
+        blocks = list(zip(*(column.split(at_once) for column in columns), strict=True))
+        if len(blocks) == 1:
+            total = self._sum(*blocks[0])
+        else:  # the log-probabilities of a block are computed again for its backward pass
+            total = torch.stack([checkpoint(self._sum, *block, use_reentrant=False) for block in blocks]).sum()
+        return {
+            "nat": Loss(total, (lengths_R * is_feasible_R).sum()),
+            "infeasible": Loss((~is_feasible_R).sum().float(), len(is_feasible_R)),
+        }
+
+    def _sum(
+        self, states_rUD: Tensor, target_rT: Tensor, lengths_r: Tensor, positions_r: Tensor, is_feasible_r: Tensor
+    ) -> Tensor:
+        """The sum of −log p(target) over sentences."""
+        logits_rUL = torch.cat((self.decoder.vocabulary_logits(states_rUD), self._blank_logits(states_rUD)), dim=-1)
+        with torch.autocast(logits_rUL.device.type, enabled=False):  # sums over alignments need float32
+            log_probabilities_UrL = logits_rUL.float().log_softmax(-1).transpose(0, 1)
+            losses_r = functional.ctc_loss(
+                log_probabilities_UrL,
+                target_rT,
+                positions_r,
+                lengths_r,
+                blank=len(self.tokens.weight),
+                reduction="none",
+                zero_infinity=True,
+            )
+        return (losses_r * is_feasible_r).sum()
+
+    def _blank_logits(self, states: Tensor) -> Tensor:
+        """The logits of the blank, [..., 1]."""
+        return functional.linear(states, self.blank.weight)
+
+    @torch.no_grad()
+    def likeliest(self, states_MD: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns the likeliest pieces at each position: their log-probabilities and ids, [M, count], and the blank's, [M]."""
+        scores, tokens, blanks, done = [], [], [], 0
+        for logits_mV in blocks_of_logits(self.decoder, states_MD, SPECIAL):
+            blank_m1 = self._blank_logits(states_MD[done : done + len(logits_mV)]).float()
+            normaliser_m1 = torch.logaddexp(logits_mV.logsumexp(1, keepdim=True), blank_m1)
+            best_mC, token_mC = logits_mV.topk(count, dim=1)
+            scores.append(best_mC - normaliser_m1)
+            tokens.append(token_mC)
+            blanks.append((blank_m1 - normaliser_m1).squeeze(1))
+            done += len(logits_mV)
+        return torch.cat(scores), torch.cat(tokens), torch.cat(blanks)
+
+    def search(self, decoding: Decoding, translator: Translator) -> "CtcSearch":
+        """Returns the search for labels, with the AT decoder as the reranker where the settings ask for it."""
+        assert isinstance(decoding, CtcDecoding)
+        return CtcSearch(self, decoding, reranker_of(translator, decoding))
+
+    def flops(self, work: ModelFlops, source_R: Tensor, noise: Noise) -> int:
+        """Counts every position of the upsampled sources; the sums over alignments are no matrix products."""
+        return 3 * (self.pass_flops(work, source_R))
+
+    def pass_flops(self, work: ModelFlops, source_B: Tensor) -> int:
+        """Counts a forward pass behind the encoder."""
+        upsampled_B = self.upsampling * source_B
+        split = 2 * work.config.width**2 * int(upsampled_B.sum())
+        decoder = work.memory(source_B) + work.nat_pass(source_B, upsampled_B, upsampled_B)
+        return split + decoder + work.vocabulary(int(upsampled_B.sum()))
+
+    def compile_stacks(self) -> None:
+        self.decoder.compile_stack()
+
+
+@dataclass(frozen=True)
+class CtcSearch:
+    """Finds labels in one pass; see `CtcDecoding`.
+
+    A hypothesis' score is the log-probability of its likeliest alignment, or with a beam of all its alignments that stayed in
+    the beam, divided by the number of positions; with a reranker it is the AT decoder's score.
+    """
+
+    branch: CtcBranch
+    config: CtcDecoding
+    reranker: TargetDecoder | None = None
+    is_stepwise = False
+
+    @property
+    def copies(self) -> int:
+        return self.branch.upsampling
+
+    @property
+    def most(self) -> tuple[str, int]:
+        return "prefix_beam", self.config.prefix_beam
+
+    def __call__(self, encoded: Encoded, n_best: int = 1) -> list[list[Hypothesis]]:
+        """Finds the best hypotheses of each source."""
+        found = self._greedy(encoded) if self.config.prefix_beam == 1 else self._beam(encoded)
+        if self.reranker is not None:
+            found = self._reranked(self.reranker, encoded, found)
+        return [hypotheses[:n_best] for hypotheses in found]
+
+    def _greedy(self, encoded: Encoded) -> list[list[Hypothesis]]:
+        scores_BU1, tokens_BU1, blanks_BU, positions = self._labels(encoded, 1)
+        is_blank_BU = blanks_BU > scores_BU1[:, :, 0]
+        labels = torch.where(is_blank_BU, self._blank, tokens_BU1[:, :, 0]).tolist()
+        scores = torch.where(is_blank_BU, blanks_BU, scores_BU1[:, :, 0]).tolist()
+        return [
+            [self._hypothesis(collapse(row[:length], self._blank), sum(score[:length]), length)]
+            for row, score, length in zip(labels, scores, positions, strict=True)
+        ]
+
+    def _beam(self, encoded: Encoded) -> list[list[Hypothesis]]:
+        scores_BUC, tokens_BUC, blanks_BU, positions = self._labels(encoded, self.config.prefix_candidates)
+        rows = zip(scores_BUC.tolist(), tokens_BUC.tolist(), blanks_BU.tolist(), positions, strict=True)
+        return [
+            [
+                self._hypothesis(pieces, score, length)
+                for pieces, score in prefix_beam_search(
+                    tokens[:length], scores[:length], blanks[:length], self.config.prefix_beam
+                )
+            ]
+            for scores, tokens, blanks, length in rows
+        ]
+
+    def _labels(self, encoded: Encoded, count: int) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+        """The likeliest pieces of each position with their log-probabilities, the blank's, and the number of positions."""
+        states_BUD = self.branch.states(encoded)
+        count = min(count, len(self.branch.tokens.weight) - len(SPECIAL))
+        scores_MC, tokens_MC, blanks_M = self.branch.likeliest(states_BUD.flatten(0, 1), count)
+        positions = self.branch.upsampling * (~encoded.is_padding_BS).sum(1)
+        shape = states_BUD.shape[:2]
+        return scores_MC.view(*shape, -1), tokens_MC.view(*shape, -1), blanks_M.view(shape), positions.tolist()
+
+    @property
+    def _blank(self) -> int:
+        return len(self.branch.tokens.weight)
+
+    def _hypothesis(self, pieces: tuple[int, ...], log_probability: float, positions: int) -> Hypothesis:
+        return Hypothesis(pieces[: self.branch.most_pieces], log_probability / positions, passes=1)
+
+    def _reranked(
+        self, reranker: TargetDecoder, encoded: Encoded, found: list[list[Hypothesis]]
+    ) -> list[list[Hypothesis]]:
+        """The hypotheses in the order of the AT decoder's scores."""
+        device = encoded.states_BSD.device
+        most = max(len(hypotheses) for hypotheses in found)
+        # A source with fewer hypotheses repeats its last one.
+        rows = [[*hypotheses, *hypotheses[-1:] * (most - len(hypotheses))] for hypotheses in found]
+        lengths_BK = torch.tensor([[len(each.tokens) for each in row] for row in rows], device=device)
+        longest = int(lengths_BK.max()) + 1
+        tokens = [[[*each.tokens, *[EOS] * (longest - len(each.tokens))] for each in row] for row in rows]
+        scores_BK = at_scores(
+            reranker, encoded, torch.tensor(tokens, device=device), lengths_BK, self.config.length_penalty
+        )
+        return [
+            sorted(
+                (Hypothesis(each.tokens, score, each.passes) for each, score in zip(row, scores, strict=False)),
+                key=lambda hypothesis: -hypothesis.score,
+            )
+            for row, scores in zip(found, scores_BK.tolist(), strict=True)
+        ]
+
+    def flops(self, work: ModelFlops, source_B: Tensor, pieces_B: Tensor, passes_B: Tensor) -> int:
+        """Counts one pass, and the AT decoder's pass over the candidates, as many as the beam holds, where that reranks."""
+        total = work.encoder(source_B) + self.branch.pass_flops(work, source_B)
+        if self.reranker is not None:
+            one = work.at_pass(source_B, pieces_B + 1) + work.vocabulary(int((pieces_B + 1).sum()))
+            total += work.memory(source_B) + self.config.prefix_beam * one
+        return total

@@ -1,0 +1,67 @@
+"""A system: which branches a translator has, and how the objective weighs them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from torch import nn
+
+from mtnat.config import Record
+from mtnat.decoding import Decoding
+from mtnat.model import ModelConfig
+from mtnat.objective import ObjectiveConfig
+from mtnat.objective.schedules import Constant
+from mtnat.systems.at import AtBranch
+from mtnat.systems.branch import Branch
+
+BranchName = Literal["at", "nat"]
+
+
+class System(Record, ABC):
+    """A kind of non-autoregressive translation: the settings of its NAT branch, beside which an AT branch may be trained.
+
+    A subclass is one entry of ``system: {kind: …}`` in an experiment. It has a field ``kind`` with its name as the only value,
+    and its own settings as further fields.
+    """
+
+    decodings: ClassVar[tuple[type[Decoding], ...]]
+    """The kinds of ``decoding:`` that search with its NAT branch."""
+
+    @abstractmethod
+    def nat_branch(
+        self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding, layers: nn.ModuleList | None
+    ) -> Branch:
+        """Builds the NAT branch.
+
+        Args:
+            tokens: the target embeddings.
+            layers: decoder layers to share with the AT branch; None for layers of its own.
+        """
+
+    def branches(
+        self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding
+    ) -> Mapping[BranchName, Branch]:
+        """Builds the branches that the objective trains, the auxiliary AT branch first."""
+        names = self.trained(objective)
+        built: dict[BranchName, Branch] = {}
+        layers: nn.ModuleList | None = None
+        if "at" in names:
+            at = AtBranch(model, objective, tokens)
+            built["at"] = at
+            layers = at.decoder.stack.layers if model.shared_decoder_layers else None
+        if "nat" in names:
+            built["nat"] = self.nat_branch(model, objective, tokens, layers)
+        return built
+
+    def weights(self, nat_weight: float) -> Mapping[str, float]:
+        """Returns the weight of each branch's loss for a λ (Hao et al. 2021, Eq. 1)."""
+        return {"at": 1 - nat_weight, "nat": nat_weight}
+
+    def trained(self, objective: ObjectiveConfig) -> tuple[BranchName, ...]:
+        """Names the branches that the objective trains, in the order of `branches`; a branch without weight is not built."""
+        names: tuple[BranchName, ...] = ("at", "nat")
+        schedule = objective.schedule
+        if not isinstance(schedule, Constant):
+            return names
+        weights = self.weights(schedule.value)
+        return tuple(name for name in names if weights[name] > 0)
