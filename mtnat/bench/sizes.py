@@ -27,7 +27,7 @@ MULTI30K_FILES = {
     "valid": ["multi30k/val.en.gz", "multi30k/val.de.gz"],
     "test": ["multi30k/test_2016_flickr.en.gz", "multi30k/test_2016_flickr.de.gz"],
 }
-"""As in bench/multi30k_equal_tokens.yaml."""
+"""As in measurements/multi30k_equal_tokens.yaml."""
 
 _SEED = 1
 

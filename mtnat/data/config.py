@@ -1,4 +1,4 @@
-"""Which corpus, and how it becomes tokens."""
+"""The settings of the corpus and of its vocabulary."""
 
 import re
 from typing import Annotated, Literal, Self
@@ -12,37 +12,38 @@ FilePair = Annotated[tuple[str, str], Field(strict=False)]
 
 
 class DataConfig(Record):
-    """A parallel corpus and its vocabulary: either `corpus` or the three pairs of files."""
+    """A parallel corpus and its vocabulary. Either `corpus` or the three pairs of files must be given."""
 
     corpus: Literal["grammar-en-de", "grammar-de-en"] | None = None
-    """The embedded corpus, generated; leave it out to name files instead."""
+    """The embedded corpus, which is generated. Omit it to use files instead."""
     corpus_size: int = Field(20_000, ge=100, le=10_000_000)
-    """Training pairs of the embedded corpus."""
+    """Number of training pairs of the embedded corpus."""
     corpus_seed: int = Field(1, ge=0)
     """Seed of the embedded corpus."""
     train: FilePair | None = None
-    """Training text, source then target; plain or .gz, one sentence a line, relative to $MTNAT_DATA (default ``data/``)."""
+    """Training text, source then target; plain or .gz, one sentence per line, relative to $MTNAT_DATA (default ``data/``)."""
     valid: FilePair | None = None
-    """Validation text, on which a study searches."""
+    """Validation text, on which a study's search is scored."""
     test: FilePair | None = None
     """Test text, scored once, in the confirm phase."""
     distilled: str | None = None
-    """Training targets that a teacher has written, a line for each training source, in place of the corpus's own; plain or .gz,
-    relative to $MTNAT_DATA. The vocabulary is still made of the corpus's own text, so that it is the same with and without."""
+    """Training targets written by a teacher, one line for each training source, which replace the corpus's own; plain or .gz,
+    relative to $MTNAT_DATA. The vocabulary is still built from the corpus's own text, so that it is the same with and
+    without distillation."""
     vocabulary_size: int = Field(32_000, ge=64, le=65_000)
-    """Pieces of the sentencepiece BPE vocabulary, or of each side's where they are separate."""
+    """Number of pieces of the sentencepiece BPE vocabulary; with separate vocabularies, of each."""
     joint_vocabulary: bool = True
-    """One vocabulary for both sides, as in the paper (A.1)."""
+    """Whether source and target share one vocabulary, as in the paper (A.1)."""
     max_length: int = Field(128, ge=4, le=2_000)
-    """Training pairs with more tokens than this on a side are left out, and counted."""
+    """Most tokens on either side of a training pair. Longer pairs are left out and counted."""
 
     def name_of(self, split: SplitName) -> str:
-        """What people call a split: the corpus, or its two files."""
+        """Returns a readable name of a split: the corpus, or the two files."""
         return self.corpus or " → ".join(getattr(self, split))
 
     @property
     def languages(self) -> tuple[str, str] | None:
-        """Source and target as far as the corpus' or the files' names tell, which must agree: `languages_of`."""
+        """Source and target language, from the name of the corpus or of the files; None if they name none or disagree."""
         if self.corpus:
             _, source, target = self.corpus.split("-")
             return source, target
@@ -62,7 +63,7 @@ class DataConfig(Record):
 
 
 def languages_of(files: FilePair) -> tuple[str, str] | None:
-    """The two languages that file names such as ``train.en.gz`` and ``train.de.gz`` end with; None where they do not."""
+    """Returns the two languages in file names such as ``train.en.gz`` and ``train.de.gz``, or None if there are none."""
     found = [re.search(r"\.([a-z]{2})(?:\.gz)?$", name) for name in files]
     source, target = (match and match[1] for match in found)
     return (source, target) if source and target and source != target else None

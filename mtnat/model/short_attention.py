@@ -13,7 +13,7 @@ def short_attention(queries_BTHE: Tensor, keys_BSHE: Tensor, values_BSHE: Tensor
     """softmax(QKᵀ/√E)·V, [B, T, H, E], in float32 under autocast, as products over all sentences, a head at a time.
 
     PyTorch's fused kernel multiplies each sentence's own small matrices, which two threads do hardly faster than one
-    (``bench/attention.py`` compares). This keeps the probabilities for the backward pass, so it is for short sequences.
+    (``measurements/attention.py`` compares). This keeps the probabilities for the backward pass, so it is for short sequences.
 
     Args:
         mask_BTS: broadcast to [B, T, S], True for what a query may see, which is something.

@@ -1,7 +1,7 @@
-"""Self-attention of one layer in training, done in three ways over the same batches of near-equal lengths.
+"""Times the self-attention of one layer in training, with three implementations on the same batches of near-equal lengths.
 
-Fused is PyTorch's kernel over padded batches, short `mtnat.model.short_attention`, packed PyTorch's jagged layout, which has no
-padding. All begin at queries, keys and values and end after the backward pass.
+`fused` is PyTorch's kernel on padded batches. `short` is `mtnat.model.short_attention`. `packed` is PyTorch's jagged layout,
+which has no padding. Each timing begins with queries, keys and values and ends after the backward pass.
 """
 
 import argparse
@@ -27,7 +27,7 @@ BATCHES, TOKENS, SHORT = 60, 4_096, 15
 
 
 def fused(queries: Tensor, keys: Tensor, values: Tensor, is_token: Tensor) -> Tensor:
-    """Rectangles, and a mask where a batch has padding at all."""
+    """PyTorch's fused kernel on padded batches, with a mask if the batch has padding."""
     mask = None if bool(is_token.all()) else is_token[:, None, None, :]
     mixed: Tensor = functional.scaled_dot_product_attention(
         queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2), attn_mask=mask
@@ -36,13 +36,13 @@ def fused(queries: Tensor, keys: Tensor, values: Tensor, is_token: Tensor) -> Te
 
 
 def short(queries: Tensor, keys: Tensor, values: Tensor, is_token: Tensor) -> Tensor:
-    """The same rectangles."""
+    """`short_attention` on the same padded batches."""
     mask = None if bool(is_token.all()) else is_token[:, None, :]
     return short_attention(queries, keys, values, mask)[is_token].square().sum()
 
 
 def packed(queries: Tensor, keys: Tensor, values: Tensor, is_token: Tensor) -> Tensor:
-    """Rows of different lengths."""
+    """PyTorch's fused kernel on rows of different lengths, without padding."""
     ends = torch.cat([torch.zeros(1, dtype=torch.long), is_token.sum(1).cumsum(0)])
     jagged = (torch.nested.nested_tensor_from_jagged(part[is_token], ends).transpose(1, 2) for part in (queries, keys, values))
     queries, keys, values = jagged
@@ -54,7 +54,7 @@ WAYS: tuple[Callable[[Tensor, Tensor, Tensor, Tensor], Tensor], ...] = (fused, s
 
 
 def timed(way: Callable[..., Tensor], is_token: Tensor, heads: int, features: int) -> tuple[float, float]:
-    """Milliseconds, and the result."""
+    """Returns the milliseconds of the forward and the backward pass, and the result."""
     generator = torch.Generator().manual_seed(0)
     together = torch.randn(*is_token.shape, 3, heads, features, generator=generator, requires_grad=True)
     started = time.perf_counter()
@@ -64,11 +64,11 @@ def timed(way: Callable[..., Tensor], is_token: Tensor, heads: int, features: in
 
 
 def main() -> int:
-    """Prints the median times, and those over the fused kernel's, of the shorter and the longer batches."""
+    """Prints the median times, and their ratios to the fused kernel's, for the shorter and the longer batches."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("experiment", type=Path, help="a YAML file, whose corpus and width are taken")
+    parser.add_argument("experiment", type=Path, help="a YAML file with the corpus and the width")
     parser.add_argument(
-        "threads", type=int, nargs="?", default=torch.get_num_threads(), help="of PyTorch (default: its own choice)"
+        "threads", type=int, nargs="?", default=torch.get_num_threads(), help="PyTorch's threads (default: PyTorch's choice)"
     )
     options = parser.parse_args()
     if options.threads < 1:
@@ -83,7 +83,7 @@ def main() -> int:
 
 
 def compare(experiment: Experiment) -> None:
-    """Times every way on every batch, side by side."""
+    """Times every implementation on every batch."""
     keep_freed_memory()
     stream = BatchStream(prepare(experiment.data).train, max_tokens=TOKENS, seed=1)
     heads, features = experiment.model.heads, experiment.model.width // experiment.model.heads
@@ -95,7 +95,7 @@ def compare(experiment: Experiment) -> None:
         for way in WAYS:
             milliseconds, result = timed(way, is_token, heads, features)
             results.append(result)
-            if number >= BATCHES // 6:  # by then there is memory for all
+            if number >= BATCHES // 6:  # the first batches warm up the allocator
                 times[is_token.shape[1] <= SHORT][way.__name__].append(milliseconds)
         assert max(results) - min(results) < 1e-4 * results[0], results
     for is_short, by_way in times.items():

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Everything that waits for a GPU, in one go: the tests that need one, training speed at the paper's size, and how fast a model
-# translates, where $MODEL names one.
-# usage: [MODEL=folder of a trained model] bench/gpu.sh [folder for the results]; needs only the core's packages and pytest.
+# Runs everything that needs a GPU: the tests, the training speed at the paper's size and, if $MODEL names a model, its
+# translation speed.
+# usage: [MODEL=folder of a trained model] measurements/gpu.sh [folder for the results]; needs only the core's packages and pytest.
 set -eu
 out=${1:-gpu-results}
 mkdir -p "$out"
