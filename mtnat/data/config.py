@@ -1,4 +1,4 @@
-"""Which corpus, and how it becomes tokens."""
+"""Settings of the corpus and its tokenisation."""
 
 import re
 from typing import Annotated, Literal, Self
@@ -12,7 +12,7 @@ FilePair = Annotated[tuple[str, str], Field(strict=False)]
 
 
 class DataConfig(Record):
-    """A parallel corpus and its vocabulary: either `corpus` or the three pairs of files."""
+    """A parallel corpus and its vocabulary. The corpus is either `corpus` or the three pairs of files."""
 
     corpus: Literal["grammar-en-de", "grammar-de-en"] | None = None
     """The embedded corpus, generated; leave it out to name files instead."""
@@ -37,17 +37,20 @@ class DataConfig(Record):
     """Training pairs with more tokens than this on a side are left out, and counted."""
 
     def name_of(self, split: SplitName) -> str:
-        """What people call a split: the corpus, or its two files."""
+        """Returns a readable name of a split: the embedded corpus or the two files."""
         return self.corpus or " → ".join(getattr(self, split))
 
     @property
     def languages(self) -> tuple[str, str] | None:
-        """Source and target as far as the corpus' or the files' names tell, which must agree: `languages_of`."""
+        """Source and target language, read from the name of the corpus or of the files.
+
+        None if no file name states its language or if the splits disagree; see `languages_of`.
+        """
         if self.corpus:
             _, source, target = self.corpus.split("-")
             return source, target
-        told = {languages_of(pair) for pair in (self.train, self.valid, self.test) if pair} - {None}
-        return told.pop() if len(told) == 1 else None
+        found = {languages_of(pair) for pair in (self.train, self.valid, self.test) if pair} - {None}
+        return found.pop() if len(found) == 1 else None
 
     @model_validator(mode="after")
     def _one_corpus(self) -> Self:
@@ -62,7 +65,10 @@ class DataConfig(Record):
 
 
 def languages_of(files: FilePair) -> tuple[str, str] | None:
-    """The two languages that file names such as ``train.en.gz`` and ``train.de.gz`` end with; None where they do not."""
+    """Returns the language codes at the end of two file names, such as ``train.en.gz`` and ``train.de.gz``.
+
+    Returns None if a name has no two-letter code or if both codes are equal.
+    """
     found = [re.search(r"\.([a-z]{2})(?:\.gz)?$", name) for name in files]
     source, target = (match and match[1] for match in found)
     return (source, target) if source and target and source != target else None

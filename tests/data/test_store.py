@@ -74,8 +74,8 @@ def test_an_incomplete_store_is_refused(tmp_path: Path, damage: str) -> None:
     write(tmp_path)
     path = tmp_path / damage
     path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(DataError, match="is no complete token store"):
+    with pytest.raises(DataError, match="is not a complete token store"):
         TokenStore(tmp_path)
     path.unlink()
-    with pytest.raises(DataError, match="is no complete token store"):
+    with pytest.raises(DataError, match="is not a complete token store"):
         TokenStore(tmp_path)

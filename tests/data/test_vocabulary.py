@@ -103,7 +103,7 @@ def test_fewer_pieces_than_characters_is_one_sentence_with_the_least_possible_si
 
 @pytest.mark.parametrize("lines", [[], ["", " "], ["\u200b"]])
 def test_no_text_is_one_sentence(lines: list[str]) -> None:
-    with pytest.raises(DataError, match=r"^data\.train: holds no text"):
+    with pytest.raises(DataError, match=r"^data\.train: contains no text"):
         small(lines)
 
 
