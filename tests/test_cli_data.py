@@ -161,7 +161,7 @@ def test_prepare_every_column_of_a_study(tmp_path: Path, capsys: pytest.CaptureF
             "clean FOLDER/x.en FOLDER/x.de.gz --output FOLDER/y --max-words 0",
             "max_words: must be greater than or equal to 1; got 0",
         ),
-        ("clean FOLDER/x.en FOLDER/x.de.gz --output FOLDER/x", "FOLDER/x.en: is already there"),
+        ("clean FOLDER/x.en FOLDER/x.de.gz --output FOLDER/x", "FOLDER/x.en: already exists"),
         ("stats FOLDER/x.en FOLDER", "FOLDER: cannot be read"),
         ("prepare FOLDER/gone.yaml", "FOLDER/gone.yaml: no such file"),
         ("prepare FOLDER/study.yaml", "experiment.data.corpus: must be"),

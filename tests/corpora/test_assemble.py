@@ -104,7 +104,7 @@ def test_a_broken_archive_leaves_nothing(tmp_path: Path) -> None:
 def test_a_folder_of_something_else_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "small").mkdir()
     (tmp_path / "small" / "train.en.gz").write_bytes(b"precious")
-    with pytest.raises(DataError, match=r"small: is not the whole of small; remove it"):
+    with pytest.raises(DataError, match=r"small: is not a complete small; remove it"):
         get(small_corpus(f"{NOBODY}/"), tmp_path / "small")
     assert (tmp_path / "small" / "train.en.gz").read_bytes() == b"precious"
 

@@ -92,9 +92,9 @@ def test_what_cannot_be_done_leaves_nothing(tmp_path: Path) -> None:
     before = sorted(tmp_path.iterdir())
     for source, target, prefix, said in (
         ("x.en", "x.de", "out", r"x.en: has more lines than .*x.de, which has 1; give files that belong together"),
-        ("x.en", "y.en", "out", r"end alike, so both would become .*out.en; rename one"),
+        ("x.en", "y.en", "out", r"have the same suffix, so both would become .*out.en; rename one"),
         ("x.en", "gone.de", "out", r"gone.de: no such file; give a text file"),
-        ("y.en", "x.de", "z", r"z.de: is already there; remove it"),
+        ("y.en", "x.de", "z", r"z.de: already exists; remove it"),
         ("y.en", "x.de", "x.en/out", r"cannot be written"),
     ):
         with pytest.raises(DataError, match=said):

@@ -72,16 +72,14 @@ def test_a_server_that_never_gets_further_is_given_up(tmp_path: Path) -> None:
 def test_another_file_than_the_right_one_is_not_kept(tmp_path: Path) -> None:
     with serving({"a.tgz": CONTENT[::-1], "b.tgz": CONTENT[:-1]}) as server:
         for name, said in (("a.tgz", "sha256 .* instead of "), ("b.tgz", r"10,239 bytes instead of 10,240")):
-            with pytest.raises(DataError, match=rf"{name}: what came is another file \({said}.*try again"):
+            with pytest.raises(DataError, match=rf"{name}: the download is another file \({said}.*try again"):
                 fetch([download(server.url(name))], tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_wrong_file_that_was_there_is_named_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "a.tgz").write_bytes(CONTENT[::-1])
-    with pytest.raises(
-        DataError, match=r"a\.tgz: is another file \(sha256 .*; remove it, or put the right one in its place\.$"
-    ):
+    with pytest.raises(DataError, match=r"a\.tgz: is another file \(sha256 .*; remove it, or replace it by the right file\.$"):
         fetch([download(f"{NOBODY}/a.tgz")], tmp_path)
     assert (tmp_path / "a.tgz").read_bytes() == CONTENT[::-1]
 

@@ -78,12 +78,12 @@ def test_bytes_that_are_not_utf8_are_marked(tmp_path: Path) -> None:
 )
 def test_a_broken_file_is_one_sentence(tmp_path: Path, name: str, content: bytes, reader: Format, said: str) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=rf"{name}: {said} .*fetch it anew\.$"):
+    with pytest.raises(DataError, match=rf"{name}: {said} .*fetch it again\.$"):
         list(reader.pairs(tmp_path / name))
 
 
 def test_an_archive_that_is_not_what_it_should_be_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds no training/x.de"):
+    with pytest.raises(DataError, match=r"does not contain training/x.de"):
         list(MEMBERS.pairs(tgz(tmp_path / "a.tgz", {"training/x.en": text(0)})))
     with pytest.raises(DataError, match=r"training/x.en and training/x.de are not equally long"):
         list(MEMBERS.pairs(tgz(tmp_path / "b.tgz", {"training/x.en": text(0), "training/x.de": text(1) + b"more\n"})))
