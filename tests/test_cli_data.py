@@ -54,7 +54,7 @@ def test_get_without_a_name_says_which_corpora_there_are(capsys: pytest.CaptureF
 def test_get_without_a_network_names_the_files_to_bring(tmp_path: Path, name: str, wanted: list[str]) -> None:
     done = run("get", *name.split(), MTNAT_DATA=str(tmp_path), SACREBLEU=str(tmp_path / "sets"))
     assert done.returncode == 2
-    for each in [*wanted, "bring these files and name their folder with --from: "]:
+    for each in [*wanted, "download these files in another way and name their folder with --from: "]:
         assert each in done.stderr
     assert (done.stdout, done.stderr.count("\n")) == ("", 1)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"] == []

@@ -235,7 +235,7 @@ def test_a_named_set_that_cannot_be_fetched_is_one_sentence(folder: Path, tmp_pa
             "FOLDER/nat/model: --decoder at: the model was trained without that decoder",
         ),
         ("--tokenized --languages german", "--languages german: must be a pair of codes, such as en-de."),
-        ("--tokenized --languages en-zh", "tokenized BLEU: Moses' tokenizer does not cut words of 'zh'"),
+        ("--tokenized --languages en-zh", "tokenized BLEU: Moses' tokenizer does not support 'zh'"),
         ("--iterations 0", "iterations: must be greater than or equal to 1; got 0"),
     ],
 )

@@ -235,7 +235,7 @@ CORPORA = {
             valid="wmt19",
             test="wmt20",
         ),
-        # Since 2019, a news test set holds only text that was written in its source language, so each direction has its own set.
+        # Since 2019, a news test set holds only text that was written in its source language, so each direction has its own.
         Corpus(
             "wmt19-de-en", ("de", "en"), "newstest2018, newstest2019; train is that of wmt19-en-de", valid="wmt18", test="wmt19"
         ),

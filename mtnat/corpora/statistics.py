@@ -77,7 +77,7 @@ class Statistics:
     words_ratio: float
     """Target words divided by source words, over the whole corpus."""
     beyond_ratio: dict[str, int]
-    """For each of `RATIOS`, the number of pairs whose longer side has more than this many times the words of the shorter one."""
+    """For each of `RATIOS`, the number of pairs whose longer side has more words than this ratio times those of the shorter."""
 
 
 def describe(source: Path, target: Path, listener: Listener = silent) -> Statistics:

@@ -181,7 +181,7 @@ def test_a_difference_larger_than_seeds_and_sentences_explain_is_found() -> None
 
 
 def test_bad_input_is_one_sentence() -> None:
-    with pytest.raises(DataError, match="baselines: there are no runs; give the hypotheses of at least one seed"):
+    with pytest.raises(DataError, match="baselines: have no runs; give the hypotheses of at least one seed"):
         hierarchical_bootstrap([["a"]], [], ["a"])
     with pytest.raises(DataError, match="got 1 and 2"):
         hierarchical_bootstrap([["a", "b"], ["a"]], [["a", "b"]], ["a", "b"])

@@ -34,11 +34,11 @@ def test_empty_hypotheses_have_a_length_too() -> None:
 
 
 def test_lengths_need_references_with_text() -> None:
-    with pytest.raises(DataError, match="references: hold no text"):
+    with pytest.raises(DataError, match="references: contain no text"):
         length_accuracy([[1], [2]], [[], []])
     with pytest.raises(DataError, match="got 1 and 2; give both in full"):
         length_accuracy([[1]], [[1], [2]])
-    with pytest.raises(DataError, match="references: there are none"):
+    with pytest.raises(DataError, match="references: are empty"):
         length_accuracy([], [])
 
 

@@ -94,5 +94,5 @@ def test_unequal_numbers_are_one_sentence(metric: MetricName, hypotheses: list[s
 
 @pytest.mark.parametrize("metric", list(SCORES))
 def test_no_sentences_are_one_sentence(metric: MetricName) -> None:
-    with pytest.raises(DataError, match="references: there are none"):
+    with pytest.raises(DataError, match="references: are empty"):
         SCORES[metric]([], [])

@@ -111,13 +111,13 @@ def test_3000_sentences_take_seconds(wmt17: tuple[list[str], list[str]]) -> None
 
 
 def test_what_cannot_be_scored_is_one_sentence() -> None:
-    with pytest.raises(UserError, match=r"does not cut words of 'zh'; use sacreBLEU's own for it"):
+    with pytest.raises(UserError, match=r"does not support 'zh'; use sacreBLEU's tokenizer for it"):
         tokenized_bleu(["a"], ["a"], "zh")
-    with pytest.raises(UserError, match=r"needs a language's code, such as de; got 'de\.gz'"):
+    with pytest.raises(UserError, match=r"needs the code of a language, such as de; got 'de\.gz'"):
         check_tokenizer("de.gz")
     with pytest.raises(DataError, match="got 1 and 2; give both in full"):
         tokenized_bleu(["a"], ["a", "b"], "de")
-    with pytest.raises(DataError, match="references: there are none"):
+    with pytest.raises(DataError, match="references: are empty"):
         tokenized_bleu([], [], "de")
 
 
