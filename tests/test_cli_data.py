@@ -148,7 +148,7 @@ def test_prepare_every_column_of_a_study(tmp_path: Path, capsys: pytest.CaptureF
     [
         ("get multi31k", "multi31k: there is no such corpus; did you mean 'multi30k'?"),
         ("get x", "x: there is no such corpus; give one of multi30k, wmt14-en-de,"),
-        ("get multi30k --languages en-de", "--languages: only one of sacreBLEU's sets needs it; multi30k is en-de."),
+        ("get multi30k --languages en-de", "--languages: is only for sacreBLEU's test sets; multi30k is en-de."),
         ("get sacrebleu/wmt14/full", "sacrebleu/wmt14/full: needs --languages, such as en-de."),
         (
             "get sacrebleu/wmt14/ful --languages en-de",

@@ -173,7 +173,7 @@ def test_a_target_language_that_nothing_tells_is_asked_for(folder: Path, capsys:
     own = ["evaluate", "--model", str(model), "--tokenized"]
     assert main(own) == 2
     captured = capsys.readouterr()
-    assert "--tokenized: no file's name tells the target language; name both, such as --languages en-de." in captured.err
+    assert "--tokenized: no file name states the target language; give both, such as --languages en-de." in captured.err
     assert (captured.out, captured.err.count("\n")) == ("", 1)
     assert main([*own, "--languages", "en-de", "--json"]) == 0
     assert "tok:moses-de" in record(capsys)["model"]["tokenized_bleu"]["signature"]
@@ -218,8 +218,8 @@ def test_a_named_set_that_cannot_be_fetched_is_one_sentence(folder: Path, tmp_pa
         ("--split valid --source FOLDER/source.en", "--split, --source: name more than one test set"),
         ("--source nowhere.en --reference FOLDER/short.de", "--source nowhere.en: no such file"),
         ("--source FOLDER/source.en --reference FOLDER/short.de", "both sides must have equally many lines; got 3 and 1"),
-        ("--source FOLDER/empty.de --reference FOLDER/empty.de", "the source holds no text"),
-        ("--source FOLDER/source.en --reference FOLDER/blank.de", "the reference holds no text"),
+        ("--source FOLDER/empty.de --reference FOLDER/empty.de", "the source contains no text"),
+        ("--source FOLDER/source.en --reference FOLDER/blank.de", "the reference contains no text"),
         ("--source FOLDER --reference FOLDER/short.de", "cannot be read"),
         ("--test-set wmt14/ful --languages en-de", "--test-set wmt14/ful: is none of sacreBLEU's; did you mean 'wmt14/full'?"),
         (

@@ -142,7 +142,7 @@ def test_a_line_too_long_for_the_model_is_reported_and_translated(piped: Piped) 
     assert len(done.out.decode().split("\n")) == 3
     [note] = done.error.splitlines()
     assert note.startswith("line 2: ")
-    assert "are more than the model's 127; translated in" in note
+    assert "exceed the model's 127; translated in" in note
 
 
 def test_a_line_of_a_hundred_thousand_characters_is_one_line(piped: Piped) -> None:
@@ -206,7 +206,7 @@ def test_a_terminal_sees_a_bar_and_the_output_is_the_same(model: Path, piped: Pi
     ("options", "said"),
     [
         (["--n-best", "4"], "n_best: must be at least 1 and at most length_candidates, 3; got 4"),
-        (["--decoder", "at", "--trace"], "--trace: shows the NAT decoder's passes alone"),
+        (["--decoder", "at", "--trace"], "--trace: shows only the NAT decoder's passes"),
         (["--set", "narow_after=1"], "narow_after is unknown; did you mean 'narrow_after'?"),
         (["--set", "narrow_after"], "--set narrow_after: must be SETTING=VALUE, such as narrow_after=2"),
         (["--set", "narrow_after=x"], "narrow_after: must be"),

@@ -134,7 +134,7 @@ def test_a_process_without_memory_is_one_sentence_and_exit_code_1() -> None:
     # PyTorch may complain as well, where it runs out of memory once more at its end.
     (sentence,) = [line for line in done.stderr.splitlines() if line.startswith("mtnat: ")]
     assert sentence.startswith("mtnat: bench train: at with 1 worker was not measured, its process failed: ")
-    assert sentence.endswith("; where memory ran out, take a smaller --size or fewer --workers.")
+    assert sentence.endswith("; if memory ran out, use a smaller --size or fewer --workers.")
 
 
 @pytest.mark.parametrize(

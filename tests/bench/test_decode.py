@@ -82,7 +82,7 @@ def test_a_model_has_a_row_for_each_search_that_it_can_do(
     assert [list(row) for row in found] == [KEYS] * len(systems)
     assert [tuple(row.values())[:6] for row in found] == systems
     assert ("the model has no" in notes) == bool(missing)
-    assert f"the model has no {missing} decoder; what needs one is left out" in notes or not missing
+    assert f"the model has no {missing} decoder; searches that need one are left out" in notes or not missing
     for row in found:
         assert row["precision"] == "fp32" or row["preset"] in ("fast", "fastest")
         assert min(row[name] for name in KEYS if name.endswith(("per_second", "_ms", "_sentence", "_gflops"))) > 0
@@ -163,7 +163,7 @@ def test_every_search_is_in_the_picture(models: Path, tmp_path: Path, capsys: py
         (["--source", "short"], "--source: needs --reference as well; give both"),
         (["--source", "nowhere", "--reference", "short"], "--source nowhere: no such file; give a text file"),
         (["--source", "short", "--reference", "long"], "must have equally many lines; got 1 and 2"),
-        (["--source", "empty", "--reference", "empty"], "the source holds no text"),
+        (["--source", "empty", "--reference", "empty"], "the source contains no text"),
         (["--picture", "picture.jpeg"], "--picture picture.jpeg: must end with .png, .svg or .pdf"),
         (["--picture", "nowhere/picture.png"], "--picture nowhere/picture.png: cannot be written (No such file or directory)"),
     ],

@@ -107,7 +107,8 @@ def test_without_a_network_one_sentence_names_all_files_to_bring(tmp_path: Path)
     with pytest.raises(DataError) as raised:
         fetch(wanted, tmp_path)
     assert str(raised.value) == (
-        "a.tgz: cannot be fetched (Connection refused); try again, or download these files in another way and name their folder with --from: "
+        "a.tgz: cannot be fetched (Connection refused); "
+        "try again, or download these files in another way and name their folder with --from: "
         f"a.tgz ({NOBODY}/a.tgz), c.zip ({NOBODY}/c.zip)."
     )
 
