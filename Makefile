@@ -1,12 +1,12 @@
-# make study    a virtual environment, the pinned dependencies, and a study; STUDY= names another one
-# make test     everything CI runs
-# make lint     style and types only
-# make clean    the virtual environment and the tools' caches; outputs, mlflow.db and mlartifacts stay
+# make study    install the pinned dependencies into a virtual environment and run a study; STUDY= names another one
+# make test     run all checks of CI
+# make lint     check style and types only
+# make clean    remove the virtual environment and the caches of the tools; outputs, mlflow.db and mlartifacts stay
 
 PYTHON ?= python3
 VENV ?= .venv
 STUDY ?= studies/quickstart.yaml
-# PyTorch, from wherever pip is set up to look; another build: make study TORCH=…
+# PyTorch, from the index that pip is configured for. For another build: make study TORCH=…
 TORCH ?= torch==2.13.0
 
 python := $(VENV)/bin/python
@@ -16,7 +16,7 @@ outputs := outputs/$(basename $(notdir $(STUDY)))
 
 .PHONY: study test lint install clean
 
-# A study that was begun goes on; a finished one shows its leaderboard again.
+# Resumes a study that was started before; for a finished study, shows its leaderboard again.
 study: $(installed)
 	$(python) tune.py $(STUDY) $(if $(wildcard $(outputs)/study.yaml),--resume)
 
@@ -30,10 +30,10 @@ lint: $(installed)
 
 install: $(installed)
 
-# PyTorch comes first and alone: once it is there, no other package's range can ask for another build.
+# PyTorch is installed first and separately, so that the version range of another package cannot select another build.
 $(installed): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
-		|| { echo "mtnat needs Python 3.11 or 3.12 and $(PYTHON) is another; name one, as in: make $(or $(MAKECMDGOALS),study) PYTHON=python3.12" >&2; exit 2; }
+		|| { echo "mtnat needs Python 3.11 or 3.12, and $(PYTHON) is another version; name one, as in: make $(or $(MAKECMDGOALS),study) PYTHON=python3.12" >&2; exit 2; }
 	@$(python) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing PyTorch into $(VENV) ..."
 	$(pip) install $(TORCH)

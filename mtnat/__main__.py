@@ -2,13 +2,13 @@
 
 import sys
 
-from mtnat.process import start_anew
+from mtnat.process import restart_with_tunables
 
 
 def main() -> int:
     """Runs one command and returns its exit code; see `mtnat.cli`."""
-    start_anew()
-    from mtnat import cli  # only now, since it takes a second
+    restart_with_tunables()
+    from mtnat import cli  # imported after the restart, because the import takes a second
 
     return cli.main()
 

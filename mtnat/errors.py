@@ -1,26 +1,29 @@
-"""Every error this project raises on purpose.
+"""The exceptions of this project.
 
 MtnatError
-├── UserError (also a ValueError)   something a person wrote or brought; the command line prints it and exits with 2
+├── UserError (also a ValueError)   wrong input that the user can correct; the command line prints it and exits with 2
 │   ├── ConfigError                 a YAML file or a setting
 │   ├── DataError                   a corpus, a vocabulary or a token store
 │   ├── ModelError                  a model folder or a checkpoint
-│   ├── ResourceError               more workers, memory or rights than this machine has
-│   │   └── OutOfMemoryError        an update needs more memory than there is; with more micro-batches it may not
+│   ├── ResourceError               too few GPUs, too little memory or missing permissions
+│   │   └── OutOfMemoryError        an update needs more memory than there is; more micro-batches may help
 │   └── StudyError                  a study that is already finished, running or different
-├── DivergedError                   training left the finite numbers
-└── SmokeError                      a study that was tried out does not run
+├── DivergedError                   the loss or a gradient is not finite
+└── SmokeError                      the smoke test of a study failed
 """
 
 from collections.abc import Iterable
 
 
 class MtnatError(Exception):
-    """Root of the tree above."""
+    """Base class of the exceptions above."""
 
 
 class UserError(MtnatError, ValueError):
-    """Something a person can mend: every problem found, each one sentence saying where, what and what to do."""
+    """Wrong input that the user can correct.
+
+    `problems` holds all problems that were found. Each is one sentence that states where it is, what is wrong, and what to do.
+    """
 
     def __init__(self, problems: str | Iterable[str]) -> None:
         self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
@@ -40,20 +43,20 @@ class ModelError(UserError):
 
 
 class ResourceError(UserError):
-    """The machine or the cluster lacks what was asked for."""
+    """The machine or the cluster lacks a requested resource."""
 
 
 class OutOfMemoryError(ResourceError):
-    """An update needs more memory than there is."""
+    """An update needs more memory than the device has."""
 
 
 class StudyError(UserError):
-    """The study is already finished, running, or not the one its folder was started with."""
+    """The study is already finished or running, or its folder belongs to another study."""
 
 
 class DivergedError(MtnatError):
-    """The loss or its gradient left the finite numbers, so the run cannot go on."""
+    """The loss or a gradient is not finite, so the run cannot continue."""
 
 
 class SmokeError(MtnatError):
-    """A study that was cut down and tried out does not run."""
+    """The smoke test of a study, a short trial run, failed."""

@@ -1,4 +1,4 @@
-"""Files that are seen whole or not at all, and locks that the system frees when their holder dies."""
+"""Files that are written atomically, and locks that the system frees when their process dies."""
 
 import fcntl
 import os
@@ -11,10 +11,10 @@ from typing import BinaryIO
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A new file that appears in its place, safe on the disk, when the block has ended without an error.
+    """Opens a temporary file, which is synchronised to disk and renamed to `path` when the block ends without an error.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: if the file cannot be written.
     """
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
@@ -29,20 +29,20 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file so that whoever looks sees the former content or all of the new one."""
+    """Writes a file atomically: readers see either the former content or all of the new one."""
     with whole_file(path) as file:
         file.write(content)
 
 
 def copy_whole(source: Path, path: Path) -> None:
-    """Copies a file so that no reader ever sees half of it."""
+    """Copies a file atomically: readers never see a part of it."""
     with source.open("rb") as original, whole_file(path) as file:
         shutil.copyfileobj(original, file)
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds a lock, once whoever has it lets it go."""
+    """Waits for an exclusive lock on a file and holds it while the context is open."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -50,7 +50,7 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def taken(path: Path) -> Iterator[bool]:
-    """Holds a lock where nobody else does, and says whether it does."""
+    """Tries to take an exclusive lock on a file without waiting, and yields whether it holds the lock."""
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,18 +1,22 @@
-"""How a process that trains on the CPU has to start."""
+"""Start of a process that trains on the CPU."""
 
 import os
 import sys
 
 TUNABLES = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.hugetlb=1"}
-"""For the C library, glibc, which hears them only while a process starts; others pass over them.
+"""Environment variables for glibc, which reads them only when a process starts. Other C libraries ignore them.
 
-PyTorch asks for aligned blocks. glibc cuts each from a larger one and keeps the cuttings in a cache of small blocks, from where
-they never grow together with their neighbour again: once that is free, it is too small for a block of its own size. Without the
-cache a training needs a tenth less memory. And large pages, where the system has them, make it 1 to 3 % faster.
+PyTorch requests aligned blocks of memory. glibc cuts each of them from a larger block and puts the remainder into its
+thread cache, where it is never merged with its neighbour again. After the neighbour is freed, the space is too small for
+another block of the same alignment and size. Without the cache, a training needs a tenth less memory. Huge pages, where the
+system has them, make it 1 to 3 % faster.
 """
 
 
-def start_anew() -> None:
-    """Makes this process the same command with `TUNABLES`; does nothing where the user has tuned glibc, or it is not Linux."""
+def restart_with_tunables() -> None:
+    """Replaces this process by the same command with `TUNABLES` set.
+
+    Does nothing if the user has set GLIBC_TUNABLES, or on other systems than Linux.
+    """
     if sys.platform == "linux" and not TUNABLES.keys() & os.environ.keys():
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | TUNABLES)

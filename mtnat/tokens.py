@@ -1,14 +1,14 @@
-"""The special tokens, the same in every vocabulary."""
+"""Ids of the special tokens, which are the same in every vocabulary."""
 
 PAD = 0
-"""Fills rows of a batch to equal length."""
+"""Pads the rows of a batch to equal length."""
 UNK = 1
-"""A character the vocabulary has never seen."""
+"""A character that is not in the vocabulary."""
 BOS = 2
-"""The first input of the AT decoder."""
+"""First input token of the AT decoder."""
 EOS = 3
-"""Ends every source and every target."""
+"""Last token of every source and every target."""
 MASK = 4
-"""Stands where the NAT decoder has to predict."""
+"""Marks a position that the NAT decoder has to predict."""
 SPECIAL = (PAD, UNK, BOS, EOS, MASK)
-"""Never part of a hypothesis' text."""
+"""All special tokens; none of them appears in the text of a hypothesis."""

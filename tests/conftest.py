@@ -1,10 +1,14 @@
-"""What every test has: one thread, a cache of its own, no telemetry; and the corpora, where they are."""
+"""Fixtures of all tests: one thread, a separate cache, no telemetry, and the corpora if available."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-os.environ |= {"DO_NOT_TRACK": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "RAY_USAGE_STATS_ENABLED": "0"}  # before their import
+os.environ |= {
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}  # before these libraries are imported
 
 import pytest
 import torch
@@ -12,13 +16,13 @@ import torch
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
-    """Small tensors lose time to threads, and tests of numbers want one order of summation."""
+    """Sets one thread: small tensors are faster without threads, and tests of numbers need one order of summation."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache that ends with the session, unless MTNAT_CACHE names one."""
+    """Uses a temporary cache for the session, unless $MTNAT_CACHE names one."""
     with pytest.MonkeyPatch.context() as patch:
         if "MTNAT_CACHE" not in os.environ:
             patch.setenv("MTNAT_CACHE", str(tmp_path_factory.mktemp("cache")))
@@ -27,7 +31,7 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def corpora() -> Path:
-    """The folder of real corpora; the test is skipped where there is none."""
+    """The folder of real corpora; skips the test if there is none."""
     folder = os.environ.get("MTNAT_DATA")
     if not folder:
         pytest.skip("needs real corpora: set MTNAT_DATA to their folder")
@@ -46,7 +50,7 @@ decoding: {iterations: 2, length_candidates: 3}
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that has ended, with tiny.yaml beside it; its model has learnt nothing."""
+    """The folder of a finished run, with tiny.yaml next to it. Its model is practically untrained."""
     from mtnat.cli import main
 
     folder = tmp_path_factory.mktemp("tiny")
@@ -57,5 +61,5 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def model(tiny_run: Path) -> Path:
-    """That run's model folder."""
+    """The model folder of `tiny_run`."""
     return tiny_run / "model"

@@ -1,4 +1,4 @@
-"""The command line as a person meets it."""
+"""The command line, as a user calls it."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from mtnat.cli import main
 from mtnat.training import load_model
 
 
-def test_train_says_its_score_and_how_to_go_on(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_prints_its_score_and_the_next_command(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = model.parent
     assert main(["train", str(run.parent / "tiny.yaml"), "--output", str(run)]) == 0
     out = capsys.readouterr().out
@@ -18,7 +18,7 @@ def test_train_says_its_score_and_how_to_go_on(model: Path, capsys: pytest.Captu
     assert f"python -m mtnat translate --model {model}" in out
 
 
-def test_train_says_that_it_stopped_early(tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_reports_early_stopping(tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = (tiny_run.parent / "tiny.yaml").read_text()
     standstill = "validate_every: 1, patience: 1, peak_learning_rate: 1.0e-20, initial_learning_rate: 0.0"
     (tmp_path / "patient.yaml").write_text(text.replace("validate_every: 2", standstill))
@@ -60,7 +60,7 @@ def test_translate_reads_and_writes_files_and_takes_other_settings(model: Path, 
         (["bench", "data", "--pairs", "1"], "pairs: must be greater than or equal to 1000; got 1"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_code_2(
+def test_bad_input_gives_one_message_and_exit_code_2(
     model: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
 ) -> None:
     assert main([str(model) if argument == "MODEL" else argument for argument in arguments]) == 2
@@ -69,7 +69,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     assert error.count("\n") == 1
 
 
-def test_every_problem_of_an_experiment_is_said_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_problems_of_an_experiment_are_reported_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "bad.yaml").write_text("data: {corpus: grammar-en-de}\nmodel: {widht: 8, heads: x}\ntraining: {steps: -1}\n")
     assert main(["train", str(tmp_path / "bad.yaml"), "--output", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`python -m mtnat data` as a person meets it."""
+"""`python -m mtnat data`, as a user calls it."""
 
 import gzip
 import json
@@ -13,7 +13,7 @@ import pytest
 from mtnat.cli import main
 
 ROOT = Path(__file__).parent.parent
-NOBODY = "http://127.0.0.1:9"  # the discard port, on which nobody listens
+NOBODY = "http://127.0.0.1:9"  # the discard port, on which no server listens
 SOURCES = ["The dog barks.", "", "She sees him.", "The dog barks."]
 TARGETS = ["Der Hund bellt.", "Nichts.", "Sie sieht\u00a0ihn.", "Der Hund bellt."]
 
@@ -27,13 +27,13 @@ def files(tmp_path: Path) -> list[str]:
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own, for which there is no network."""
+    """Runs the command in a new process without network access."""
     env = {**os.environ, "https_proxy": NOBODY, "http_proxy": NOBODY, "no_proxy": "", **environment}
     command = [sys.executable, "-m", "mtnat", "data", *arguments]
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
-def test_get_without_a_name_says_which_corpora_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+def test_get_without_a_name_lists_the_corpora(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "get"]) == 0
     out = capsys.readouterr().out
     for said in ("multi30k ", "wmt14-en-de ", "wmt16-en-ro ", "1.66 GB", "over 1.03 GB"):
@@ -51,16 +51,16 @@ def test_get_without_a_name_says_which_corpora_there_are(capsys: pytest.CaptureF
         ("sacrebleu/wmt16/dev --languages en-ro", ["wmt16_dev.dev.tgz (https://"]),
     ],
 )
-def test_get_without_a_network_names_the_files_to_bring(tmp_path: Path, name: str, wanted: list[str]) -> None:
+def test_get_without_a_network_names_the_missing_files(tmp_path: Path, name: str, wanted: list[str]) -> None:
     done = run("get", *name.split(), MTNAT_DATA=str(tmp_path), SACREBLEU=str(tmp_path / "sets"))
     assert done.returncode == 2
-    for each in [*wanted, "bring these files and name their folder with --from: "]:
+    for each in [*wanted, "download these files in another way and name their folder with --from: "]:
         assert each in done.stderr
     assert (done.stdout, done.stderr.count("\n")) == ("", 1)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"] == []
 
 
-def test_get_a_named_set_that_is_there(tmp_path: Path) -> None:
+def test_get_an_existing_named_set(tmp_path: Path) -> None:
     place = tmp_path / "sets" / "wmt20" / "robust" / "set1"
     place.mkdir(parents=True)
     (place / "wmt20_robust_set1.en-de.src").write_text("One.\nTwo.\n")
@@ -74,7 +74,7 @@ def test_get_a_named_set_that_is_there(tmp_path: Path) -> None:
     assert gzip.decompress((folder / "test.de.gz").read_bytes()) == b"Eins.\nZwei.\n"
 
 
-def test_get_takes_what_was_brought(corpora: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_get_takes_files_from_another_folder(corpora: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     brought = corpora / "multi30k"
     if not brought.is_dir():
         pytest.skip(f"needs {brought}")
@@ -83,7 +83,7 @@ def test_get_takes_what_was_brought(corpora: Path, tmp_path: Path, capsys: pytes
     assert (tmp_path / "m" / "val.de.gz").read_bytes() == (brought / "val.de.gz").read_bytes()
 
 
-def test_clean_says_what_it_dropped(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_clean_reports_the_dropped_pairs(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "clean", *files, "--output", str(tmp_path / "clean")]) == 0
     out = capsys.readouterr().out
     for said in ("pairs read", "dropped, empty", "25.00 %", "clean.en,", "clean.de.gz"):
@@ -106,7 +106,7 @@ def test_stats_as_tables_and_as_json(files: list[str], capsys: pytest.CaptureFix
     assert "modality" not in found
 
 
-def test_stats_say_how_much_a_text_leaves_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stats_show_the_modality(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     entropies = []
     for name, cars in (("one", ["Wagen"] * 40), ("two", ["Wagen", "Auto"] * 20)):
         (tmp_path / "cars.en").write_text("car\n" * 40)
@@ -148,7 +148,7 @@ def test_prepare_every_column_of_a_study(tmp_path: Path, capsys: pytest.CaptureF
     [
         ("get multi31k", "multi31k: there is no such corpus; did you mean 'multi30k'?"),
         ("get x", "x: there is no such corpus; give one of multi30k, wmt14-en-de,"),
-        ("get multi30k --languages en-de", "--languages: only one of sacreBLEU's sets needs it; multi30k is en-de."),
+        ("get multi30k --languages en-de", "--languages: is only for sacreBLEU's test sets; multi30k is en-de."),
         ("get sacrebleu/wmt14/full", "sacrebleu/wmt14/full: needs --languages, such as en-de."),
         (
             "get sacrebleu/wmt14/ful --languages en-de",
@@ -161,13 +161,13 @@ def test_prepare_every_column_of_a_study(tmp_path: Path, capsys: pytest.CaptureF
             "clean FOLDER/x.en FOLDER/x.de.gz --output FOLDER/y --max-words 0",
             "max_words: must be greater than or equal to 1; got 0",
         ),
-        ("clean FOLDER/x.en FOLDER/x.de.gz --output FOLDER/x", "FOLDER/x.en: is already there"),
+        ("clean FOLDER/x.en FOLDER/x.de.gz --output FOLDER/x", "FOLDER/x.en: already exists"),
         ("stats FOLDER/x.en FOLDER", "FOLDER: cannot be read"),
         ("prepare FOLDER/gone.yaml", "FOLDER/gone.yaml: no such file"),
         ("prepare FOLDER/study.yaml", "experiment.data.corpus: must be"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_code_2(
+def test_bad_input_gives_one_message_and_exit_code_2(
     files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], given: str, said: str
 ) -> None:
     (tmp_path / "study.yaml").write_text(

@@ -1,4 +1,4 @@
-"""`python -m mtnat distil`: a text for students, from the command line."""
+"""`python -m mtnat distil`, as a user calls it."""
 
 import gzip
 from pathlib import Path
@@ -19,7 +19,7 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_line_for_each_source_packed_or_not(model: Path, source: Path, tmp_path: Path) -> None:
+def test_a_line_for_each_source_compressed_or_not(model: Path, source: Path, tmp_path: Path) -> None:
     options = ["distil", "--model", str(model), "--source", str(source), "--beam", "2"]
     assert main([*options, "--output", str(tmp_path / "new" / "out.de")]) == 0
     assert main([*options, "--output", str(tmp_path / "out.de.gz")]) == 0
@@ -29,7 +29,9 @@ def test_a_line_for_each_source_packed_or_not(model: Path, source: Path, tmp_pat
     assert gzip.decompress((tmp_path / "out.de.gz").read_bytes()).decode() == written
 
 
-def test_by_default_the_teachers_own_training_sources(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_default_is_the_teachers_own_training_sources(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["distil", "--model", str(model), "--beam", "1", "--output", str(tmp_path / "train.de")]) == 0
     assert (tmp_path / "train.de").read_text().count("\n") == 300
     said = capsys.readouterr().err
@@ -44,7 +46,7 @@ def test_by_default_the_teachers_own_training_sources(model: Path, tmp_path: Pat
         (["--model", "nowhere"], "nowhere: is no model folder"),
     ],
 )
-def test_wrong_input_is_one_sentence(
+def test_wrong_input_gives_one_message(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
 ) -> None:
     given = ["distil", "--model", str(model), "--output", str(tmp_path / "out"), *options]
@@ -55,7 +57,7 @@ def test_wrong_input_is_one_sentence(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_that_cannot_be_written_is_told_before_the_work(
+def test_an_unwritable_output_is_reported_before_the_work(
     model: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")

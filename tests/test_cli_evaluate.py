@@ -1,4 +1,4 @@
-"""`python -m mtnat evaluate` as a person meets it."""
+"""`python -m mtnat evaluate`, as a user calls it."""
 
 import gzip
 import json
@@ -53,7 +53,7 @@ def files(folder: Path) -> list[str]:
 
 
 def record(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    """What `--json` printed: one object and nothing else."""
+    """Returns the output of `--json`: one object and nothing else."""
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
 
@@ -107,7 +107,7 @@ def test_two_models_are_compared(folder: Path, tmp_path: Path, capsys: pytest.Ca
         assert found["model"][metric]["value"] - found["against"][metric]["value"] == pytest.approx(expected.difference)
 
 
-def test_people_get_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_default_output_is_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments(folder, *files(folder), "--decoder", "at", "--beam", "1")) == 0
     out = capsys.readouterr().out
     for said in (
@@ -121,7 +121,7 @@ def test_people_get_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "against" not in out
 
 
-def test_people_get_a_table_of_two(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_models_are_shown_in_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     same = str(folder / "multi" / "model")
     assert main(arguments(folder, *files(folder), "--against", same, "--preset", "fast")) == 0
     out = capsys.readouterr().out
@@ -132,7 +132,7 @@ def test_people_get_a_table_of_two(folder: Path, capsys: pytest.CaptureFixture[s
 
 
 def model_of_files(folder: Path, name: str, source: Path, target: Path) -> Path:
-    """The multi-task model, as if it had been trained on two files instead of the embedded corpus."""
+    """Copies the multi-task model, as if trained on two files instead of the embedded corpus."""
     model = folder / name
     shutil.copytree(folder / "multi" / "model", model)
     text = (model / "experiment.yaml").read_text()
@@ -154,7 +154,7 @@ def test_tokenized_bleu_stands_beside_sacrebleu(folder: Path, capsys: pytest.Cap
     assert set(found["comparison"]) == {"bleu", "chrf", "ter"}
 
 
-def test_people_see_each_bleu_with_its_signature(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_shows_the_signature_of_each_bleu(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments(folder, *files(folder), "--tokenized", "--languages", "en-cs")) == 0
     out = capsys.readouterr().out
     assert re.search(
@@ -165,15 +165,15 @@ def test_people_see_each_bleu_with_its_signature(folder: Path, capsys: pytest.Ca
     assert len(re.findall(r"^tokenized BLEU +\d+\.\d\d$", out, re.MULTILINE)) == 1
 
 
-def test_a_target_language_that_nothing_tells_is_asked_for(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A model of files without languages in their names, on a test set of the same kind."""
+def test_an_unknown_target_language_is_asked_for(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither the files of the model nor those of the test set have languages in their names."""
     model = model_of_files(folder, "nameless", folder / "text.src", folder / "text.tgt")
     for side, sentences in (("src", SOURCES), ("tgt", REFERENCES)):
         (folder / f"text.{side}").write_text("".join(f"{line}\n" for line in sentences))
     own = ["evaluate", "--model", str(model), "--tokenized"]
     assert main(own) == 2
     captured = capsys.readouterr()
-    assert "--tokenized: no file's name tells the target language; name both, such as --languages en-de." in captured.err
+    assert "--tokenized: no file name states the target language; give both, such as --languages en-de." in captured.err
     assert (captured.out, captured.err.count("\n")) == ("", 1)
     assert main([*own, "--languages", "en-de", "--json"]) == 0
     assert "tok:moses-de" in record(capsys)["model"]["tokenized_bleu"]["signature"]
@@ -198,9 +198,9 @@ def test_a_named_set_is_read_from_sacrebleus_folder(folder: Path, tmp_path: Path
     assert done.stderr == b""
 
 
-def test_a_named_set_that_cannot_be_fetched_is_one_sentence(folder: Path, tmp_path: Path) -> None:
+def test_a_named_set_that_cannot_be_downloaded_gives_one_message(folder: Path, tmp_path: Path) -> None:
     command = arguments(folder, "--test-set", "wmt14/full", "--languages", "en-de")
-    nobody = "http://127.0.0.1:9"  # the discard port, on which nobody listens
+    nobody = "http://127.0.0.1:9"  # the discard port, on which no server listens
     env = {**os.environ, "SACREBLEU": str(tmp_path), "https_proxy": nobody, "http_proxy": nobody, "no_proxy": ""}
     done = subprocess.run([sys.executable, "-m", "mtnat", *command], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 2
@@ -218,8 +218,8 @@ def test_a_named_set_that_cannot_be_fetched_is_one_sentence(folder: Path, tmp_pa
         ("--split valid --source FOLDER/source.en", "--split, --source: name more than one test set"),
         ("--source nowhere.en --reference FOLDER/short.de", "--source nowhere.en: no such file"),
         ("--source FOLDER/source.en --reference FOLDER/short.de", "both sides must have equally many lines; got 3 and 1"),
-        ("--source FOLDER/empty.de --reference FOLDER/empty.de", "the source holds no text"),
-        ("--source FOLDER/source.en --reference FOLDER/blank.de", "the reference holds no text"),
+        ("--source FOLDER/empty.de --reference FOLDER/empty.de", "the source contains no text"),
+        ("--source FOLDER/source.en --reference FOLDER/blank.de", "the reference contains no text"),
         ("--source FOLDER --reference FOLDER/short.de", "cannot be read"),
         ("--test-set wmt14/ful --languages en-de", "--test-set wmt14/ful: is none of sacreBLEU's; did you mean 'wmt14/full'?"),
         (
@@ -235,11 +235,11 @@ def test_a_named_set_that_cannot_be_fetched_is_one_sentence(folder: Path, tmp_pa
             "FOLDER/nat/model: --decoder at: the model was trained without that decoder",
         ),
         ("--tokenized --languages german", "--languages german: must be a pair of codes, such as en-de."),
-        ("--tokenized --languages en-zh", "tokenized BLEU: Moses' tokenizer does not cut words of 'zh'"),
+        ("--tokenized --languages en-zh", "tokenized BLEU: Moses' tokenizer does not support 'zh'"),
         ("--iterations 0", "iterations: must be greater than or equal to 1; got 0"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_code_2(
+def test_bad_input_gives_one_message_and_exit_code_2(
     folder: Path, capsys: pytest.CaptureFixture[str], given: str, said: str
 ) -> None:
     assert main(arguments(folder, *given.replace("FOLDER", str(folder)).split())) == 2
@@ -248,8 +248,8 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     assert (captured.out, captured.err.count("\n")) == ("", 1)
 
 
-def test_files_of_the_experiment_that_do_not_fit_are_one_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A model outlives its corpus: here its test set has lost lines, then a side."""
+def test_unequal_files_of_the_experiment_give_one_message(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The corpus has changed after the training: the test set has lost lines, then a side."""
     for reference, said in (("short.de", "both sides must have equally many lines"), ("gone.de", "gone.de: no such file")):
         model = model_of_files(folder, f"of {reference}", folder / "source.en", folder / reference)
         assert main(["evaluate", "--model", str(model)]) == 2
@@ -258,8 +258,8 @@ def test_files_of_the_experiment_that_do_not_fit_are_one_sentence(folder: Path, 
         assert (captured.out, captured.err.count("\n")) == ("", 1)
 
 
-def test_what_fails_while_it_runs_leaves_no_output_and_keeps_an_old_one(folder: Path, tmp_path: Path) -> None:
-    """A zero-width space is text until the vocabulary normalises it away, which shows after translating."""
+def test_a_failed_evaluation_leaves_no_new_output_and_keeps_an_old_one(folder: Path, tmp_path: Path) -> None:
+    """A zero-width space counts as text until the vocabulary removes it, so the failure comes after translating."""
     (tmp_path / "nothing.de").write_text("\u200b\n" * 3, encoding="utf-8")
     common = arguments(folder, "--source", str(folder / "source.en"), "--reference", str(tmp_path / "nothing.de"), "--output")
     old, new = tmp_path / "old.de", tmp_path / "new.de"

@@ -1,4 +1,4 @@
-"""`python -m mtnat translate` as a person meets it."""
+"""`python -m mtnat translate`, as a user calls it."""
 
 import gzip
 import io
@@ -27,7 +27,7 @@ def command(model: Path, *options: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Done:
-    """What a command wrote."""
+    """The output of a command."""
 
     out: bytes
     error: str
@@ -38,7 +38,7 @@ Piped = Callable[..., Done]
 
 @pytest.fixture
 def piped(model: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Piped:
-    """Translates standard input, in this process because starting others takes seconds."""
+    """Translates standard input in this process, because starting another takes seconds."""
 
     def run(text: bytes | str, *options: str) -> Done:
         data = text.encode() if isinstance(text, str) else text
@@ -51,7 +51,11 @@ def piped(model: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.Capt
 
 
 def on_a_terminal(arguments: Sequence[str], typed: bytes | None) -> tuple[str, bytes]:
-    """Runs a command with a terminal as its standard error, and as its input where something is typed; what both show."""
+    """Runs a command with a terminal as its standard error, and as its input if `typed` is given.
+
+    Returns:
+        The text on the terminal, and the bytes on standard output.
+    """
     leader, follower = pty.openpty()
     process = subprocess.Popen(
         arguments,
@@ -84,11 +88,11 @@ def test_several_files_plain_and_compressed_are_one_input(piped: Piped, tmp_path
     assert piped("", str(tmp_path / "one.txt"), str(tmp_path / "two.gz")).out == piped(TEXT).out
 
 
-def test_how_many_lines_are_read_at_once_changes_nothing(piped: Piped) -> None:
+def test_lines_at_once_does_not_change_the_output(piped: Piped) -> None:
     assert piped(TEXT, "--lines-at-once", "1").out == piped(TEXT).out
 
 
-def test_json_tells_what_is_known_of_each_line(model: Path, piped: Piped) -> None:
+def test_json_holds_all_figures_of_each_line(model: Path, piped: Piped) -> None:
     records = [json.loads(line) for line in piped(TEXT, "--json", "--n-best", "2").out.splitlines()]
     assert [record["source"] for record in records] == LINES
     expected = load_model(model).translate(LINES, n_best=2)
@@ -101,7 +105,7 @@ def test_json_tells_what_is_known_of_each_line(model: Path, piped: Piped) -> Non
 
 
 @pytest.mark.parametrize("options", [[], ["--decoder", "at"], ["--rerank", "at"]])
-def test_the_best_translations_stand_below_each_other_with_line_and_score(piped: Piped, options: list[str]) -> None:
+def test_n_best_prints_line_translation_and_score(piped: Piped, options: list[str]) -> None:
     rows = [row.split(" ||| ") for row in piped(TEXT, "--n-best", "2", *options).out.decode().splitlines()]
     assert [number for number, _, _ in rows] == ["0", "0", "1", "2", "2"]
     best = piped(TEXT, *options).out.decode().split("\n")
@@ -109,7 +113,7 @@ def test_the_best_translations_stand_below_each_other_with_line_and_score(piped:
     assert float(rows[0][2]) >= float(rows[1][2])
 
 
-def test_a_preset_and_options_over_it_are_what_their_settings_are(model: Path, piped: Piped) -> None:
+def test_a_preset_with_options_equals_its_settings(model: Path, piped: Piped) -> None:
     loaded = load_model(model)
     options = ["--preset", "paper", "--iterations", "3", "--n-best", "5", "--json"]
     records = [json.loads(line) for line in piped(TEXT, *options).out.splitlines()]
@@ -118,7 +122,7 @@ def test_a_preset_and_options_over_it_are_what_their_settings_are(model: Path, p
     for record, line in zip(records, expected, strict=True):
         assert [each["text"] for each in record["translations"]] == [each.text for each in line.translations]
         assert [each["passes"] for each in record["translations"]] == [each.passes for each in line.translations]
-    assert len(expected[0].translations) == 5  # more lengths than the model's own experiment tries
+    assert len(expected[0].translations) == 5  # more candidate lengths than in the model's own experiment
 
 
 def test_any_setting_of_the_search_can_be_set(model: Path, piped: Piped) -> None:
@@ -142,7 +146,7 @@ def test_a_line_too_long_for_the_model_is_reported_and_translated(piped: Piped) 
     assert len(done.out.decode().split("\n")) == 3
     [note] = done.error.splitlines()
     assert note.startswith("line 2: ")
-    assert "are more than the model's 127; translated in" in note
+    assert "exceed the model's 127; translated in" in note
 
 
 def test_a_line_of_a_hundred_thousand_characters_is_one_line(piped: Piped) -> None:
@@ -153,7 +157,7 @@ def test_a_line_of_a_hundred_thousand_characters_is_one_line(piped: Piped) -> No
 
 
 def random_lines(count: int) -> list[str]:
-    """Lines of any characters that UTF-8 can write but the line feed."""
+    """Draws lines of any characters that UTF-8 can encode, except the line feed."""
     generator = random.Random(1)
     blocks = [
         (0, 0x7F),
@@ -171,7 +175,7 @@ def random_lines(count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_random_unicode_gives_as_many_lines_as_it_has(piped: Piped, count: int) -> None:
+def test_random_unicode_keeps_the_number_of_lines(piped: Piped, count: int) -> None:
     lines = random_lines(count)
     done = piped("".join(f"{line}\n" for line in lines).encode())
     assert done.out.count(b"\n") == count
@@ -186,13 +190,13 @@ def test_real_text_that_the_model_has_never_seen_keeps_its_lines(piped: Piped, c
     assert piped("", str(path)).out.count(b"\n") == gzip.decompress(path.read_bytes()).count(b"\n")
 
 
-def test_who_types_sees_how_to_end_and_each_translation_at_once(model: Path, piped: Piped) -> None:
+def test_typed_lines_are_translated_at_once_with_a_hint_how_to_end(model: Path, piped: Piped) -> None:
     shown, out = on_a_terminal(command(model), b"The dog sleeps.\nShe sees him.\n\x04")
     assert "One sentence a line; Ctrl-D ends." in shown
     assert out == piped(b"The dog sleeps.\nShe sees him.\n").out
 
 
-def test_a_terminal_sees_a_bar_and_the_output_is_the_same(model: Path, piped: Piped, tmp_path: Path) -> None:
+def test_a_progress_bar_does_not_change_the_output(model: Path, piped: Piped, tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("The dog sleeps.\n" * 40)
     arguments = command(model, str(tmp_path / "in.txt"), "--lines-at-once", "10")
     shown, out = on_a_terminal(arguments, None)
@@ -206,7 +210,7 @@ def test_a_terminal_sees_a_bar_and_the_output_is_the_same(model: Path, piped: Pi
     ("options", "said"),
     [
         (["--n-best", "4"], "n_best: must be at least 1 and at most length_candidates, 3; got 4"),
-        (["--decoder", "at", "--trace"], "--trace: shows the NAT decoder's passes alone"),
+        (["--decoder", "at", "--trace"], "--trace: shows only the NAT decoder's passes"),
         (["--set", "narow_after=1"], "narow_after is unknown; did you mean 'narrow_after'?"),
         (["--set", "narrow_after"], "--set narrow_after: must be SETTING=VALUE, such as narrow_after=2"),
         (["--set", "narrow_after=x"], "narrow_after: must be"),
@@ -217,7 +221,7 @@ def test_a_terminal_sees_a_bar_and_the_output_is_the_same(model: Path, piped: Pi
         (["--model", "runs:/0123/model"], "mlflow.db does not exist"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_code_2(
+def test_bad_input_gives_one_message_and_exit_code_2(
     model: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -1,4 +1,4 @@
-"""A command starts anew with the C library's settings, and is otherwise the command that the user gave."""
+"""A command restarts itself with settings for the C library, and is otherwise the command that the user gave."""
 
 import os
 import subprocess
@@ -9,12 +9,12 @@ import pytest
 
 from mtnat.process import TUNABLES
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: elsewhere no process starts anew")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: elsewhere no process restarts")
 
 SCRIPT = """
 import os, sys
-from mtnat.process import start_anew
-start_anew()
+from mtnat.process import restart_with_tunables
+restart_with_tunables()
 print(os.getpid(), sys.argv[1:], sys.flags.utf8_mode, os.environ["GLIBC_TUNABLES"], input())
 sys.exit(3)
 """
@@ -30,7 +30,7 @@ def told(folder: Path, environment: dict[str, str]) -> tuple[int, str, int]:
         return process.pid, output, process.returncode
 
 
-def test_it_starts_anew_and_keeps_its_place_its_arguments_and_its_streams(tmp_path: Path) -> None:
+def test_a_restart_keeps_working_directory_arguments_and_streams(tmp_path: Path) -> None:
     pid, output, code = told(tmp_path, {})
     assert (output, code) == (f"{pid} ['a b', '--c'] 1 {TUNABLES['GLIBC_TUNABLES']} read\n", 3)
 

@@ -1,4 +1,4 @@
-"""Measurements: what training costs, what data costs, and what translating costs."""
+"""Measurements of the speed and memory of training, of data loading and of translation."""
 
 from mtnat.bench.data import DataOptions, bench_data
 from mtnat.bench.decode import DecodeOptions, bench_decode

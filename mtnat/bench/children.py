@@ -1,4 +1,4 @@
-"""Fresh processes to measure in, so that each one's peak of memory is its own."""
+"""Child processes to measure in. Each measurement gets a new process, so that its peak memory is not that of another one."""
 
 import multiprocessing
 import signal
@@ -17,25 +17,26 @@ _SECONDS_TO_END = 5.0
 
 @dataclass(frozen=True)
 class _Failure:
-    """What a child says instead of a result."""
+    """Sent by a child instead of a result."""
 
     problems: tuple[str, ...]
     is_of_user: bool
 
 
 def in_child(function: Callable[..., Result], *arguments: object) -> Result:
-    """What a function returns in a process of its own; see `in_children`."""
+    """Calls a function in a new process and returns its result; see `in_children`."""
     return in_children(function, [arguments])[0]
 
 
 def in_children(function: Callable[..., Result], arguments: Sequence[tuple[object, ...]]) -> list[Result]:
-    """What a function returns for each tuple of arguments, each in a process of its own, all at once.
+    """Calls a function once for each tuple of arguments, each in a new process, all in parallel; returns the results.
 
-    No process outlives this call; once one has failed, the others are ended.
+    After a failure in one process the others are terminated. All processes have ended when this function returns.
 
     Raises:
-        UserError: a child met one.
-        MtnatError: a child failed otherwise or was killed; one sentence without an end, for the caller to complete.
+        UserError: if a child raised one.
+        MtnatError: if a child failed otherwise or was killed. The message is a clause without a full stop, which the caller
+            completes.
     """
     context = multiprocessing.get_context("spawn")
     children: dict[Connection, BaseProcess] = {}
@@ -46,7 +47,7 @@ def in_children(function: Callable[..., Result], arguments: Sequence[tuple[objec
             child = context.Process(target=_run, args=(sender, function, each))
             children[receiver] = child
             child.start()
-            sender.close()  # so that a child that dies ends the pipe
+            sender.close()  # the child then holds the only sender, so its death closes the pipe
         while len(results) < len(children):
             for ready in wait([receiver for receiver in children if receiver not in results]):
                 assert isinstance(ready, Connection)
@@ -64,16 +65,16 @@ def _received(receiver: Connection, child: BaseProcess) -> Any:
     except EOFError:
         child.join()
         code = child.exitcode or 0
-        reason = f"killed by {signal.Signals(-code).name}, as where memory runs out" if code < 0 else f"exit code {code}"
-        raise MtnatError(f"its process ended before its time ({reason})") from None
+        reason = f"killed by {signal.Signals(-code).name}, perhaps out of memory" if code < 0 else f"exit code {code}"
+        raise MtnatError(f"its process ended early ({reason})") from None
     if isinstance(answer, _Failure):
         raise UserError(answer.problems) if answer.is_of_user else MtnatError(*answer.problems)
     return answer
 
 
 def _run(sender: Connection, function: Callable[..., object], arguments: tuple[object, ...]) -> None:
-    """The child: one result or one failure; of a defect of ours its standard error has the traceback."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # unwinds, so that its own children end as well
+    """Runs in the child: sends the result or a failure. Other exceptions leave a traceback on standard error."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # raises KeyboardInterrupt, so that its own children end too
     try:
         answer = function(*arguments)
     except KeyboardInterrupt:
@@ -93,6 +94,6 @@ def _end(children: Sequence[BaseProcess]) -> None:
     for child in children:
         if child.pid is not None:
             child.join(_SECONDS_TO_END)
-            if child.exitcode is None:  # waits in a library for a worker that is gone
+            if child.exitcode is None:  # it hangs in a library that waits for a worker that has ended
                 child.kill()
                 child.join()

@@ -1,4 +1,4 @@
-"""`bench data`: how long a corpus takes to prepare, how much memory, and how fast batches come from it."""
+"""`bench data`: measures the time and memory of preparing a corpus, and the speed of loading batches."""
 
 import statistics
 import tempfile
@@ -33,10 +33,10 @@ CORPORA: Mapping[str, Mapping[str, Any]] = {
     },
     "grammar": {"corpus": "grammar-en-de", "vocabulary_size": 800},
 }
-"""By name, the data of an experiment."""
+"""Name of a corpus → `data` of an experiment."""
 MAX_TOKENS = 4_096
 MAX_TOKENS_OF_SHARES = (1_024, 2_048, 4_096, 8_192)
-"""Positions of a batch at which the share of padding is told."""
+"""Batch sizes, in positions, for which the share of padding is reported."""
 
 _SEED = 1
 _OPENINGS = 5
@@ -47,12 +47,12 @@ _PAIRS_FOR_A_PIECE = 2
 
 
 class DataOptions(Record):
-    """What `bench data` measures."""
+    """Options of `bench data`."""
 
     corpus: Literal["multi30k", "tatoeba", "grammar"] = "multi30k"
-    """Whose training text."""
+    """Corpus of the training text."""
     pairs: int | None = Field(None, ge=1_000)
-    """How many pairs, the text repeated or cut off; by default those that it has."""
+    """Number of pairs; the text is repeated or truncated to it. By default, all pairs of the corpus."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,14 @@ class _Prepared:
 
 
 def bench_data(options: DataOptions, say: Callable[[str], None]) -> Row:
-    """One row of figures.
+    """Measures the preparation and the loading of a corpus and returns one row of figures.
 
     Args:
-        say: is told what goes on, a line at a time.
+        say: receives progress messages, a line at a time.
 
     Raises:
-        UserError: the corpus is missing.
-        MtnatError: a measurement failed.
+        UserError: if the corpus is missing.
+        MtnatError: if a measurement failed.
     """
     with tempfile.TemporaryDirectory(prefix="mtnat-bench-") as name:
         folder = Path(name)
@@ -85,7 +85,7 @@ def bench_data(options: DataOptions, say: Callable[[str], None]) -> Row:
             raise
         except MtnatError as error:
             raise MtnatError(
-                f"bench data: {options.corpus} was not measured, {error}; where memory ran out, take fewer --pairs."
+                f"bench data: {options.corpus} was not measured, {error}; if memory ran out, use fewer --pairs."
             ) from None
     return {
         "corpus": options.corpus,
@@ -98,7 +98,7 @@ def bench_data(options: DataOptions, say: Callable[[str], None]) -> Row:
 
 
 def _corpus_of(options: DataOptions, folder: Path) -> tuple[DataConfig, int]:
-    """A corpus of text files in a folder, and its training pairs."""
+    """Writes a corpus as text files into a folder; returns its settings and the number of training pairs."""
     data = CORPORA[options.corpus]
     require_files(data, "or take --corpus grammar, which needs no files")
     corpus = open_corpus(build(DataConfig, data), folder / "cache-of-text")
@@ -109,14 +109,14 @@ def _corpus_of(options: DataOptions, folder: Path) -> tuple[DataConfig, int]:
         repeat_text(file, lines, pairs)
     for split in ("valid", "test"):
         write_text(corpus.pairs(split), files[split])
-    # Less text fills a smaller vocabulary.
+    # A short text does not support a large vocabulary.
     vocabulary_size = min(data["vocabulary_size"], pairs // _PAIRS_FOR_A_PIECE)
     settings: dict[str, object] = {split: [str(file) for file in pair] for split, pair in files.items()}
     return build(DataConfig, {**settings, "vocabulary_size": vocabulary_size}), pairs
 
 
 def _prepare(config: DataConfig, cache: Path) -> _Prepared:
-    """In a child: from text to tokens."""
+    """Measures the preparation of the text; runs in a child process."""
     with FamilyPeak() as peak:
         started = time.perf_counter()
         dataset = prepare(config, cache)
@@ -125,7 +125,7 @@ def _prepare(config: DataConfig, cache: Path) -> _Prepared:
 
 
 def _read(config: DataConfig, folder: Path) -> Row:
-    """In a child: from tokens to batches."""
+    """Measures the loading of batches; runs in a child process."""
     store = TokenStore(folder)
     lengths_N2 = store.lengths_N2
     shares = {
@@ -144,7 +144,7 @@ def _read(config: DataConfig, folder: Path) -> Row:
 
 
 def _feed_alone(config: DataConfig, store: TokenStore) -> tuple[int, int, float]:
-    """Batches, their target tokens, and the seconds they took, with nobody training on them."""
+    """Loads batches without training on them; returns their number, their target tokens and the seconds."""
     experiment = build(
         Experiment,
         {
@@ -166,7 +166,7 @@ def _feed_alone(config: DataConfig, store: TokenStore) -> tuple[int, int, float]
 
 
 def _imbalance(store: TokenStore) -> float:
-    """The target tokens of the worker that has most of them, over the mean of the workers; the mean over some steps."""
+    """Returns the ratio of the most target tokens of a worker to the mean over workers, averaged over `_STEPS` steps."""
     streams = [
         BatchStream(store, max_tokens=MAX_TOKENS, seed=_SEED, batches_per_step=_BATCHES_PER_STEP, rank=rank, workers=_WORKERS)
         for rank in range(_WORKERS)

@@ -1,4 +1,4 @@
-"""`bench decode`: how fast one model translates with each of its searches, and how well."""
+"""`bench decode`: measures the speed and the quality of a model with each of its searches."""
 
 import statistics
 import time
@@ -29,47 +29,47 @@ _WARM_UP_SINGLES = 3
 
 
 class DecodeOptions(Record):
-    """What `bench decode` measures, and how long."""
+    """Options of `bench decode`."""
 
     model: str
-    """As the command line was given it; for the picture's title."""
+    """Name of the model as given on the command line; used in the title of the plot."""
     sentences: int | None = Field(None, ge=1)
-    """How many, the first ones; by default all."""
+    """Number of sentences, from the first one; by default all."""
     latency_sentences: int = Field(100, ge=1)
-    """How many are also translated one at a time, evenly spread over the others."""
+    """Number of sentences that are also translated one at a time, at even spacing."""
     rounds: int = Field(1, ge=1)
-    """How often all systems are measured in turn; a median is taken."""
+    """Number of measurements of each system, in turn; the median is reported."""
     precision: Precision | None = None
-    """Of all systems; by default fp32, and of the presets `fast` and `fastest` their own."""
+    """Precision of all systems. By default fp32, and for the presets `fast` and `fastest` that of the preset."""
     threads: int | None = Field(None, ge=1)
-    """By default what PyTorch takes."""
+    """Threads of PyTorch; by default PyTorch's own choice."""
     picture: Path | None = None
-    """Where to draw quality against speed."""
+    """File for a plot of quality against speed."""
 
 
 @dataclass
 class _Measured:
-    """One system's figures, an item for each round."""
+    """Figures of one system, an item for each round."""
 
     seconds: list[float] = field(default_factory=list)
-    """Of all sentences."""
+    """Time to translate all sentences."""
     latency_seconds: list[float] = field(default_factory=list)
-    """The median of single sentences."""
+    """Median time to translate a single sentence."""
     product_seconds: list[float] = field(default_factory=list)
-    """Of a matrix product in the meantime."""
+    """Time of a matrix product, measured in between."""
     found: list[TranslatedLine] = field(default_factory=list)
-    """The same in every round."""
+    """The translations, which are equal in all rounds."""
 
 
 def bench_decode(options: DecodeOptions, model: Model, test: Split, say: Callable[[str], None]) -> list[Row]:
-    """A row for each search that the model can do; draws the picture if there is to be one.
+    """Measures each search that the model supports and returns a row for each; draws the plot if requested.
 
     Args:
-        test: what is translated, and scored against its references.
-        say: is told what goes on, a line at a time.
+        test: the sentences to translate, with references for the score.
+        say: receives progress messages, a line at a time.
 
     Raises:
-        UserError: the picture cannot be drawn.
+        UserError: if the plot cannot be drawn.
     """
     if options.picture:
         check_picture(options.picture)
@@ -78,11 +78,11 @@ def bench_decode(options: DecodeOptions, model: Model, test: Split, say: Callabl
     objective = model.experiment.objective
     for decoder, is_there in (("AT", objective.trains_at), ("NAT", objective.trains_nat)):
         if not is_there:
-            say(f"the model has no {decoder} decoder; what needs one is left out")
+            say(f"the model has no {decoder} decoder; searches that need one are left out")
     with _threads(options.threads):
         bench = _Bench(model, test, systems, options.latency_sentences)
         measured = [_Measured() for _ in systems]
-        # In turn, so that a machine that grows slower does so for all of them.
+        # All systems are measured in turn, so that a change in the machine's speed affects all of them.
         for number in range(1, options.rounds + 1):
             for system, so_far in zip(systems, measured, strict=True):
                 bench.measure(system, so_far)
@@ -99,7 +99,7 @@ def bench_decode(options: DecodeOptions, model: Model, test: Split, say: Callabl
 
 
 class _Bench:
-    """Measures one system after the other on the same model and sentences."""
+    """Measures systems on the same model and sentences."""
 
     def __init__(self, model: Model, test: Split, systems: Sequence[System], latency_sentences: int) -> None:
         self._model, self._test = model, test
@@ -119,10 +119,10 @@ class _Bench:
         self._singles = [test.sources[number * len(test.sources) // count] for number in range(count)]
 
     def measure(self, system: System, so_far: _Measured) -> None:
-        """One round: all sentences, then some of them one at a time; a product before, between and after."""
+        """Measures one round: all sentences together, then some one at a time, with matrix products in between."""
         product = self._products[self._precision(system)]
         products = [product.seconds()]
-        # The longest, which need the most memory.
+        # Warm up with the longest sentences, which need the most memory.
         self._timed(system, sorted(self._test.sources, key=len)[-_WARM_UP_LINES:])
         seconds, so_far.found = self._timed(system, self._test.sources)
         so_far.seconds.append(seconds)
@@ -134,7 +134,7 @@ class _Bench:
         so_far.product_seconds.append(statistics.mean(products))
 
     def row(self, system: System, measured: _Measured, score: Score) -> Row:
-        """All rounds of a system."""
+        """Returns the figures of a system over all rounds."""
         sentences, precision = len(self._test.sources), self._precision(system)
         gflop = self._flops(system, measured.found) / sentences / 1e9
         product_pace = self._products[precision].flops / statistics.median(measured.product_seconds)
@@ -156,7 +156,7 @@ class _Bench:
         return resolve_precision(system.config.precision, self._device)
 
     def _timed(self, system: System, lines: Sequence[str]) -> tuple[float, list[TranslatedLine]]:
-        """Seconds from lines to lines, and what became of them."""
+        """Translates lines; returns the seconds and the translations."""
         wait_for(self._device)
         started = time.perf_counter()
         found = self._model.translate(lines, system.config, system.decoder)
@@ -164,12 +164,12 @@ class _Bench:
         return time.perf_counter() - started, found
 
     def _flops(self, system: System, found: Sequence[TranslatedLine]) -> int:
-        """The model's own work for all sentences; one that was translated in parts counts as that many equal ones."""
+        """Returns the operations of the model for all sentences. A line translated in parts counts as parts of equal length."""
         lengths = [
             (-(-line.pieces // line.parts), -(-len(best.tokens) // line.parts), best.passes)
             for line in found
             for best in line.translations[:1] * line.parts
-            if line.pieces  # nothing is computed for an empty line
+            if line.pieces  # an empty line needs no computation
         ]
         if not lengths:
             return 0

@@ -1,4 +1,4 @@
-"""The device that is measured on."""
+"""Synchronisation and name of the device that is measured."""
 
 import platform
 from pathlib import Path
@@ -7,13 +7,13 @@ import torch
 
 
 def wait_for(device: torch.device) -> None:
-    """Until all that a GPU was given to do is done."""
+    """Waits until a GPU has completed all its work; returns at once for the CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def device_name(device: torch.device) -> str:
-    """The GPU's or the processor's."""
+    """Returns the name of the GPU or of the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:

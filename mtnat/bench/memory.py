@@ -1,4 +1,4 @@
-"""How much memory a process needed at most."""
+"""Peak memory of a process and of its descendants."""
 
 import contextlib
 import threading
@@ -15,18 +15,18 @@ _LARGEST_SHARE_OF_TIME = 0.02
 
 
 def forget_peak(device: torch.device) -> None:
-    """Begins `peak_bytes` anew."""
+    """Resets the peak that `peak_bytes` returns."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
-    with contextlib.suppress(OSError):  # where that is forbidden, the peak is that of the whole process
+    with contextlib.suppress(OSError):  # if the system forbids it, the peak covers the whole life of the process
         (_PROC / "self/clear_refs").write_text("5")
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Most bytes PyTorch held on a GPU, or on the CPU the most that were resident in this process.
+    """Returns the peak in bytes: of PyTorch's memory on a GPU, or of the resident memory of this process.
 
-    Not `ru_maxrss`, which a process inherits from the one that started it.
+    `ru_maxrss` is not used, because a process inherits it from its parent.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
@@ -34,10 +34,10 @@ def peak_bytes(device: torch.device) -> int:
 
 
 class FamilyPeak:
-    """The most memory that this process and all its descendants held together while the context was open.
+    """Context manager that records the peak memory of this process together with all its descendants.
 
-    Pages that several of them share count once (PSS). A thread looks twenty times a second, less often where looking is slow;
-    what this process alone held at most is known without looking.
+    Pages that several processes share count once (PSS). A thread samples the memory twenty times a second, less often if
+    sampling is slow. The peak of this process alone is exact, since the kernel records it.
     """
 
     def __enter__(self) -> Self:
@@ -54,7 +54,7 @@ class FamilyPeak:
 
     @property
     def bytes(self) -> int:
-        """The peak."""
+        """The peak in bytes."""
         return max(self._largest, peak_bytes(torch.device("cpu")))
 
     def _watch(self) -> None:
@@ -67,10 +67,10 @@ class FamilyPeak:
 
 
 def _family() -> list[Path]:
-    """The folders in /proc of this process and all its descendants."""
+    """Returns the folders in /proc of this process and of all its descendants."""
     children: dict[str, list[str]] = {}
     for status in _PROC.glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has just ended
+        with contextlib.suppress(OSError):  # the process has just ended
             parent = status.read_text().rpartition(")")[2].split()[1]
             children.setdefault(parent, []).append(status.parent.name)
     found = [str(Path("/proc/self").resolve().name)]
@@ -80,7 +80,7 @@ def _family() -> list[Path]:
 
 
 def _kibibytes(file: Path, name: str) -> int:
-    """A line of a file in /proc, such as ``VmHWM: 1234 kB``; 0 where the process is gone or is not ours."""
+    """Reads a line such as ``VmHWM: 1234 kB`` of a file in /proc; 0 if the process has ended or cannot be read."""
     with contextlib.suppress(OSError):
         for line in file.read_text().splitlines():
             if line.startswith(name):

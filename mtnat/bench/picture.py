@@ -1,4 +1,4 @@
-"""A picture of quality against speed."""
+"""Plot of quality against speed."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -19,31 +19,31 @@ _STYLES = {
     "NAT": ("#1f77b4", "o"),
     "NAT, reranked by AT": ("#d95f02", "s"),
 }
-"""By kind of system, colour and marker."""
+"""Kind of system → colour and marker."""
 _MARKER_POINTS, _STAR_POINTS = 7, 13
 
 
 def check_picture(path: Path) -> None:
-    """Says what would keep a picture from being drawn, before the time for its figures is spent.
+    """Checks that a plot can be drawn, before the time for its figures is spent.
 
     Raises:
-        UserError: the suffix is unknown, the file cannot be written, or matplotlib is missing.
+        UserError: if the suffix is unknown, the file cannot be written, or matplotlib is missing.
     """
     if path.suffix not in SUFFIXES:
         raise UserError(f"--picture {path}: must end with {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}; give another name.")
-    if find_spec("matplotlib") is None:  # which the core runs without
+    if find_spec("matplotlib") is None:  # an optional dependency
         raise UserError("--picture: needs matplotlib; install mtnat[study], or leave the option out.")
-    was_there = path.exists()
+    existed = path.exists()
     try:
         path.open("ab").close()
     except OSError as error:
         raise UserError(f"--picture {path}: cannot be written ({error.strerror}); give another path.") from None
-    if not was_there:
+    if not existed:
         path.unlink()
 
 
 def draw(rows: Sequence[Row], title: str, path: Path) -> None:
-    """BLEU over sentences a second of the rows of `bench_decode`."""
+    """Plots BLEU over sentences per second for the rows of `bench_decode`."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -65,9 +65,9 @@ def draw(rows: Sequence[Row], title: str, path: Path) -> None:
     axes.set_ylabel("BLEU (sacreBLEU)")
     _scale(axes)
     figure.legend(loc="outside lower center", ncols=len(_STYLES), frameon=False)
-    figure.draw_without_rendering()  # so that every place is known
+    figure.draw_without_rendering()  # fixes the layout, so that the positions of all markers are known
     _label(axes, rows, lines)
-    with rc_context({"svg.fonttype": "none"}):  # text that can be searched and edited
+    with rc_context({"svg.fonttype": "none"}):  # keeps text as text, which can be searched and edited
         figure.savefig(path)
 
 
@@ -78,7 +78,7 @@ def _kind(row: Row) -> str:
 
 
 def _text(row: Row) -> str:
-    """What the legend does not say."""
+    """Returns the label of a marker, without what the legend states."""
     if row["decoder"] == "at":
         return "greedy" if row["beam"] == 1 else f"beam {row['beam']}"
     if row["preset"] != "paper":
@@ -97,7 +97,7 @@ def _number(row: Row, name: str) -> float:
 
 
 def _scale(axes: "Axes") -> None:
-    """A logarithmic axis with plain numbers, also where all speeds lie within one power of ten."""
+    """Makes the x axis logarithmic, with plain numbers even if all speeds lie within one power of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes.set_xscale("log")
@@ -109,7 +109,7 @@ def _scale(axes: "Axes") -> None:
 
 
 def _label(axes: "Axes", rows: Sequence[Row], lines: Sequence[Sequence[Row]]) -> None:
-    """Writes beside each marker what it is."""
+    """Labels each marker."""
     labels = [Label(_text(row), place, _STYLES[_kind(row)][0]) for row, place in zip(rows, _points(rows), strict=True)]
     write_labels(axes, labels, _points(rows), [_points(line) for line in lines], marker_points=_MARKER_POINTS)
 

@@ -1,4 +1,4 @@
-"""The machine's own speed: how fast it multiplies two matrices now."""
+"""Speed of the machine: the time of a matrix product, as an estimate of the attainable peak."""
 
 import math
 import time
@@ -15,10 +15,10 @@ _SHORTEST_PRODUCT_SECONDS = 0.01
 
 
 class Product:
-    """The largest product of a model: states times the vocabulary's matrix.
+    """The largest matrix product of a model: hidden states times the output matrix of the vocabulary.
 
-    Of the two ways to lay the matrix out in memory the faster one counts. All workers that `meet` each other multiply at the
-    same time, since what they share, they also share in training.
+    The matrix may lie in memory by rows or by columns; the faster layout is used. Workers synchronise with `meet` and multiply
+    at the same time, because they also share the machine in training.
     """
 
     def __init__(
@@ -34,10 +34,10 @@ class Product:
         rows = min(rows, _MOST_ROWS_ON_CPU) if device.type == "cpu" else rows
         self._shape = rows, width, vocabulary_size
         self._precision, self._device, self._meet = precision, device, meet
-        self._is_turned, self._in_a_row = False, 1
-        seconds = {is_turned: min(self._seconds(is_turned) for _ in range(3)) for is_turned in (False, True)}
-        self._is_turned = seconds[True] < seconds[False]
-        # As many in a row as make the clock, and the waiting for a GPU, too small to matter.
+        self._is_transposed, self._in_a_row = False, 1
+        seconds = {is_transposed: min(self._seconds(is_transposed) for _ in range(3)) for is_transposed in (False, True)}
+        self._is_transposed = seconds[True] < seconds[False]
+        # Enough products in a row that the overhead of the clock and of the synchronisation with a GPU is negligible.
         self._in_a_row = max(1, round(_SHORTEST_PRODUCT_SECONDS / min(seconds.values())))
 
     @property
@@ -46,14 +46,14 @@ class Product:
         return 2 * math.prod(self._shape)
 
     def seconds(self) -> float:
-        """How long one takes now."""
-        return self._seconds(self._is_turned)
+        """Measures the current time of one product."""
+        return self._seconds(self._is_transposed)
 
-    def _seconds(self, is_turned: bool) -> float:
+    def _seconds(self, is_transposed: bool) -> float:
         rows, width, columns = self._shape
-        left = self._room(rows, width).normal_()
-        right = self._room(columns, width).normal_().t() if is_turned else self._room(width, columns).normal_()
-        out = self._room(rows, columns)
+        left = self._empty(rows, width).normal_()
+        right = self._empty(columns, width).normal_().t() if is_transposed else self._empty(width, columns).normal_()
+        out = self._empty(rows, columns)
         torch.mm(left, right, out=out)
         wait_for(self._device)
         self._meet()
@@ -63,8 +63,11 @@ class Product:
         wait_for(self._device)
         return (time.perf_counter() - started) / self._in_a_row
 
-    def _room(self, rows: int, columns: int) -> Tensor:
-        """Memory for a matrix; on the CPU such as goes back to the system at once, so that it is not counted as an update's."""
+    def _empty(self, rows: int, columns: int) -> Tensor:
+        """Returns an uninitialised matrix.
+
+        On the CPU, its memory is mapped, so that it returns to the system at once and does not count as that of an update.
+        """
         if self._device.type != "cpu":
             return torch.empty(rows, columns, dtype=self._precision, device=self._device)
         memory = mmap(-1, rows * columns * self._precision.itemsize)

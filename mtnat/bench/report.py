@@ -1,4 +1,4 @@
-"""How figures are shown: a table for people, or a line of JSON for each row."""
+"""Output of figures: a table, or a line of JSON for each row."""
 
 import json
 import sys
@@ -29,18 +29,18 @@ _TABLE_COLUMNS = 160
 
 
 def show(rows: Sequence[Row], *, as_json: bool) -> None:
-    """Writes rows to standard output."""
+    """Prints rows on standard output."""
     if as_json:
         for row in rows:
             print(json.dumps(row))
         return
-    # A file or a pipe has no width of its own.
+    # A file or a pipe has no width, so a fixed one is used.
     console = Console(width=None if sys.stdout.isatty() else _TABLE_COLUMNS)
     console.print(_lines(rows[0]) if len(rows) == 1 else _columns(rows))
 
 
 def _columns(rows: Sequence[Row]) -> Table:
-    """A row for each; figures that are all the same stand in the title."""
+    """Returns a table with a line for each row. Figures that are equal in all rows are in the title."""
     shared = [name for name, value in rows[0].items() if name != "system" and all(row[name] == value for row in rows)]
     title = ", ".join(f"{_label(name)} {_shown(name, rows[0][name])}" for name in shared)
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
@@ -53,7 +53,7 @@ def _columns(rows: Sequence[Row]) -> Table:
 
 
 def _lines(row: Row) -> Table:
-    """One row, a line for each figure."""
+    """Returns a table of one row, with a line for each figure."""
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in row.items():
         table.add_row(_label(name), _shown(name, value))

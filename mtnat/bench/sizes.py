@@ -1,4 +1,4 @@
-"""What `bench train` can measure: sizes of model and batch, and the systems."""
+"""Sizes of model, batch and text, and the systems, that `bench train` can measure."""
 
 import os
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ SYSTEMS: Mapping[str, Mapping[str, Any]] = {
     "multi_task": {"schedule": {"kind": "constant", "value": 0.5}},
     "multi_task_sampled": {"schedule": {"kind": "constant", "value": 0.5}, "estimator": "sampled"},
 }
-"""By name, the objective."""
+"""Name of a system → `objective` of an experiment."""
 
 MULTI30K_FILES = {
     "train": ["multi30k/train.en.gz", "multi30k/train.de.gz"],
@@ -34,22 +34,22 @@ _SEED = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """One size of everything."""
+    """A size of model, batch and text."""
 
     data: Mapping[str, Any]
-    """Of the experiment; random text has none, but the record asks for some."""
+    """`data` of the experiment. With random text it is unused, but an experiment requires it."""
     model: Mapping[str, Any]
     max_tokens_per_batch: int
     lengths: Lengths
-    """Of random text."""
+    """Distribution of the lengths of random text."""
     random_pairs: int
-    """How many of them; enough that a batch holds similar lengths."""
+    """Number of pairs of random text; enough for batches of similar lengths."""
     batches_per_step: int = 1
     is_always_random: bool = False
 
     @property
     def vocabulary_size(self) -> int:
-        """Pieces of the joint vocabulary."""
+        """Number of pieces of the joint vocabulary."""
         return int(self.data["vocabulary_size"])
 
 
@@ -70,7 +70,7 @@ SIZES: Mapping[SizeName, Size] = {
         lengths=MULTI30K,
         random_pairs=29_000,
     ),
-    "base": Size(  # the paper's (Hao et al. 2021, A.1): 128K tokens a step
+    "base": Size(  # Hao et al. 2021, A.1: 128K tokens a step
         data={"corpus": "grammar-en-de", "vocabulary_size": 32_000},
         model={},
         max_tokens_per_batch=16_384,
@@ -90,7 +90,7 @@ SIZES: Mapping[SizeName, Size] = {
 
 
 def experiment_of(size: Size, system: str, *, precision: str, compiles: bool, batches_per_step: int) -> Experiment:
-    """What a system of a size computes."""
+    """Returns the experiment of a system in a size."""
     training = {
         "max_tokens_per_batch": size.max_tokens_per_batch,
         "batches_per_step": batches_per_step,
@@ -102,10 +102,10 @@ def experiment_of(size: Size, system: str, *, precision: str, compiles: bool, ba
 
 
 def training_text(size: Size, folder: Path, *, is_random: bool) -> TokenStore:
-    """The training pairs of a size as tokens, random ones in a new folder.
+    """Returns the tokenised training pairs of a size; random text is written into `folder`.
 
     Raises:
-        DataError: the corpus is not there.
+        DataError: if the corpus is missing.
     """
     if is_random or size.is_always_random:
         pairs = random_pairs(size.lengths, size.random_pairs, size.vocabulary_size, _SEED)
@@ -115,10 +115,13 @@ def training_text(size: Size, folder: Path, *, is_random: bool) -> TokenStore:
 
 
 def require_files(data: Mapping[str, Any], remedy: str) -> None:
-    """Says in one sentence that a corpus is not there.
+    """Checks that the files of a corpus exist.
+
+    Args:
+        remedy: end of the message: what to do instead.
 
     Raises:
-        DataError: it is not.
+        DataError: if a file is missing.
     """
     root = Path(os.environ.get("MTNAT_DATA") or "data")
     missing = [

@@ -1,4 +1,4 @@
-"""What `bench decode` compares: the searches that one model can do."""
+"""The systems that `bench decode` compares: the searches that one model supports."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ class System:
 
     decoder: DecoderName
     preset: str | None
-    """Of `PRESETS`; the AT decoder has none."""
+    """Name in `PRESETS`; None for the AT decoder."""
     config: DecodingConfig
 
     @property
     def described(self) -> Row:
-        """Its settings as figures, those of the other decoder None."""
+        """The settings as figures; those of the other decoder are None."""
         is_nat = self.decoder == "nat"
         return {
             "decoder": self.decoder,
@@ -39,10 +39,10 @@ class System:
 
 
 def systems_of(experiment: Experiment, precision: Precision | None) -> list[System]:
-    """The systems whose decoders the model has; what a system leaves open is as in the experiment's `decoding`.
+    """Returns the systems whose decoders the model has. Settings that a system does not fix are those of the experiment.
 
     Args:
-        precision: of all systems; by default fp32, and of the presets `fast` and `fastest` their own.
+        precision: precision of all systems. By default fp32, and for the presets `fast` and `fastest` that of the preset.
     """
 
     def system(decoder: DecoderName, preset: str | None, settings: Mapping[str, Any]) -> System:
@@ -58,13 +58,13 @@ def systems_of(experiment: Experiment, precision: Precision | None) -> list[Syst
             chosen = {"length_candidates": LENGTH_CANDIDATES, "rerank": rerank}
             systems += [system("nat", "paper", {**chosen, "iterations": passes}) for passes in PASSES]
             systems.append(system("nat", "fast", {"rerank": rerank}))
-            if rerank == "none":  # it leaves nothing to choose from
+            if rerank == "none":  # `fastest` has a single candidate, so there is nothing to rerank
                 systems.append(system("nat", "fastest", {}))
     return systems
 
 
 def name_of(row: Row) -> str:
-    """What a person calls the system of a row."""
+    """Returns a readable name of the system of a row."""
     if row["decoder"] == "at":
         return "AT, greedy" if row["beam"] == 1 else f"AT, beam {row['beam']}"
     reranked = ", reranked" if row["rerank"] == "at" else ""
@@ -73,6 +73,6 @@ def name_of(row: Row) -> str:
 
 
 def named(row: Row) -> Row:
-    """The row for a table, with a name in place of the settings."""
+    """Returns the row for a table, with a name in place of the settings."""
     described = ("decoder", "passes", "length_candidates", "beam", "preset", "rerank")
     return {"system": name_of(row), **{name: figure for name, figure in row.items() if name not in described}}

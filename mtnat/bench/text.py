@@ -1,4 +1,4 @@
-"""Text to measure with: random tokens, or a corpus's own text as often as it takes."""
+"""Text for measurements: random tokens, or the text of a corpus, repeated as often as necessary."""
 
 import os
 import shutil
@@ -19,27 +19,28 @@ _SECONDS_OLD = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Lengths:
-    """How long random sentences are: the target log-normal, the source about as long."""
+    """Distribution of the lengths of random sentences. Target lengths are log-normal; the source is about as long."""
 
     mean: float
-    """Pieces of a target."""
+    """Mean number of pieces of a target."""
     deviation: float
-    """Standard deviation of a target's log length."""
+    """Standard deviation of the logarithm of the target length."""
     ratio_deviation: float
-    """Standard deviation of the log ratio of source to target."""
+    """Standard deviation of the logarithm of the ratio of source length to target length."""
     longest: int = 127
-    """Pieces of the longest side."""
+    """Maximum number of pieces of a side."""
 
 
 MULTI30K = Lengths(mean=14.5, deviation=0.35, ratio_deviation=0.18)
-"""As measured with a joint BPE of 8,000 pieces, en-de."""
+"""Multi30k en-de with a joint BPE of 8,000 pieces, measured."""
 WMT = Lengths(mean=28, deviation=0.6, ratio_deviation=0.2)
-"""WMT14 en-de with a joint BPE of 32,000 pieces, roughly."""
+"""WMT14 en-de with a joint BPE of 32,000 pieces, approximately."""
 
 
 def random_pairs(lengths: Lengths, pairs: int, vocabulary_size: int, seed: int) -> Iterator[EncodedPair]:
-    """Pairs of uniformly drawn piece ids, without EOS; equal arguments give equal pairs."""
+    """Yields pairs of uniformly drawn piece ids, without EOS; equal arguments give equal pairs."""
     random = np.random.default_rng(seed)
+    # The mean of a log-normal distribution is exp(μ + σ²/2).
     mean_log = np.log(lengths.mean) - lengths.deviation**2 / 2
     for first in range(0, pairs, _PAIRS_AT_ONCE):
         size = min(_PAIRS_AT_ONCE, pairs - first)
@@ -52,7 +53,7 @@ def random_pairs(lengths: Lengths, pairs: int, vocabulary_size: int, seed: int) 
 
 
 def write_text(pairs: Iterable[tuple[str, str]], files: tuple[Path, Path]) -> int:
-    """Writes the two sides, a sentence a line; how many pairs those are."""
+    """Writes both sides, a sentence a line, and returns the number of pairs."""
     count = 0
     with (
         files[0].open("w", encoding="utf-8", newline="\n") as source,
@@ -68,7 +69,7 @@ def write_text(pairs: Iterable[tuple[str, str]], files: tuple[Path, Path]) -> in
 
 
 def repeat_text(file: Path, lines: int, wanted: int) -> None:
-    """Lets a file of so many lines begin again until it has as many as wanted; no more than a block of it is in memory."""
+    """Repeats or truncates a file of `lines` lines to `wanted` lines. Memory holds only a block of it."""
     once = file.with_name(f"{file.name}.once")
     file.rename(once)
     with file.open("wb") as whole:
@@ -82,6 +83,6 @@ def repeat_text(file: Path, lines: int, wanted: int) -> None:
 
 
 def _age(file: Path) -> None:
-    """A file that may still be changing is read again each time something is asked of it."""
+    """Sets the modification time into the past, since the result of scanning a recently modified file is not cached."""
     before = time.time() - _SECONDS_OLD
     os.utime(file, (before, before))

@@ -1,4 +1,4 @@
-"""`bench train`: what a system costs, as target tokens a second, and how well it uses the machine."""
+"""`bench train`: measures the training speed of each system, in target tokens per second, and its use of the machine."""
 
 import statistics
 import tempfile
@@ -21,39 +21,39 @@ _REFERENCE = "nat"
 
 
 class TrainOptions(Record):
-    """What `bench train` measures, and how long."""
+    """Options of `bench train`."""
 
     size: SizeName = "small"
-    """Of model, batch and text."""
+    """Size of model, batch and text."""
     steps: int = Field(8, ge=1)
-    """Updates timed in each process, after a warm-up."""
+    """Number of timed updates in each process, after a warm-up."""
     rounds: int = Field(2, ge=1)
-    """How often all systems are measured in turn; a median is taken."""
+    """Number of measurements of each system, in turn; the median is reported."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """As `training.precision`."""
+    """`training.precision`."""
     compile: bool = False
-    """As `training.compile`."""
+    """`training.compile`."""
     threads: int | None = Field(None, ge=1)
-    """Of each worker; by default 1 where several workers are compared with one, else what PyTorch takes."""
+    """Threads of each worker. By default PyTorch's own choice, or 1 if several workers are compared with one."""
     workers: int = Field(1, ge=1)
-    """With more than 1 each system is measured with one worker and with so many, on the same batches."""
+    """If more than 1, each system is measured with one worker and with this number, on the same batches."""
     random_text: bool = False
-    """Random tokens with lengths like those of the size's corpus."""
+    """Use random tokens with lengths like those of the corpus instead of its text."""
 
 
 def bench_train(options: TrainOptions, say: Callable[[str], None]) -> list[Row]:
-    """A row for each system and number of workers.
+    """Measures the training of each system and returns a row for each system and number of workers.
 
     Args:
-        say: is told what goes on, a line at a time.
+        say: receives progress messages, a line at a time.
 
     Raises:
-        UserError: the corpus or the GPUs are missing.
-        MtnatError: a measurement failed.
+        UserError: if the corpus is missing or there are too few GPUs.
+        MtnatError: if a measurement failed.
     """
     if torch.cuda.is_available() and options.workers > torch.cuda.device_count():
         raise ResourceError(
-            f"workers: each needs a GPU of its own; got {options.workers} and {torch.cuda.device_count()} GPUs."
+            f"workers: must not exceed the number of GPUs; got {options.workers} and {torch.cuda.device_count()} GPUs."
         )
     with tempfile.TemporaryDirectory(prefix="mtnat-bench-") as folder:
         say(f"{options.size}: preparing the training text")
@@ -61,7 +61,7 @@ def bench_train(options: TrainOptions, say: Callable[[str], None]) -> list[Row]:
         jobs = _jobs(options, store.folder)
         measured: dict[tuple[str, int], list[Measured]] = {place: [] for place in jobs}
         meetings = (Path(folder) / f"meeting-{number}" for number in count())
-        # In turn, so that a machine that grows slower does so for all of them.
+        # All systems are measured in turn, so that a change in the machine's speed affects all of them.
         for number in range(1, options.rounds + 1):
             for (system, workers), job in jobs.items():
                 found = _measured(job, system, next(meetings))
@@ -72,7 +72,7 @@ def bench_train(options: TrainOptions, say: Callable[[str], None]) -> list[Row]:
 
 
 def _jobs(options: TrainOptions, store: Path) -> dict[tuple[str, int], Job]:
-    """By system and number of workers; any number of workers has the same batches."""
+    """Returns the job of each system and number of workers. The batches do not depend on the number of workers."""
     size = SIZES[options.size]
     batches = options.workers * -(-size.batches_per_step // options.workers)
     threads = options.threads or (torch.get_num_threads() if options.workers == 1 else 1)
@@ -100,7 +100,7 @@ def _measured(job: Job, system: str, meeting: Path) -> Measured:
     except MtnatError as error:
         raise MtnatError(
             f"bench train: {system} with {_number(job.workers, 'worker')} was not measured, {error}; "
-            "where memory ran out, take a smaller --size or fewer --workers."
+            "if memory ran out, use a smaller --size or fewer --workers."
         ) from None
 
 
@@ -108,7 +108,7 @@ def _rows(
     options: TrainOptions, jobs: dict[tuple[str, int], Job], measured: dict[tuple[str, int], list[Measured]]
 ) -> list[Row]:
     pace = {place: statistics.median(one.target_tokens / one.seconds for one in all_) for place, all_ in measured.items()}
-    # At the same speed of the machine, which may change from one measurement to the next.
+    # Relative to the speed of the machine, which may change from one measurement to the next.
     pace_by_peak = {
         place: statistics.median(one.target_tokens / one.seconds / one.peak_flops_per_second for one in all_)
         for place, all_ in measured.items()

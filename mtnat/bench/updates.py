@@ -1,4 +1,4 @@
-"""What one process measures: updates of a training, and the machine's own peak beside them."""
+"""Measurement of one process: updates of a training, and the peak speed of the machine in between."""
 
 import statistics
 import time
@@ -21,46 +21,47 @@ from mtnat.objective import MultiTaskObjective
 from mtnat.training import Alone, Distributed, Feed, Updater, Work, Workers, default_device
 
 WARM_UP_UPDATES = 10
-"""Until a process holds the memory that its updates need, and the programs that a compiler or oneDNN makes for their shapes."""
+"""Untimed updates, in which a process allocates its memory, and the compiler or oneDNN generate code for the shapes."""
 BLOCKS_ON_GPU = 4
-"""Into how many blocks the timed updates of a GPU are cut, which must not wait for it after each one."""
+"""Number of blocks of the timed updates on a GPU. Within a block, the CPU does not wait for the GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What the processes of one measurement do together."""
+    """Common input of all processes of one measurement."""
 
     experiment: Experiment
     store: Path
     vocabulary_size: int
     steps: int
-    """Updates that are timed."""
+    """Number of timed updates."""
     threads: int
-    """Of each worker."""
+    """Threads of each worker."""
     workers: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What one worker, or all of them together, did in the timed updates."""
+    """Figures of the timed updates, of one worker or of all of them together."""
 
     seconds: float
     target_tokens: int
     flops: int
-    """Of the model itself; see `ModelWork`."""
+    """Operations that the model requires; see `ModelWork`."""
     padded: int
+    """Padded positions."""
     positions: int
-    """Padded ones, and all."""
+    """All positions, padded ones included."""
     peak_flops_per_second: float
-    """Of a matrix product."""
+    """Speed of a matrix product."""
     peak_memory_bytes: int
-    """Of the worker that needed most."""
+    """Peak memory; the maximum over workers."""
     precision: str
     device: str
 
 
 def together(members: Sequence[Measured]) -> Measured:
-    """The workers of one measurement as one."""
+    """Combines the figures of all workers of one measurement."""
     return Measured(
         seconds=max(member.seconds for member in members),
         target_tokens=sum(member.target_tokens for member in members),
@@ -75,10 +76,10 @@ def together(members: Sequence[Measured]) -> Measured:
 
 
 def measure_updates(job: Job, rank: int, meeting: Path) -> Measured:
-    """Trains a few updates as `mtnat.training.fit` does; every worker calls it, each in a fresh process.
+    """Trains a few updates as `mtnat.training.fit` does. Every worker calls this function, each in a new process.
 
     Args:
-        meeting: where the workers find each other, a file that no measurement has used before.
+        meeting: file through which the workers find each other; each measurement needs a new one.
     """
     torch.set_num_threads(job.threads)
     config = job.experiment
@@ -129,13 +130,17 @@ def _workers(job: Job, rank: int, meeting: Path) -> Iterator[Workers]:
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, init_method=f"file://{meeting}", rank=rank, world_size=job.workers)
     yield Distributed(device)
-    dist.destroy_process_group()  # not after a failure, when it could wait for a worker that is gone
+    dist.destroy_process_group()  # not after a failure, when it could wait for a worker that has ended
 
 
 def _timed(job: Job, workers: Workers, updater: Updater, product: Product) -> tuple[float, float, int, list[Work]]:
-    """Wall-clock seconds of the timed updates, operations a second of products meanwhile, the updates' most bytes, their work.
+    """Measures the updates.
 
-    Updates and products take turns, because a machine that others share grows slower and faster within a minute.
+    Updates and matrix products alternate, because the speed of a shared machine changes within a minute.
+
+    Returns:
+        The wall-clock seconds of the timed updates, the operations per second of the products, the peak memory of the updates
+        in bytes, and the work of each update.
     """
     in_a_block = 1 if workers.device.type == "cpu" else -(-job.steps // BLOCKS_ON_GPU)
     with Feed(job.experiment, TokenStore(job.store), workers) as feed:

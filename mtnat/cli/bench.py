@@ -19,63 +19,67 @@ Options = TypeVar("Options", bound=Record)
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """The measurements; left-out options have the defaults of their records."""
+    """Adds the subcommands and their options; the defaults are those of the option records."""
     subjects = parser.add_subparsers(required=True, metavar="SUBJECT")
 
-    train = subjects.add_parser("train", help="what each system costs, and how well it uses the machine")
-    train.add_argument("--size", choices=["small", "base", "tiny"], help="of model, batch and text (default: small)")
-    train.add_argument("--steps", type=int, help="updates timed in each process (default: 8)")
-    train.add_argument("--rounds", type=int, help="how often all systems are measured in turn (default: 2)")
-    train.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], help="as training.precision (default: auto)")
-    train.add_argument("--compile", action="store_true", help="as training.compile")
-    train.add_argument("--threads", type=int, help="of each worker (default: all, or 1 with several workers)")
-    train.add_argument("--workers", type=int, help="compare so many with one, on the same batches (default: 1)")
-    train.add_argument("--random-text", action="store_true", help="needs no corpus: random tokens of similar lengths")
+    train = subjects.add_parser("train", help="training speed of each system, and its use of the machine")
+    train.add_argument("--size", choices=["small", "base", "tiny"], help="size of model, batch and text (default: small)")
+    train.add_argument("--steps", type=int, help="number of timed updates in each process (default: 8)")
+    train.add_argument("--rounds", type=int, help="number of measurements of each system, in turn (default: 2)")
+    train.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], help="training.precision (default: auto)")
+    train.add_argument("--compile", action="store_true", help="training.compile")
+    train.add_argument("--threads", type=int, help="threads of each worker (default: all, or 1 with several workers)")
+    train.add_argument("--workers", type=int, metavar="N", help="compare N workers with one, on the same batches (default: 1)")
+    train.add_argument("--random-text", action="store_true", help="use random tokens of similar lengths instead of a corpus")
     train.set_defaults(command=_bench_train)
 
-    data = subjects.add_parser("data", help="how long a corpus takes to prepare, and how fast batches come from it")
-    data.add_argument("--corpus", choices=["multi30k", "tatoeba", "grammar"], help="whose text (default: multi30k)")
-    data.add_argument("--pairs", type=int, help="the text repeated or cut off (default: as it is)")
+    data = subjects.add_parser("data", help="speed of preparing a corpus and of loading batches")
+    data.add_argument("--corpus", choices=["multi30k", "tatoeba", "grammar"], help="corpus of the text (default: multi30k)")
+    data.add_argument("--pairs", type=int, help="number of pairs; the text is repeated or truncated (default: all)")
     data.set_defaults(command=_bench_data)
 
-    decode = subjects.add_parser("decode", help="how fast one model translates with each of its searches, and how well")
+    decode = subjects.add_parser("decode", help="speed and quality of each search of a model")
     decode.add_argument("--model", required=True, help=MODEL_HELP)
     add_test_set(decode)
-    decode.add_argument("--sentences", type=int, metavar="N", help="only the first N (default: all)")
-    decode.add_argument("--latency-sentences", type=int, metavar="N", help="also translated one at a time (default: 100)")
-    decode.add_argument("--rounds", type=int, help="how often all systems are measured in turn (default: 1)")
+    decode.add_argument("--sentences", type=int, metavar="N", help="translate only the first N sentences (default: all)")
+    decode.add_argument(
+        "--latency-sentences", type=int, metavar="N", help="also translate N sentences one at a time (default: 100)"
+    )
+    decode.add_argument("--rounds", type=int, help="number of measurements of each search, in turn (default: 1)")
     decode.add_argument(
         "--precision",
         choices=["auto", "fp32", "bf16", "fp16"],
-        help="of all systems (default: fp32, and of the fast presets their own)",
+        help="precision of all searches (default: fp32, and that of the preset for the fast presets)",
     )
-    decode.add_argument("--threads", type=int, help="of PyTorch (default: its own choice)")
-    decode.add_argument("--picture", type=Path, metavar="FILE", help="draw quality against speed: .png, .svg or .pdf")
+    decode.add_argument("--threads", type=int, help="threads of PyTorch (default: PyTorch's default)")
+    decode.add_argument(
+        "--picture", type=Path, metavar="FILE", help="plot quality against speed into a .png, .svg or .pdf file"
+    )
     decode.set_defaults(command=_bench_decode)
 
-    study = subjects.add_parser("study", help="what the platform adds to the training of a study's trials")
-    study.add_argument("--trials", type=int, help="proposals of the study (default: 12)")
-    study.add_argument("--seconds", type=float, help="how long each trains; 0 for next to no time (default: 30)")
+    study = subjects.add_parser("study", help="overhead of the study platform over the training itself")
+    study.add_argument("--trials", type=int, help="number of trials of the study (default: 12)")
+    study.add_argument("--seconds", type=float, help="training time of each trial; 0 for almost none (default: 30)")
     study.add_argument(
         "--simulate",
         nargs="+",
         metavar="NAME=NUMBER",
-        help="instead, a study whose training is made up: trials=10000 workers=1000, minutes of a run, points on its curves",
+        help="instead, simulate a study without training: trials=10000 workers=1000, minutes of a run, points on its curves",
     )
     study.set_defaults(command=_bench_study)
 
     for subject in (train, data, decode, study):
-        subject.add_argument("--json", action="store_true", help="a line of JSON for each row instead of a table")
+        subject.add_argument("--json", action="store_true", help="print a line of JSON for each row instead of a table")
 
 
 def _bench_train(options: argparse.Namespace) -> int:
-    with _noting() as note:
+    with _notes() as note:
         bench.show(bench.bench_train(_given(bench.TrainOptions, options), note), as_json=options.json)
     return 0
 
 
 def _bench_data(options: argparse.Namespace) -> int:
-    with _noting() as note:
+    with _notes() as note:
         bench.show([bench.bench_data(_given(bench.DataOptions, options), note)], as_json=options.json)
     return 0
 
@@ -83,7 +87,7 @@ def _bench_data(options: argparse.Namespace) -> int:
 def _bench_decode(options: argparse.Namespace) -> int:
     given = _given(bench.DecodeOptions, options)
     test = named_test_set(options)
-    with _noting() as note:
+    with _notes() as note:
         model = open_model(options.model)
         rows = bench.bench_decode(given, model, test or own_test_set(model, options.split or "test"), note)
     bench.show(rows if options.json else [bench.named(row) for row in rows], as_json=options.json)
@@ -91,11 +95,11 @@ def _bench_decode(options: argparse.Namespace) -> int:
 
 
 def _bench_study(options: argparse.Namespace) -> int:
-    # Their import takes seconds, and needs mtnat[study].
+    # Imported here, because the import takes seconds and needs mtnat[study].
     from mtnat.lab.bench import StudyBenchOptions, bench_study
     from mtnat.lab.simulation import SimulationOptions, simulate
 
-    with _noting() as note:
+    with _notes() as note:
         if options.simulate:
             made_up = dict(text.partition("=")[::2] for text in options.simulate)
             simulated = build(SimulationOptions, {name: yaml.safe_load(value) for name, value in made_up.items()}, "--simulate")
@@ -107,14 +111,17 @@ def _bench_study(options: argparse.Namespace) -> int:
 
 
 def _given(record_type: type[Options], options: argparse.Namespace) -> Options:
-    """A record of the options that were given."""
+    """Builds a record from the options that were given."""
     given = {name: getattr(options, name) for name in record_type.model_fields}
     return build(record_type, {name: value for name, value in given.items() if value is not None})
 
 
 @contextmanager
-def _noting() -> Iterator[Callable[[str], None]]:
-    """Notes on standard error; a measurement that is ended from outside cleans up as after Ctrl-C."""
+def _notes() -> Iterator[Callable[[str], None]]:
+    """Yields a function that prints a note on standard error.
+
+    Meanwhile SIGTERM acts like Ctrl-C, so that a measurement that is terminated ends its child processes.
+    """
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield lambda note: Console(stderr=True).print(note, markup=False, highlight=False, soft_wrap=True)

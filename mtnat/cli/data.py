@@ -1,4 +1,4 @@
-"""``python -m mtnat data``: corpora."""
+"""``python -m mtnat data``: downloads, cleans, describes and prepares corpora."""
 
 import argparse
 import dataclasses
@@ -29,45 +29,47 @@ _TABLE_COLUMNS = 160
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """The commands that make corpora."""
+    """Adds the subcommands and their options."""
     actions = parser.add_subparsers(required=True, metavar="ACTION")
 
-    getting = actions.add_parser("get", help="fetch a corpus; without a name, say which there are")
-    getting.add_argument("name", nargs="?", help="such as multi30k, wmt14-en-de, or sacrebleu/wmt14/full")
-    getting.add_argument("--languages", metavar="PAIR", help="of one of sacreBLEU's test sets, such as en-de")
-    getting.add_argument("--output", type=Path, metavar="FOLDER", help="the corpus' folder (default: $MTNAT_DATA/NAME)")
-    getting.add_argument("--from", dest="brought", type=Path, metavar="FOLDER", help="of downloads that came another way")
+    getting = actions.add_parser("get", help="download a corpus; without a name, list the corpora")
+    getting.add_argument("name", nargs="?", help="name of the corpus, such as multi30k, wmt14-en-de, or sacrebleu/wmt14/full")
+    getting.add_argument("--languages", metavar="PAIR", help="languages of a sacreBLEU test set, such as en-de")
+    getting.add_argument("--output", type=Path, metavar="FOLDER", help="folder of the corpus (default: $MTNAT_DATA/NAME)")
+    getting.add_argument(
+        "--from", dest="brought", type=Path, metavar="FOLDER", help="folder of files that were downloaded in another way"
+    )
     getting.set_defaults(command=get)
 
-    clean = actions.add_parser("clean", help="drop the pairs that are not worth training on")
+    clean = actions.add_parser("clean", help="drop pairs that are unfit for training")
     _add_pair(clean)
     clean.add_argument("--output", type=Path, required=True, metavar="PREFIX", help="writes PREFIX.en.gz for an input .en.gz")
-    clean.add_argument("--max-words", type=int, metavar="N", help="most words on a side (default: 250)")
-    clean.add_argument("--max-ratio", type=float, metavar="R", help="most words of the longer side for each of the shorter (2)")
-    clean.add_argument("--keep-duplicates", action="store_true", help="keep pairs that come again")
-    clean.add_argument("--json", action="store_true", help="a line of JSON instead of a table")
+    clean.add_argument("--max-words", type=int, metavar="N", help="maximum number of words on a side (default: 250)")
+    clean.add_argument(
+        "--max-ratio", type=float, metavar="R", help="maximum ratio of words, longer side to shorter (default: 2)"
+    )
+    clean.add_argument("--keep-duplicates", action="store_true", help="keep repeated pairs")
+    clean.add_argument("--json", action="store_true", help="print a line of JSON instead of a table")
     clean.set_defaults(command=_clean)
 
-    stats = actions.add_parser("stats", help="lengths, duplicates, empty lines, odd characters")
+    stats = actions.add_parser("stats", help="show lengths, duplicates, empty lines and faulty characters")
     _add_pair(stats)
-    stats.add_argument(
-        "--modality", action="store_true", help="also how much the text leaves open of a word's translation; takes longer"
-    )
-    stats.add_argument("--json", action="store_true", help="JSON instead of tables")
+    stats.add_argument("--modality", action="store_true", help="also measure the ambiguity of word translations; takes longer")
+    stats.add_argument("--json", action="store_true", help="print JSON instead of tables")
     stats.set_defaults(command=_stats)
 
-    ready = actions.add_parser("prepare", help="make the vocabulary and the tokens that a training would make first")
-    ready.add_argument("experiment", type=Path, help="a YAML file: an experiment, or a study, each of its columns")
+    ready = actions.add_parser("prepare", help="train the vocabulary and tokenise the text before a training does")
+    ready.add_argument("experiment", type=Path, help="YAML file of an experiment, or of a study to prepare all its columns")
     ready.set_defaults(command=_prepare)
 
 
 def _add_pair(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, help="source text, plain or .gz, one sentence a line")
-    parser.add_argument("target", type=Path, help="its translation, line by line")
+    parser.add_argument("target", type=Path, help="target text, line by line")
 
 
 def get(options: argparse.Namespace) -> int:
-    """Fetches a corpus, or goes on with it."""
+    """Downloads a corpus, or resumes an interrupted download."""
     if options.name is None:
         _show({name: f"{corpus.about}{_size(corpus)}" for name, corpus in CORPORA.items()})
         return 0
@@ -76,7 +78,7 @@ def get(options: argparse.Namespace) -> int:
     with _listening() as listener:
         found = corpora.get(corpus, folder, brought=options.brought, listener=listener)
     for name, digest in found.unchecked.items():
-        print(f"mtnat: {name}: nobody has published its SHA-256, so it was not checked; it is {digest}", file=sys.stderr)
+        print(f"mtnat: {name}: was not checked, because no SHA-256 of it is published; it has {digest}", file=sys.stderr)
     _show(
         {
             "folder": f"{found.folder}{' (was there)' if found.was_there else ''}",
@@ -88,7 +90,7 @@ def get(options: argparse.Namespace) -> int:
 
 
 def _named(name: str, languages: str | None) -> tuple[Corpus, str]:
-    """A corpus, and the name of its folder."""
+    """Returns a corpus, and the default name of its folder."""
     if name.startswith(_NAMED_SET):
         name_in_sacrebleu = name.removeprefix(_NAMED_SET)
         if not languages:
@@ -99,12 +101,12 @@ def _named(name: str, languages: str | None) -> tuple[Corpus, str]:
         close = nearest(name, CORPORA) or f"; give one of {', '.join(CORPORA)}, or {_NAMED_SET}NAME."
         raise UserError(f"{name}: there is no such corpus{close}")
     if languages:
-        raise UserError(f"--languages: only one of sacreBLEU's sets needs it; {name} is {'-'.join(CORPORA[name].languages)}.")
+        raise UserError(f"--languages: is only for sacreBLEU's test sets; {name} is {'-'.join(CORPORA[name].languages)}.")
     return CORPORA[name], name
 
 
 def _size(corpus: Corpus) -> str:
-    """``; 1.66 GB``: what is to be downloaded besides test sets, as far as that is known."""
+    """Returns the known size of the downloads of a corpus, without test sets, such as ``; 1.66 GB``."""
     sizes = [download.size for download in (*corpus.copied, *(part.download for part in corpus.train))]
     if not sizes:
         return ""
@@ -163,7 +165,7 @@ def _modality_figures(found: Modality) -> dict[str, str]:
 
 
 def _sides_table(found: Statistics) -> Table:
-    """A row for each figure that one of the sides has."""
+    """Returns a table with a row for each figure that at least one side has."""
     table = Table(box=None, pad_edge=False)
     table.add_column()
     table.add_column("source", justify="right")
@@ -175,7 +177,7 @@ def _sides_table(found: Statistics) -> Table:
 
 
 def _side_figures(side: SideStatistics) -> tuple[dict[str, str], ...]:
-    """The figures of a side, in groups of which each side may lack some."""
+    """Returns the figures of a side, in groups. A side may lack figures that the other side has."""
     counts = {"lines": side.lines, "empty lines": side.empty, "repeated lines": side.repeated}
     sizes = {"words": side.words, "characters": side.characters}
     lengths = {
@@ -241,7 +243,7 @@ def _counted(counts: Mapping[str, int]) -> dict[str, str]:
 
 
 def _show(figures: Mapping[str, str], justify: Literal["left", "right"] = "left") -> None:
-    """A line for each figure, on standard output."""
+    """Prints a line for each figure on standard output."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold", justify=justify)
@@ -251,13 +253,13 @@ def _show(figures: Mapping[str, str], justify: Literal["left", "right"] = "left"
 
 
 def _console() -> Console:
-    # A file or a pipe has no width of its own; text may hold what looks like markup.
+    # A file or a pipe has no width, so a fixed one is used. Markup is off, since text may contain brackets.
     return Console(width=None if sys.stdout.isatty() else _TABLE_COLUMNS, markup=False, emoji=False, highlight=False)
 
 
 @contextmanager
 def _listening() -> Iterator[Listener]:
-    """A bar for what is going on, on a terminal alone."""
+    """Yields a listener that shows the progress as a bar, on a terminal only."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:

@@ -1,4 +1,4 @@
-"""``python -m mtnat distil``: a teacher's translations of the training text, for students to train on."""
+"""``python -m mtnat distil``: lets a teacher model translate the training text, for students to train on."""
 
 import argparse
 import gzip
@@ -20,39 +20,40 @@ from mtnat.training.distillation import LINES_PER_SHARD
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
+    """Adds the options of the command."""
     parser.add_argument("--model", required=True, help=f"the teacher: {MODEL_HELP}")
     parser.add_argument(
         "--source",
         type=Path,
         metavar="FILE",
-        help="what to translate, plain or .gz (default: the teacher's own training sources)",
+        help="text to translate, plain or .gz (default: the teacher's own training sources)",
     )
     parser.add_argument(
         "--output",
         type=Path,
         required=True,
         metavar="FILE",
-        help="where the translations go, a line for each source; .gz or plain",
+        help="file for the translations, one line for each source; .gz or plain",
     )
     add_at_decoding(parser)
     parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Distils, or goes on with it; several processes that run this at once share the work."""
+    """Distils, or resumes a distillation. Several processes that run this command at once share the work."""
     output: Path = options.output
     if options.source and not options.source.exists():
         raise DataError(f"--source {options.source}: no such file; give a text file, plain or .gz.")
     rank = int(os.environ.get("LOCAL_RANK", 0))
     console = Console(stderr=True, quiet=rank > 0)
     with ExitStack() as stack:
-        # Who is asked for the same model at the same time must see it at the same place in the cache: its hash decides that.
+        # Every process may download its own copy of the model. They still share the work, because the place of the results in
+        # the cache depends on the content of the model, not on its path.
         folder = model_folder(options.model, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mtnat-model-"))))
         model = load_model(folder)
         sources = file_sources(options.source) if options.source else training_sources(model.experiment.data)
         distillation = Distillation(folder, sources, at_decoding_of(options, model))
-        _try(output)
+        _check_writable(output)
         device = default_device(rank)
         if device.type == "cuda":
             torch.cuda.set_device(device)
@@ -61,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
             for _ in distillation.work(device):
                 bar.update(task, completed=distillation.done)
     if rank == 0:
-        _deliver(distillation.targets, output)
+        _copy(distillation.targets, output)
         console.print(f"{sources.lines:,} lines in {output}", highlight=False, markup=False, soft_wrap=True)
         if not options.source:
             use = f"To train on them: data: {{distilled: {output.absolute()}}}"
@@ -69,8 +70,8 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _try(output: Path) -> None:
-    """Finds out that a file cannot be written before hours are spent."""
+def _check_writable(output: Path) -> None:
+    """Checks that the output can be written, before hours of work."""
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output.parent):
@@ -79,8 +80,8 @@ def _try(output: Path) -> None:
         raise ResourceError(f"--output {output}: cannot be written ({error.strerror}); give another path.") from None
 
 
-def _deliver(targets: Path, output: Path) -> None:
-    """Copies the distilled text, whole or not at all."""
+def _copy(targets: Path, output: Path) -> None:
+    """Copies the distilled text completely or not at all, and unpacks it unless `output` ends in .gz."""
     try:
         if output.suffix == ".gz":
             copy_whole(targets, output)

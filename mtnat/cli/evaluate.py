@@ -1,4 +1,4 @@
-"""``python -m mtnat evaluate``: what a model's translations are worth, and whether another's are worth more."""
+"""``python -m mtnat evaluate``: scores a model on a test set, or compares two models."""
 
 import argparse
 import dataclasses
@@ -26,7 +26,7 @@ from mtnat.training import Model
 from mtnat.training.evaluation import Evaluation, evaluate
 
 SAMPLES = 1000
-"""Resamples of the paired bootstrap."""
+"""Number of resamples of the paired bootstrap."""
 _METRICS: Mapping[MetricName, str] = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER, lower is better"}
 _TOKENIZED: Mapping[str, str] = {"tokenized_bleu": "tokenized BLEU", "tokenized_bleu_lowercase": "tokenized, lower-cased"}
 _SETTINGS: Mapping[DecoderName, tuple[str, ...]] = {
@@ -42,7 +42,7 @@ _SETTINGS: Mapping[DecoderName, tuple[str, ...]] = {
     ),
     "at": ("beam", "length_penalty", "precision"),
 }
-"""What decides a decoder's translations; people see the first two, and what differs from its default."""
+"""Settings that determine the translations of each decoder. The first two are always shown, others if not the default."""
 _TABLE_COLUMNS = 160
 
 
@@ -55,23 +55,23 @@ class _System:
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
+    """Adds the options of the command."""
     parser.add_argument("--model", required=True, help=MODEL_HELP)
-    parser.add_argument("--against", metavar="MODEL", help="another model, with which the first one is compared")
+    parser.add_argument("--against", metavar="MODEL", help="another model to compare the first one with")
     add_test_set(parser)
     add_decoding(parser)
-    parser.add_argument("--output", type=Path, metavar="FILE", help="where to write the first model's translations, one a line")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="file for the translations of the first model, one a line")
     parser.add_argument(
         "--tokenized",
         action="store_true",
-        help="also BLEU on Moses' tokens, cased and lower-cased; --languages names theirs where no file's name does",
+        help="also show BLEU on Moses' tokens, cased and lower-cased; needs --languages if no file name states the languages",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+    parser.add_argument("--json", action="store_true", help="print a JSON object instead of the table")
     parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Scores one model, or compares two."""
+    """Scores one model or compares two."""
     split = named_test_set(options, languages_alone=options.tokenized)
     names = [options.model, options.against] if options.against else [options.model]
     systems = [_opened(name, options) for name in names]
@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _opened(name: str, options: argparse.Namespace) -> _System:
-    """A model with the decoder and the settings it is asked for, tried on no lines."""
+    """Opens a model with the requested decoder and settings, and checks them by translating no lines."""
     model = open_model(name)
     try:
         decoding, decoder = decoding_of(options, model)
@@ -118,20 +118,20 @@ def _compared(evaluations: Sequence[Evaluation], split: Split) -> dict[MetricNam
 
 
 def _tokenized(evaluation: Evaluation, split: Split, language: str) -> dict[str, Score]:
-    """What `--tokenized` adds, by its name in JSON."""
+    """Returns the scores that `--tokenized` adds, by their names in JSON."""
     texts = (evaluation.translations, split.references, language)
     return {name: tokenized_bleu(*texts, lowercase=name != "tokenized_bleu") for name in _TOKENIZED}
 
 
-def _status(said: str) -> AbstractContextManager[object]:
-    """A line on standard error for as long as something is done, where a person sees it."""
+def _status(text: str) -> AbstractContextManager[object]:
+    """Shows a status line on standard error while the context is open, on a terminal only."""
     notes = Console(stderr=True)
-    return notes.status(Text(said)) if notes.is_terminal else nullcontext()
+    return notes.status(Text(text)) if notes.is_terminal else nullcontext()
 
 
 @contextmanager
 def _writable(path: Path | None) -> Iterator[None]:
-    """Tries whether a file can be written before hours are spent; where nothing comes of it, all is as it was."""
+    """Checks that a file can be written, before hours of work. If the block fails, a new empty file is removed again."""
     if path is None:
         yield
         return
@@ -162,7 +162,7 @@ def _record(
     comparisons: Mapping[MetricName, Comparison],
     split: Split,
 ) -> dict[str, Any]:
-    """Everything as JSON has it."""
+    """Returns all figures as the JSON object."""
     record: dict[str, Any] = {"test_set": split.name, "sentences": len(split.sources)}
     for key, name, evaluation in zip(("model", "against"), names, evaluations, strict=False):
         figures = dataclasses.asdict(evaluation)
@@ -191,8 +191,8 @@ def _show(
     comparisons: Mapping[MetricName, Comparison],
     split: Split,
 ) -> None:
-    """Everything as people read it."""
-    # A file or a pipe has no width of its own; a name may hold what looks like markup.
+    """Prints all figures as tables."""
+    # A file or a pipe has no width, so a fixed one is used. Markup is off, since a name may contain brackets.
     console = Console(width=None if sys.stdout.isatty() else _TABLE_COLUMNS, markup=False, emoji=False, highlight=False)
     console.print(_heading(names, evaluations, split))
     console.print()
@@ -223,7 +223,7 @@ def _heading(names: Sequence[str], evaluations: Sequence[Evaluation], split: Spl
 def _figures(
     evaluations: Sequence[Evaluation], tokenized: Sequence[Mapping[str, Score]], comparisons: Mapping[MetricName, Comparison]
 ) -> Table:
-    """A row for each figure, a column for each model, and what is between them."""
+    """Returns a table with a row for each figure, a column for each model, and columns for the comparison."""
     table = Table(box=None, pad_edge=False, show_header=bool(comparisons))
     table.add_column()
     for heading in ("model", "against", "difference", "95 % interval", "p") if comparisons else ("model",):
@@ -244,12 +244,12 @@ def _figures(
 
 def _difference(comparison: Comparison) -> tuple[str, str, str]:
     p_value = "<0.001" if comparison.p_value < 0.001 else f"{comparison.p_value:.3f}"
-    mark = comparison.mark or " "  # so that digits stand below digits
+    mark = comparison.mark or " "  # keeps the digits aligned
     return f"{comparison.difference:+.2f}{mark}", f"{comparison.low:+.2f} to {comparison.high:+.2f}", p_value
 
 
 def _groups(evaluation: Evaluation) -> tuple[dict[str, str], ...]:
-    """The figures that nothing is tested on, those together that belong together; no label so long that 80 columns wrap it."""
+    """Returns the figures without a significance test, in groups. Labels are short enough for a terminal of 80 columns."""
     buckets = {f"BLEU, {_words(bucket)} ({bucket.sentences:,})": f"{bucket.bleu:.2f}" for bucket in evaluation.bleu_by_length}
     repeats = {
         "repeated pieces": f"{evaluation.repeated:.2%}",
@@ -278,7 +278,7 @@ def _scores(evaluation: Evaluation) -> dict[MetricName, Score]:
 
 
 def _described(evaluation: Evaluation) -> str:
-    """`nat decoder: iterations 10, length candidates 5`."""
+    """Returns a description of the decoding, such as ``nat decoder: iterations 10, length candidates 5``."""
     settings, defaults = evaluation.decoding.model_dump(), DecodingConfig().model_dump()
     names = _SETTINGS[evaluation.decoder]
     shown = [name for name in names if name in names[:2] or settings[name] != defaults[name]]

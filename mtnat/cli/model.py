@@ -1,4 +1,4 @@
-"""What several commands ask: which model, and how it decodes."""
+"""Options that several commands share: the model and its decoding."""
 
 import argparse
 import tempfile
@@ -24,63 +24,63 @@ _SETTINGS: Mapping[str, str] = {
 
 
 def add_decoding(parser: argparse.ArgumentParser) -> None:
-    """Options that replace the experiment's `decoding`."""
-    parser.add_argument("--decoder", choices=["nat", "at"], help="another decoder than the experiment's")
-    parser.add_argument("--preset", choices=list(PRESETS), help="settings of the NAT decoder that belong together; see README")
+    """Adds the options that override the `decoding` of the experiment."""
+    parser.add_argument("--decoder", choices=["nat", "at"], help="decoder to use (default: that of the experiment)")
+    parser.add_argument("--preset", choices=list(PRESETS), help="named group of settings of the NAT decoder; see README")
     for setting, meaning in _SETTINGS.items():
         parser.add_argument(f"--{setting.replace('_', '-')}", type=int, metavar="N", help=meaning)
-    parser.add_argument("--rerank", choices=["none", "at"], help="who chooses among the NAT decoder's lengths")
-    parser.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], help="as decoding.precision")
+    parser.add_argument("--rerank", choices=["none", "at"], help="how to choose among the candidates of the NAT decoder")
+    parser.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], help="decoding.precision")
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="SETTING=VALUE",
-        help="any other of decoding's settings; as often as wanted",
+        help="any other setting of decoding; may be repeated",
     )
 
 
 def add_at_decoding(parser: argparse.ArgumentParser) -> None:
-    """Options that replace what decides beam search."""
-    parser.add_argument("--beam", type=int, metavar="N", help="of the search (default: the experiment's, 5 if it says nothing)")
-    parser.add_argument("--length-penalty", type=float, metavar="X", help="as decoding.length_penalty")
-    parser.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], help="as decoding.precision")
+    """Adds the options that override the settings of beam search."""
+    parser.add_argument("--beam", type=int, metavar="N", help="beam size (default: that of the experiment, or else 5)")
+    parser.add_argument("--length-penalty", type=float, metavar="X", help="decoding.length_penalty")
+    parser.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], help="decoding.precision")
 
 
 def at_decoding_of(options: argparse.Namespace, model: Model) -> DecodingConfig:
-    """How a model's AT decoder searches: as its experiment says, with the options over it.
+    """Returns the settings of beam search: those of the experiment, overridden by the options.
 
     Raises:
-        UserError: a setting does not fit.
+        UserError: if a setting is invalid.
     """
     named = {name: getattr(options, name) for name in ("beam", "length_penalty", "precision")}
     return replace(model.experiment.decoding, {name: value for name, value in named.items() if value is not None})
 
 
 def open_model(name: str) -> Model:
-    """The model of a folder or of one of MLflow's addresses, on the device that this machine has.
+    """Loads a model from a folder or an MLflow URI onto the default device.
 
     Raises:
-        ModelError: there is no such model.
+        ModelError: if there is no such model.
     """
     with tempfile.TemporaryDirectory(prefix="mtnat-model-") as folder:
         return load_model(model_folder(name, Path(folder)), default_device())
 
 
 def model_folder(name: str, downloads: Path) -> Path:
-    """The folder that `name` is, or a new one in `downloads` with what MLflow keeps at that address.
+    """Returns the folder of a model: `name` itself, or a new folder in `downloads` if `name` is an MLflow URI.
 
     Raises:
-        ModelError: MLflow has no such model.
+        ModelError: if MLflow has no such model.
     """
     return fetch_model(name, downloads) if is_address(name) else Path(name)
 
 
 def decoding_of(options: argparse.Namespace, model: Model) -> tuple[DecodingConfig, DecoderName]:
-    """How a model decodes: as its experiment says, with a preset over it, with the single options over that.
+    """Returns the decoding of a model: that of its experiment, overridden by the preset, overridden by the single options.
 
     Raises:
-        UserError: a setting does not fit, or the model lacks the decoder.
+        UserError: if a setting is invalid, or the model lacks the decoder.
     """
     objective = model.experiment.objective
     if (options.decoder == "at" and not objective.trains_at) or (options.decoder == "nat" and not objective.trains_nat):
@@ -92,7 +92,7 @@ def decoding_of(options: argparse.Namespace, model: Model) -> tuple[DecodingConf
 
 
 def _others(settings: Sequence[str]) -> dict[str, Any]:
-    """What `--set` names."""
+    """Returns the settings given by `--set`."""
     pairs = [setting.partition("=") for setting in settings]
     for name, equals, _ in pairs:
         if not equals:

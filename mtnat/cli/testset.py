@@ -1,4 +1,4 @@
-"""What a model is scored on: its experiment's own test set, two files, or one of sacreBLEU's named sets."""
+"""Options that name a test set: a split of the model's experiment, two files, or a test set of sacreBLEU."""
 
 import argparse
 import re
@@ -13,34 +13,34 @@ from mtnat.errors import DataError, UserError
 from mtnat.training import Model
 
 _OTHER_WORDS = ("zh", "ja", "ko")
-"""Languages whose words sacreBLEU cuts with other tokenizers than the 13a of all scores here."""
+"""Languages for which sacreBLEU uses another tokenizer than 13a, the tokenizer of all scores here."""
 
 
 def add_test_set(parser: argparse.ArgumentParser) -> None:
-    """Options that name a test set; without any it is the model's own."""
+    """Adds the options that name a test set. Without them, it is the test split of the model's experiment."""
     parser.add_argument(
         "--split",
         choices=["test", "valid"],
-        help="which split of the model's own experiment, where no other set is named (test)",
+        help="split of the model's own experiment, if no other test set is named (default: test)",
     )
     parser.add_argument("--source", type=Path, metavar="FILE", help="source text, plain or .gz, one sentence a line")
-    parser.add_argument("--reference", type=Path, metavar="FILE", help="its translation, line by line")
+    parser.add_argument("--reference", type=Path, metavar="FILE", help="reference translation, line by line")
     parser.add_argument(
         "--test-set",
         metavar="NAME",
-        help="one of sacreBLEU's, such as wmt14/full; fetched into ~/.sacrebleu unless it is there",
+        help="test set of sacreBLEU, such as wmt14/full; downloaded into ~/.sacrebleu if missing",
     )
-    parser.add_argument("--languages", metavar="PAIR", help="of --test-set, such as en-de")
+    parser.add_argument("--languages", metavar="PAIR", help="languages of --test-set, such as en-de")
 
 
 def named_test_set(options: argparse.Namespace, *, languages_alone: bool = False) -> Split | None:
-    """The test set that the options name; None is the model's own.
+    """Returns the test set that the options name, or None for a split of the model's own experiment.
 
     Args:
-        languages_alone: whether `--languages` may also stand without `--test-set`.
+        languages_alone: allow `--languages` without `--test-set`.
 
     Raises:
-        UserError: the options name none or several, or the set cannot be read.
+        UserError: if the options are incomplete or name several test sets, or the test set cannot be read.
     """
     files = {"--source": options.source, "--reference": options.reference}
     names_set = options.test_set is not None or not languages_alone
@@ -61,13 +61,13 @@ def named_test_set(options: argparse.Namespace, *, languages_alone: bool = False
 
 
 def own_test_set(model: Model, split: SplitName) -> Split:
-    """A split of the corpus that the model was trained on; the training text is not read.
+    """Returns a split of the corpus that the model was trained on, without reading the training text.
 
     Raises:
-        DataError: its files are missing or do not belong together.
+        DataError: if its files are missing or have different numbers of lines.
     """
     data = model.experiment.data
-    corpus = open_corpus(data, cache=Path())  # where it would remember what it knows of the training text
+    corpus = open_corpus(data, cache=Path())  # nothing is cached here: only the training text would be
     pairs = list(corpus.pairs(split))
     return _checked(
         Split(
@@ -77,10 +77,10 @@ def own_test_set(model: Model, split: SplitName) -> Split:
 
 
 def target_language(options: argparse.Namespace, model: Model) -> str:
-    """The language of the references: of `--languages`, of the model's experiment, or of the files that the options name.
+    """Returns the language of the references, from `--languages`, the model's experiment, or the names of the files.
 
     Raises:
-        UserError: none of them tells.
+        UserError: if none of them states it.
     """
     if options.languages:
         source, _, target = options.languages.partition("-")
@@ -91,12 +91,12 @@ def target_language(options: argparse.Namespace, model: Model) -> str:
     if not pair and options.source:
         pair = languages_of((options.source.name, options.reference.name))
     if not pair:
-        raise UserError("--tokenized: no file's name tells the target language; name both, such as --languages en-de.")
+        raise UserError("--tokenized: no file name states the target language; give both, such as --languages en-de.")
     return pair[1]
 
 
 def _lines(option: str, path: Path) -> tuple[str, ...]:
-    if not path.exists():  # read_lines would speak of $MTNAT_DATA
+    if not path.exists():  # the message of read_lines would mention $MTNAT_DATA, which these paths do not use
         raise DataError(f"{option} {path}: no such file; give a text file, plain or .gz.")
     return tuple(read_lines(path))
 
@@ -109,7 +109,7 @@ def _checked(split: Split) -> Split:
         )
     for side, lines in (("source", split.sources), ("reference", split.references)):
         if not any(line.strip() for line in lines):
-            raise DataError(f"{split.name}: the {side} holds no text; give at least one sentence.")
+            raise DataError(f"{split.name}: the {side} contains no text; give at least one sentence.")
     return split
 
 
@@ -118,10 +118,10 @@ def _sacrebleu_set(name: str, languages: str) -> Split:
     check_named_set(name, languages, name_as=name_as, languages_as=languages_as)
     if languages.split("-")[-1] in _OTHER_WORDS:
         raise UserError(
-            f"{languages_as}: sacreBLEU cuts that target's words with a tokenizer of its own, which is not used here; "
+            f"{languages_as}: sacreBLEU uses a special tokenizer for that target, which is not supported here; "
             "translate the set and score it with `sacrebleu`."
         )
     source, references = named_set_files(name, languages, name_as=name_as)
     if len(references) != 1:
-        raise DataError(f"{name_as}: has {len(references)} references for {languages}; name a set with one.")
+        raise DataError(f"{name_as}: has {len(references)} references for {languages}; give a test set with one reference.")
     return _checked(Split(f"{name} {languages}", tuple(read_lines(source)), tuple(read_lines(references[0]))))

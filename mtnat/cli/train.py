@@ -1,4 +1,4 @@
-"""``python -m mtnat train``: one experiment."""
+"""``python -m mtnat train``: trains one experiment."""
 
 import argparse
 import os
@@ -18,21 +18,21 @@ from mtnat.experiment import Experiment
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("experiment", type=Path, help="a YAML file, such as outputs/quickstart/best.yaml")
-    parser.add_argument("--output", type=Path, help="the run's folder (default: outputs/<name of the file>)")
+    """Adds the options of the command."""
+    parser.add_argument("experiment", type=Path, help="YAML file of an experiment, such as outputs/quickstart/best.yaml")
+    parser.add_argument("--output", type=Path, help="folder of the run (default: outputs/<name of the file>)")
     parser.add_argument(
         "--micro-batches",
         type=int,
         default=1,
         metavar="N",
-        help="cuts each batch into N, so that an update needs less memory; only dropout draws other numbers (default: 1)",
+        help="split each batch into N, so that an update needs less memory; only dropout then draws other numbers (default: 1)",
     )
     parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Trains, or goes on with a training."""
+    """Trains, or resumes a training."""
     if options.micro_batches < 1:
         raise ConfigError(f"--micro-batches: must be at least 1; got {options.micro_batches}.")
     experiment = build(Experiment, read_yaml(options.experiment))
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _workers() -> training.Workers:
-    """This process, or its place in the group that torchrun started."""
+    """Returns the workers: this process alone, or the process group that torchrun started."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return training.Alone()
     device = training.default_device(int(os.environ["LOCAL_RANK"]))
@@ -65,7 +65,7 @@ def _workers() -> training.Workers:
 
 
 def _shown(points: Iterator[training.Progress], experiment: Experiment, console: Console) -> Iterator[training.Progress]:
-    """Passes the points on, a bar on a terminal, and a line for each validation everywhere."""
+    """Yields the points; shows a progress bar on a terminal, and prints a line for each validation."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""``python -m mtnat translate``: lines to lines."""
+"""``python -m mtnat translate``: translates text line by line."""
 
 import argparse
 import gzip
@@ -22,38 +22,42 @@ from mtnat.errors import UserError
 from mtnat.training import Model
 
 LINES_AT_ONCE = 1024
-"""Lines of a stream that are sorted by length and translated together."""
+"""Number of lines of a stream that are sorted by length and translated together."""
 PROMPT = "> "
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
+    """Adds the options of the command."""
     parser.add_argument(
         "inputs", type=Path, nargs="*", metavar="input", help="text files, plain or .gz (default: standard input)"
     )
     parser.add_argument("--model", required=True, help=MODEL_HELP)
-    parser.add_argument("--output", type=Path, help="where to write (default: standard output)")
+    parser.add_argument("--output", type=Path, help="file for the translations (default: standard output)")
     add_decoding(parser)
-    parser.add_argument("--n-best", type=int, metavar="N", help="as many translations a line: `line ||| translation ||| score`")
     parser.add_argument(
-        "--json", action="store_true", help="a line of JSON for each line: translations, scores, lengths, passes"
+        "--n-best", type=int, metavar="N", help="print N translations of each line: `line ||| translation ||| score`"
     )
+    parser.add_argument("--json", action="store_true", help="print JSON for each line: translations, scores, lengths, passes")
     parser.add_argument("--trace", action="store_true", help="show what each pass of the NAT decoder masked and changed")
     parser.add_argument(
-        "--lines-at-once", type=int, default=LINES_AT_ONCE, metavar="N", help="lines read before they are translated (1024)"
+        "--lines-at-once",
+        type=int,
+        default=LINES_AT_ONCE,
+        metavar="N",
+        help="number of lines to read and translate together (default: 1024)",
     )
     parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Translates files, a stream, or what a person types."""
+    """Translates files, a stream, or lines typed at a prompt."""
     if options.lines_at_once < 1:
         raise UserError(f"--lines-at-once: must be at least 1; got {options.lines_at_once}.")
     model = open_model(options.model)
     config, decoder = decoding_of(options, model)
     if options.trace and (decoder != "nat" or options.json or options.n_best):
-        raise UserError("--trace: shows the NAT decoder's passes alone; leave out --json, --n-best and --decoder at.")
-    model.translate([], config, decoder, options.n_best or 1)  # a setting that does not fit is told before anything is read
+        raise UserError("--trace: shows only the NAT decoder's passes; leave out --json, --n-best and --decoder at.")
+    model.translate([], config, decoder, options.n_best or 1)  # raises for an invalid setting before any input is read
     notes = Console(stderr=True)
     with ExitStack() as stack:
         is_typed = not options.inputs and sys.stdin.isatty()
@@ -79,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _lines(inputs: list[Path], stack: ExitStack) -> Iterator[str]:
-    """The lines of all inputs; bytes are split, so that only "\\n" ends a line, and a broken character is replaced."""
+    """Yields the lines of all inputs. Only "\\n" ends a line, and bytes that are not UTF-8 become U+FFFD."""
     files = [_opened(path, stack) for path in inputs] or [sys.stdin.buffer]
     return (line.decode("utf-8", errors="replace").rstrip("\r\n") for file in files for line in _readable(file))
 
@@ -116,15 +120,15 @@ def _count(inputs: list[Path]) -> int:
 
 
 def _typed(notes: Console) -> Iterator[str]:
-    """What a person types, until Ctrl-D."""
+    """Yields the lines that a person types, until Ctrl-D."""
     notes.print("One sentence a line; Ctrl-D ends.", highlight=False)
     with suppress(ImportError):
-        import_module("readline")  # lets `input` edit lines and remember them
+        import_module("readline")  # gives `input` line editing and a history
     assert isinstance(sys.stdin, io.TextIOWrapper)
     sys.stdin.reconfigure(errors="replace")
     while True:
         try:
-            yield input(PROMPT if sys.stdout.isatty() else "")  # a file would get the prompt too
+            yield input(PROMPT if sys.stdout.isatty() else "")  # no prompt into a redirected output
         except EOFError:
             notes.print()
             return
@@ -136,12 +140,12 @@ def _bar(notes: Console) -> Progress:
 
 
 def _report_parts(found: list[TranslatedLine], done: int, model: Model, notes: Console) -> None:
-    """A note for each line that was too long for the model."""
+    """Prints a note for each line that was too long for the model."""
     most = model.experiment.model.max_positions - 1
     for number, line in enumerate(found, done + 1):
         if line.parts > 1:
             notes.print(
-                f"line {number}: {line.pieces:,} pieces are more than the model's {most:,}; translated in {line.parts:,} parts",
+                f"line {number}: {line.pieces:,} pieces exceed the model's {most:,}; translated in {line.parts:,} parts",
                 markup=False,
                 highlight=False,
                 soft_wrap=True,
@@ -149,7 +153,7 @@ def _report_parts(found: list[TranslatedLine], done: int, model: Model, notes: C
 
 
 def _written(found: Iterable[TranslatedLine], sources: list[str], done: int, options: argparse.Namespace) -> Iterator[str]:
-    """The output for some lines, `done` of which came before."""
+    """Yields the output for some lines; `done` is the number of lines before them."""
     for number, (line, source) in enumerate(zip(found, sources, strict=True), done):
         if options.json:
             translations = [
@@ -165,7 +169,7 @@ def _written(found: Iterable[TranslatedLine], sources: list[str], done: int, opt
 
 
 def _show_trace(model: Model, line: str, config: DecodingConfig, sink: BinaryIO) -> None:
-    """The passes over a line, then its translation."""
+    """Writes the passes over a line, then its translation."""
     console = Console(force_terminal=sink.isatty(), highlight=False)
     parts = trace(model.translator, model.vocabularies, line, config)
     for number, part in enumerate(parts, 1):
@@ -179,7 +183,10 @@ def _show_trace(model: Model, line: str, config: DecodingConfig, sink: BinaryIO)
 
 
 def _trace_line(each: TracedPass) -> Text:
-    """`pass 2  masked 5, changed 1, −0.83, lengths 6 7 5 | Ein [Mann] *schläft* .`: what was predicted, and what is new."""
+    """Returns a line such as ``pass 2  masked 5  changed 1  -0.830  lengths 6 7 5 | Ein [Mann] *schläft* .``.
+
+    Brackets mark pieces that were predicted in this pass, asterisks those that changed.
+    """
     lengths = " ".join(str(length) for length in each.lengths)
     masked, changed = sum(each.is_masked), sum(each.is_changed)
     text = Text(f"pass {each.number:<3} masked {masked:<3} changed {changed:<3} {each.score:7.3f}  lengths {lengths} | ")

@@ -1,4 +1,4 @@
-"""Corpora from the world: fetched, cleaned, described."""
+"""Public corpora: download, cleaning and statistics."""
 
 from mtnat.corpora.assemble import Obtained, get
 from mtnat.corpora.clean import Cleaning, CleanOptions, clean

@@ -1,4 +1,4 @@
-"""From a corpus' name to its files: fetched, checked, put together."""
+"""Assembly of a public corpus: downloads its files, checks them, and writes train, valid and test."""
 
 import json
 import shutil
@@ -17,43 +17,44 @@ from mtnat.errors import DataError
 from mtnat.files import copy_whole
 
 RECORD_FILE = "corpus.json"
-"""Says where a corpus' text came from."""
+"""Records the origin of the text of a corpus."""
 DOWNLOADS_FOLDER = "downloads"
 _PAIRS_AT_ONCE = 50_000
 
 
 @dataclass(frozen=True)
 class Obtained:
-    """A corpus that is there."""
+    """A corpus on disk."""
 
     folder: Path
     files: tuple[str, ...]
     was_there: bool
-    """Whether nothing was left to do."""
+    """Whether the corpus was complete before the call."""
     pairs: dict[str, int] = field(default_factory=dict)
-    """How many each split has, where that was counted."""
+    """Number of pairs of each split; empty for a corpus whose files are kept as they are."""
     unchecked: dict[str, str] = field(default_factory=dict)
-    """SHA-256 of the downloads that could not be checked because nobody has published one."""
+    """SHA-256 of each download that could not be checked, because no digest of it is published."""
 
 
 def get(corpus: Corpus, folder: Path, *, brought: Path | None = None, listener: Listener = silent) -> Obtained:
-    """The corpus in `folder`, which appears as a whole.
+    """Downloads a corpus and writes its files into `folder`, which appears only when it is complete.
 
-    What is downloaded is kept in a folder beside it, which corpora share; so a second call goes on where the first one
-    was interrupted.
+    Downloads are kept in a folder next to `folder`, which all corpora share. A second call therefore resumes one that was
+    interrupted.
 
     Args:
-        brought: a folder of downloads that came another way.
+        brought: a folder of files that were downloaded in another way.
+        listener: receives the progress.
 
     Raises:
-        DataError: it cannot be fetched, or `folder` holds something else.
+        DataError: if a file cannot be downloaded, or `folder` holds something else.
     """
     if brought and not brought.is_dir():
-        raise DataError(f"--from {brought}: no such folder; name the one that holds the files.")
+        raise DataError(f"--from {brought}: no such folder; name the folder that holds the files.")
     if corpus.copied:
         return _copied(corpus, folder, brought, listener)
     if folder.exists() and not _is_empty(folder):
-        return _there(corpus, folder)
+        return _existing(corpus, folder)
     downloads = folder.parent / DOWNLOADS_FOLDER
     with alone(downloads):
         sets = {split: name for split, name in (("valid", corpus.valid), ("test", corpus.test)) if name}
@@ -65,23 +66,23 @@ def get(corpus: Corpus, folder: Path, *, brought: Path | None = None, listener: 
                 place_named_set(name, {download: found[download] for download in files})
         partial = folder.with_name(f".{folder.name}.partial")
         try:
-            shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+            shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
             pairs = {split: _write_set(name, corpus, partial, split) for split, name in sets.items()}
             if corpus.train:
                 text = chain.from_iterable(part.format.pairs(found[part.download]) for part in corpus.train)
-                pairs["train"] = write_pairs(_told(text, "training pairs", listener), *_paths(partial, "train", corpus))
+                pairs["train"] = write_pairs(_reported(text, "training pairs", listener), *_paths(partial, "train", corpus))
             record = {"corpus": corpus.name, "pairs": pairs, "sets": sets, **_digests(partial, found, listener)}
             (partial / RECORD_FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
             partial.rename(folder)
         except OSError as error:
-            raise DataError(f"{folder}: cannot be written ({error.strerror}); name another place with --output.") from None
+            raise DataError(f"{folder}: cannot be written ({error.strerror}); name another folder with --output.") from None
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return _obtained(folder, record, was_there=False)
 
 
 def _copied(corpus: Corpus, folder: Path, brought: Path | None, listener: Listener) -> Obtained:
-    """A corpus whose files are kept as they are: what is there is checked, what is missing fetched."""
+    """Returns a corpus whose files are kept as they are: checks the existing files and downloads the missing ones."""
     names = tuple(download.name for download in corpus.copied)
     if all((folder / name).is_file() for name in names):
         fetch(corpus.copied, folder, listener=listener)
@@ -93,11 +94,11 @@ def _copied(corpus: Corpus, folder: Path, brought: Path | None, listener: Listen
     return Obtained(folder, names, was_there=False)
 
 
-def _there(corpus: Corpus, folder: Path) -> Obtained:
-    """What an earlier call has left.
+def _existing(corpus: Corpus, folder: Path) -> Obtained:
+    """Returns a corpus that an earlier call has written.
 
     Raises:
-        DataError: the folder is not this corpus, or not the whole of it.
+        DataError: if the folder holds another corpus or an incomplete one.
     """
     try:
         record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
@@ -107,7 +108,7 @@ def _there(corpus: Corpus, folder: Path) -> Obtained:
     except (OSError, ValueError, KeyError, TypeError):
         is_whole = False
     if not is_whole:
-        raise DataError(f"{folder}: is not the whole of {corpus.name}; remove it, or name another place with --output.")
+        raise DataError(f"{folder}: is not a complete {corpus.name}; remove it, or name another folder with --output.")
     return _obtained(folder, record, was_there=True)
 
 
@@ -126,19 +127,19 @@ def _paths(folder: Path, split: str, corpus: Corpus) -> tuple[Path, Path]:
 
 
 def _write_set(name: str, corpus: Corpus, folder: Path, split: str) -> int:
-    """Writes a test set, its second and further references with a number; returns how many pairs it has."""
+    """Writes a test set and returns its number of pairs. Files of further references have a number in their names."""
     source, references = named_set_files(name, "-".join(corpus.languages), name_as=name)
     source_path, target_path = _paths(folder, split, corpus)
     count = 0
     for number, reference in enumerate(references, 1):
         path = target_path if number == 1 else target_path.with_name(f"{split}.{number}.{corpus.languages[1]}.gz")
-        unequal = f"{reference}: has another number of lines than {source}; remove both and try again."
+        unequal = f"{reference}: does not have as many lines as {source}; remove both and try again."
         count = write_pairs(paired(read_lines(source), read_lines(reference), unequal), source_path, path)
     return count
 
 
 def _digests(folder: Path, found: dict[Download, Path], listener: Listener) -> dict[str, Any]:
-    """What was written, and what it was made of."""
+    """Returns the digests of the written files and of the downloads."""
     return {
         "files": {
             path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path, listener)} for path in sorted(folder.iterdir())
@@ -154,7 +155,8 @@ def _digests(folder: Path, found: dict[Download, Path], listener: Listener) -> d
     }
 
 
-def _told(pairs: Iterable[TextPair], name: str, listener: Listener) -> Iterator[TextPair]:
+def _reported(pairs: Iterable[TextPair], name: str, listener: Listener) -> Iterator[TextPair]:
+    """Yields `pairs` and reports their count to `listener` from time to time."""
     for count, pair in enumerate(pairs, 1):
         if not count % _PAIRS_AT_ONCE:
             listener(name, count, None)

@@ -1,4 +1,4 @@
-"""Which pairs are worth training on, and how their text is written."""
+"""Cleaning of a parallel corpus: rules that drop pairs unfit for training, and normalisation of their text."""
 
 import re
 import unicodedata
@@ -16,63 +16,66 @@ from mtnat.data.corpus import TextPair
 from mtnat.errors import DataError
 
 RULES = ("broken", "empty", "long", "ratio", "equal", "duplicate")
-"""Why a pair is dropped, in the order in which the rules are tried."""
+"""The rules that drop pairs, in the order in which they are applied."""
 _JOINERS = "\u200c\u200d"
-"""Invisible, but a part of Persian and Indic words and of emoji."""
+"""Invisible characters that are kept, since Persian and Indic words and emoji contain them."""
 _BROKEN = re.compile("[\ufffd\ud800-\udfff]")
 _PAIRS_AT_ONCE = 20_000
 
 
 class CleanOptions(Record):
-    """How strict the rules are."""
+    """Thresholds of the rules."""
 
     max_words: int = Field(250, ge=1)
-    """Most words on a side, as in fairseq's recipes."""
+    """Maximum number of words on a side, as in fairseq's recipes."""
     max_ratio: float = Field(2.0, ge=1)
-    """Most words of the longer side for each of the shorter one.
+    """Maximum ratio of the number of words, longer side to shorter side.
 
-    The usual 1.5 counts pieces of words; of words it would drop 3 to 5 % of the careful translations in Multi30k,
-    Tatoeba and newstest2014, where 2 drops 0.1 to 0.3 %. Moses' 9 drops next to nothing.
+    The usual 1.5 is meant for subword units. Applied to words, it would drop 3 to 5 % of the careful translations in
+    Multi30k, Tatoeba and newstest2014; a ratio of 2 drops 0.1 to 0.3 % of them, and Moses' 9 almost none.
     """
     keep_duplicates: bool = False
-    """Whether a pair may come twice."""
+    """Whether to keep repetitions of a pair."""
 
 
 @dataclass(frozen=True)
 class Cleaning:
-    """What became of the pairs."""
+    """Counts of a cleaning."""
 
     read: int
     kept: int
     dropped: dict[str, int]
-    """By rule; a pair counts for the first one that it breaks."""
+    """Number of dropped pairs by rule. A pair counts for the first rule that it breaks."""
     rewritten: int
-    """Kept pairs of which characters were changed."""
+    """Number of kept pairs whose text was changed."""
 
 
 def clean(
     source: Path, target: Path, prefix: Path, options: CleanOptions, listener: Listener = silent
 ) -> tuple[Cleaning, list[Path]]:
-    """Streams the pairs that are worth keeping into two files named after `prefix`, and says what it dropped.
+    """Writes the pairs that no rule drops into two files named after `prefix`, and returns the counts and the files.
 
-    The files end as their inputs do (``.en.gz``). Finding duplicates takes some 100 bytes of memory for each pair that is kept.
+    The files have the suffixes of their inputs (``.en.gz``). The pairs are streamed; the search for duplicates needs about
+    100 bytes of memory for each pair that is kept.
 
     Raises:
-        DataError: the files cannot be read, have unequal numbers of lines, or would be written over.
+        DataError: if the inputs cannot be read or have unequal numbers of lines, or an output exists.
     """
     paths = [prefix.with_name(prefix.name + _ending(path)) for path in (source, target)]
     if paths[0] == paths[1]:
-        raise DataError(f"{source}, {target}: end alike, so both would become {paths[0]}; rename one, as in train.de.gz.")
+        raise DataError(
+            f"{source}, {target}: have the same suffix, so both would become {paths[0]}; rename one, as in train.de.gz."
+        )
     for path in paths:
         if path.exists():
-            raise DataError(f"{path}: is already there; remove it, or give another --output.")
-    sieve = _Sieve(options, listener)
-    write_pairs(sieve.kept(source, target), *paths)
-    return sieve.found(), paths
+            raise DataError(f"{path}: already exists; remove it, or give another --output.")
+    pair_filter = _PairFilter(options, listener)
+    write_pairs(pair_filter.kept(source, target), *paths)
+    return pair_filter.counts(), paths
 
 
-class _Sieve:
-    """The rules, and what they have dropped so far."""
+class _PairFilter:
+    """The rules, and the counts of the pairs that they have dropped so far."""
 
     def __init__(self, options: CleanOptions, listener: Listener) -> None:
         self._options, self._listener = options, listener
@@ -80,7 +83,7 @@ class _Sieve:
         self._seen: set[bytes] = set()
 
     def kept(self, source: Path, target: Path) -> Iterator[TextPair]:
-        """The pairs that no rule drops, as they are to be written."""
+        """Yields the pairs that no rule drops, with normalised text."""
         for number, raw in enumerate(read_raw_pairs(source, target), 1):
             if raw[0] is None or raw[1] is None:
                 longer, shorter = (source, target) if raw[1] is None else (target, source)
@@ -98,14 +101,14 @@ class _Sieve:
             if not number % _PAIRS_AT_ONCE:
                 self._listener("pairs", number, None)
 
-    def found(self) -> Cleaning:
-        """The counts."""
+    def counts(self) -> Cleaning:
+        """Returns the counts so far."""
         dropped = {rule: self._counts[rule] for rule in RULES}
         kept = self._counts["kept"]
         return Cleaning(kept + sum(dropped.values()), kept, dropped, self._counts["rewritten"])
 
     def _broken_rule(self, pair: TextPair) -> str:
-        """The first rule that a pair breaks."""
+        """Returns the first rule that a pair breaks, or an empty string."""
         source, target = pair
         if is_broken(source) or is_broken(target):
             return "broken"
@@ -127,24 +130,24 @@ class _Sieve:
 
 
 def tidy(line: str) -> str:
-    """A line in Unicode's composed form (NFC), without characters that are not seen, its white space single spaces."""
+    """Normalises a line to NFC, removes invisible characters, and reduces each run of white space to one space."""
     line = unicodedata.normalize("NFC", line)
-    if not line.isprintable():  # printable is all but invisible characters and white space other than the space
+    if not line.isprintable():  # false if the line holds invisible characters or white space other than the space
         line = "".join(character for character in line if character.isspace() or not _is_unseen(character))
     return " ".join(line.split())
 
 
 def is_broken(line: str) -> bool:
-    """Whether bytes that were not UTF-8, or U+FFFD in their stead, stand where letters were."""
+    """Returns whether a line holds bytes that are not UTF-8 (as lone surrogates) or the replacement character U+FFFD."""
     return _BROKEN.search(line) is not None
 
 
 def _ending(path: Path) -> str:
-    """``.en.gz`` of ``corpus.train.en.gz``: the last suffix, and .gz."""
+    """Returns the last suffix of a path and ``.gz``, if any: ``.en.gz`` for ``corpus.train.en.gz``."""
     stem = path.name.removesuffix(".gz")
     return f"{Path(stem).suffix}{'.gz' if path.suffix == '.gz' else ''}"
 
 
 def _is_unseen(character: str) -> bool:
-    """Control characters, format characters such as the soft hyphen, and characters of private use."""
+    """Returns whether a character is a control, format (such as the soft hyphen) or private-use character."""
     return character not in _JOINERS and unicodedata.category(character) in ("Cc", "Cf", "Co")

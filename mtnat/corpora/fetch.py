@@ -1,4 +1,4 @@
-"""Downloads: resumed where they were cut off, checked, and taken from a folder where somebody brought them."""
+"""Downloads, which are resumed after an interruption and checked; a folder of files obtained in another way may serve too."""
 
 import hashlib
 import http.client
@@ -15,7 +15,7 @@ from mtnat.errors import DataError
 from mtnat.files import taken
 
 Listener = Callable[[str, int, int | None], None]
-"""Is told a file's name, how many of its bytes or pairs are there, and how many there will be, if that is known."""
+"""Receives the name of a file, the bytes or pairs done so far, and their total, or None if it is unknown."""
 
 _BLOCK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 60.0
@@ -28,16 +28,17 @@ def silent(name: str, done: int, total: int | None) -> None:
 def fetch(
     downloads: Iterable[Download], folder: Path, *, brought: Path | None = None, listener: Listener = silent
 ) -> dict[Download, Path]:
-    """Where each file is: in `folder`, in `brought`, or, freshly downloaded, in `folder`.
+    """Returns the path of each file: in `folder` or in `brought` if it is there, or else downloaded into `folder`.
 
-    What was cut off goes on at the next call. Every file is checked against its digest, also where it was there before.
-    Nobody else may write to `folder` meanwhile: see `alone`.
+    Interrupted downloads are resumed at the next call. Every file is checked against its size and digest, also one that was
+    there before. No other process may write to `folder` meanwhile: see `alone`.
 
     Args:
-        brought: a folder of files that came another way; nothing is written there.
+        brought: a folder of files that were downloaded in another way; nothing is written there.
+        listener: receives the progress.
 
     Raises:
-        DataError: a file is another one than it should be, or some cannot be fetched, with the names of all of these.
+        DataError: if a file differs from the expected one, or if files cannot be downloaded, with the names of all of them.
     """
     found: dict[Download, Path] = {}
     wanted = list(dict.fromkeys(downloads))
@@ -46,7 +47,7 @@ def fetch(
             if place and (place / download.name).is_file():
                 path = place / download.name
                 if problem := _difference(path, download, listener):
-                    raise DataError(f"{path}: {problem}; remove it, or put the right one in its place.")
+                    raise DataError(f"{path}: {problem}; remove it, or replace it by the right file.")
                 found[download] = path
                 break
     missing = [download for download in wanted if download not in found]
@@ -56,33 +57,33 @@ def fetch(
         except (OSError, http.client.HTTPException) as error:
             files = ", ".join(f"{each.name} ({each.url})" for each in missing[number:])
             raise DataError(
-                f"{download.name}: cannot be fetched ({_reason(error)}); try again, or bring these files and name their folder "
-                f"with --from: {files}."
+                f"{download.name}: cannot be fetched ({_reason(error)}); try again, or download these files in another way and "
+                f"name their folder with --from: {files}."
             ) from None
     return found
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Keeps a second process out of `folder`; the system frees the lock of a process that dies.
+    """Locks `folder` against other processes. The system frees the lock of a process that dies.
 
     Raises:
-        DataError: another process is in, or the folder cannot be written.
+        DataError: if another process holds the lock, or the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = folder / ".lock"
         lock.touch()
     except OSError as error:
-        raise DataError(f"{folder}: cannot be written ({error.strerror}); name another place with --output.") from None
+        raise DataError(f"{folder}: cannot be written ({error.strerror}); name another folder with --output.") from None
     with taken(lock) as is_ours:
         if not is_ours:
-            raise DataError(f"{folder}: another process is fetching into it; wait for its end.")
+            raise DataError(f"{folder}: another process is downloading into it; wait until it has ended.")
         yield
 
 
 def sha256_of(path: Path, listener: Listener = silent) -> str:
-    """SHA-256 of a file."""
+    """Returns the SHA-256 of a file."""
     return _digest(path, "sha256", listener)
 
 
@@ -101,7 +102,7 @@ def _digest(path: Path, kind: str, listener: Listener) -> str:
 
 
 def _difference(path: Path, download: Download, listener: Listener) -> str:
-    """In which way a file is not the right one; nothing where it is, or where nothing is known of it."""
+    """Describes how a file differs from the expected size and digests; empty if it does not or if none are known."""
     if download.size is not None and path.stat().st_size != download.size:
         return f"is another file ({path.stat().st_size:,} bytes instead of {download.size:,})"
     for kind in ("sha256", "md5"):
@@ -112,21 +113,23 @@ def _difference(path: Path, download: Download, listener: Listener) -> str:
 
 
 def _downloaded(download: Download, folder: Path, listener: Listener) -> Path:
-    """The file in its place, after as many requests as bring it forward."""
+    """Downloads a file and returns its path; repeats interrupted requests as long as each of them receives more bytes."""
     partial = folder / f"{download.name}.partial"
     while not _request(download, partial, listener):
         pass
     if problem := _difference(partial, download, listener):
         partial.unlink()
-        raise DataError(f"{download.url}: what came {problem} and was not kept; try again, or bring the right one with --from.")
+        raise DataError(
+            f"{download.url}: the download {problem} and was deleted; try again, or give the right file with --from."
+        )
     return partial.rename(folder / download.name)
 
 
 def _request(download: Download, partial: Path, listener: Listener) -> bool:
-    """One request, appended to what is there; whether the file is now whole.
+    """Sends one request and appends the response to `partial`; returns whether the file is now complete.
 
     Raises:
-        OSError: the request brought nothing.
+        OSError: if the request failed or the file did not grow.
     """
     there = partial.stat().st_size if partial.exists() else 0
     if there and there == download.size:
@@ -134,26 +137,28 @@ def _request(download: Download, partial: Path, listener: Listener) -> bool:
     request = urllib.request.Request(download.url, headers={"Range": f"bytes={there}-"} if there else {})
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
-            goes_on = response.status == http.HTTPStatus.PARTIAL_CONTENT
-            total = _total(response, there if goes_on else 0)
-            with partial.open("ab" if goes_on else "wb") as file:
-                is_cut = not _received(response, file, download.name, total, listener)
+            # A server without support for ranges sends the file from its start, with status 200.
+            is_resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
+            total = _total(response, there if is_resumed else 0)
+            with partial.open("ab" if is_resumed else "wb") as file:
+                is_interrupted = not _received(response, file, download.name, total, listener)
                 done = file.tell()
     except urllib.error.HTTPError as error:
         if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not there:
             raise
-        # All of it is there, or more than all, or the server's file has changed: the digest will tell, and else a new start.
+        # The requested range begins at or beyond the end of the server's file. Either the partial file is complete, which the
+        # digest then confirms, or it is longer than the server's file, so the download starts again.
         if error.headers.get("Content-Range", "").rpartition("/")[2] == str(there):
             return True
         partial.unlink()
         return False
-    if is_cut and done <= there:
+    if is_interrupted and done <= there:
         raise ConnectionError(f"the connection ended after {done:,} bytes")
-    return not is_cut
+    return not is_interrupted
 
 
 def _received(response: http.client.HTTPResponse, file: BinaryIO, name: str, total: int | None, listener: Listener) -> bool:
-    """Writes what comes to `file`; whether it came to its end."""
+    """Writes the response to `file`; returns whether it was received completely."""
     try:
         while block := response.read1(_BLOCK_BYTES):
             file.write(block)
@@ -164,7 +169,7 @@ def _received(response: http.client.HTTPResponse, file: BinaryIO, name: str, tot
 
 
 def _total(response: http.client.HTTPResponse, start: int) -> int | None:
-    """How many bytes the whole file has, if the server says so."""
+    """Returns the number of bytes of the whole file, if the server states it."""
     if ranged := re.fullmatch(r"bytes \d+-\d+/(\d+)", response.headers.get("Content-Range", "")):
         return int(ranged[1])
     length = response.headers.get("Content-Length")
@@ -172,7 +177,7 @@ def _total(response: http.client.HTTPResponse, start: int) -> int | None:
 
 
 def _reason(error: Exception) -> str:
-    """In a few words why a file could not be fetched."""
+    """Returns the short reason why a file could not be downloaded."""
     if isinstance(error, urllib.error.HTTPError):
         return f"HTTP {error.code} {error.reason}"
     cause = error.reason if isinstance(error, urllib.error.URLError) else error

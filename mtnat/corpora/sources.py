@@ -1,4 +1,4 @@
-"""The corpora that can be fetched: their files, and how these become train, valid and test."""
+"""The catalogue of public corpora: their files, and how these become train, valid and test."""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -8,21 +8,21 @@ from mtnat.corpora.formats import Columns, Format, Members, TranslationMemory
 
 @dataclass(frozen=True)
 class Download:
-    """A file in the world, and how it is known to be the right one."""
+    """A file to download, with the size and the digests that it must have."""
 
     url: str
     sha256: str | None = None
-    """None where nobody has published it; what comes is then shown, not checked."""
+    """None if no digest is published; the digest of the downloaded file is then shown, not checked."""
     size: int | None = None
-    """Bytes."""
+    """Size in bytes."""
     md5: str | None = None
-    """What sacreBLEU knows its test sets by."""
+    """MD5, which sacreBLEU publishes for its test sets."""
     saved_as: str | None = None
-    """The name on disk, where the address' own would be ambiguous."""
+    """Name on disk, if the last part of the URL would be ambiguous."""
 
     @property
     def name(self) -> str:
-        """The name on disk, and the name that a file brought by hand must have."""
+        """Name on disk. A file that was downloaded in another way must have this name too."""
         return self.saved_as or urlsplit(self.url).path.rpartition("/")[2]
 
 
@@ -36,19 +36,20 @@ class Part:
 
 @dataclass(frozen=True)
 class Corpus:
-    """What is known of a corpus by one name."""
+    """A corpus of the catalogue."""
 
     name: str
     languages: tuple[str, str]
-    """Source, target. Training text serves the other direction as well."""
+    """Source and target. The training text serves the other direction as well."""
     about: str
     copied: tuple[Download, ...] = ()
     """Files that are kept as they are, under their own names."""
     train: tuple[Part, ...] = ()
-    """Parts of the training text, in their order there."""
+    """Parts of the training text, in this order."""
     valid: str | None = None
-    """One of sacreBLEU's test sets."""
+    """Name of the sacreBLEU test set that serves as validation text."""
     test: str | None = None
+    """Name of the sacreBLEU test set that serves as test text."""
 
 
 def _multi30k(name: str, size: int, sha256: str) -> Download:
@@ -158,7 +159,7 @@ CORPORA = {
                     ),
                     Members("training-parallel-ep-v8/europarl-v8.ro-en.en", "training-parallel-ep-v8/europarl-v8.ro-en.ro"),
                 ),
-                # Of OPUS' formats the one whose digest is known.
+                # OPUS offers several formats; this is the only one with a known digest.
                 Part(
                     Download(
                         "https://object.pouta.csc.fi/OPUS-SETIMES/v2/tmx/en-ro.tmx.gz",
@@ -207,7 +208,7 @@ CORPORA = {
             valid="wmt18",
             test="wmt19",
         ),
-        # No digests of what was new in 2020 were found.
+        # No digests are published for the files that were new in 2020.
         Corpus(
             "wmt20-en-de",
             ("en", "de"),
@@ -228,13 +229,13 @@ CORPORA = {
                 _RAPID_2019,
                 Part(
                     Download("https://data.statmt.org/wmt20/translation-task/WikiMatrix/WikiMatrix.v1.de-en.langid.tsv.gz"),
-                    Columns(source=2, target=1),  # behind a score
+                    Columns(source=2, target=1),  # column 0 is a score
                 ),
             ),
             valid="wmt19",
             test="wmt20",
         ),
-        # Since 2019 a news test set holds only text that was written in its source language, so each direction has its own.
+        # Since 2019, a news test set holds only text that was written in its source language, so each direction has its own.
         Corpus(
             "wmt19-de-en", ("de", "en"), "newstest2018, newstest2019; train is that of wmt19-en-de", valid="wmt18", test="wmt19"
         ),
@@ -246,6 +247,6 @@ CORPORA = {
 
 
 def named_set_corpus(name: str, languages: str) -> Corpus:
-    """One of sacreBLEU's test sets as a corpus that has nothing else."""
+    """Returns a corpus that consists of one sacreBLEU test set."""
     source, _, target = languages.partition("-")
     return Corpus(f"sacrebleu/{name}", (source, target), f"sacreBLEU's {name}", test=name)

@@ -1,4 +1,4 @@
-"""What is in a parallel corpus, and what is wrong with it."""
+"""Statistics of a parallel corpus: sizes, lengths, faulty characters, scripts and duplicates."""
 
 import unicodedata
 from collections import Counter
@@ -16,9 +16,9 @@ from mtnat.errors import DataError
 # N pairs
 
 RATIOS = (1.5, 2.0, 3.0, 9.0)
-"""Words of the longer side for each of the shorter one, beyond which pairs are counted."""
+"""Thresholds of the ratio of the number of words, longer side to shorter side; pairs above each are counted."""
 FREQUENT = 10
-"""How many of the most frequent odd characters are named."""
+"""Maximum number of different signs that are listed."""
 _UNSEEN = {"Cc": "control characters", "Cf": "format characters", "Co": "private use", "Cs": "bytes that are not UTF-8"}
 _NAMED = {
     "\ufffd": "replacement character U+FFFD",
@@ -32,59 +32,59 @@ _PAIRS_AT_ONCE = 20_000
 
 @dataclass(frozen=True)
 class SideStatistics:
-    """One side of a corpus."""
+    """Statistics of one side of a corpus."""
 
     lines: int
     empty: int
-    """Lines without anything but white space."""
+    """Lines that hold only white space or nothing."""
     words: int
-    """Separated by white space."""
+    """Words, separated by white space."""
     characters: int
     mean_words: float
-    """Of a line, as all lengths below."""
+    """Mean number of words of a line. All lengths below are lengths of a line, too."""
     median_words: int
     percentile95_words: int
     longest_words: int
     longest_characters: int
     repeated: int
-    """Lines that are not the first of their kind."""
+    """Lines that repeat an earlier line."""
     faults: dict[str, int]
-    """Characters that do not belong into text, by what they are."""
+    """Number of characters that do not belong in text, by kind."""
     scripts: dict[str, int]
-    """Letters by script, the most frequent first, as Unicode names them."""
+    """Number of letters by script, named as in Unicode, the most frequent first."""
     signs: dict[str, int]
-    """The most frequent characters that are neither letters, digits, punctuation nor white space."""
+    """The most frequent characters that are neither letters, digits, punctuation nor white space, with their counts."""
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Both sides, and how they fit together."""
+    """Statistics of both sides and of their pairs."""
 
     source: SideStatistics
     target: SideStatistics
     pairs: int
-    """Lines that have a partner: those of the shorter side."""
+    """Number of pairs: the lines of the shorter side."""
     unpaired: int
-    """Lines of the longer side that have none."""
+    """Lines of the longer side without a line on the other side."""
     one_empty: int
-    """Pairs of which exactly one side is empty."""
+    """Pairs in which exactly one side is empty."""
     equal: int
-    """Pairs whose sides are the same text."""
+    """Pairs whose sides are equal and not empty."""
     repeated: int
-    """Pairs that are not the first of their kind."""
+    """Pairs that repeat an earlier pair."""
     ambiguous_sources: int
-    """Different sources that come with several different targets."""
+    """Different sources that have several different targets."""
     words_ratio: float
-    """Target words for each source word, over all."""
+    """Target words divided by source words, over the whole corpus."""
     beyond_ratio: dict[str, int]
-    """Pairs whose longer side has more than so many words for each of the shorter one."""
+    """For each of `RATIOS`, the number of pairs whose longer side has more words than this ratio times those of the shorter."""
 
 
 def describe(source: Path, target: Path, listener: Listener = silent) -> Statistics:
-    """Reads a corpus once, at some 24 bytes of memory for each pair.
+    """Reads a corpus once and returns its statistics. Memory grows by about 24 bytes a pair.
 
     Raises:
-        DataError: a file is missing, unreadable or without any line.
+        DataError: if a file is missing, unreadable or empty.
     """
     sides = (_Side(), _Side())
     keys = bytearray()
@@ -106,7 +106,7 @@ def describe(source: Path, target: Path, listener: Listener = silent) -> Statist
     for side, path in zip(sides, (source, target), strict=True):
         if not side.words:
             raise DataError(f"{path}: is empty; give a file with one sentence a line.")
-    first, second = (side.found() for side in sides)
+    first, second = (side.statistics() for side in sides)
     keys_N = np.frombuffer(keys, np.uint64)
     return Statistics(
         source=first,
@@ -123,7 +123,7 @@ def describe(source: Path, target: Path, listener: Listener = silent) -> Statist
 
 
 class _Side:
-    """What is counted of one side, line by line."""
+    """Counters of one side, updated line by line."""
 
     def __init__(self) -> None:
         self.words = Counter[int]()
@@ -132,7 +132,7 @@ class _Side:
         self.longest_characters = 0
 
     def add(self, line: str) -> int:
-        """Counts a line, and returns how many words it has."""
+        """Counts a line and returns its number of words."""
         words = len(line.split())
         self.words[words] += 1
         self.characters.update(line)
@@ -140,8 +140,8 @@ class _Side:
         self.longest_characters = max(self.longest_characters, len(line))
         return words
 
-    def found(self) -> SideStatistics:
-        """The figures."""
+    def statistics(self) -> SideStatistics:
+        """Returns the statistics of the lines so far."""
         lines = self.words.total()
         words = sum(length * count for length, count in self.words.items())
         return SideStatistics(
@@ -162,7 +162,7 @@ class _Side:
 
 
 def _quantile(counts: Mapping[int, int], share: float) -> int:
-    """The smallest length that at least `share` of the lines do not exceed."""
+    """Returns the smallest length such that at least `share` of the lines are not longer."""
     lengths = sorted(counts)
     ends = np.cumsum([counts[length] for length in lengths])
     return lengths[int(np.searchsorted(ends, share * ends[-1]))]
@@ -173,14 +173,15 @@ def _repeated(keys_N: npt.NDArray[np.uint64]) -> int:
 
 
 def _ambiguous(source_keys_N: npt.NDArray[np.uint64], pair_keys_N: npt.NDArray[np.uint64]) -> int:
-    """How many sources are in several different pairs."""
+    """Returns the number of sources that have several different targets."""
+    # Keep the first occurrence of each pair, so that a source occurs once for each different target.
     _, first_places = np.unique(pair_keys_N, return_index=True)
     _, targets = np.unique(source_keys_N[first_places], return_counts=True)
     return int(np.count_nonzero(targets > 1))
 
 
 def _by_kind(characters: Mapping[str, int], kind_of: Callable[[str], str]) -> dict[str, int]:
-    """Characters counted by kind, the most frequent first, without those of none."""
+    """Counts characters by kind, the most frequent kind first; characters without a kind are left out."""
     kinds = Counter[str]()
     for character, count in characters.items():
         if kind := kind_of(character):
@@ -193,15 +194,15 @@ def _fault(character: str) -> str:
 
 
 def _script(character: str) -> str:
-    """The first word of a letter's name, which is its script: LATIN, CYRILLIC, CJK; or else nothing."""
+    """Returns the script of a letter (LATIN, CYRILLIC, CJK), which is the first word of its Unicode name; else empty."""
     if not character.isalpha():
         return ""
-    letter = unicodedata.normalize("NFKC", character)[0]  # of º or ﬁ, whose names do not say it
+    letter = unicodedata.normalize("NFKC", character)[0]  # the names of º and ﬁ do not begin with a script
     return unicodedata.name(letter, "").partition(" ")[0]
 
 
 def _sign(character: str) -> str:
-    """``€ U+20AC EURO SIGN``, for a symbol or a combining mark."""
+    """Returns the description of a symbol or a combining mark, such as ``€ U+20AC EURO SIGN``; else empty."""
     if unicodedata.category(character)[0] not in "SM":
         return ""
     shown = character if unicodedata.category(character)[0] == "S" else f"\u25cc{character}"

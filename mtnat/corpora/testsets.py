@@ -1,4 +1,4 @@
-"""sacreBLEU's named test sets, in its own folder ``~/.sacrebleu`` ($SACREBLEU)."""
+"""sacreBLEU's named test sets, in the folder of sacreBLEU: $SACREBLEU, or else ``~/.sacrebleu``."""
 
 import logging
 import tarfile
@@ -18,14 +18,14 @@ from mtnat.files import copy_whole
 
 
 def check_named_set(name: str, languages: str, *, name_as: str, languages_as: str) -> None:
-    """Whether sacreBLEU has such a set; nothing is fetched.
+    """Checks that sacreBLEU has a test set, without downloading it.
 
     Args:
-        name_as: what the name is called where it came from, such as ``--test-set wmt14``.
-        languages_as: what the languages are called there.
+        name_as: how messages refer to the name, such as ``--test-set wmt14``.
+        languages_as: how messages refer to the languages.
 
     Raises:
-        UserError: it has not.
+        UserError: if sacreBLEU has no such test set.
     """
     pairs = sacrebleu_sets.get_langpairs_for_testset(name)
     if not pairs:
@@ -36,17 +36,17 @@ def check_named_set(name: str, languages: str, *, name_as: str, languages_as: st
 
 
 def named_set_files(name: str, languages: str, *, name_as: str) -> tuple[Path, list[Path]]:
-    """The source and the references of a set, one sentence a line; sacreBLEU fetches what is not there.
+    """Returns the files of the source and of each reference of a test set, one sentence a line; downloads missing files.
 
     Raises:
-        DataError: it cannot be fetched.
+        DataError: if the test set cannot be downloaded.
     """
     try:
         with _quiet_sacrebleu():
             source = sacrebleu_sets.get_source_file(name, languages)
             references = sacrebleu_sets.get_reference_files(name, languages)
-    except (Exception, SystemExit) as error:  # sacrebleu raises the bare class, and exits where a checksum is wrong
-        reason = "what came is broken" if isinstance(error, SystemExit) else " ".join(str(error).split())
+    except (Exception, SystemExit) as error:  # sacrebleu raises plain Exception, and exits after a wrong checksum
+        reason = "the download has a wrong checksum" if isinstance(error, SystemExit) else " ".join(str(error).split())
         raise DataError(
             f"{name_as}: cannot be fetched ({reason}); try again, or put it into {sacrebleu_sets.SACREBLEU_DIR}/{name} "
             "on a machine that can."
@@ -55,7 +55,7 @@ def named_set_files(name: str, languages: str, *, name_as: str) -> tuple[Path, l
 
 
 def named_set_downloads(name: str, languages: str) -> list[Download]:
-    """The archives that must be there before sacreBLEU can read a set; none where it has read it before."""
+    """Returns the archives that sacreBLEU needs before it can read a test set; none if it has already unpacked them."""
     stem = name.replace("/", "_")
     if (_folder(name) / f"{stem}.{languages}.src").exists():
         return []
@@ -67,17 +67,19 @@ def named_set_downloads(name: str, languages: str) -> list[Download]:
 
 
 def place_named_set(name: str, archives: Mapping[Download, Path]) -> None:
-    """Puts checked archives where sacreBLEU looks for what it has fetched itself."""
+    """Unpacks checked archives into the folder in which sacreBLEU keeps its own downloads."""
     raw = _folder(name) / "raw"
     try:
         raw.mkdir(parents=True, exist_ok=True)
         for download, path in archives.items():
             with _quiet_sacrebleu():
-                # Before the archive is in its place: sacreBLEU takes one that is there for one that was unpacked.
+                # Unpack first and copy the archive last, since sacreBLEU assumes that an existing archive is unpacked.
                 sacrebleu_sets.extract_tarball(str(path), str(raw))  # type: ignore[no-untyped-call]
             copy_whole(path, raw / download.name)
     except (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
-        raise DataError(f"{raw}: cannot take {name} ({error}); make room there, or set $SACREBLEU to another folder.") from None
+        raise DataError(
+            f"{raw}: cannot store {name} ({error}); free disk space there, or set $SACREBLEU to another folder."
+        ) from None
 
 
 def _folder(name: str) -> Path:
@@ -86,7 +88,7 @@ def _folder(name: str) -> Path:
 
 @contextmanager
 def _quiet_sacrebleu() -> Iterator[None]:
-    """Keeps sacrebleu's own words about a download off standard error."""
+    """Suppresses sacrebleu's log messages about a download."""
     logger = logging.getLogger("sacrebleu")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)

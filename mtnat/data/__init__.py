@@ -1,4 +1,4 @@
-"""Corpora, vocabularies, tokens on disk, and batches of them."""
+"""Corpora, vocabularies, the token store on disk, and batches of sentence pairs."""
 
 from mtnat.data.batches import Batch, BatchStream, EpochPlan, Position, padding_share
 from mtnat.data.config import DataConfig

@@ -1,4 +1,4 @@
-"""Parallel text: files, or the embedded corpus."""
+"""Sources of parallel text: files, the embedded corpus, and corpora with distilled targets."""
 
 import contextlib
 import gzip
@@ -21,38 +21,38 @@ from mtnat.files import write_whole
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
 TextPair = tuple[str, str]
 
-_SETTLED_SECONDS = 2.0
+_SETTLED_SECONDS = 2.0  # a file system's clock may tick as slowly as this
 
 
 class Corpus(Protocol):
     """Sentence pairs in three splits."""
 
     def problems(self) -> list[str]:
-        """Everything that keeps this corpus from being read, one sentence each."""
+        """Returns everything that keeps this corpus from being read, one message each."""
 
     def pairs(self, split: SplitName) -> Iterator[TextPair]:
-        """Source and target lines, streamed."""
+        """Yields the source and target lines of a split."""
 
     def train_size(self) -> int:
-        """How many training pairs there are."""
+        """Returns the number of training pairs."""
 
     def train_digest(self) -> str:
-        """SHA-256 that changes with the training text, for less than reading it each time."""
+        """Returns a SHA-256 that changes with the training text, without reading all of the text each time."""
 
 
 def open_corpus(config: DataConfig, cache: Path) -> Corpus:
-    """The corpus that `config` names, distilled where it says so; nothing is read yet."""
+    """Returns the corpus that `config` describes, with distilled targets if it names them; reads nothing yet."""
     raw = open_raw_corpus(config, cache)
     return DistilledCorpus(raw, config.distilled, cache) if config.distilled else raw
 
 
 def open_raw_corpus(config: DataConfig, cache: Path) -> Corpus:
-    """The corpus that `config` names, with the targets that people wrote, or the grammar; nothing is read yet."""
+    """Returns the corpus that `config` describes, with its original targets; reads nothing yet."""
     return GrammarCorpus(config) if config.corpus else FileCorpus(config, cache)
 
 
 class GrammarCorpus:
-    """The embedded corpus, generated anew each time."""
+    """The embedded corpus, generated on each call."""
 
     def __init__(self, config: DataConfig) -> None:
         self._german_first = config.corpus == "grammar-de-en"
@@ -60,20 +60,20 @@ class GrammarCorpus:
         self._sizes: dict[SplitName, int] = {"train": config.corpus_size, **SPLIT_SIZES}
 
     def problems(self) -> list[str]:
-        """None: it is always there."""
+        """Returns no problems: the embedded corpus is always available."""
         return []
 
     def pairs(self, split: SplitName) -> Iterator[TextPair]:
-        """The generated pairs, in the configured direction."""
+        """Yields the generated pairs, in the configured direction."""
         for pair in generate(split, self._sizes[split], self._seed):
             yield (pair.german, pair.english) if self._german_first else (pair.english, pair.german)
 
     def train_size(self) -> int:
-        """As configured."""
+        """Returns the configured number of training pairs."""
         return self._sizes["train"]
 
     def train_digest(self) -> str:
-        """SHA-256 of what decides the text and of its first 1,000 pairs, in which any change of the grammar shows."""
+        """Returns the SHA-256 of the size, the seed and the first 1,000 pairs, which change with the grammar."""
         digest = hashlib.sha256(f"grammar {self.train_size()} {self._seed}\n".encode())
         for source, target in islice(self.pairs("train"), 1_000):
             digest.update(f"{source}\n{target}\n".encode())
@@ -81,7 +81,7 @@ class GrammarCorpus:
 
 
 class FileCorpus:
-    """Pairs of text files; each file is read through once to check and hash it, and not again until it changes."""
+    """Pairs of text files. Each file is read once to check and hash it, and again only after it has changed."""
 
     def __init__(self, config: DataConfig, cache: Path) -> None:
         self._names: dict[SplitName, FilePair] = {}
@@ -92,7 +92,7 @@ class FileCorpus:
         self._cache = cache
 
     def problems(self) -> list[str]:
-        """Missing, empty, unreadable and unequal files."""
+        """Returns the missing, empty and unreadable files, and the pairs of files of unequal length."""
         found: list[str] = []
         for split, names in self._names.items():
             lines: list[int] = []
@@ -109,34 +109,37 @@ class FileCorpus:
         return list(dict.fromkeys(found))
 
     def pairs(self, split: SplitName) -> Iterator[TextPair]:
-        """The lines of both files side by side."""
+        """Yields the lines of both files in parallel."""
         names = self._names[split]
         source, target = (read_lines(self._root / name) for name in names)
         unequal = (
-            f"data.{split}: both sides must have equally many lines, which {names[0]} and {names[1]} have not; "
+            f"data.{split}: both sides must have equally many lines, but {names[0]} and {names[1]} differ; "
             "give files whose lines belong together."
         )
         return paired(source, target, unequal)
 
     def train_size(self) -> int:
-        """How many lines each training file has."""
+        """Returns the number of lines of the training files."""
         return scan(self._root / self._names["train"][0], self._cache).lines
 
     def train_digest(self) -> str:
-        """SHA-256 over the text of both sides, wherever the files lie and whether they are compressed or not."""
+        """Returns the SHA-256 of the text of both sides, which depends on neither path nor compression of the files."""
         sides = [scan(self._root / name, self._cache).digest for name in self._names["train"]]
         return hashlib.sha256(" ".join(sides).encode()).hexdigest()
 
 
 class DistilledCorpus:
-    """A corpus whose training targets a teacher has written (Kim and Rush 2016); validation and test text stay as they are."""
+    """A corpus with training targets that a teacher model translated (sequence-level distillation, Kim and Rush 2016).
+
+    Validation and test text are those of the original corpus.
+    """
 
     def __init__(self, raw: Corpus, targets: str, cache: Path) -> None:
         self._raw, self._name, self._cache = raw, targets, cache
         self._path = data_root() / targets
 
     def problems(self) -> list[str]:
-        """Those of the raw corpus, and of a file that is missing, empty or of another length."""
+        """Returns the problems of the original corpus, or else those of the file of targets: missing, empty, wrong length."""
         if found := self._raw.problems():
             return found
         try:
@@ -151,39 +154,40 @@ class DistilledCorpus:
         ]
 
     def pairs(self, split: SplitName) -> Iterator[TextPair]:
-        """Of the training text the sources and what the teacher made of them."""
+        """Yields the pairs of a split; in train, each source has the teacher's translation as its target."""
         if split != "train":
             return self._raw.pairs(split)
         sources = (source for source, _ in self._raw.pairs("train"))
-        return paired(sources, read_lines(self._path), f"data.distilled: {self._name} has not a line for each training source.")
+        return paired(sources, read_lines(self._path), f"data.distilled: {self._name} has no line for some training sources.")
 
     def train_size(self) -> int:
-        """That of the raw corpus."""
+        """Returns the number of training pairs of the original corpus."""
         return self._raw.train_size()
 
     def train_digest(self) -> str:
-        """SHA-256 over the raw corpus's own and the teacher's text."""
+        """Returns a SHA-256 that changes with the original training text and with the teacher's translations."""
         both = f"{self._raw.train_digest()} {scan(self._path, self._cache).digest}"
         return hashlib.sha256(both.encode()).hexdigest()
 
 
 def data_root() -> Path:
-    """The folder that a corpus's files are relative to."""
+    """Returns the folder that the paths of corpus files are relative to: $MTNAT_DATA, or else ``data``."""
     return Path(os.environ.get("MTNAT_DATA") or "data")
 
 
 def read_lines(path: Path, *, errors: Literal["strict", "surrogateescape"] = "strict") -> Iterator[str]:
-    """The lines of a UTF-8 file, plain or .gz, ended by ``\\n`` or ``\\r\\n`` and nothing else.
+    """Yields the lines of a UTF-8 file, plain or .gz, without their ends; only ``\\n`` and ``\\r\\n`` end a line.
 
     Args:
-        errors: what becomes of bytes that are not UTF-8: an error, or lone surrogates, by which they are known.
+        errors: treatment of bytes that are not UTF-8. "strict" raises; "surrogateescape" replaces each of them by a lone
+            surrogate, by which the caller can recognise them.
 
     Raises:
-        DataError: the file is missing, unreadable, or not UTF-8 (with the line).
+        DataError: if the file is missing or unreadable, or with the number of a line that is not UTF-8.
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            # A binary file knows no line end but \n; text files hold U+0085 and U+2028 inside lines.
+            # In binary mode only \n ends a line. In text mode, a lone \r would end one too.
             for number, line in enumerate(file, 1):
                 try:
                     yield line.decode("utf-8-sig" if number == 1 else "utf-8", errors).rstrip("\r\n")
@@ -197,10 +201,13 @@ def read_lines(path: Path, *, errors: Literal["strict", "surrogateescape"] = "st
 
 
 def paired(sources: Iterable[str], targets: Iterable[str], unequal: str) -> Iterator[TextPair]:
-    """Both sides line by line, streamed.
+    """Yields the lines of both sides in parallel.
+
+    Args:
+        unequal: message of the error.
 
     Raises:
-        DataError: with `unequal`, where one side ends before the other.
+        DataError: if one side ends before the other.
     """
     for source, target in zip_longest(sources, targets):
         if source is None or target is None:
@@ -210,7 +217,7 @@ def paired(sources: Iterable[str], targets: Iterable[str], unequal: str) -> Iter
 
 @dataclass(frozen=True)
 class Scan:
-    """What one reading of a text file found."""
+    """The number of lines and the hash of a text file."""
 
     lines: int
     digest: str
@@ -218,10 +225,12 @@ class Scan:
 
 
 def scan(path: Path, cache: Path) -> Scan:
-    """Reads a text file through, or remembers in `cache` what it found when path, size and time are the same.
+    """Counts and hashes the lines of a text file.
+
+    The result is kept in `cache` and reused while path, size and modification time of the file stay the same.
 
     Raises:
-        DataError: the file cannot be read or is empty.
+        DataError: if the file cannot be read or is empty.
     """
     note = _note(path, cache)
     if note and note.exists():
@@ -236,14 +245,18 @@ def scan(path: Path, cache: Path) -> Scan:
         raise DataError(f"{path}: is empty; give a file with one sentence a line.")
     found = Scan(lines, digest.hexdigest())
     if note:
-        with contextlib.suppress(OSError):  # only speed is lost
+        with contextlib.suppress(OSError):  # without the note, the file is only read again next time
             note.parent.mkdir(parents=True, exist_ok=True)
             write_whole(note, json.dumps(vars(found)).encode())
     return found
 
 
 def _note(path: Path, cache: Path) -> Path | None:
-    """Where the scan of a file is remembered; nowhere while the file may still be changing within one tick of its clock."""
+    """Returns the cache file for the scan of `path`.
+
+    Returns None for a file that was modified just now: a second modification within one tick of the file system's clock
+    would leave the modification time unchanged and go unnoticed.
+    """
     try:
         status = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""From a `DataConfig` to tokens on disk, once; afterwards from the cache."""
+"""Preparation of a corpus: from a `DataConfig` to tokens on disk, once; afterwards from the cache."""
 
 import hashlib
 import json
@@ -20,7 +20,8 @@ from mtnat.data.vocabulary import LARGE_CORPUS_LINES, MOST_TRAINING_LINES, Vocab
 from mtnat.errors import DataError
 from mtnat.files import locked
 
-# Part of every fingerprint; raise it when equal text and settings would give other tokens or another layout.
+# Version of the tokens and of their layout on disk, part of every fingerprint. Raise it if a change of this code makes
+# other tokens or another layout of the same text and settings.
 _FORMAT = 1
 _PAIRS_AT_ONCE = 8_192
 _CHUNKS_AHEAD = 2
@@ -29,7 +30,7 @@ _PAIRS_CHECKED = 50_000
 
 @dataclass(frozen=True)
 class Split:
-    """Held-out text as it was given, every line of it."""
+    """Validation or test text, complete and untokenised."""
 
     name: str
     sources: tuple[str, ...]
@@ -38,28 +39,28 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """All that training and evaluation read."""
+    """A prepared corpus: everything that training and evaluation read."""
 
     vocabularies: Vocabularies
     train: TokenStore
     valid: Split
     test: Split
     fingerprint: str
-    """SHA-256 of all text and of the settings that make tokens of it."""
+    """SHA-256 of all text and of the settings of the tokenisation."""
     left_out: int
-    """Training pairs with an empty side or more than `max_length` tokens."""
+    """Number of training pairs that were left out: those with an empty side or more than `max_length` tokens."""
 
 
 def prepare(config: DataConfig, cache: Path | None = None) -> Dataset:
-    """The tokenised corpus, from the cache where equal text was prepared with equal settings before.
+    """Tokenises a corpus, or reads it from the cache if the same text was prepared with the same settings before.
 
-    Processes that prepare the same data at once wait for the first one, and share its work.
+    If several processes prepare the same data at once, one does the work and the others wait for it.
 
     Args:
         cache: folder of the cache; by default $MTNAT_CACHE, or else ``~/.cache/mtnat``.
 
     Raises:
-        DataError: with everything that is wrong with the corpus.
+        DataError: if the corpus cannot be read or tokenised, with all problems.
     """
     cache = cache or default_cache()
     corpus = open_corpus(config, cache)
@@ -70,7 +71,7 @@ def prepare(config: DataConfig, cache: Path | None = None) -> Dataset:
     if not folder.exists():
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with locked(folder.with_name(f"{folder.name}.lock")):  # one process at a time makes it
+            with locked(folder.with_name(f"{folder.name}.lock")):  # only one process at a time writes the folder
                 _build(config, corpus, open_raw_corpus(config, cache), folder)
         except OSError as error:
             raise DataError(f"{cache}: cannot be written ({error.strerror}); set $MTNAT_CACHE to a folder with room.") from None
@@ -86,10 +87,10 @@ def prepare(config: DataConfig, cache: Path | None = None) -> Dataset:
 
 
 def check(config: DataConfig, cache: Path | None = None) -> list[str]:
-    """Everything that would make `prepare` fail, found by reading each file once and tokenising nothing.
+    """Returns every problem that would make `prepare` fail. It reads each file once and does not tokenise the corpus.
 
-    Whether the text fills the vocabulary is tried on the first 50,000 pairs; a larger corpus is given the benefit of
-    the doubt.
+    Whether the text supports the vocabulary size is tested on the first 50,000 pairs. In a larger corpus a failed test
+    proves nothing, since more text may support a larger vocabulary, and it is ignored.
     """
     cache = cache or default_cache()
     corpus = open_corpus(config, cache)
@@ -103,7 +104,7 @@ def check(config: DataConfig, cache: Path | None = None) -> list[str]:
 
 
 def default_cache() -> Path:
-    """The folder of prepared and distilled corpora, where no other is named."""
+    """Returns the default folder of prepared and distilled corpora: $MTNAT_CACHE, or else ``~/.cache/mtnat``."""
     return Path(os.environ.get("MTNAT_CACHE") or Path.home() / ".cache" / "mtnat")
 
 
@@ -112,11 +113,14 @@ def _digest(*parts: object) -> str:
 
 
 def _build(config: DataConfig, corpus: Corpus, raw: Corpus, folder: Path) -> None:
-    """Makes vocabularies of the raw corpus and a token store in a folder beside `folder`, and renames it when it is whole."""
-    if folder.exists():  # another process made it while this one waited
+    """Trains the vocabularies on the raw corpus and tokenises `corpus` into `folder`.
+
+    The work is done in a temporary folder, which is renamed when it is complete. The caller holds the lock.
+    """
+    if folder.exists():  # another process finished it while this one waited for the lock
         return
     partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed; nobody else writes here
+    shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed; the lock keeps others out
     try:
         vocabularies = _train_vocabularies(config, raw)
         vocabularies.save(partial)
@@ -132,11 +136,14 @@ def _build(config: DataConfig, corpus: Corpus, raw: Corpus, folder: Path) -> Non
 
 
 def _train_vocabularies(config: DataConfig, corpus: Corpus, most_pairs: int | None = None) -> Vocabularies:
-    """Vocabularies of the whole training text, of an even sample of a large one, or of its first `most_pairs`."""
+    """Trains the vocabularies on the training text, or on its first `most_pairs` pairs.
+
+    If the text has more than `MOST_TRAINING_LINES` lines, every n-th pair is used, with n as small as this limit allows.
+    """
     size = min(corpus.train_size(), most_pairs or sys.maxsize)
     lines = size * 2 if config.joint_vocabulary else size
     coverage = 0.9998 if lines > LARGE_CORPUS_LINES else 1.0
-    every = -(-lines // MOST_TRAINING_LINES)
+    every = -(-lines // MOST_TRAINING_LINES)  # rounded up
 
     def sample() -> Iterator[TextPair]:
         return islice(corpus.pairs("train"), 0, size, every)
@@ -152,9 +159,9 @@ def _train_vocabularies(config: DataConfig, corpus: Corpus, most_pairs: int | No
 def encoded(
     pairs: Iterator[TextPair], vocabularies: Vocabularies, *, threads: int | None = None, pairs_at_once: int = _PAIRS_AT_ONCE
 ) -> Iterator[EncodedPair]:
-    """Pairs as piece ids, in order; memory holds a few times `pairs_at_once` of them.
+    """Yields each pair as piece ids, in order. Memory holds a few times `pairs_at_once` pairs.
 
-    While sentencepiece's threads encode, this one reads the pairs that come next and the caller uses those before.
+    While sentencepiece encodes one chunk in threads, this thread reads the next chunk and the caller uses the previous one.
     """
 
     def encode(chunk: list[TextPair]) -> list[EncodedPair]:

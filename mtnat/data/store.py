@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mtnat.errors import DataError
 from mtnat.tokens import EOS
 
-# N pairs, K those that are kept of some
+# N pairs, K pairs that are kept
 
 META_FILE, TOKENS_FILE, STARTS_FILE, LENGTHS_FILE = "store.json", "tokens.bin", "starts.npy", "lengths.npy"
 _PAIRS_AT_ONCE = 8_192
@@ -22,17 +22,17 @@ EncodedPair = tuple[Sequence[int], Sequence[int]]
 
 
 class TokenStore:
-    """A folder of sentence pairs as tokens, EOS included; opening it reads nothing but a few headers.
+    """A folder of tokenised sentence pairs, EOS included. Opening it reads only the metadata; the arrays are memory-mapped.
 
-    `tokens.bin` holds each pair's source and right behind it its target, as uint16 or, with more than 65,536 pieces,
-    uint32. It pickles as its path.
+    `tokens.bin` holds the source of each pair, directly followed by its target, as uint16 (as uint32 for a vocabulary of
+    more than 65,536 pieces). A store is pickled as its path.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Opens what `write_store` wrote.
+        """Opens a folder that `write_store` has written.
 
         Raises:
-            DataError: the folder holds no complete store.
+            DataError: if the folder holds no complete store.
         """
         self.folder = folder
         try:
@@ -42,13 +42,15 @@ class TokenStore:
             self.starts_N: npt.NDArray[np.int64] = np.load(folder / STARTS_FILE, mmap_mode="r")
             self.lengths_N2: npt.NDArray[np.int32] = np.load(folder / LENGTHS_FILE, mmap_mode="r")
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{folder}: is no complete token store ({error}); delete it and prepare the data again.") from None
+            raise DataError(
+                f"{folder}: is not a complete token store ({error}); delete it and prepare the data again."
+            ) from None
 
     def __len__(self) -> int:
         return len(self.starts_N)
 
     def __getitem__(self, index: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Source and target of a pair, each with its EOS."""
+        """Returns the source and the target of a pair, each with its EOS."""
         start = int(self.starts_N[index])
         source, target = (int(length) for length in self.lengths_N2[index])
         return self.tokens[start : start + source], self.tokens[start + source : start + source + target]
@@ -58,10 +60,14 @@ class TokenStore:
 
 
 def write_store(folder: Path, pairs: Iterable[EncodedPair], *, largest_vocabulary: int, max_length: int) -> TokenStore:
-    """Streams pairs of piece ids (without EOS) into a new store, at some 40 bytes of memory for each pair.
+    """Writes pairs of piece ids (without EOS) into a new store and opens it.
 
     Pairs with an empty side, or with more than `max_length` tokens on a side (EOS counted), are left out and counted.
-    The caller makes the folder appear in its place only when this has returned.
+    The pairs are streamed: memory grows by about 40 bytes a pair. The folder is complete only when this function has
+    returned, so write into a temporary folder and rename it afterwards.
+
+    Raises:
+        DataError: if no pair is left.
     """
     dtype = np.dtype(np.uint16 if largest_vocabulary <= 1 << 16 else np.uint32)
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,9 +96,9 @@ def write_store(folder: Path, pairs: Iterable[EncodedPair], *, largest_vocabular
 def _packed(
     pairs: Sequence[EncodedPair], dtype: np.dtype[Any], max_length: int
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
-    """The pairs to keep as the store holds them: their tokens in a row, EOS behind each side, and lengths with EOS."""
+    """Returns the tokens of the kept pairs as one array, with EOS after each side, and the lengths with EOS as int32 [K, 2]."""
     pieces_N2 = np.fromiter(map(len, chain.from_iterable(pairs)), np.int32, 2 * len(pairs)).reshape(-1, 2)
-    keep_N = np.all((pieces_N2 > 0) & (pieces_N2 < max_length), axis=1)
+    keep_N = np.all((pieces_N2 > 0) & (pieces_N2 < max_length), axis=1)  # "<" leaves room for EOS
     kept = list(compress(pairs, keep_N))
     pieces_K2 = pieces_N2[keep_N]
     pieces = np.fromiter(chain.from_iterable(chain.from_iterable(kept)), dtype, int(pieces_K2.sum()))

@@ -1,4 +1,4 @@
-"""Text to token ids and back: sentencepiece BPE."""
+"""Vocabularies: sentencepiece BPE models, which turn text into token ids and back."""
 
 import hashlib
 import io
@@ -14,25 +14,26 @@ from mtnat.errors import DataError
 from mtnat.tokens import BOS, EOS, PAD, SPECIAL, UNK
 
 JOINT_FILE, SOURCE_FILE, TARGET_FILE = "joint.model", "source.model", "target.model"
-# So many lines decide a vocabulary; more change next to nothing and cost memory: sentencepiece holds them all.
+# Maximum number of lines to train a vocabulary on. sentencepiece holds all of them in memory, and more lines hardly change
+# the vocabulary.
 MOST_TRAINING_LINES = 1_000_000
-# A corpus of more lines than this gives up its rarest characters (0.02 % of the text), mostly stray scripts.
+# In a corpus of more lines, the rarest characters (0.02 % of the text) get no piece: most belong to foreign scripts.
 LARGE_CORPUS_LINES = 500_000
 _LONGEST_LINE_BYTES = 65_536
 
 
 class Vocabulary:
-    """A sentencepiece BPE model; it pickles, and equal models have equal fingerprints.
+    """A sentencepiece BPE model. It can be pickled.
 
-    Text is NFKC-normalised and its white space is folded, so `decode` gives back text in that form. The special
-    tokens cannot be written: ``<mask>`` or ``</s>`` in a text are ordinary characters.
+    `encode` normalises text to NFKC and reduces each run of white space to one space; `decode` returns text in this form.
+    Text cannot contain special tokens: ``<mask>`` or ``</s>`` in a text are ordinary characters.
     """
 
     def __init__(self, model: bytes) -> None:
-        """A vocabulary from a serialised sentencepiece model.
+        """Loads a serialised sentencepiece model.
 
         Raises:
-            DataError: the bytes are no such model.
+            DataError: if the bytes are not a sentencepiece model.
         """
         self.model = model
         try:
@@ -42,13 +43,13 @@ class Vocabulary:
 
     @classmethod
     def train(cls, lines: Iterable[str], size: int, *, coverage: float = 1.0) -> "Vocabulary":
-        """A BPE vocabulary of exactly `size` pieces; equal lines give an equal model.
+        """Trains a BPE vocabulary of exactly `size` pieces; equal lines give an equal model.
 
         Args:
-            coverage: share of the text's characters that get a piece; the others become UNK.
+            coverage: share of the characters of the text that get a piece; the others become UNK.
 
         Raises:
-            DataError: the lines hold too few or too many different pieces for `size`.
+            DataError: if the lines hold too few or too many different pieces for `size`.
         """
         model = io.BytesIO()
         try:
@@ -63,9 +64,9 @@ class Vocabulary:
                 bos_id=BOS,
                 eos_id=EOS,
                 pad_piece="<pad>",
-                control_symbols=["<mask>"],  # takes the next free id, MASK; a user-defined symbol could be typed
+                control_symbols=["<mask>"],  # gets the next free id, MASK; text could contain a user-defined symbol
                 max_sentence_length=_LONGEST_LINE_BYTES,
-                num_threads=1,  # the order of equally frequent merges must not depend on the machine
+                num_threads=1,  # more threads would make the order of equally frequent merges depend on the machine
                 minloglevel=2,
             )
         except RuntimeError as error:
@@ -73,25 +74,25 @@ class Vocabulary:
         return cls(model.getvalue())
 
     def encode(self, lines: Sequence[str], *, threads: int | None = None) -> list[list[int]]:
-        """The piece ids of each line, without EOS, the same for any number of threads.
+        """Returns the piece ids of each line, without EOS. The number of threads does not change the result.
 
-        Python's other threads run on meanwhile: sentencepiece 0.2.3 releases the GIL.
+        Other Python threads run meanwhile, since sentencepiece 0.2.3 releases the GIL.
 
         Args:
             threads: by default `usable_cores()`.
         """
-        # Not as numpy arrays, which older releases lack: one for each line costs a third more than lists do.
+        # Lists, because a numpy array for each line takes a third longer, and older releases cannot return arrays.
         rows: list[list[int]] = self._processor.encode(list(lines), num_threads=threads or usable_cores())
         return rows
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
-        """The text of each row of piece ids; special ids are dropped."""
+        """Returns the text of each row of piece ids; special tokens are left out."""
         pieces = [[int(token) for token in row if token not in SPECIAL] for row in rows]
         texts: list[str] = self._processor.decode(pieces, num_threads=usable_cores())
         return texts
 
     def piece(self, token: int) -> str:
-        """How a token is written inside sentencepiece, with ``▁`` for a space before it."""
+        """Returns the piece of a token as sentencepiece writes it: ``▁`` stands for a space."""
         return str(self._processor.id_to_piece(token))
 
     def __len__(self) -> int:
@@ -103,14 +104,14 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Vocabularies:
-    """Both sides' vocabularies; one and the same where `joint`."""
+    """The source and the target vocabulary; if `joint`, both are the same object."""
 
     source: Vocabulary
     target: Vocabulary
     joint: bool
 
     def save(self, folder: Path) -> None:
-        """Writes `joint.model`, or `source.model` and `target.model`."""
+        """Writes `joint.model`, or `source.model` and `target.model`, into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         if self.joint:
             (folder / JOINT_FILE).write_bytes(self.source.model)
@@ -120,10 +121,10 @@ class Vocabularies:
 
     @classmethod
     def load(cls, folder: Path) -> "Vocabularies":
-        """What `save` wrote.
+        """Reads the vocabularies that `save` has written.
 
         Raises:
-            DataError: a file is missing or is no vocabulary.
+            DataError: if a file is missing or is not a vocabulary.
         """
         if (folder / JOINT_FILE).exists():
             both = _read(folder / JOINT_FILE)
@@ -132,18 +133,18 @@ class Vocabularies:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the models; token ids of equal fingerprints mean the same."""
+        """SHA-256 of the models. Vocabularies with equal fingerprints have equal token ids."""
         models = [self.source.model] if self.joint else [self.source.model, self.target.model]
         return hashlib.sha256(b"".join(hashlib.sha256(model).digest() for model in models)).hexdigest()
 
 
 def usable_cores() -> int:
-    """How many threads this process may keep busy: the cores it may run on, or fewer if OMP_NUM_THREADS says so.
+    """Returns the number of threads this process may use: its CPU cores, or $OMP_NUM_THREADS if that is less.
 
-    Ray limits a worker by that variable alone.
+    OMP_NUM_THREADS counts because Ray limits the cores of a worker only through this variable.
     """
     cores = len(os.sched_getaffinity(0))
-    limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # a list holds one number per level of nesting
+    limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # may be a list, one number per nesting level
     return min(cores, int(limit)) if limit.isdecimal() and int(limit) else cores
 
 
@@ -157,12 +158,12 @@ def _read(path: Path) -> Vocabulary:
 
 
 def _size_problem(size: int, reason: str) -> str:
-    """One sentence for sentencepiece's words about a vocabulary it cannot make."""
+    """Translates sentencepiece's reason for not training a vocabulary into a message for users."""
     where = "data.vocabulary_size:"
     greatest = re.search(r"value <= (\d+)", reason)
-    # sentencepiece 0.2.0 takes text without a character for one that fills the special tokens alone.
+    # For empty text, sentencepiece 0.2.0 reports a maximum size equal to the number of special tokens.
     if "empty()" in reason or "all_chars_count" in reason or (greatest and int(greatest[1]) == len(SPECIAL)):
-        return "data.train: holds no text to make a vocabulary of; give a training corpus."
+        return "data.train: contains no text to train a vocabulary on; give a training corpus."
     if greatest:
         return f"{where} must not exceed what the training text can fill, {greatest[1]} pieces; got {size}."
     if least := re.search(r"required_chars\. (\d+) vs (\d+)", reason):

@@ -1,4 +1,4 @@
-"""Scores with their signatures, and which differences between systems are real."""
+"""Scores of translations with their signatures, and significance tests of differences between systems."""
 
 from mtnat.evaluation.hierarchical import SeedComparison, hierarchical_bootstrap
 from mtnat.evaluation.measures import LengthAccuracy, LengthBucket, bleu_by_length, length_accuracy, repeated_share

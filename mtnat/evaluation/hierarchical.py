@@ -1,4 +1,8 @@
-"""Whether one way to train beats another by more than the choice of test sentences and of seeds explains, both together."""
+"""Hierarchical bootstrap: a significance test of the difference between two training methods.
+
+The score of a run varies with the random seed of the training and with the sample of test sentences. The test accounts for
+both sources of variance at once.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,21 +14,21 @@ from mtnat.errors import DataError
 from mtnat.evaluation.scores import MetricName, metric_named, statistics, value_of
 from mtnat.evaluation.significance import Comparison
 
-# N sentences, R resamples, K statistics of a sentence, S seeds of one side
+# N sentences, R resamples, K statistics of a sentence, S runs (one for each seed) of one side or of both
 
 Floats = npt.NDArray[np.float64]
 Scorer = Callable[[npt.NDArray[np.int64]], Floats]
-"""From statistics summed over sentences, [..., K], to scores, [...]."""
+"""Maps statistics summed over sentences, [..., K], to scores, [...]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeedComparison(Comparison):
-    """A system against a baseline, each trained with several seeds: scores are means over them, the p-value is two-sided."""
+    """A system against a baseline, each trained with several seeds. Scores are means over seeds; the p-value is two-sided."""
 
     system_seeds: int
     baseline_seeds: int
     deviation: float | None
-    """Standard deviation of one run's score between seeds, in points, pooled over both sides; None with one seed on each."""
+    """Standard deviation of a run's score between seeds, in points, pooled over both sides. None with one seed on each side."""
 
 
 def hierarchical_bootstrap(
@@ -37,43 +41,49 @@ def hierarchical_bootstrap(
     seed: int = 12345,
     tokenize: str = "13a",
 ) -> SeedComparison:
-    """A test of the mean over seeds, in which both the sentences and the seeds might have been others.
+    """Tests the difference between two means over seeds, with both the sentences and the seeds regarded as random samples.
 
-    In each resample the test sentences are drawn with replacement, the same for all runs of both sides (Koehn 2004), and each
-    side's mean over seeds moves as it would with other seeds. A seed's number is nothing that the two sides share, so they move
-    independently; were something shared, such as the order of batches, the test would only be the more cautious.
+    Each resample simulates one repetition of the whole experiment:
 
-    Unlike in the Multi-Bootstrap (Sellam et al. 2022) seeds themselves are not drawn with replacement, because of two flaws:
+    - Sentences: the test sentences are drawn with replacement, the same ones for all runs of both sides (Koehn 2004).
+    - Seeds: a random shift is added to the difference, with the variance that other seeds would cause. The two sides shift
+      independently, because equal seed numbers on both sides share nothing. If they did share something, such as the order
+      of batches, the test would be conservative.
 
-    - n seeds drawn from n show (n − 1)/n of their variance. Drawing n − 1 mends that (Rao and Wu 1988), not the tails: where
-      seeds matter more than sentences, a normal distribution stands where Student's belongs, whose t is beyond ±1.96 for 12 %
-      of equal systems with three seeds on each side, for 19 % with two. So here the difference moves as in the t-test of two
-      samples: by a normal number whose variance is the sum of squares between seeds, pooled over both sides, over a χ² drawn
-      anew in each resample (Weerahandi 1993). The price is to take both sides' seeds to differ equally much, which matters
-      little where both have as many.
-    - What is particular to a run and a sentence is counted up to three times (Owen 2007), as it makes scores differ between
-      samples of sentences and between seeds. Here it counts once, in the sentences: its variance, which the resamples show, is
-      taken off the one between seeds, as far as that stays above 0.
+    Unlike the Multi-Bootstrap (Sellam et al. 2022), the test does not draw the seeds themselves with replacement, for two
+    reasons:
 
-    With one seed on each side this is the paired bootstrap, on the very resamples of `paired_bootstrap`; with endless
-    sentences it is the t-test. One seed on one side alone borrows the variance of the other side's.
+    - Drawing n of n seeds reproduces only (n − 1)/n of their variance. Drawing n − 1 corrects the variance (Rao and Wu 1988)
+      but not the tails: the resamples follow a normal distribution where Student's t is right. If the variance is mainly
+      between seeds, such a test at p < 0.05 rejects 12 % of equal systems with three seeds on each side and 19 % with two.
+      Here, the shift is normal with a variance drawn for each resample: the sum of squares between seeds, pooled over both
+      sides, divided by a χ² variate (Weerahandi 1993). The shift then has the tails of the two-sample t-test. This assumes
+      equal variance between seeds on both sides, which matters little if both sides have equally many seeds.
+    - The interaction of run and sentence would be counted up to three times (Owen 2007), because it contributes to the
+      variance between samples of sentences and to the variance between seeds. Here it is counted once, with the sentences:
+      its variance, estimated from the resamples, is subtracted from the variance between seeds, down to 0 at most.
 
-    The p-value is the share of resamples in which the difference, less the mean of what sentences alone make of it, is as large
-    as the one found or larger, in either direction. Ties count, and the one found counts as a resample, as in
-    `paired_bootstrap`; unlike there the p-value is two-sided also where systems differ clearly, so about twice as large.
+    With one seed on each side, the test is the paired bootstrap, on the same resamples as `paired_bootstrap`. As the number
+    of sentences grows, it approaches the t-test. A side with a single seed gets the variance of the other side.
+
+    The p-value is the share of resamples in which the absolute difference, centred by the mean over resamples of sentences,
+    reaches the observed one. Ties count, and the observed difference counts as a resample, as in `paired_bootstrap`. Unlike
+    there, the p-value is always two-sided, so for clearly different systems it is about twice as large.
 
     Args:
         systems: hypotheses of each run of the system, one list for each seed.
-        baselines: those of the baseline; their number may differ.
-        metric: what is compared; a positive difference speaks for the systems, but of TER for the baselines.
-        tokenize: of BLEU, as in `bleu`.
+        baselines: hypotheses of each run of the baseline. The number of runs may differ.
+        metric: the metric to compare. A positive difference favours the system; with TER, it favours the baseline.
+        samples: number of resamples, R.
+        seed: seed of the resampling.
+        tokenize: tokenizer of BLEU, as in `bleu`.
 
     Raises:
-        DataError: a side has no runs, or texts are empty or not equally long.
+        DataError: if a side has no runs, or if texts are empty or of different lengths.
     """
     for name, runs in (("systems", systems), ("baselines", baselines)):
         if not runs:
-            raise DataError(f"{name}: there are no runs; give the hypotheses of at least one seed.")
+            raise DataError(f"{name}: have no runs; give the hypotheses of at least one seed.")
     scorer = metric_named(metric, tokenize)
 
     def score(sums: npt.NDArray[np.int64]) -> Floats:
@@ -94,26 +104,32 @@ def compare_statistics(
     samples: int = 1000,
     seed: int = 12345,
 ) -> SeedComparison:
-    """`hierarchical_bootstrap` of the sentences' statistics; the first axis is the seeds, whose number may differ."""
+    """Computes `hierarchical_bootstrap` from the statistics of the sentences, [S, N, K]; S may differ between the sides."""
     random = np.random.default_rng(seed)
     systems = len(system_SNK)
-    runs_SNK = np.concatenate([system_SNK, baseline_SNK])  # S of both sides
-    score_S = score(runs_SNK.sum(axis=1))
-    score_RS = score(_resampled(runs_SNK, samples, random))
+    runs_SNK = np.concatenate([system_SNK, baseline_SNK])  # from here on, S counts the runs of both sides
+    score_S = score(runs_SNK.sum(axis=1))  # on the full test set
+    score_RS = score(_resampled(runs_SNK, samples, random))  # on each resample of sentences
     sides = (slice(systems), slice(systems, None))
     sizes = [len(score_S[side]) for side in sides]
     difference, difference_R = (
         scores[..., sides[0]].mean(-1) - scores[..., sides[1]].mean(-1) for scores in (score_S, score_RS)
     )
-    freedom = sum(sizes) - 2
+    freedom = sum(sizes) - 2  # degrees of freedom: each side loses one to its mean
     deviation = None
     shift_R = np.zeros(samples)
     if freedom:
+        # squares / freedom is the pooled variance between seeds; squares / χ² is a draw of the true variance, given the data.
         squares = sum(float(_centred(score_S[side]) @ _centred(score_S[side])) for side in sides)
-        by_sentence = sum(float(_centred(score_RS[:, side]).var(axis=0).sum()) for side in sides) / freedom
-        variance_R = np.maximum(0, squares / random.chisquare(freedom, samples) - by_sentence)
+        # Part of that variance is the interaction of run and sentence: how much the deviations of the runs from their side's
+        # mean vary between resamples. The resampled sentences already contain it, so it is subtracted here.
+        interaction = sum(float(_centred(score_RS[:, side]).var(axis=0).sum()) for side in sides) / freedom
+        variance_R = np.maximum(0, squares / random.chisquare(freedom, samples) - interaction)
+        # The variance of a difference of two means is the variance of one run times (1/n + 1/m).
         shift_R = random.standard_normal(samples) * np.sqrt(variance_R * sum(1 / size for size in sizes))
         deviation = float(np.sqrt(squares / freedom))
+    # Centring gives the distribution under the null hypothesis of no difference, for the p-value. The interval is taken from
+    # the distribution around the observed difference, without centring.
     centred_R = difference_R - difference_R.mean() + shift_R
     extreme = int(np.count_nonzero(np.abs(centred_R) >= abs(difference)))
     low, high = np.quantile(difference_R + shift_R, [0.025, 0.975])
@@ -132,17 +148,22 @@ def compare_statistics(
 
 
 def _resampled(runs_SNK: npt.NDArray[np.int64], samples: int, random: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Each run's statistics summed over as many sentences as there are, drawn with replacement, [R, S, K]."""
+    """Returns the statistics of each run, summed over N sentences drawn with replacement, [R, S, K].
+
+    All runs see the same sentences.
+    """
     seeds, sentences, kinds = runs_SNK.shape
-    flat = runs_SNK.transpose(1, 0, 2).reshape(sentences, seeds * kinds).astype(np.float64)  # products of integers have no BLAS
+    # A resample is a vector of counts: how often each sentence was drawn. The sums over sentences are then one matrix product,
+    # in float64 because NumPy multiplies integer matrices without BLAS. The sums stay exact below 2^53.
+    flat = runs_SNK.transpose(1, 0, 2).reshape(sentences, seeds * kinds).astype(np.float64)
     sums = np.empty((samples, seeds * kinds))
     for number in range(samples):
-        # Drawn one at a time, like those of `paired_bootstrap`.
+        # One draw at a time, as in `paired_bootstrap`, gives the same resamples as there.
         counts_N = np.bincount(random.integers(sentences, size=sentences), minlength=sentences)
         sums[number] = counts_N.astype(np.float64) @ flat
     return np.rint(sums).astype(np.int64).reshape(samples, seeds, kinds)
 
 
 def _centred(scores_S: Floats) -> Floats:
-    """What each seed has more or less than the mean over seeds; the last axis is the seeds."""
+    """Subtracts the mean over seeds, the last axis."""
     return np.asarray(scores_S - scores_S.mean(axis=-1, keepdims=True))

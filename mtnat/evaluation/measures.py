@@ -1,4 +1,4 @@
-"""What a corpus score does not show: repeated pieces, lengths, and where short and long sentences differ."""
+"""Measures that complement a corpus score: repeated pieces, length accuracy, and BLEU by source length."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,54 +12,54 @@ from mtnat.evaluation.scores import check_sentences, metric_named, statistics, v
 # N sentences, K statistics of a sentence
 
 NEAR_PIECES = 2
-"""A length that differs by no more than this is near the reference's."""
+"""Maximum difference, in pieces, of a length that counts as near the length of the reference."""
 LONGEST_OF_BUCKETS = (10, 20, 30, 50)
-"""The last source length of each bucket, in words; one more bucket holds all that is longer."""
+"""Maximum source length of each bucket, in words. One more bucket holds all longer sources."""
 
 
 @dataclass(frozen=True)
 class LengthAccuracy:
-    """How the lengths of hypotheses meet those of their references, in pieces."""
+    """Lengths of hypotheses compared with those of their references, in pieces."""
 
     exact: float
-    """Share of hypotheses with exactly as many pieces."""
+    """Share of hypotheses that are exactly as long as their reference."""
     near: float
-    """Share that is at most `NEAR_PIECES` longer or shorter."""
+    """Share of hypotheses that are at most `NEAR_PIECES` longer or shorter than their reference."""
     ratio: float
-    """All hypotheses' pieces for each piece of the references."""
+    """Total length of the hypotheses divided by that of the references."""
 
 
 @dataclass(frozen=True)
 class LengthBucket:
-    """The sentences whose sources have `shortest` to `longest` words."""
+    """The sentences with a source of `shortest` to `longest` words."""
 
     shortest: int
     longest: int | None
-    """None is without bound."""
+    """None for no upper bound."""
     sentences: int
     bleu: float
     """Corpus BLEU of these sentences alone, with the signature of `bleu`."""
 
 
 def repeated_share(rows: Sequence[Sequence[int]]) -> float:
-    """Share of pieces that equal the piece just before them in the same sentence; 0 where there are no pieces.
+    """Returns the share of pieces that equal the preceding piece of their sentence; 0 if there are no pieces.
 
-    The NAT decoder's typical error (Ghazvininejad et al. 2019, section 5.1); real text has a few as well.
+    Repetition is the typical error of NAT decoders (Ghazvininejad et al. 2019, section 5.1); real text has a few, too.
     """
     repeated = sum(piece == before for row in rows for before, piece in pairwise(row))
     return repeated / max(1, sum(len(row) for row in rows))
 
 
 def length_accuracy(hypotheses: Sequence[Sequence[int]], references: Sequence[Sequence[int]]) -> LengthAccuracy:
-    """How many hypotheses are as long as their references, both in pieces of one vocabulary.
+    """Compares the lengths of hypotheses and references, both in pieces of the same vocabulary.
 
     Raises:
-        DataError: there are no sentences, not equally many on both sides, or no pieces in the references.
+        DataError: if there are no sentences, not equally many on both sides, or no pieces in the references.
     """
     check_sentences(hypotheses, references)
     hypothesis_N, reference_N = (np.array([len(row) for row in rows], np.int64) for rows in (hypotheses, references))
     if not reference_N.sum():
-        raise DataError("references: hold no text; give at least one sentence.")
+        raise DataError("references: contain no text; give at least one sentence.")
     off_N = np.abs(hypothesis_N - reference_N)
     return LengthAccuracy(
         exact=float(np.mean(off_N == 0)),
@@ -69,12 +69,12 @@ def length_accuracy(hypotheses: Sequence[Sequence[int]], references: Sequence[Se
 
 
 def bleu_by_length(sources: Sequence[str], hypotheses: Sequence[str], references: Sequence[str]) -> tuple[LengthBucket, ...]:
-    """BLEU of the sentences of each source length, counted in words between spaces; buckets without sentences are left out.
+    """Returns the BLEU of each bucket of source lengths, in words separated by white space; empty buckets are left out.
 
-    A source without a word is in the first bucket.
+    A source without words is in the first bucket.
 
     Raises:
-        DataError: there are no sentences, or not equally many on all sides.
+        DataError: if there are no sentences, or not equally many on all sides.
     """
     if len(sources) != len(references):
         raise DataError(
@@ -83,7 +83,7 @@ def bleu_by_length(sources: Sequence[str], hypotheses: Sequence[str], references
     metric = metric_named("bleu")
     statistics_NK = statistics(metric, hypotheses, references)
     words_N = np.array([len(source.split()) for source in sources])
-    # A length that is the last of its bucket belongs to it: bucket i has LONGEST[i - 1] < words <= LONGEST[i].
+    # The upper bound belongs to its bucket: bucket i has LONGEST_OF_BUCKETS[i - 1] < words <= LONGEST_OF_BUCKETS[i].
     bucket_N = np.searchsorted(LONGEST_OF_BUCKETS, words_N, side="left")
     return tuple(
         LengthBucket(

@@ -1,4 +1,8 @@
-"""How many translations a corpus has for the same words: what distillation takes from it (Gu et al. 2018's multi-modality)."""
+"""Modality of a parallel corpus: how many different translations it has for the same source words.
+
+A NAT decoder predicts tokens independently of one another, so several good translations of a sentence are hard for it (the
+multi-modality problem, Gu et al. 2018). Distillation reduces the modality of the training text; this module measures it.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,14 +15,18 @@ from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
 from mtnat.errors import DataError
 
-# P sentence pairs, L links: a target word with each source word of its pair and with NULL; C different couples of such words,
-# T target words, V different source words; NULL is source word 0
+# P sentence pairs
+# T running target words
+# L links: each running target word with each source word of its pair and with NULL
+# C different couples (source word, target word) among the links
+# V different source words, of which NULL is word 0
 
 MOST_PAIRS = 200_000
-"""Pairs of a larger corpus that are looked at, evenly spaced."""
+"""Maximum number of pairs that are measured. A larger corpus is sampled at even spacing."""
 MOST_LINKS = 20_000_000
-"""Links that are looked at, of which memory holds some 60 bytes each; where pairs are long it leaves fewer of them."""
+"""Maximum number of links, which need about 60 bytes of memory each. If pairs are long, fewer of them are measured."""
 _ITERATIONS = 5
+"""Iterations of EM."""
 
 Indices = npt.NDArray[np.signedinteger[Any]]
 Floats = npt.NDArray[np.float64]
@@ -27,45 +35,50 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True, kw_only=True)
 class Modality:
-    """How much a corpus leaves open of the translation of a source word, and how lengths go together."""
+    """Uncertainty of the translation of source words, and variation of the lengths, in a parallel corpus."""
 
     conditional_entropy: float
-    """C(d) of Zhou et al. 2020: the mean over source words x of H(y|x), in nats; each different word counts once."""
+    """C(d) of Zhou et al. 2020: the mean of H(y|x) over the different source words x, in nats. Each word counts once."""
     weighted_entropy: float
-    """The mean of H(y|x) over the source text, in nats: a word counts as often as it occurs there."""
+    """Mean of H(y|x) over the running source words, in nats: a word counts as often as it occurs."""
     length_ratio: float
-    """Target words for each source word."""
+    """Target words divided by source words."""
     length_deviation: float
-    """Standard deviation of that ratio between sentence pairs."""
+    """Standard deviation of this ratio between sentence pairs."""
     pairs: int
-    """Sentence pairs that were looked at: those with text on both sides, of a large corpus an even sample."""
+    """Number of measured pairs: those with text on both sides, or an even sample of a large corpus."""
     source_words: int
-    """Running words of their sources, punctuation included."""
+    """Running words of the sources, punctuation included."""
     target_words: int
+    """Running words of the targets, punctuation included."""
     vocabulary: int
-    """Different source words."""
+    """Number of different source words."""
 
 
 def modality(sources: Iterable[str], targets: Iterable[str]) -> Modality:
-    """How many ways to translate a word a parallel corpus holds; comparable between targets of the same sources only.
+    """Measures the modality of a parallel corpus by the entropy of its word translations.
 
-    p(y|x) is the word table of IBM Model 1 with NULL, after five iterations of EM from a uniform start (Brown et al. 1993).
-    Unlike here, Zhou et al. 2020 align with fast_align, which also knows positions: Model 1 is the part of it that
-    needs no other program, and spreads rare words over all they occur with. So a figure of theirs is not one of these,
-    but a corpus and its distilled version differ in the same direction. Words are those of sacrebleu's tokenizer 13a, cased.
+    Compare only corpora with the same sources, such as a corpus and its distilled version: entropies depend on the sources
+    and on the amount of text.
 
-    Of a corpus with more than `MOST_PAIRS` pairs, or `MOST_LINKS` links, evenly spaced pairs are taken. Entropies depend on how
-    much text there is: compare corpora of one size.
+    p(y|x) is the translation table of IBM Model 1 with NULL, after five iterations of EM from a uniform start (Brown et al.
+    1993). Unlike this, Zhou et al. 2020 align with fast_align, which also models positions. Model 1 needs no other program,
+    but distributes the probability of rare words over all words that they occur with. The figures are therefore not
+    comparable with theirs, but distillation changes them in the same direction. Words are those of sacrebleu's tokenizer 13a,
+    with case.
+
+    A corpus of more than `MOST_PAIRS` pairs or `MOST_LINKS` links is sampled at even spacing.
 
     Raises:
-        DataError: both sides have not equally many lines, or no pair has text on both.
+        DataError: if the sides do not have equally many lines, or no pair has text on both sides.
     """
     pairs = [
         (source, target)
         for source, target in ((_words(source), _words(target)) for source, target in _evenly(_zipped(sources, targets)))
         if source and target
     ]
-    # By the sources alone, so that a corpus and its distilled version are looked at in the same places.
+    # The number of links is estimated from the sources alone, so that the same pairs are chosen in a corpus and in its
+    # distilled version.
     links = sum((len(source) + 1) * len(source) for source, _ in pairs)
     if links > MOST_LINKS:
         pairs = _spaced(pairs, max(1, len(pairs) * MOST_LINKS // links))
@@ -74,8 +87,8 @@ def modality(sources: Iterable[str], targets: Iterable[str]) -> Modality:
     source_P, target_P = (np.array([len(pair[side]) for pair in pairs]) for side in (0, 1))
     source_words, words = _numbered([pair[0] for pair in pairs])
     target_words, _ = _numbered([pair[1] for pair in pairs])
-    couple_L, target_L, source_C = _links(source_P, target_P, source_words + 1, target_words)
-    entropy_V = _entropies(_table(couple_L, target_L, source_C), source_C)[1:]
+    couple_L, target_L, source_C = _links(source_P, target_P, source_words + 1, target_words)  # 0 is NULL
+    entropy_V = _entropies(_table(couple_L, target_L, source_C), source_C)[1:]  # without NULL
     ratio_P = target_P / source_P
     return Modality(
         conditional_entropy=float(entropy_V.mean()),
@@ -97,7 +110,8 @@ def _zipped(sources: Iterable[str], targets: Iterable[str]) -> Iterator[tuple[st
 
 
 def _evenly(items: Iterable[_Item]) -> list[_Item]:
-    """At most `MOST_PAIRS` of them, evenly spaced, however many come: what is kept is halved whenever it is twice as many."""
+    """Returns at most `MOST_PAIRS` evenly spaced items of a stream of unknown length."""
+    # Whenever twice as many are kept as needed, every second one is dropped, and from then on half as many are kept.
     kept: list[_Item] = []
     step = 1
     for number, item in enumerate(items):
@@ -120,44 +134,56 @@ def _words(line: str) -> list[str]:
 
 
 def _numbered(rows: list[list[str]]) -> tuple[Indices, list[str]]:
-    """All words of all rows as numbers, one after the other, and what they stand for."""
+    """Returns the words of all rows as one array of numbers, and the word of each number."""
     numbers: dict[str, int] = {}
     flat = np.fromiter((numbers.setdefault(word, len(numbers)) for row in rows for word in row), np.int64)
     return flat, list(numbers)
 
 
 def _links(source_P: Indices, target_P: Indices, sources: Indices, targets: Indices) -> tuple[Indices, Indices, Indices]:
-    """Every target word with every source word of its pair and NULL.
+    """Links each running target word with NULL and with each source word of its pair.
+
+    Args:
+        source_P: number of source words of each pair.
+        target_P: number of target words of each pair.
+        sources: running source words of all pairs, numbered from 1.
+        targets: running target words of all pairs, numbered from 0, [T].
 
     Returns:
-        The couple of words of each link, [L]; its running target word, [L]; the source word of each couple, [C].
+        couple_L: index of the couple of each link.
+        target_L: index of the running target word of each link.
+        source_C: source word of each couple.
     """
-    # Pair p has target_P[p] rows of source_P[p] + 1 links each, NULL first.
+    # The links are ordered by running target word: word t of pair p has source_P[p] + 1 links, NULL first.
     width_T = np.repeat(source_P + 1, target_P)
     target_L = np.repeat(np.arange(len(targets), dtype=np.int32), width_T)
-    first_T = np.cumsum(width_T) - width_T
-    start_T = np.repeat(np.cumsum(source_P) - source_P, target_P)
-    place_L = np.arange(len(target_L)) + np.repeat(start_T - 1 - first_T, width_T)
-    source_L = sources[np.maximum(place_L, 0)]
+    first_T = np.cumsum(width_T) - width_T  # index of the first link of each target word, the one with NULL
+    start_T = np.repeat(np.cumsum(source_P) - source_P, target_P)  # where the sources of its pair begin in `sources`
+    # Link i of target word t (i counts from first_T[t]) is linked with sources[start_T[t] + i - 1].
+    position_L = np.arange(len(target_L)) + np.repeat(start_T - 1 - first_T, width_T)
+    source_L = sources[np.maximum(position_L, 0)]
     source_L[first_T] = 0
+    # Both words in one integer, so that equal couples are found by sorting.
     key_L = source_L * (int(targets.max()) + 1) + targets[target_L]
-    del place_L, source_L
+    del position_L, source_L  # frees memory before the sort
     key_C, couple_L = np.unique(key_L, return_inverse=True)
     return couple_L.astype(np.int32), target_L, key_C // (int(targets.max()) + 1)
 
 
 def _table(couple_L: Indices, target_L: Indices, source_C: Indices) -> Floats:
-    """p(y|x) of each couple by IBM Model 1, [C]."""
-    p_C = 1 / np.bincount(source_C)[source_C]  # uniform over the words that x occurs with; E's first step is the same
+    """Returns the translation probability p(y|x) of each couple by IBM Model 1, [C]."""
+    p_C = 1 / np.bincount(source_C)[source_C]  # uniform over the target words that occur with x
     for _ in range(_ITERATIONS):
+        # E step: each running target word distributes a weight of 1 over its links, in proportion to p(y|x).
         weight_L = p_C[couple_L]
         weight_L /= np.bincount(target_L, weights=weight_L)[target_L]
+        # M step: the expected count of each couple, normalised over the couples of the same source word.
         count_C = np.bincount(couple_L, weights=weight_L)
         p_C = count_C / np.bincount(source_C, weights=count_C)[source_C]
     return np.asarray(p_C)
 
 
 def _entropies(p_C: Floats, source_C: Indices) -> Floats:
-    """H(y|x) of each source word, in nats, [V]; NULL's first."""
-    information_C = np.log(p_C, out=np.zeros_like(p_C), where=p_C > 0)
-    return np.asarray(np.bincount(source_C, weights=-p_C * information_C), np.float64)
+    """Returns the entropy H(y|x) of each source word in nats, [V]; that of NULL comes first."""
+    log_p_C = np.log(p_C, out=np.zeros_like(p_C), where=p_C > 0)  # 0 log 0 = 0
+    return np.asarray(np.bincount(source_C, weights=-p_C * log_p_C), np.float64)

@@ -1,4 +1,4 @@
-"""Corpus scores by sacrebleu."""
+"""Corpus scores, computed by sacrebleu."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,90 +13,90 @@ from sacrebleu.metrics.ter import TER
 
 from mtnat.errors import DataError
 
-# N sentences, K statistics of a sentence: 10 of BLEU, 18 of chrF, 2 of TER
+# N sentences, K statistics of a sentence (10 of BLEU, 18 of chrF, 2 of TER)
 
 MetricName = Literal["bleu", "chrf", "ter"]
 
 
 @dataclass(frozen=True)
 class Score:
-    """A score and the signature without which nobody can compare it."""
+    """A score with its signature. Compare only scores with equal signatures."""
 
     value: float
-    """0 to 100; of TER 0 or more."""
+    """0 to 100; TER has no upper bound."""
     signature: str
-    """What sacrebleu says it did, its version included."""
+    """sacrebleu's description of the metric's settings, including the version of sacrebleu."""
 
 
 def bleu(hypotheses: Sequence[str], references: Sequence[str], tokenize: str = "13a") -> Score:
-    """Corpus BLEU against one reference (Post 2018), on detokenised text.
+    """Returns the corpus BLEU of detokenised text against one reference (Post 2018).
 
     Args:
-        tokenize: sacrebleu's tokenizer; ``none`` splits on spaces, for text that is tokenised already.
+        tokenize: tokenizer of sacrebleu; ``none`` splits at spaces, for tokenised text.
 
     Raises:
-        DataError: there are no sentences, or not equally many on both sides.
+        DataError: if there are no sentences, or not equally many on both sides.
     """
     return _scored(BLEU(tokenize=tokenize), hypotheses, references)
 
 
 def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    """Corpus chrF (Popović 2015): F2 of character n-grams, 1 to 6, white space left out.
+    """Returns the corpus chrF (Popović 2015): the F2 score of character n-grams of order 1 to 6, without white space.
 
     Raises:
-        DataError: there are no sentences, or not equally many on both sides.
+        DataError: if there are no sentences, or not equally many on both sides.
     """
     return _scored(CHRF(), hypotheses, references)
 
 
 def ter(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    """Translation edit rate (Snover et al. 2006): edits for 100 reference words, case left out. Lower is better.
+    """Returns the translation edit rate (Snover et al. 2006): edits per 100 reference words, ignoring case. Lower is better.
 
     Raises:
-        DataError: there are no sentences, or not equally many on both sides.
+        DataError: if there are no sentences, or not equally many on both sides.
     """
     return _scored(TER(), hypotheses, references)
 
 
 def metric_named(name: MetricName, tokenize: str = "13a") -> Metric:
-    """sacrebleu's metric as `bleu`, `chrf` and `ter` use it, for `statistics` and `value_of`.
+    """Returns the metric of sacrebleu that `bleu`, `chrf` and `ter` use, for `statistics` and `value_of`.
 
     Args:
-        tokenize: of BLEU, as there.
+        tokenize: tokenizer of BLEU, as in `bleu`.
     """
     if name == "chrf":
         return CHRF()
-    return TER() if name == "ter" else BLEU(tokenize=tokenize, force=True)  # `bleu` has warned of tokenised text already
+    return TER() if name == "ter" else BLEU(tokenize=tokenize, force=True)  # force: `bleu` has already warned of tokenised text
 
 
 def statistics(metric: Metric, hypotheses: Sequence[str], references: Sequence[str]) -> npt.NDArray[np.int64]:
-    """The counts of each sentence from which a corpus score is made, [N, K].
+    """Returns the counts of each sentence, [N, K]. A corpus score is computed from their sum over sentences.
 
     Raises:
-        DataError: there are no sentences, or not equally many on both sides.
+        DataError: if there are no sentences, or not equally many on both sides.
     """
     check_sentences(hypotheses, references)
-    # sacrebleu has no public way to them; its own significance tests take this one.
+    # sacrebleu has no public function for this; its own significance tests call this private one.
     return np.array(metric._extract_corpus_statistics(hypotheses, [references]), np.int64)
 
 
 def value_of(metric: Metric, sums_K: npt.NDArray[np.int64]) -> float:
-    """The corpus score of summed statistics: that of `bleu`, `chrf` or `ter` for the same sentences."""
+    """Returns the corpus score of summed statistics, which equals `bleu`, `chrf` or `ter` of the same sentences."""
     return float(metric._compute_score_from_stats(sums_K.tolist()).score)
 
 
 def check_sentences(hypotheses: Sequence[object], references: Sequence[object]) -> None:
-    """Refuses what sacrebleu would score without a word, or not at all.
+    """Rejects input that sacrebleu would score without a warning or fail on.
 
     Raises:
-        DataError: there are no sentences, or not equally many on both sides.
+        DataError: if there are no sentences, or not equally many on both sides.
     """
     if len(hypotheses) != len(references):
         raise DataError(
             f"hypotheses: must be as many as the references; got {len(hypotheses)} and {len(references)}; give both in full."
         )
     if not references:
-        raise DataError("references: there are none; give at least one sentence.")
+        raise DataError("references: are empty; give at least one sentence.")
 
 
 def _scored(metric: Metric, hypotheses: Sequence[str], references: Sequence[str]) -> Score:

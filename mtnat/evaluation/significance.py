@@ -1,4 +1,4 @@
-"""Whether one system's score differs from another's by more than the choice of test sentences explains."""
+"""Paired bootstrap: a significance test of the difference between two systems on one sample of test sentences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from mtnat.evaluation.scores import MetricName, metric_named, statistics, value_
 # N sentences, R resamples, K statistics of a sentence
 
 Mark = Literal["", "↑", "⇑", "↓", "⇓"]
-"""Significantly better (up) or worse (down) than what it is compared with: single p < 0.05, double p < 0.01."""
+"""Significantly better (up) or worse (down) than the baseline: single arrow for p < 0.05, double arrow for p < 0.01."""
 
 
 @dataclass(frozen=True)
@@ -20,19 +20,20 @@ class Comparison:
     """A system against a baseline, in points of the metric."""
 
     difference: float
-    """System minus baseline: above 0 the system is better, but of TER it is worse."""
+    """System minus baseline. Above 0, the system is better; with TER, it is worse."""
     p_value: float
-    """How often resampling alone gives at least this difference, in the direction found."""
+    """Probability that resampling alone gives at least this difference, in the observed direction."""
     low: float
-    """Lower end of the difference's 95 % interval."""
+    """Lower end of the 95 % interval of the difference."""
     high: float
+    """Upper end of this interval."""
     baseline: float
     system: float
     metric: MetricName = "bleu"
 
     @property
     def mark(self) -> Mark:
-        """↑ where the system is better at p < 0.05 and ⇑ at p < 0.01, ↓ and ⇓ where it is worse; of TER lower is better."""
+        """↑ if the system is better at p < 0.05, ⇑ at p < 0.01; ↓ and ⇓ if it is worse. For TER, lower is better."""
         return mark_of(-self.difference if self.metric == "ter" else self.difference, self.p_value)
 
 
@@ -46,27 +47,33 @@ def paired_bootstrap(
     seed: int = 12345,
     tokenize: str = "13a",
 ) -> Comparison:
-    """Paired bootstrap resampling (Koehn 2004), with the p-value that Moses and sacrebleu's `PairedTest` give.
+    """Tests the difference between two systems by paired bootstrap resampling (Koehn 2004).
 
-    The test statistic is the absolute difference, centred by its mean over the resamples (Riezler and Maxwell 2005).
-    Where systems differ clearly the p-value is one-sided, about half of what a two-sided test such as approximate
-    randomisation says. Unlike sacrebleu, ties count as extreme: a system against itself has p = 1, there 1 / (samples + 1).
-    Unlike `PairedTest`, the seed is an argument and not an environment variable. Every metric sees the same resamples.
+    Each resample draws as many sentences as the test set has, with replacement and the same ones for both systems, and
+    scores both. The p-value is that of Moses and of sacrebleu's `PairedTest`: the test statistic is the absolute difference,
+    centred by its mean over the resamples (Riezler and Maxwell 2005). For clearly different systems, this p-value is
+    one-sided, about half of that of a two-sided test such as approximate randomisation.
+
+    Unlike sacrebleu, ties count as extreme: a system against itself has p = 1, in sacrebleu 1 / (samples + 1). Unlike
+    `PairedTest`, the seed is an argument and not an environment variable. Every metric sees the same resamples.
 
     Args:
-        metric: what is compared; a positive difference speaks for the system, but of TER for the baseline.
-        tokenize: of BLEU, as in `bleu`.
+        metric: the metric to compare. A positive difference favours the system; with TER, it favours the baseline.
+        samples: number of resamples, R.
+        seed: seed of the resampling.
+        tokenize: tokenizer of BLEU, as in `bleu`.
 
     Raises:
-        DataError: the texts are empty or not equally long.
+        DataError: if the texts are empty or of different lengths.
     """
+    # A resample is scored from the summed statistics of its sentences, which is much faster than scoring their text again.
     scorer = metric_named(metric, tokenize)
     system_NK, baseline_NK = statistics(scorer, system, references), statistics(scorer, baseline, references)
     system_score, baseline_score = value_of(scorer, system_NK.sum(axis=0)), value_of(scorer, baseline_NK.sum(axis=0))
     random = np.random.default_rng(seed)
     differences_R = np.empty(samples)
     for number in range(samples):
-        # Drawn one at a time these are the very resamples that sacrebleu draws all at once.
+        # One draw at a time gives the same resamples as sacrebleu, which draws all of them at once.
         chosen_N = random.integers(len(references), size=len(references))
         resampled_system = value_of(scorer, system_NK[chosen_N].sum(axis=0))
         differences_R[number] = resampled_system - value_of(scorer, baseline_NK[chosen_N].sum(axis=0))
@@ -83,10 +90,10 @@ def paired_bootstrap(
 
 
 def mark_of(gain: float, p_value: float) -> Mark:
-    """The arrows of Hao et al. 2021 for a system that is better, and their like for one that is worse.
+    """Returns the arrow for a difference: those of Hao et al. 2021 for a better system, and the reverse for a worse one.
 
     Args:
-        gain: above 0 where the system is better.
+        gain: above 0 if the system is better.
     """
     if p_value >= 0.05:
         return ""
@@ -96,7 +103,10 @@ def mark_of(gain: float, p_value: float) -> Mark:
 
 
 def _p_value(differences_R: npt.NDArray[np.float64], difference: float) -> float:
-    """Share of resamples whose centred absolute difference reaches the one found, counting that one as a resample too."""
+    """Returns the share of resamples whose absolute difference, centred by its mean, reaches the observed one.
+
+    The observed difference counts as one more resample, so the p-value is never 0.
+    """
     sizes_R = np.abs(differences_R)
     extreme = int(np.count_nonzero(sizes_R - sizes_R.mean() >= abs(difference)))
     return (extreme + 1) / (len(sizes_R) + 1)

@@ -1,4 +1,4 @@
-"""BLEU on text that Moses' tokenizer has cut, as papers report it; never to be compared with sacreBLEU's default."""
+"""Tokenized BLEU: BLEU on the tokens of Moses' tokenizer, as papers report it. Do not compare it with sacreBLEU's default."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -11,13 +11,13 @@ from mtnat.errors import UserError
 from mtnat.evaluation.scores import Score, check_sentences
 
 COMPOUND_LANGUAGES = ("de",)
-"""Target languages of which the field splits compounds at hyphens before it scores."""
+"""Target languages whose compounds are by convention split at hyphens before scoring."""
 _WITHOUT_SPACES = ("ja", "ko", "th", "zh")
-"""Languages that are not scored on the tokens of Moses' tokenizer: most of them write no spaces between words."""
+"""Languages that Moses' tokenizer does not segment into words; most of them write no spaces between words."""
 _COMPOUND = re.compile(r"(\S)-(\S)")
 _SPLIT_COMPOUND = r"\1 ##AT##-##AT## \2"
 _LINES_REMEMBERED = 2**14
-"""Tokenized lines kept from call to call, so that one test set is cut once for several scores of several systems."""
+"""Tokenized lines kept between calls, so that a test set is tokenized once for several scores of several systems."""
 
 
 def tokenized_bleu(
@@ -28,68 +28,71 @@ def tokenized_bleu(
     lowercase: bool = False,
     split_compounds: bool | None = None,
 ) -> Score:
-    """Corpus BLEU as Moses' ``tokenizer.perl`` and ``multi-bleu.perl`` give it for detokenised text.
+    """Returns the corpus BLEU that Moses' ``tokenizer.perl`` and ``multi-bleu.perl`` compute for detokenised text.
 
-    Both sides are cut by sacremoses' port of that tokenizer, without its aggressive splitting of dashes. Unlike there, no
-    character is escaped for XML, on either side: escaping renames tokens, which no count of n-grams notices. Precisions are
-    not smoothed: without a single matching 4-gram the score is 0, as in ``multi-bleu.perl``.
+    Both sides are tokenized by sacremoses' port of that tokenizer, without aggressive splitting of dashes. Unlike there, no
+    character is escaped for XML: escaping only renames tokens on both sides, so n-gram counts stay the same. Precisions are
+    not smoothed: without a matching 4-gram the score is 0, as in ``multi-bleu.perl``.
 
-    Compounds: the evaluation of Vaswani et al. 2017 (tensor2tensor's and fairseq's scripts do the same) turns ``a-b`` into
-    ``a ##AT##-##AT## b`` on both sides of German, in one pass of matches that do not overlap: ``a-b-c`` becomes
-    ``a ##AT##-##AT## b-c``. A hyphen that is right then counts as a match of its own, which is worth a few tenths to one point.
-    Unlike tensor2tensor's script, no Unicode punctuation is replaced in the hypotheses.
+    Compounds: the evaluation of Vaswani et al. 2017, and likewise the scripts of tensor2tensor and fairseq, replaces ``a-b``
+    by ``a ##AT##-##AT## b`` on both sides of German. It is a single pass of non-overlapping matches: ``a-b-c`` becomes
+    ``a ##AT##-##AT## b-c``. A correct hyphen then counts as a matching token, which raises the score by a few tenths to one
+    point. Unlike tensor2tensor's script, no Unicode punctuation is replaced in the hypotheses.
 
     Args:
-        language: of the target, such as ``de``; decides which abbreviations keep their period and how apostrophes are cut.
-        lowercase: leaves case out of account, as ``multi-bleu.perl -lc`` does.
-        split_compounds: by default where the field does it, `COMPOUND_LANGUAGES`.
+        language: code of the target language, such as ``de``. It determines the abbreviations that keep their period and
+            the tokenization of apostrophes.
+        lowercase: ignore case, as ``multi-bleu.perl -lc`` does.
+        split_compounds: by default, compounds of `COMPOUND_LANGUAGES` are split.
 
     Raises:
-        UserError: sacremoses is not installed, or its tokenizer does not cut this language's words.
-        DataError: there are no sentences, or not equally many on both sides.
+        UserError: if sacremoses is not installed, or its tokenizer does not support the language.
+        DataError: if there are no sentences, or not equally many on both sides.
     """
     check_sentences(hypotheses, references)
     check_tokenizer(language)
     split = language in COMPOUND_LANGUAGES if split_compounds is None else split_compounds
-    cut_hypotheses, cut_references = ([_cut(line, language, split) for line in lines] for lines in (hypotheses, references))
+    token_hypotheses, token_references = (
+        [_tokenized(line, language, split) for line in lines] for lines in (hypotheses, references)
+    )
     metric = BLEU(lowercase=lowercase, tokenize="none", smooth_method="none", force=True)
-    score = metric.corpus_score(cut_hypotheses, [cut_references])
+    score = metric.corpus_score(token_hypotheses, [token_references])
     tokenizer = f"tok:moses-{language}|escape:no|compounds:{'split' if split else 'whole'}"
     signature = str(metric.get_signature()).replace("tok:none", tokenizer)
     return Score(float(score.score), f"{signature}|sacremoses:{version('sacremoses')}")
 
 
 def check_tokenizer(language: str) -> None:
-    """Says before any work whether `tokenized_bleu` can score this language.
+    """Checks in advance that `tokenized_bleu` can score a language.
 
     Raises:
-        UserError: sacremoses is not installed, or its tokenizer does not cut this language's words.
+        UserError: if sacremoses is not installed, or its tokenizer does not support the language.
     """
     if not re.fullmatch("[a-z]{2,3}", language):
-        raise UserError(f"tokenized BLEU: needs a language's code, such as de; got {language!r}.")
+        raise UserError(f"tokenized BLEU: needs the code of a language, such as de; got {language!r}.")
     if language in _WITHOUT_SPACES:
-        raise UserError(f"tokenized BLEU: Moses' tokenizer does not cut words of {language!r}; use sacreBLEU's own for it.")
+        raise UserError(f"tokenized BLEU: Moses' tokenizer does not support {language!r}; use sacreBLEU's tokenizer for it.")
     _tokenizer(language)
 
 
 @cache
 def _tokenizer(language: str) -> Callable[[str], str]:
     try:
-        from sacremoses import MosesTokenizer  # only here, because the core runs without it
+        from sacremoses import MosesTokenizer  # imported here, because the core runs without it
     except ModuleNotFoundError:
         raise UserError(
             "tokenized BLEU: needs sacremoses, which is not installed; `pip install sacremoses`, or mtnat's extra `study`."
         ) from None
     tokenizer = MosesTokenizer(language)
 
-    def cut(line: str) -> str:
+    def tokenize(line: str) -> str:
         return str(tokenizer.tokenize(line, return_str=True, aggressive_dash_splits=False, escape=False))
 
-    return cut
+    return tokenize
 
 
 @lru_cache(_LINES_REMEMBERED)
-def _cut(line: str, language: str, split: bool) -> str:
-    """A line's tokens with spaces between them."""
+def _tokenized(line: str, language: str, split: bool) -> str:
+    """Returns the tokens of a line, separated by spaces."""
     tokens = _tokenizer(language)(line)
     return _COMPOUND.sub(_SPLIT_COMPOUND, tokens) if split else tokens

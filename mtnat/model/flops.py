@@ -34,8 +34,8 @@ class ModelFlops:
 
     def at_pass(self, source_B: Tensor, target_B: Tensor) -> int:
         """Counts a causal decoder without its memory; of attention to themselves the half that can be seen."""
-        to_itself = _attention(target_B, target_B, self.config.width) // 2
-        return self.config.decoder_layers * self._decoder_layer(source_B, target_B, target_B, to_itself)
+        self_attention = _attention(target_B, target_B, self.config.width) // 2
+        return self.config.decoder_layers * self._decoder_layer(source_B, target_B, target_B, self_attention)
 
     def nat_pass(self, source_B: Tensor, target_B: Tensor, read_B: Tensor) -> int:
         """Counts a decoder that sees the whole target, without its memory.
@@ -44,17 +44,23 @@ class ModelFlops:
             read_B: positions of each target whose states are read. The last layer computes no others.
         """
 
-        def layer(asking_B: Tensor) -> int:
-            return self._decoder_layer(source_B, target_B, asking_B, _attention(asking_B, target_B, self.config.width))
+        def layer(queries_B: Tensor) -> int:
+            return self._decoder_layer(source_B, target_B, queries_B, _attention(queries_B, target_B, self.config.width))
 
         return (self.config.decoder_layers - 1) * layer(target_B) + layer(read_B)
 
-    def _decoder_layer(self, source_B: Tensor, target_B: Tensor, asking_B: Tensor, to_itself: int) -> int:
-        """Queries, outputs and feed-forward of the positions that ask; keys and values of all positions of the target."""
+    def _decoder_layer(self, source_B: Tensor, target_B: Tensor, queries_B: Tensor, self_attention: int) -> int:
+        """Counts one decoder layer without the keys and values of the sources.
+
+        Args:
+            queries_B: number of positions of each target that the layer computes. Its keys and values cover all positions.
+            self_attention: operations of the self-attention.
+        """
         width, inner = self.config.width, self.config.feed_forward
-        asking = int(asking_B.sum()) * (8 * width**2 + 4 * width * inner)
-        asked = int(target_B.sum()) * 4 * width**2
-        return asking + asked + to_itself + _attention(asking_B, source_B, width)
+        # For a query: its projection and output projection in self- and cross-attention, and the feed-forward part.
+        of_queries = int(queries_B.sum()) * (8 * width**2 + 4 * width * inner)
+        of_keys = int(target_B.sum()) * 4 * width**2
+        return of_queries + of_keys + self_attention + _attention(queries_B, source_B, width)
 
     def vocabulary(self, predictions: int) -> int:
         """Counts the logits of so many positions."""

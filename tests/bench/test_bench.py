@@ -1,4 +1,4 @@
-"""The measurements as a person calls them."""
+"""The measurements, called from the command line."""
 
 import json
 import os
@@ -48,7 +48,7 @@ GIBIBYTE = 1 << 30
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Temporary files have a folder of their own, which must be empty in the end."""
+    """Puts temporary files into a separate folder, which must be empty at the end."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -57,13 +57,13 @@ def _nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 def rows(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    """The JSON lines of a command, which must be all that it writes to standard output."""
+    """Returns the JSON lines of a command, which must be its only output on standard output."""
     assert main(["bench", *arguments, "--json"]) == 0
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
 @pytest.mark.slow
-def test_every_system_has_a_row_of_sane_figures(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_system_has_a_row_of_plausible_figures(capsys: pytest.CaptureFixture[str]) -> None:
     found = rows(["train", "--size", "tiny", "--steps", "4", "--rounds", "1"], capsys)
     assert [list(row) for row in found] == [TRAIN_KEYS] * 4
     assert [row["system"] for row in found] == SYSTEMS
@@ -88,7 +88,7 @@ def test_workers_are_compared_with_one(capsys: pytest.CaptureFixture[str]) -> No
     assert all(list(row) == [*TRAIN_KEYS, "speedup_over_one_worker"] for row in found)
     assert [row["speedup_over_one_worker"] for row in found[::2]] == [1.0] * 4
     assert [row["cost_over_nat"] for row in found if row["system"] == "nat"] == [1.0, 1.0]
-    # The same batches, whoever computes them.
+    # The batches do not depend on the number of workers.
     assert all(one["padding_share"] == two["padding_share"] for one, two in zip(found[::2], found[1::2], strict=True))
     assert {row["threads"] for row in found} == {1}
 
@@ -115,7 +115,7 @@ def test_a_real_corpus_is_repeated(corpora: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.slow
-def test_a_person_gets_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_default_output_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "data", "--corpus", "grammar", "--pairs", "1000"]) == 0
     out = capsys.readouterr().out
     assert "pairs per second" in out
@@ -123,18 +123,18 @@ def test_a_person_gets_a_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
-def test_a_process_without_memory_is_one_sentence_and_exit_code_1() -> None:
+def test_running_out_of_memory_gives_one_message_and_exit_code_1() -> None:
     sizes = "import mtnat.cli; print(open('/proc/self/status').read().split('VmPeak:')[1].split()[0])"
     loaded = int(subprocess.run([sys.executable, "-c", sizes], capture_output=True, check=True).stdout)
-    # Enough to begin with, not enough for the logits of a batch of the paper's size.
+    # Enough to start, but not for the logits of a batch of the paper's size.
     command = f"ulimit -v {loaded + (450 << 10)}; exec {sys.executable} -m mtnat bench train --size base --json"
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout) == (1, "")
-    # PyTorch may complain as well, where it runs out of memory once more at its end.
+    # PyTorch may print more, if it runs out of memory once more at exit.
     (sentence,) = [line for line in done.stderr.splitlines() if line.startswith("mtnat: ")]
     assert sentence.startswith("mtnat: bench train: at with 1 worker was not measured, its process failed: ")
-    assert sentence.endswith("; where memory ran out, take a smaller --size or fewer --workers.")
+    assert sentence.endswith("; if memory ran out, use a smaller --size or fewer --workers.")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_process_without_memory_is_one_sentence_and_exit_code_1() -> None:
         (["data", "--pairs", "7"], "pairs: must be greater than or equal to 1000; got 7"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_code_2(
+def test_bad_input_gives_one_message_and_exit_code_2(
     arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MTNAT_DATA", str(tmp_path / "nowhere"))

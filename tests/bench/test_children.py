@@ -1,4 +1,4 @@
-"""Measurements in processes of their own: what they return, how they fail, and that none is left."""
+"""Measurements in child processes: their results, their failures, and that no process is left."""
 
 import multiprocessing
 import os
@@ -39,14 +39,14 @@ def peak_of(mebibytes: int) -> int:
     return peak.bytes
 
 
-def test_children_answer_in_order_each_from_a_process_of_its_own() -> None:
+def test_results_come_in_order_each_from_a_new_process() -> None:
     answers = in_children(number_of, [(1,), (2,)])
     assert [answer for answer, _ in answers] == [1, 2]
     assert len({os.getpid(), *(process for _, process in answers)}) == 3
 
 
 @pytest.mark.slow
-def test_a_childs_failure_is_ours() -> None:
+def test_the_failure_of_a_child_is_raised() -> None:
     with pytest.raises(UserError) as user:
         in_child(fail, "user")
     assert user.value.problems == ("one thing is wrong.", "another is, too.")
@@ -56,7 +56,7 @@ def test_a_childs_failure_is_ours() -> None:
         in_child(fail, "kill")
 
 
-def test_where_one_child_fails_the_others_are_ended() -> None:
+def test_after_a_failure_the_other_children_are_terminated() -> None:
     started = time.monotonic()
     with pytest.raises(MtnatError, match="no more"):
         in_children(fail_or_wait, [(False,), (True,)])
@@ -65,8 +65,8 @@ def test_where_one_child_fails_the_others_are_ended() -> None:
 
 
 @pytest.mark.slow
-def test_the_peak_is_the_childs_own() -> None:
-    ballast = np.ones(400 * MEBIBYTE, np.uint8)  # that a child does not inherit
+def test_the_peak_memory_is_that_of_the_child_alone() -> None:
+    ballast = np.ones(400 * MEBIBYTE, np.uint8)  # which does not count as memory of the child
     small, large = in_child(peak_of, 10), in_child(peak_of, 210)
     assert 150 * MEBIBYTE < large - small < 250 * MEBIBYTE
     assert small < ballast.nbytes

@@ -1,4 +1,4 @@
-"""`bench decode` as a person calls it, on tiny models that have learnt nothing."""
+"""`bench decode` from the command line, on tiny untrained models."""
 
 import gzip
 import json
@@ -48,7 +48,7 @@ SHORT = ["--sentences", "3", "--latency-sentences", "2"]
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model that has both decoders, and one with each alone."""
+    """A folder with a model that has both decoders, and a model with each decoder only."""
     folder = tmp_path_factory.mktemp("models")
     for name, share in SHARES_OF_NAT.items():
         sizes = {"width": 16, "heads": 2, "feed_forward": 32, "encoder_layers": 1, "decoder_layers": 1, "max_positions": 32}
@@ -66,7 +66,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rows(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[list[dict[str, Any]], str]:
-    """The JSON lines, which must be all that is written to standard output, and the notes."""
+    """Returns the JSON lines, which must be the only output on standard output, and the notes on standard error."""
     assert main(["bench", "decode", *arguments, "--json"]) == 0
     captured = capsys.readouterr()
     return [json.loads(line) for line in captured.out.splitlines()], captured.err
@@ -75,14 +75,14 @@ def rows(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[list
 @pytest.mark.parametrize(
     ("name", "systems", "missing"), [("both", [*AT, *NAT, *RERANKED], ""), ("nat", NAT, "AT"), ("at", AT, "NAT")]
 )
-def test_a_model_has_a_row_for_each_search_that_it_can_do(
+def test_a_model_has_a_row_for_each_search_that_it_supports(
     models: Path, capsys: pytest.CaptureFixture[str], name: str, systems: list[tuple[object, ...]], missing: str
 ) -> None:
     found, notes = rows(["--model", str(models / name), *SHORT], capsys)
     assert [list(row) for row in found] == [KEYS] * len(systems)
     assert [tuple(row.values())[:6] for row in found] == systems
     assert ("the model has no" in notes) == bool(missing)
-    assert f"the model has no {missing} decoder; what needs one is left out" in notes or not missing
+    assert f"the model has no {missing} decoder; searches that need one are left out" in notes or not missing
     for row in found:
         assert row["precision"] == "fp32" or row["preset"] in ("fast", "fastest")
         assert min(row[name] for name in KEYS if name.endswith(("per_second", "_ms", "_sentence", "_gflops"))) > 0
@@ -120,7 +120,7 @@ def test_lines_of_files_are_scored(models: Path, tmp_path: Path, capsys: pytest.
     assert found[0]["bleu"] == 100
 
 
-def test_a_person_gets_a_table_and_a_picture(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_default_output_is_a_table_and_a_picture(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
     picture = tmp_path / "picture.png"
     assert main(["bench", "decode", "--model", str(models / "both"), *SHORT, "--picture", str(picture)]) == 0
@@ -163,12 +163,12 @@ def test_every_search_is_in_the_picture(models: Path, tmp_path: Path, capsys: py
         (["--source", "short"], "--source: needs --reference as well; give both"),
         (["--source", "nowhere", "--reference", "short"], "--source nowhere: no such file; give a text file"),
         (["--source", "short", "--reference", "long"], "must have equally many lines; got 1 and 2"),
-        (["--source", "empty", "--reference", "empty"], "the source holds no text"),
+        (["--source", "empty", "--reference", "empty"], "the source contains no text"),
         (["--picture", "picture.jpeg"], "--picture picture.jpeg: must end with .png, .svg or .pdf"),
         (["--picture", "nowhere/picture.png"], "--picture nowhere/picture.png: cannot be written (No such file or directory)"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_code_2(
+def test_bad_input_gives_one_message_and_exit_code_2(
     models: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -1,4 +1,4 @@
-"""Work as counted from lengths is what PyTorch's own counter finds in the matrix products of a batch without padding."""
+"""Operations computed from lengths equal those that PyTorch's counter finds in the products of a batch without padding."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ ONE_HALF: dict[str, Any] = {"schedule": {"kind": "constant", "value": 0.5}}
 
 
 class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up PyTorch's formulas like `FlopCounterMode`, which cannot look into a backward pass inside a forward one."""
+    """Counts operations like `FlopCounterMode`, which does not support a backward pass inside a forward pass."""
 
     formulas = flop_registry | {
         torch.ops.aten.addmm_: flop_registry[torch.ops.aten.addmm],
@@ -44,7 +44,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def sentences(lengths: list[int], seed: int) -> Tensor:
-    """Random pieces, EOS as the last token of each, padded to the longest."""
+    """Draws rows of random pieces that end with EOS, padded to the longest."""
     rows = torch.full((len(lengths), max(lengths)), PAD)
     for row, length in zip(rows, lengths, strict=True):
         row[:length] = torch.randint(5, VOCABULARY, (length,), generator=torch.Generator().manual_seed(seed))
@@ -59,7 +59,7 @@ def draw_of(objective: ObjectiveConfig, source: list[int], target: list[int]) ->
 
 
 def counted(model: ModelConfig, objective: ObjectiveConfig, draw: Draw) -> int:
-    """What the counter sees in a forward and a backward pass; attention is plain products, which it sees one by one."""
+    """Counts the operations of a forward and a backward pass, with attention as plain matrix products."""
     translator = Translator(
         model,
         source_vocabulary_size=VOCABULARY,
@@ -89,20 +89,20 @@ def counted(model: ModelConfig, objective: ObjectiveConfig, draw: Draw) -> int:
     ids=["at", "nat", "multi_task", "two passes", "sampled", "half of the AT batch"],
 )
 @pytest.mark.parametrize("length_prediction", ["offset", "absolute"])
-def test_work_is_what_the_counter_counts(settings: dict[str, Any], length_prediction: str) -> None:
+def test_operations_of_training_equal_the_counter(settings: dict[str, Any], length_prediction: str) -> None:
     model = build(ModelConfig, {**MODEL, "length_prediction": length_prediction})
     objective = build(ObjectiveConfig, settings)
     draw = draw_of(objective, [SOURCE] * SENTENCES, [TARGET] * SENTENCES)
     assert padding(draw)[0] == 0
-    # Plain products also compute attention that the model's own work is without: the half of the AT decoder's that nobody may
-    # see, and in the NAT decoder's last layer that of the positions that nobody reads.
+    # Plain products also compute attention that the model does not require: the masked half of the AT decoder, and, in the last
+    # layer of the NAT decoder, the positions that are not read.
     unseen = model.decoder_layers * len(draw.at_input_AT) * 2 * TARGET**2 * model.width
     unread = int((TARGET - masked(draw)).sum()) * 4 * (TARGET + SOURCE) * model.width
     work = ModelWork(model, VOCABULARY, objective.encoder_passes).of(draw)
     assert work + 3 * (unseen + unread) == counted(model, objective, draw)
 
 
-def test_the_counter_here_agrees_with_pytorchs() -> None:
+def test_the_counter_agrees_with_that_of_pytorch() -> None:
     states = torch.randn(3, 4, requires_grad=True)
     layer = torch.nn.Linear(4, 5)
     with FlopCounterMode(display=False) as theirs, Counter() as ours:
@@ -110,7 +110,7 @@ def test_the_counter_here_agrees_with_pytorchs() -> None:
     assert ours.flops == theirs.get_total_flops() == 3 * 2 * 3 * 4 * 5
 
 
-def test_padding_is_no_work() -> None:
+def test_padding_does_not_count() -> None:
     model, objective = build(ModelConfig, MODEL), build(ObjectiveConfig, ONE_HALF)
     work = ModelWork(model, VOCABULARY)
     draw = draw_of(objective, [3, 7], [6, 4])
@@ -133,14 +133,14 @@ def test_one_layer_by_hand() -> None:
     source, target = torch.tensor([2]), torch.tensor([3])
     keys_values = 2 * (2 + 3) * 2 * 64
     assert work.at_decoder(source, target) == 2 * 3 * (2 * 64 + 2 * 64 + 2 * 128) + keys_values + 144 + 192
-    # One of the 3 is read: it alone asks all 3 targets and both sources.
+    # One of the 3 is read: only its query attends to all 3 targets and to both sources.
     assert work.nat_decoder(source, target, torch.tensor([1])) == 2 * (2 * 64 + 2 * 64 + 2 * 128) + keys_values + 4 * 8 * 5
     assert work.vocabulary(5) == 2 * 8 * 10 * 5
     assert work.lengths(1) == 2 * 8 * 2047
 
 
 def searched(translator: Translator, config: DecodingConfig, decoder: str) -> tuple[int, Tensor, Tensor]:
-    """What the counter sees while one source is decoded; the winner's length and passes."""
+    """Decodes one source; returns the counted operations, and the length and the passes of the best hypothesis."""
     counter = Counter()
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
         search = beam_search if decoder == "at" else mask_predict
@@ -153,23 +153,23 @@ def random_translator(model: ModelConfig) -> Translator:
     return Translator(model, source_vocabulary_size=VOCABULARY, target_vocabulary_size=VOCABULARY, joint=True).eval()
 
 
-def test_greedy_search_is_what_the_counter_counts() -> None:
+def test_operations_of_greedy_search_equal_the_counter() -> None:
     model = build(ModelConfig, MODEL)
     flops, _, steps = searched(random_translator(model), DecodingConfig(beam=1), "at")
-    # A step sees n keys where half of a square has n - 1/2.
+    # Step n attends to n keys; half of the square would be n - 1/2.
     more = model.decoder_layers * 2 * model.width * int(steps)
     assert ModelWork(model, VOCABULARY).beam_search(torch.tensor([SOURCE]), steps, beam=1) + more == flops
 
 
 @pytest.mark.parametrize("rerank", ["none", "at"])
 @pytest.mark.parametrize("iterations", [1, 3])
-def test_mask_predict_is_what_the_counter_counts(rerank: str, iterations: int) -> None:
+def test_operations_of_mask_predict_equal_the_counter(rerank: str, iterations: int) -> None:
     model = build(ModelConfig, MODEL)
     config = build(DecodingConfig, {"iterations": iterations, "length_candidates": 1, "rerank": rerank})
     flops, pieces, passes = searched(random_translator(model), config, "nat")
     target = int(pieces) + 1
     reads = [int(pieces) * (iterations - done) // iterations for done in range(int(passes))]
-    # Plain products also compute what nobody reads; see the test of training above.
+    # Plain products also compute outputs that are not read; see the test of training above.
     unread = sum(target - read for read in reads) * 4 * (target + SOURCE) * model.width
     unseen = model.decoder_layers * 2 * target**2 * model.width if rerank == "at" else 0
     work = ModelWork(model, VOCABULARY).mask_predict(torch.tensor([SOURCE]), pieces, passes, config)
@@ -181,9 +181,9 @@ def test_searches_by_hand() -> None:
     work, source, pieces = ModelWork(model, 10), torch.tensor([2]), torch.tensor([3])
     # The source: two tokens through the encoder, and their keys and values for the decoder, 2 times 8×8 each.
     encoder, memory = 2 * (2 * (4 * 64 + 2 * 128)) + 128, 2 * 2 * 2 * 64
-    # A decoded token: six 8×8 projections of its own, two of 8×16, attention to both sources, ten logits.
+    # A decoded token: six 8×8 projections, two of 8×16, attention to both sources, ten logits.
     step = 2 * (6 * 64 + 2 * 128) + 4 * 8 * 2 + 2 * 8 * 10
-    # Three steps, of attention to themselves half of 3×3, and all that for each of 5 hypotheses.
+    # Three steps, with self-attention to half of 3×3 positions, for each of 5 hypotheses.
     assert work.beam_search(source, pieces, beam=5) == encoder + memory + 5 * (3 * step + 4 * 8 * 9 // 2)
 
     # Four positions, EOS one of them, have keys and values; those to predict, 3 and then 3·1/2 = 1, all else.
@@ -195,10 +195,10 @@ def test_searches_by_hand() -> None:
     narrowed = config.model_copy(update={"narrow_after": 1, "narrow_to": 2})
     two = four - 2 * (asked + asking)
     assert work.mask_predict(source, pieces, torch.tensor([2]), narrowed) == two
-    # The AT decoder reads 3 pieces after BOS and predicts EOS as well, of the candidates that are left.
+    # The AT decoder reads BOS and 3 pieces, and predicts 3 pieces and EOS, for the remaining candidates.
     reranked = narrowed.model_copy(update={"rerank": "at"})
     scored = memory + 2 * (4 * step + 4 * 8 * 16 // 2)
     assert work.mask_predict(source, pieces, torch.tensor([2]), reranked) == two + scored
-    # A source that is done costs nothing more.
+    # A finished source needs no further operations.
     both = work.mask_predict(source.repeat(2), pieces.repeat(2), torch.tensor([2, 1]), config)
     assert both == 2 * four - 4 * (asked + asking)

@@ -1,4 +1,4 @@
-"""A web server on this machine that can answer from the middle of a file, and break off."""
+"""A local web server with range requests, which can also interrupt a response."""
 
 import re
 import threading
@@ -16,10 +16,10 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files, self.most_bytes, self.knows_ranges = files, most_bytes, knows_ranges
         self.asked: list[tuple[str, str]] = []
-        """Each request's path and Range."""
+        """Path and Range header of each request."""
 
     def url(self, path: str) -> str:
-        """The address of a file."""
+        """Returns the URL of a file."""
         return f"http://127.0.0.1:{self.server_address[1]}/{path}"
 
 
@@ -47,18 +47,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         end = len(content) if self.server.most_bytes is None else start + self.server.most_bytes
-        self.wfile.write(content[start:end])  # the connection then ends, whatever was promised
+        self.wfile.write(content[start:end])  # the connection then ends, even if the header announced more
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Says nothing."""
+        """Suppresses the log."""
 
 
 @contextmanager
 def serving(files: Mapping[str, bytes], *, most_bytes: int | None = None, knows_ranges: bool = True) -> Iterator[Server]:
-    """A running server.
+    """Runs a server while the context is open.
 
     Args:
-        most_bytes: after so many the connection is cut.
+        most_bytes: maximum number of bytes of a response, after which the connection ends.
+        knows_ranges: whether the server supports the Range header.
     """
     with Server(files, most_bytes=most_bytes, knows_ranges=knows_ranges) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

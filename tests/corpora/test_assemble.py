@@ -1,4 +1,4 @@
-"""A corpus appears as a whole, always the same, and is not made twice."""
+"""A corpus folder appears only when complete, has reproducible content, and is not written twice."""
 
 import gzip
 import hashlib
@@ -19,7 +19,7 @@ from mtnat.corpora.formats import Columns, Members
 from mtnat.errors import DataError
 
 ROOT = Path(__file__).parent.parent.parent
-NOBODY = "http://127.0.0.1:9"  # the discard port, on which nobody listens
+NOBODY = "http://127.0.0.1:9"  # the discard port, on which no server listens
 
 
 def tgz(members: dict[str, str]) -> bytes:
@@ -49,7 +49,7 @@ def lines(path: Path) -> Sequence[str]:
     return gzip.decompress(path.read_bytes()).decode().split("\n")
 
 
-def test_parts_follow_one_another_and_the_record_says_where_they_came_from(tmp_path: Path) -> None:
+def test_parts_are_concatenated_and_the_record_states_their_origin(tmp_path: Path) -> None:
     folder = tmp_path / "small"
     with serving(FILES) as server:
         found = get(small_corpus(server.url("")), folder)
@@ -78,7 +78,7 @@ def test_equal_downloads_give_equal_bytes(tmp_path: Path) -> None:
         assert (tmp_path / "a" / "x" / file).read_bytes() == (tmp_path / "b" / "y" / file).read_bytes()
 
 
-def test_an_interrupted_call_leaves_nothing_but_downloads_and_the_next_one_goes_on(tmp_path: Path) -> None:
+def test_an_interrupted_call_leaves_only_downloads_and_the_next_one_resumes(tmp_path: Path) -> None:
     folder = tmp_path / "small"
     with (
         serving({"news.tgz": FILES["news.tgz"]}) as server,
@@ -87,24 +87,24 @@ def test_an_interrupted_call_leaves_nothing_but_downloads_and_the_next_one_goes_
         get(small_corpus(server.url("")), folder)
     assert not folder.exists()
     assert [path.name for path in tmp_path.rglob("*.*gz")] == ["news.tgz"]
-    (tmp_path / ".small.partial").mkdir()  # as a process that was killed would leave it
+    (tmp_path / ".small.partial").mkdir()  # left by a killed process
     with serving(FILES) as server:
         get(small_corpus(server.url("")), folder)
         assert [path for path, _ in server.asked] == ["titles.tsv.gz"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["downloads", "small"]
 
 
-def test_a_broken_archive_leaves_nothing(tmp_path: Path) -> None:
+def test_a_damaged_archive_leaves_no_folder(tmp_path: Path) -> None:
     files = {**FILES, "titles.tsv.gz": FILES["titles.tsv.gz"][:-9]}
     with serving(files) as server, pytest.raises(DataError, match=r"titles.tsv.gz: cannot be unpacked"):
         get(small_corpus(server.url("")), tmp_path / "small")
     assert [path.name for path in tmp_path.iterdir()] == ["downloads"]
 
 
-def test_a_folder_of_something_else_is_not_touched(tmp_path: Path) -> None:
+def test_a_folder_with_other_content_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "small").mkdir()
     (tmp_path / "small" / "train.en.gz").write_bytes(b"precious")
-    with pytest.raises(DataError, match=r"small: is not the whole of small; remove it"):
+    with pytest.raises(DataError, match=r"small: is not a complete small; remove it"):
         get(small_corpus(f"{NOBODY}/"), tmp_path / "small")
     assert (tmp_path / "small" / "train.en.gz").read_bytes() == b"precious"
 
@@ -114,7 +114,7 @@ def copied_corpus(address: str) -> Corpus:
     return Corpus("copied", ("en", "de"), "two files", copied=tuple(wanted))
 
 
-def test_files_that_stay_as_they_are_are_fetched_one_by_one(tmp_path: Path) -> None:
+def test_copied_files_are_downloaded_one_by_one(tmp_path: Path) -> None:
     (tmp_path / "news.tgz").write_bytes(FILES["news.tgz"])
     with serving(FILES) as server:
         assert not get(copied_corpus(server.url("")), tmp_path).was_there
@@ -123,7 +123,7 @@ def test_files_that_stay_as_they_are_are_fetched_one_by_one(tmp_path: Path) -> N
     assert (tmp_path / "titles.tsv.gz").read_bytes() == FILES["titles.tsv.gz"]
 
 
-def test_files_that_stay_as_they_are_come_from_another_folder_unchanged(tmp_path: Path) -> None:
+def test_copied_files_from_another_folder_are_unchanged(tmp_path: Path) -> None:
     (tmp_path / "brought").mkdir()
     for name, content in FILES.items():
         (tmp_path / "brought" / name).write_bytes(content)
@@ -131,7 +131,7 @@ def test_files_that_stay_as_they_are_come_from_another_folder_unchanged(tmp_path
     assert {name: (tmp_path / "copied" / name).read_bytes() for name in FILES} == FILES
 
 
-def test_multi30k_is_known_by_its_bytes(corpora: Path, tmp_path: Path) -> None:
+def test_multi30k_has_the_published_digests(corpora: Path, tmp_path: Path) -> None:
     folder = corpora / "multi30k"
     if not folder.is_dir():
         pytest.skip(f"needs {folder}")
@@ -165,7 +165,7 @@ assert found.pairs == {"valid": 2}, found
 """
 
 
-def test_a_named_set_is_put_where_sacrebleu_finds_it(tmp_path: Path) -> None:
+def test_a_named_set_is_placed_where_sacrebleu_finds_it(tmp_path: Path) -> None:
     sides = {"en": ["A & B.", "Two."], "de": ["A & B.", "Zwei."]}
     members = {
         f"test/newstest2013-src.{language}.sgm": '<srcset>\n<doc docid="1" genre="news" origlang="en">\n'

@@ -1,4 +1,4 @@
-"""What cleaning drops, and what it rewrites."""
+"""Cleaning: the rules that drop pairs, and the normalisation of text."""
 
 import gzip
 from pathlib import Path
@@ -14,7 +14,7 @@ NONE = dict.fromkeys(("broken", "empty", "long", "ratio", "equal", "duplicate"),
 
 
 def cleaned(folder: Path, pairs: list[tuple[str, str]], **options: float | bool) -> tuple[Cleaning, list[tuple[str, str]]]:
-    """What is left of `pairs`."""
+    """Cleans `pairs`; returns the counts and the remaining pairs."""
     for side, name in enumerate(("raw.en", "raw.de")):
         (folder / name).write_bytes("".join(f"{pair[side]}\n" for pair in pairs).encode(errors="surrogateescape"))
     found, paths = clean(folder / "raw.en", folder / "raw.de", folder / "out" / "clean", build(CleanOptions, options))
@@ -50,7 +50,7 @@ def test_the_limits_are_options(tmp_path: Path) -> None:
     assert kept == pairs[:3]
 
 
-def test_rewritten_pairs_are_duplicates_of_what_they_become(tmp_path: Path) -> None:
+def test_duplicates_are_found_after_normalisation(tmp_path: Path) -> None:
     found, kept = cleaned(
         tmp_path, [("cafe\u0301 au  lait", "Milch\u00adkaffee"), ("caf\u00e9 au lait", "Milchkaffee\x07")], max_ratio=9
     )
@@ -70,11 +70,11 @@ def test_rewritten_pairs_are_duplicates_of_what_they_become(tmp_path: Path) -> N
     ],
 )
 def test_tidy(line: str, expected: str) -> None:
-    """Composed, seen characters and single spaces; compatibility forms are the vocabulary's affair."""
+    """Tidy text has composed, visible characters and single spaces. Compatibility forms stay: the vocabulary folds them."""
     assert tidy(line) == expected
 
 
-def test_packed_in_packed_out_with_equal_bytes(tmp_path: Path) -> None:
+def test_compressed_input_gives_compressed_output_with_equal_bytes(tmp_path: Path) -> None:
     for name in ("x.en.gz", "x.de.gz"):
         (tmp_path / name).write_bytes(gzip.compress(f"{name}\n".encode()))
     _, first = clean(tmp_path / "x.en.gz", tmp_path / "x.de.gz", tmp_path / "a.b", CleanOptions())
@@ -84,7 +84,7 @@ def test_packed_in_packed_out_with_equal_bytes(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
-def test_what_cannot_be_done_leaves_nothing(tmp_path: Path) -> None:
+def test_a_refused_cleaning_writes_nothing(tmp_path: Path) -> None:
     (tmp_path / "x.en").write_text("a\nb\n")
     (tmp_path / "x.de").write_text("c\n")
     (tmp_path / "y.en").write_text("d\ne\n")
@@ -92,9 +92,9 @@ def test_what_cannot_be_done_leaves_nothing(tmp_path: Path) -> None:
     before = sorted(tmp_path.iterdir())
     for source, target, prefix, said in (
         ("x.en", "x.de", "out", r"x.en: has more lines than .*x.de, which has 1; give files that belong together"),
-        ("x.en", "y.en", "out", r"end alike, so both would become .*out.en; rename one"),
+        ("x.en", "y.en", "out", r"have the same suffix, so both would become .*out.en; rename one"),
         ("x.en", "gone.de", "out", r"gone.de: no such file; give a text file"),
-        ("y.en", "x.de", "z", r"z.de: is already there; remove it"),
+        ("y.en", "x.de", "z", r"z.de: already exists; remove it"),
         ("y.en", "x.de", "x.en/out", r"cannot be written"),
     ):
         with pytest.raises(DataError, match=said):

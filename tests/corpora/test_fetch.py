@@ -1,4 +1,4 @@
-"""Downloads arrive whole and checked, whatever happens on the way."""
+"""Downloads are complete and checked, also after interruptions."""
 
 import hashlib
 from pathlib import Path
@@ -11,14 +11,14 @@ from mtnat.corpora.fetch import alone, fetch
 from mtnat.errors import DataError
 
 CONTENT = bytes(range(256)) * 40
-NOBODY = "http://127.0.0.1:9"  # the discard port, on which nobody listens
+NOBODY = "http://127.0.0.1:9"  # the discard port, on which no server listens
 
 
 def download(url: str, content: bytes = CONTENT) -> Download:
     return Download(url, hashlib.sha256(content).hexdigest(), len(content))
 
 
-def test_a_file_comes_and_is_not_fetched_again(tmp_path: Path) -> None:
+def test_a_file_is_downloaded_once(tmp_path: Path) -> None:
     told: list[tuple[str, int, int | None]] = []
     with serving({"a.tgz": CONTENT}) as server:
         wanted = download(server.url("a.tgz"))
@@ -31,14 +31,14 @@ def test_a_file_comes_and_is_not_fetched_again(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.tgz"]
 
 
-def test_a_cut_connection_goes_on_where_it_broke(tmp_path: Path) -> None:
+def test_an_interrupted_download_is_resumed(tmp_path: Path) -> None:
     with serving({"a.tgz": CONTENT}, most_bytes=4_000) as server:
         wanted = download(server.url("a.tgz"))
         assert fetch([wanted], tmp_path)[wanted].read_bytes() == CONTENT
         assert server.asked == [("a.tgz", ""), ("a.tgz", "bytes=4000-"), ("a.tgz", "bytes=8000-")]
 
 
-def test_an_earlier_call_is_gone_on_with(tmp_path: Path) -> None:
+def test_the_download_of_an_earlier_call_is_resumed(tmp_path: Path) -> None:
     (tmp_path / "a.tgz.partial").write_bytes(CONTENT[:5_000])
     with serving({"a.tgz": CONTENT}) as server:
         wanted = download(server.url("a.tgz"))
@@ -47,41 +47,39 @@ def test_an_earlier_call_is_gone_on_with(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("there", [len(CONTENT), len(CONTENT) + 5])
-def test_a_part_that_is_all_or_more_is_no_trap(tmp_path: Path, there: int) -> None:
-    """Where the size is not known, the server says that nothing is left."""
+def test_a_partial_file_that_is_complete_or_too_long_is_handled(tmp_path: Path, there: int) -> None:
+    """If the size is unknown, the server replies that the range is not satisfiable."""
     (tmp_path / "a.tgz.partial").write_bytes((CONTENT + b"extra")[:there])
     with serving({"a.tgz": CONTENT}) as server:
         wanted = Download(server.url("a.tgz"))
         assert fetch([wanted], tmp_path)[wanted].read_bytes() == CONTENT
 
 
-def test_a_server_that_knows_no_ranges_starts_anew(tmp_path: Path) -> None:
+def test_a_server_without_ranges_sends_the_file_from_the_start(tmp_path: Path) -> None:
     (tmp_path / "a.tgz.partial").write_bytes(CONTENT[:5_000])
     with serving({"a.tgz": CONTENT}, knows_ranges=False) as server:
         wanted = download(server.url("a.tgz"))
         assert fetch([wanted], tmp_path)[wanted].read_bytes() == CONTENT
 
 
-def test_a_server_that_never_gets_further_is_given_up(tmp_path: Path) -> None:
+def test_a_download_without_progress_is_given_up(tmp_path: Path) -> None:
     with serving({"a.tgz": CONTENT}, most_bytes=4_000, knows_ranges=False) as server:
         with pytest.raises(DataError, match=r"^a.tgz: cannot be fetched \(the connection ended after 4,000 bytes\); try again"):
             fetch([download(server.url("a.tgz"))], tmp_path)
         assert len(server.asked) == 2
 
 
-def test_another_file_than_the_right_one_is_not_kept(tmp_path: Path) -> None:
+def test_a_wrong_download_is_not_kept(tmp_path: Path) -> None:
     with serving({"a.tgz": CONTENT[::-1], "b.tgz": CONTENT[:-1]}) as server:
         for name, said in (("a.tgz", "sha256 .* instead of "), ("b.tgz", r"10,239 bytes instead of 10,240")):
-            with pytest.raises(DataError, match=rf"{name}: what came is another file \({said}.*try again"):
+            with pytest.raises(DataError, match=rf"{name}: the download is another file \({said}.*try again"):
                 fetch([download(server.url(name))], tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_wrong_file_that_was_there_is_named_and_left_alone(tmp_path: Path) -> None:
+def test_a_wrong_existing_file_is_reported_and_not_changed(tmp_path: Path) -> None:
     (tmp_path / "a.tgz").write_bytes(CONTENT[::-1])
-    with pytest.raises(
-        DataError, match=r"a\.tgz: is another file \(sha256 .*; remove it, or put the right one in its place\.$"
-    ):
+    with pytest.raises(DataError, match=r"a\.tgz: is another file \(sha256 .*; remove it, or replace it by the right file\.$"):
         fetch([download(f"{NOBODY}/a.tgz")], tmp_path)
     assert (tmp_path / "a.tgz").read_bytes() == CONTENT[::-1]
 
@@ -94,7 +92,7 @@ def test_sacrebleus_md5_is_checked_as_well(tmp_path: Path) -> None:
         fetch([Download(f"{NOBODY}/a.tgz", md5="0" * 32)], tmp_path)
 
 
-def test_files_that_were_brought_need_no_network(tmp_path: Path) -> None:
+def test_files_from_another_folder_need_no_network(tmp_path: Path) -> None:
     brought = tmp_path / "brought"
     brought.mkdir()
     (brought / "short.tgz").write_bytes(CONTENT)
@@ -103,23 +101,24 @@ def test_files_that_were_brought_need_no_network(tmp_path: Path) -> None:
     assert not (tmp_path / "downloads").exists()
 
 
-def test_without_a_network_one_sentence_names_all_files_to_bring(tmp_path: Path) -> None:
+def test_without_a_network_one_message_names_all_missing_files(tmp_path: Path) -> None:
     (tmp_path / "b.tgz").write_bytes(CONTENT)
     wanted = [download(f"{NOBODY}/{name}") for name in ("a.tgz", "b.tgz", "c.zip")]
     with pytest.raises(DataError) as raised:
         fetch(wanted, tmp_path)
     assert str(raised.value) == (
-        "a.tgz: cannot be fetched (Connection refused); try again, or bring these files and name their folder with --from: "
+        "a.tgz: cannot be fetched (Connection refused); "
+        "try again, or download these files in another way and name their folder with --from: "
         f"a.tgz ({NOBODY}/a.tgz), c.zip ({NOBODY}/c.zip)."
     )
 
 
-def test_a_file_that_is_gone_from_the_server_is_one_sentence(tmp_path: Path) -> None:
+def test_a_file_missing_on_the_server_gives_one_message(tmp_path: Path) -> None:
     with serving({}) as server, pytest.raises(DataError, match=r"^a.tgz: cannot be fetched \(HTTP 404 Not Found\)"):
         fetch([Download(server.url("a.tgz"))], tmp_path)
 
 
-def test_two_processes_do_not_fetch_into_one_folder(tmp_path: Path) -> None:
+def test_two_processes_do_not_download_into_one_folder(tmp_path: Path) -> None:
     with alone(tmp_path), pytest.raises(DataError, match="another process"), alone(tmp_path):
         pass
     with alone(tmp_path):

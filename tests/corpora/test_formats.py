@@ -1,4 +1,4 @@
-"""Every published format becomes the same pairs."""
+"""Every format of published text gives the same pairs."""
 
 import gzip
 import io
@@ -37,7 +37,7 @@ def tgz(path: Path, members: dict[str, bytes]) -> Path:
     return path
 
 
-def test_members_of_a_tgz_in_whichever_order(tmp_path: Path) -> None:
+def test_members_of_a_tgz_in_either_order(tmp_path: Path) -> None:
     sides = {"training/x.de": text(1), "./training/x.en": text(0), "training/y.en": b"no\n"}
     assert list(MEMBERS.pairs(tgz(tmp_path / "a.tgz", sides))) == PAIRS
     assert list(MEMBERS.pairs(tgz(tmp_path / "b.tgz", dict(reversed(sides.items()))))) == PAIRS
@@ -76,14 +76,14 @@ def test_bytes_that_are_not_utf8_are_marked(tmp_path: Path) -> None:
         ("a.tmx.gz", gzip.compress(TMX[:400].encode()), TranslationMemory("en", "de"), "is not valid XML"),
     ],
 )
-def test_a_broken_file_is_one_sentence(tmp_path: Path, name: str, content: bytes, reader: Format, said: str) -> None:
+def test_a_damaged_file_gives_one_message(tmp_path: Path, name: str, content: bytes, reader: Format, said: str) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=rf"{name}: {said} .*fetch it anew\.$"):
+    with pytest.raises(DataError, match=rf"{name}: {said} .*fetch it again\.$"):
         list(reader.pairs(tmp_path / name))
 
 
-def test_an_archive_that_is_not_what_it_should_be_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds no training/x.de"):
+def test_an_archive_without_the_members_gives_one_message(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"does not contain training/x.de"):
         list(MEMBERS.pairs(tgz(tmp_path / "a.tgz", {"training/x.en": text(0)})))
     with pytest.raises(DataError, match=r"training/x.en and training/x.de are not equally long"):
         list(MEMBERS.pairs(tgz(tmp_path / "b.tgz", {"training/x.en": text(0), "training/x.de": text(1) + b"more\n"})))

@@ -1,4 +1,4 @@
-"""The figures of a corpus that was counted by hand."""
+"""Statistics of a corpus that was counted by hand."""
 
 import gzip
 from pathlib import Path
@@ -22,11 +22,11 @@ def paths(tmp_path: Path) -> tuple[Path, Path]:
     return source, target
 
 
-def test_each_side(paths: tuple[Path, Path]) -> None:
+def test_statistics_of_each_side(paths: tuple[Path, Path]) -> None:
     found = describe(*paths)
     source, target = found.source, found.target
     assert (source.lines, source.empty, source.words, source.repeated) == (9, 2, 24, 2)
-    # 4 4 4 1 0 0 6 3 2 words; U+0085 is white space and parts two words
+    # 4 4 4 1 0 0 6 3 2 words; U+0085 is white space and separates two words
     assert (source.median_words, source.percentile95_words, source.longest_words) == (3, 6, 6)
     assert source.mean_words == pytest.approx(24 / 9)
     assert (source.characters, source.longest_characters) == (sum(map(len, SOURCE.split("\n"))), 15)
@@ -42,16 +42,16 @@ def test_each_side(paths: tuple[Path, Path]) -> None:
     assert (target.lines, target.empty, target.words, target.repeated) == (8, 1, 19, 1)
 
 
-def test_how_the_sides_fit_together(paths: tuple[Path, Path]) -> None:
+def test_statistics_of_pairs(paths: tuple[Path, Path]) -> None:
     found = describe(*paths)
     assert (found.pairs, found.unpaired) == (8, 1)
-    assert (found.repeated, found.ambiguous_sources) == (1, 1)  # the dog, who barks and barked
+    assert (found.repeated, found.ambiguous_sources) == (1, 1)  # "the dog barks" has two targets
     assert (found.one_empty, found.equal) == (1, 1)
     assert found.words_ratio == pytest.approx(19 / 24)
     assert found.beyond_ratio == {"1.5": 1, "2": 0, "3": 0, "9": 0}  # 6 to 3 is not beyond 2; 3 to 2 is not beyond 1.5
 
 
-def test_no_lines_and_no_file_are_one_sentence(tmp_path: Path) -> None:
+def test_an_empty_and_a_missing_file_give_one_message(tmp_path: Path) -> None:
     (tmp_path / "x.en").write_text("a\n")
     (tmp_path / "x.de").write_text("")
     with pytest.raises(DataError, match=r"x.de: is empty; give a file"):
@@ -60,8 +60,8 @@ def test_no_lines_and_no_file_are_one_sentence(tmp_path: Path) -> None:
         describe(tmp_path / "x.en", tmp_path / "gone")
 
 
-def test_what_is_published_of_multi30k(corpora: Path) -> None:
-    """29,000 pairs; the words and the mean are `zcat | wc -w`'s."""
+def test_multi30k_has_the_published_size(corpora: Path) -> None:
+    """29,000 pairs; the number of words and the mean are those of `zcat | wc -w`."""
     folder = corpora / "multi30k"
     if not folder.is_dir():
         pytest.skip(f"needs {folder}")

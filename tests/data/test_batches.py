@@ -18,7 +18,7 @@ START = Position()
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> TokenStore:
-    """Pairs of 1 to 20 pieces a side, the sides about equally long; the tokens of pair i are all 5 + i."""
+    """Pairs of 1 to 20 pieces a side, both sides about equally long; all tokens of pair i are 5 + i."""
     random = np.random.default_rng(0)
     sources = random.integers(1, 20, PAIRS)
     targets = np.clip(sources + random.integers(-2, 3, PAIRS), 1, 20)
@@ -28,7 +28,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> TokenStore:
 
 @pytest.fixture(scope="module")
 def natural(tmp_path_factory: pytest.TempPathFactory) -> TokenStore:
-    """20,000 pairs of log-normal lengths around 14 pieces, as image captions have."""
+    """20,000 pairs of log-normal lengths around 14 pieces, like image captions."""
     random = np.random.default_rng(0)
     sources = np.clip(random.lognormal(2.6, 0.35, 20_000), 3, 60)
     targets = np.clip(sources * random.normal(1.0, 0.15, 20_000) + random.normal(0, 1, 20_000), 3, 60)
@@ -95,14 +95,14 @@ def test_order_is_a_pure_function_of_seed_and_epoch(store: TokenStore) -> None:
     assert members(epoch(store, 5)) == members(epoch(store, 5))
 
 
-def test_epochs_differ_in_order_and_in_company(store: TokenStore) -> None:
+def test_epochs_differ_in_order_and_in_the_pairs_of_a_batch(store: TokenStore) -> None:
     first, second = ({frozenset(batch) for batch in members(epoch(store, number))} for number in (0, 1))
     assert len(first & second) < len(first) / 2
     lengths = [batch.source_BS.shape[1] for batch in epoch(store)]
     assert lengths != sorted(lengths)
 
 
-def test_running_on_reaches_the_next_epoch(store: TokenStore) -> None:
+def test_the_stream_continues_with_the_next_epoch(store: TokenStore) -> None:
     batches = stream(store)
     both = members(epoch(store, 0)) + members(epoch(store, 1))
     assert [batches.next_step()[0][1].indices_B.tolist() for _ in both] == both
@@ -124,7 +124,7 @@ def test_workers_share_the_steps_of_one_worker(store: TokenStore, workers: int) 
 @pytest.mark.parametrize(
     ("tokens", "workers", "ranks"),
     [
-        ([50, 80, 60, 70], 2, [0, 0, 1, 1]),  # 80 | 70 60 | 50, from hand to hand
+        ([50, 80, 60, 70], 2, [0, 0, 1, 1]),  # sorted 80, 70, 60, 50 for ranks 0, 1, 1, 0
         ([9, 8, 7, 6, 5, 4], 3, [0, 1, 2, 2, 1, 0]),
         ([5, 5, 5, 5], 2, [0, 1, 1, 0]),
         ([3, 9], 1, [0, 0]),
@@ -136,8 +136,8 @@ def test_batches_are_dealt_back_and_forth_by_their_tokens(tokens: list[int], wor
 
 
 @pytest.mark.parametrize("workers", [2, 4, 8])
-def test_shares_are_equal_in_number_and_nearly_in_tokens(natural: TokenStore, workers: int) -> None:
-    """Shares of tokens differ less than if batch m went to rank m modulo the workers."""
+def test_ranks_get_equally_many_batches_and_nearly_equally_many_tokens(natural: TokenStore, workers: int) -> None:
+    """The numbers of tokens differ less than if batch m went to rank m modulo the number of workers."""
     number_of_batches = 8
     ranks = [
         stream(natural, max_tokens=4096, batches_per_step=number_of_batches, rank=rank, workers=workers)
@@ -150,14 +150,14 @@ def test_shares_are_equal_in_number_and_nearly_in_tokens(natural: TokenStore, wo
         tokens = {number: tokens_of(batch) for part in parts for number, batch in part}
         spreads.append(np.ptp([sum(tokens[number] for number, _ in part) for part in parts]))
         modulo_spreads.append(np.ptp([sum(tokens[m] for m in range(r, number_of_batches, workers)) for r in range(workers)]))
-    if workers < number_of_batches:  # else there is nothing to choose
+    if workers < number_of_batches:  # otherwise there is nothing to choose
         assert np.mean(spreads) < 0.7 * np.mean(modulo_spreads)
     else:
         assert spreads == modulo_spreads
 
 
 class CountedTokens(np.ndarray[Any, np.dtype[Any]]):
-    """Tokens that know how many of them were read."""
+    """Tokens that count how many of them were read."""
 
     read = 0
 
@@ -175,7 +175,7 @@ def test_only_the_batches_of_this_rank_are_read(store: TokenStore) -> None:
 
 
 @pytest.mark.parametrize("steps", [0, 1, 7, 40])
-def test_a_stream_goes_on_from_a_position_exactly(store: TokenStore, steps: int) -> None:
+def test_a_stream_resumes_exactly_from_a_position(store: TokenStore, steps: int) -> None:
     batches = stream(store, batches_per_step=3)
     for _ in range(steps):
         batches.next_step()
@@ -192,7 +192,7 @@ def test_a_corpus_smaller_than_a_step_runs_through_epochs(tmp_path: Path) -> Non
     assert batches.position == Position(epoch=4, batch=1)
 
 
-def test_a_sentence_above_the_budget_is_one_sentence(store: TokenStore) -> None:
+def test_a_sentence_longer_than_a_batch_is_refused(store: TokenStore) -> None:
     longest = int(store.lengths_N2.max())
     with pytest.raises(
         DataError, match=rf"max_tokens_per_batch: must hold the longest sentence, {longest} tokens; got {longest - 1};"
@@ -201,8 +201,8 @@ def test_a_sentence_above_the_budget_is_one_sentence(store: TokenStore) -> None:
     assert len(epoch(store, max_tokens=longest)) > PAIRS / longest
 
 
-def test_batches_waste_little_on_natural_lengths(natural: TokenStore) -> None:
-    """At most 5 % of the positions are padding, by the tensors themselves."""
+def test_batches_of_natural_lengths_have_little_padding(natural: TokenStore) -> None:
+    """At most 5 % of the positions of the tensors are padding."""
     batches = epoch(natural, max_tokens=4096)
     padding = sum(int((side == PAD).sum()) for batch in batches for side in (batch.source_BS, batch.target_BT))
     positions = sum(side.numel() for batch in batches for side in (batch.source_BS, batch.target_BT))
@@ -210,9 +210,11 @@ def test_batches_waste_little_on_natural_lengths(natural: TokenStore) -> None:
     assert padding_share(natural.lengths_N2, plan(natural)) == pytest.approx(padding / positions, rel=1e-12)
 
 
-def test_padding_is_of_both_sides(tmp_path: Path) -> None:
+def test_the_padding_share_counts_both_sides(tmp_path: Path) -> None:
     lengths_N2 = np.array([[2, 4], [4, 3]], np.int32)
-    together = EpochPlan(lengths_N2, max_tokens=16, seed=1, epoch=0)  # a first batch of at least 8 positions holds both
+    together = EpochPlan(
+        lengths_N2, max_tokens=16, seed=1, epoch=0
+    )  # the first batch has at least 8 positions, enough for both
     assert len(together) == 1
     assert padding_share(lengths_N2, together) == pytest.approx(1 - 13 / 16)
     assert padding_share(lengths_N2, EpochPlan(lengths_N2, max_tokens=4, seed=1, epoch=0)) == 0
@@ -226,8 +228,8 @@ REAL_CORPORA = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REAL_CORPORA)
-def test_batches_waste_little_on_real_corpora(corpora: Path, name: str) -> None:
-    """At most 5 % in any of three epochs of 4,096 tokens a batch, with the pieces of a BPE vocabulary."""
+def test_batches_of_real_corpora_have_little_padding(corpora: Path, name: str) -> None:
+    """At most 5 % of the positions in any of three epochs with 4,096 tokens a batch, with the pieces of a BPE vocabulary."""
     if not (corpora / REAL_CORPORA[name][0]).parent.is_dir():
         pytest.skip(f"needs {REAL_CORPORA[name][0]}.* under $MTNAT_DATA")
     train, valid, test = ((f"{file}.en.gz", f"{file}.de.gz") for file in REAL_CORPORA[name])
@@ -235,8 +237,8 @@ def test_batches_waste_little_on_real_corpora(corpora: Path, name: str) -> None:
     assert max(padding_share(store.lengths_N2, plan(store, number)) for number in range(3)) <= 0.05
 
 
-def test_batches_come_in_no_order_of_length(natural: TokenStore) -> None:
-    """Over ten epochs, neither the place of a batch nor the batch before it tells its length."""
+def test_batches_are_not_ordered_by_length(natural: TokenStore) -> None:
+    """Over ten epochs, the length of a batch is correlated with neither its position nor the length of the previous batch."""
     by_place, by_neighbour = [], []
     for number in range(10):
         plan_ = plan(natural, number)
@@ -247,8 +249,8 @@ def test_batches_come_in_no_order_of_length(natural: TokenStore) -> None:
     assert abs(np.mean(by_neighbour)) < 0.1
 
 
-def test_a_pair_meets_others_in_every_epoch(natural: TokenStore) -> None:
-    """Of those it shares a batch with, a good third have gone in the next epoch, although they are of its own lengths."""
+def test_a_pair_shares_its_batch_with_other_pairs_in_every_epoch(natural: TokenStore) -> None:
+    """More than a third of the pairs that share a batch are in different batches in the next epoch, despite equal lengths."""
     batch_of = np.empty((2, len(natural)), np.int64)
     for number in range(2):
         plan_ = plan(natural, number)
@@ -260,7 +262,7 @@ def test_a_pair_meets_others_in_every_epoch(natural: TokenStore) -> None:
 
 
 def test_lengths_ascend_before_batches_are_shuffled(store: TokenStore) -> None:
-    """Batches cover disjoint ranges of length: sorted by their shortest pair, each ends where the next begins."""
+    """Batches cover disjoint ranges of length: sorted by their shortest pair, each ends at the length where the next begins."""
     longest_N = store.lengths_N2.max(axis=1)
     ranges = sorted((int(longest_N[batch].min()), int(longest_N[batch].max())) for batch in members(epoch(store)))
     assert all(before[1] <= after[0] for before, after in pairwise(ranges))

@@ -39,22 +39,22 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("train.en", "train"), None),
     ],
 )
-def test_file_names_tell_the_languages(pair: tuple[str, str], languages: tuple[str, str] | None) -> None:
+def test_languages_are_read_from_file_names(pair: tuple[str, str], languages: tuple[str, str] | None) -> None:
     assert config(train=pair, valid=pair, test=pair).languages == languages
     assert config(train=("t.src", "t.tgt"), valid=("v.src", "v.tgt"), test=pair).languages == languages
 
 
-def test_file_names_that_disagree_tell_nothing() -> None:
+def test_file_names_that_disagree_give_no_languages() -> None:
     assert config(valid=("a.de", "a.en")).languages is None
 
 
-def test_the_embedded_corpus_tells_its_languages() -> None:
+def test_the_embedded_corpus_has_languages() -> None:
     assert DataConfig(corpus="grammar-en-de").languages == ("en", "de")
     assert DataConfig(corpus="grammar-de-en").languages == ("de", "en")
 
 
 def age(path: Path, seconds: float = 60) -> None:
-    """Makes a file look as if it had been written some time ago."""
+    """Sets the modification time of a file into the past."""
     status = path.stat()
     os.utime(path, (status.st_atime, status.st_mtime - seconds))
 
@@ -87,13 +87,13 @@ def test_bad_utf8_names_file_and_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"no gzip at all\n", gzip.compress(b"a line of text\n" * 99)[:-20], b"\x1f\x8b\x08\x00broken"]
 )
-def test_an_unreadable_gz_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+def test_an_unreadable_gz_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "text.gz").write_bytes(content)
     with pytest.raises(DataError, match=r"text\.gz: cannot be read \(.*\); give a whole file, plain text or \.gz\.$"):
         list(read_lines(tmp_path / "text.gz"))
 
 
-def test_a_digest_is_of_the_text_and_not_of_its_wrapping(tmp_path: Path) -> None:
+def test_a_digest_does_not_depend_on_compression_or_line_ends(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     write(tmp_path, plain_txt="a\nb\n", crlf_txt="a\r\nb", other_txt="a\nc\n")
     (tmp_path / "here" / "packed.gz").write_bytes(gzip.compress(b"a\nb\n"))
@@ -103,7 +103,7 @@ def test_a_digest_is_of_the_text_and_not_of_its_wrapping(tmp_path: Path) -> None
     assert scan(tmp_path / "other.txt", tmp_path / "cache").digest != same[0].digest
 
 
-def test_a_scan_is_remembered_until_the_file_changes(tmp_path: Path) -> None:
+def test_a_scan_is_cached_until_the_file_changes(tmp_path: Path) -> None:
     path, cache = tmp_path / "text", tmp_path / "cache"
     path.write_text("old\n")
     age(path)
@@ -111,11 +111,11 @@ def test_a_scan_is_remembered_until_the_file_changes(tmp_path: Path) -> None:
     path.write_text("new\n")
     new = scan(path, cache)
     assert new != old
-    os.utime(path, ns=(modified, modified))  # nobody can tell it from the old file without reading it
+    os.utime(path, ns=(modified, modified))  # indistinguishable from the old file without reading it
     assert scan(path, cache) == old
 
 
-def test_a_damaged_note_is_not_believed(tmp_path: Path) -> None:
+def test_a_damaged_cache_entry_is_ignored(tmp_path: Path) -> None:
     path, cache = tmp_path / "text", tmp_path / "cache"
     path.write_text("a\n")
     age(path)
@@ -125,14 +125,14 @@ def test_a_damaged_note_is_not_believed(tmp_path: Path) -> None:
     assert scan(path, cache) == found
 
 
-def test_pairs_are_lines_side_by_side(folder: Path) -> None:
+def test_pairs_are_parallel_lines(folder: Path) -> None:
     corpus = open_corpus(config(), folder / "cache")
     assert corpus.problems() == []
     assert list(corpus.pairs("valid")) == [("one", "eins"), ("two", "zwei")]
     assert corpus.train_size() == 2
 
 
-def test_all_problems_come_at_once(folder: Path) -> None:
+def test_all_problems_are_reported_at_once(folder: Path) -> None:
     write(folder, empty_de="", short_de="eins\n")
     (folder / "bad.de").write_bytes(b"\xff\n")
     bad = config(train=("a.en", "short.de"), valid=("none.en", "empty.de"), test=("a.en", "bad.de"))
@@ -151,7 +151,7 @@ def test_without_the_variable_paths_are_under_data(folder: Path, monkeypatch: py
     assert list(open_corpus(config(valid=("b.en", "b.en")), folder / "cache").pairs("valid")) == [("x", "x")]
 
 
-def test_the_embedded_corpus_turns_round() -> None:
+def test_the_embedded_corpus_has_both_directions() -> None:
     english, german = (open_corpus(DataConfig(corpus=name), Path("unused")) for name in ("grammar-en-de", "grammar-de-en"))
     assert english.problems() == []
     forward, backward = list(english.pairs("valid")), list(german.pairs("valid"))

@@ -59,7 +59,7 @@ def test_tokens_and_text_are_those_of_the_files(settings: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("joint", [True, False])
 @pytest.mark.parametrize(("threads", "pairs_at_once"), [(1, 1), (2, 7), (3, 280), (5, 1_000)])
-def test_any_threads_and_chunks_give_what_one_line_at_a_time_gives(
+def test_encoding_does_not_depend_on_threads_and_chunks(
     settings: dict[str, Any], joint: bool, threads: int, pairs_at_once: int
 ) -> None:
     dataset = prepare(DataConfig(**settings, joint_vocabulary=joint))
@@ -70,7 +70,7 @@ def test_any_threads_and_chunks_give_what_one_line_at_a_time_gives(
     assert dataset.train.tokens.tolist() == [token for pair in expected for side in pair for token in (*side, EOS)]
 
 
-def test_reading_keeps_a_few_chunks_ahead_of_the_use(settings: dict[str, Any]) -> None:
+def test_reading_is_a_few_chunks_ahead_of_the_caller(settings: dict[str, Any]) -> None:
     vocabularies = prepare(DataConfig(**settings)).vocabularies
     text = iter(PAIRS)
     found = encoded(text, vocabularies, pairs_at_once=10)
@@ -78,7 +78,7 @@ def test_reading_keeps_a_few_chunks_ahead_of_the_use(settings: dict[str, Any]) -
     assert len(PAIRS) - len(list(text)) == 30
 
 
-def test_a_corpus_that_breaks_off_is_told(settings: dict[str, Any]) -> None:
+def test_a_reading_error_is_raised(settings: dict[str, Any]) -> None:
     def text() -> Iterator[tuple[str, str]]:
         yield from PAIRS[:25]
         raise DataError("the disk is gone.")
@@ -103,7 +103,7 @@ def test_training_leaves_empty_and_long_pairs_out_and_held_out_text_does_not(tmp
     assert list(zip(dataset.valid.sources, dataset.valid.references, strict=True)) == odd
 
 
-def test_the_fingerprint_is_of_text_and_settings_not_of_paths(tmp_path: Path, settings: dict[str, Any]) -> None:
+def test_the_fingerprint_depends_on_text_and_settings_not_on_paths(tmp_path: Path, settings: dict[str, Any]) -> None:
     first = prepare(DataConfig(**settings))
     for name in ("moved.en", "moved.de"):
         (tmp_path / f"{name}.gz").write_bytes(gzip.compress((tmp_path / name.replace("moved", "train")).read_bytes()))
@@ -116,7 +116,7 @@ def test_the_fingerprint_is_of_text_and_settings_not_of_paths(tmp_path: Path, se
     assert other_test.train.folder == first.train.folder
 
 
-def test_a_changed_corpus_is_prepared_anew(tmp_path: Path, settings: dict[str, Any]) -> None:
+def test_a_changed_corpus_is_prepared_again(tmp_path: Path, settings: dict[str, Any]) -> None:
     first = prepare(DataConfig(**settings))
     write(tmp_path, "train", PAIRS[1:281])
     second = prepare(DataConfig(**settings))
@@ -136,7 +136,7 @@ def test_prepared_data_is_not_prepared_again(tmp_path: Path, settings: dict[str,
     assert explicit.train.folder.parent == tmp_path / "elsewhere"
 
 
-def test_a_dataset_pickles(settings: dict[str, Any]) -> None:
+def test_a_dataset_can_be_pickled(settings: dict[str, Any]) -> None:
     dataset = prepare(DataConfig(**settings))
     loaded: Dataset = pickle.loads(pickle.dumps(dataset))
     assert loaded.train[7][1].tolist() == dataset.train[7][1].tolist()
@@ -144,15 +144,15 @@ def test_a_dataset_pickles(settings: dict[str, Any]) -> None:
     assert loaded.test == dataset.test
 
 
-def test_several_at_once_share_one_result(tmp_path: Path, settings: dict[str, Any]) -> None:
-    """Locks are per open file, so threads stand for processes; a second builder would fail to rename."""
+def test_simultaneous_preparations_share_one_result(tmp_path: Path, settings: dict[str, Any]) -> None:
+    """Locks belong to open files, so threads serve as processes. A second builder would fail to rename its folder."""
     with ThreadPoolExecutor(4) as threads:
         datasets = list(threads.map(lambda _: prepare(DataConfig(**settings)), range(4)))
     assert len({dataset.fingerprint for dataset in datasets}) == 1
     assert built(tmp_path / "cache") == [datasets[0].train.folder]
 
 
-def test_one_that_waits_takes_what_the_first_one_made(tmp_path: Path, settings: dict[str, Any]) -> None:
+def test_a_waiting_preparation_uses_the_result_of_the_first_one(tmp_path: Path, settings: dict[str, Any]) -> None:
     made = prepare(DataConfig(**settings), tmp_path / "elsewhere").train.folder
     cache = tmp_path / "cache"
     cache.mkdir(exist_ok=True)
@@ -167,7 +167,7 @@ def test_one_that_waits_takes_what_the_first_one_made(tmp_path: Path, settings: 
         assert waiting.result(timeout=10).train.folder.stat().st_ino == inode
 
 
-def test_what_a_killed_process_left_is_never_used(tmp_path: Path, settings: dict[str, Any]) -> None:
+def test_the_remains_of_a_killed_process_are_not_used(tmp_path: Path, settings: dict[str, Any]) -> None:
     made = prepare(DataConfig(**settings), tmp_path / "elsewhere").train.folder
     partial = tmp_path / "cache" / f"{made.name}.partial"
     shutil.copytree(made, partial)
@@ -183,7 +183,7 @@ def test_a_failed_preparation_leaves_nothing(tmp_path: Path, settings: dict[str,
     assert built(tmp_path / "cache") == []
 
 
-def test_a_cache_that_is_a_file_is_one_sentence(tmp_path: Path, settings: dict[str, Any]) -> None:
+def test_a_cache_that_is_a_file_is_refused(tmp_path: Path, settings: dict[str, Any]) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"file: cannot be written \(.*\); set \$MTNAT_CACHE to a folder with room\.$"):
         prepare(DataConfig(**settings), tmp_path / "file")
@@ -199,7 +199,7 @@ def bad_settings(settings: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str
 
 
 @pytest.mark.parametrize("case", range(3))
-def test_check_says_what_prepare_would(settings: dict[str, Any], case: int) -> None:
+def test_check_reports_the_problems_of_prepare(settings: dict[str, Any], case: int) -> None:
     bad, words = next(islice(bad_settings(settings), case, None))
     (problem,) = check(DataConfig(**bad))
     assert words in problem
@@ -208,14 +208,14 @@ def test_check_says_what_prepare_would(settings: dict[str, Any], case: int) -> N
     assert caught.value.problems == (problem,)
 
 
-def test_check_of_a_good_corpus_finds_and_builds_nothing(tmp_path: Path, settings: dict[str, Any]) -> None:
+def test_check_of_a_valid_corpus_reports_and_writes_nothing(tmp_path: Path, settings: dict[str, Any]) -> None:
     assert check(DataConfig(**settings)) == []
     assert not (tmp_path / "cache").exists() or built(tmp_path / "cache") == []
 
 
 @pytest.mark.slow
-def test_a_large_corpus_is_stored_as_one_line_at_a_time_would_be(corpora: Path, tmp_path: Path) -> None:
-    """Multi30k, several times what is encoded at once, byte for byte."""
+def test_a_large_corpus_is_stored_as_if_line_by_line(corpora: Path, tmp_path: Path) -> None:
+    """Multi30k, which has several chunks, is stored byte for byte as if line by line."""
     names = {split: tuple(f"multi30k/{file}.{language}.gz" for language in ("en", "de")) for split, file in MULTI30K.items()}
     dataset = prepare(DataConfig.model_validate({**names, "vocabulary_size": 4_000}), tmp_path / "cache")
     plain = tmp_path / "plain"

@@ -183,7 +183,7 @@ GOLDEN: list[tuple[str, Sentence, set[str]]] = [
         {"Der Mann, der uns hilft, schläft."},
     ),
     (
-        "She threw away the letter that he wrote.",  # relative clause inside or behind the brackets
+        "She threw away the letter that he wrote.",  # relative clause before or after the closing verbs
         said(
             subject=SHE,
             verb=verb("throw away"),
@@ -378,7 +378,7 @@ def test_object_of_a_relative_clause_counts_as_a_combination() -> None:
     assert combinations(found) == {("love", "dog"), ("see", "book"), ("write", "book")}
 
 
-# The corpus as a whole
+# The whole corpus
 
 TRAIN = list(generate("train", 4000, 1))
 TEST = list(generate("test", 500, 1))
@@ -390,7 +390,7 @@ def test_equal_arguments_give_equal_pairs_and_a_longer_corpus_begins_with_the_sh
 
 
 def test_pairs_are_the_same_on_every_machine() -> None:
-    """The number was made by this very expression; it changes whenever words or probabilities do."""
+    """The expected number was computed by this expression. It changes with the words and the probabilities."""
     text = "\n".join(f"{pair.english}\t{pair.german}" for pair in chain(TRAIN[:1000], TEST))
     assert crc32(text.encode()) == 2701142068
 
@@ -421,7 +421,7 @@ def test_words_of_held_out_combinations_are_known_from_training() -> None:
     assert sum(seen[word] > 0 for word in unseen) > 0.95 * len(unseen)
 
 
-def test_english_says_what_is_meant() -> None:
+def test_english_expresses_the_meaning() -> None:
     meanings: dict[str, Sentence] = {}
     for pair, meaning in zip(TRAIN, sentences("train", len(TRAIN), 1), strict=True):
         assert meanings.setdefault(pair.english, meaning) == meaning
@@ -460,7 +460,7 @@ def test_coordinated_clauses_are_joined_by_one_comma_and_conjunction() -> None:
     assert all(pair.english.count(", and ") + pair.english.count(", but ") == 1 for pair in coordinated)
 
 
-def test_every_label_is_of_use() -> None:
+def test_every_label_takes_several_values() -> None:
     assert _share(TRAIN, "past") == pytest.approx(0.5, abs=0.05)
     counts = Counter(pair.structure.top_constituents for pair in TRAIN)
     assert sum(count > 20 for count in counts.values()) >= 7

@@ -16,7 +16,7 @@ def write(folder: Path, pairs: list[EncodedPair] = PAIRS, largest_vocabulary: in
     return write_store(folder, pairs, largest_vocabulary=largest_vocabulary, max_length=max_length)
 
 
-def test_pairs_come_back_with_eos(tmp_path: Path) -> None:
+def test_pairs_are_read_back_with_eos(tmp_path: Path) -> None:
     store = write(tmp_path)
     assert len(store) == 3
     assert [(source.tolist(), target.tolist()) for source, target in (store[i] for i in range(3))] == [
@@ -29,7 +29,7 @@ def test_pairs_come_back_with_eos(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("pieces", "dtype"), [(65_536, "uint16"), (65_537, "uint32")])
-def test_tokens_take_the_least_room_that_holds_the_vocabulary(tmp_path: Path, pieces: int, dtype: str) -> None:
+def test_tokens_have_the_smallest_type_that_holds_the_vocabulary(tmp_path: Path, pieces: int, dtype: str) -> None:
     store = write(tmp_path, [([pieces - 1], [pieces - 2])], largest_vocabulary=pieces)
     assert store.tokens.dtype == dtype
     assert store[0][0].tolist() == [pieces - 1, EOS]
@@ -41,8 +41,8 @@ def test_empty_sides_and_long_pairs_are_left_out_and_counted(tmp_path: Path) -> 
     assert store.left_out == 3
 
 
-def test_what_is_written_does_not_depend_on_where_it_is_cut(tmp_path: Path) -> None:
-    """Many times what is written at once, against tokens put down one by one."""
+def test_the_store_does_not_depend_on_chunks(tmp_path: Path) -> None:
+    """Many chunks give the same tokens as writing them one by one."""
     random = np.random.default_rng(0)
     sizes = random.integers(0, 9, (20_000, 2))
     pairs = [(random.integers(5, 100, s).tolist(), random.integers(5, 100, t).tolist()) for s, t in sizes]
@@ -55,7 +55,7 @@ def test_what_is_written_does_not_depend_on_where_it_is_cut(tmp_path: Path) -> N
     assert store.left_out == len(pairs) - len(kept)
 
 
-def test_nothing_left_is_one_sentence(tmp_path: Path) -> None:
+def test_a_store_without_pairs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^data\.train: every pair has an empty side or exceeds data\.max_length"):
         write(tmp_path, [([], [5])])
 
@@ -74,8 +74,8 @@ def test_an_incomplete_store_is_refused(tmp_path: Path, damage: str) -> None:
     write(tmp_path)
     path = tmp_path / damage
     path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(DataError, match="is no complete token store"):
+    with pytest.raises(DataError, match="is not a complete token store"):
         TokenStore(tmp_path)
     path.unlink()
-    with pytest.raises(DataError, match="is no complete token store"):
+    with pytest.raises(DataError, match="is not a complete token store"):
         TokenStore(tmp_path)

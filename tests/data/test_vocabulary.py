@@ -22,13 +22,13 @@ def small(lines: Iterable[str] = LINES, size: int = 40) -> Vocabulary:
     return Vocabulary.train(lines, size)
 
 
-def test_text_comes_back() -> None:
+def test_text_survives_encoding_and_decoding() -> None:
     vocabulary = small()
     assert vocabulary.decode(vocabulary.encode(LINES)) == LINES
     assert len(vocabulary) == 40
 
 
-def test_threads_change_nothing() -> None:
+def test_the_number_of_threads_does_not_change_the_result() -> None:
     vocabulary = small()
     one_by_one = [vocabulary.encode([line])[0] for line in LINES * 50]
     assert all(vocabulary.encode(LINES * 50, threads=threads) == one_by_one for threads in (1, 2, 5))
@@ -78,12 +78,12 @@ def test_training_and_use_print_nothing(capfd: pytest.CaptureFixture[str]) -> No
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_vocabulary_pickles() -> None:
+def test_a_vocabulary_can_be_pickled() -> None:
     vocabulary: Vocabulary = pickle.loads(pickle.dumps(small()))
     assert vocabulary.encode(LINES) == small().encode(LINES)
 
 
-def test_too_many_pieces_is_one_sentence_with_the_greatest_possible_size() -> None:
+def test_too_large_a_size_is_refused_with_the_greatest_possible_one() -> None:
     with pytest.raises(DataError, match=r"data\.vocabulary_size: must not exceed .* (\d+) pieces; got 5000\.$") as caught:
         small(size=5_000)
     greatest = int(str(caught.value).split(" pieces")[0].split()[-1])
@@ -92,7 +92,7 @@ def test_too_many_pieces_is_one_sentence_with_the_greatest_possible_size() -> No
         small(size=greatest + 1)
 
 
-def test_fewer_pieces_than_characters_is_one_sentence_with_the_least_possible_size() -> None:
+def test_too_small_a_size_is_refused_with_the_least_possible_one() -> None:
     with pytest.raises(
         DataError, match=r"must hold every character of the training text, (\d+) pieces .*; got 10\.$"
     ) as caught:
@@ -102,8 +102,8 @@ def test_fewer_pieces_than_characters_is_one_sentence_with_the_least_possible_si
 
 
 @pytest.mark.parametrize("lines", [[], ["", " "], ["\u200b"]])
-def test_no_text_is_one_sentence(lines: list[str]) -> None:
-    with pytest.raises(DataError, match=r"^data\.train: holds no text"):
+def test_empty_text_is_refused(lines: list[str]) -> None:
+    with pytest.raises(DataError, match=r"^data\.train: contains no text"):
         small(lines)
 
 

@@ -19,7 +19,7 @@ WMT17_SYSTEMS = ["C-3MA.4959", "FBK.4870", "KIT.4950", "LMU-nmt-reranked.4934", 
 
 
 def noisy(share: float, seed: int) -> list[str]:
-    """The references with a share of their words replaced."""
+    """Returns the references with a share of their words replaced."""
     random = np.random.default_rng(seed)
     return [" ".join("noise" if random.random() < share else word for word in line.split()) for line in REFERENCES]
 
@@ -29,12 +29,12 @@ def lines(path: Path) -> list[str]:
 
 
 def accuracy(sums: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Right words of a hundred: like BLEU a ratio of sums over sentences."""
+    """Returns the percentage of correct words: like BLEU, a ratio of sums over sentences."""
     return np.asarray(100 * sums[..., 0] / sums[..., 1])
 
 
 def equal_systems(seeds: int, seed_effect: float, random: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Right words and words of two systems that differ by nothing but their seeds, [2, S, N, K]."""
+    """Draws correct words and words of two systems that differ only by their seeds, [2, S, N, K]."""
     words_N = random.integers(5, 30, size=80)
     ease = random.normal(0.6, 0.15, size=80) + seed_effect * random.normal(size=(2, seeds, 1))
     right = random.binomial(words_N, np.clip(ease, 0.02, 0.98))
@@ -42,7 +42,7 @@ def equal_systems(seeds: int, seed_effect: float, random: np.random.Generator) -
 
 
 def false_positives(seeds: int, seed_effect: float, trials: int) -> tuple[float, float]:
-    """Shares of equal systems that are called different at 0.05: by the test, and by one that pools all seeds' sentences."""
+    """Returns the false positive rates at p < 0.05: of this test, and of a test that pools the sentences of all seeds."""
     random = np.random.default_rng(5)
     found = np.zeros(2)
     for trial in range(trials):
@@ -64,7 +64,7 @@ def test_with_one_seed_it_is_the_paired_bootstrap(metric: MetricName) -> None:
 
 
 def test_with_one_seed_its_p_value_is_the_two_sided_one() -> None:
-    """The plain one is about half of it where systems differ clearly."""
+    """The p-value of `paired_bootstrap` is about half of it for clearly different systems."""
     system, baseline = noisy(0.20, 1), noisy(0.23, 8)
     ours, plain = hierarchical_bootstrap([system], [baseline], REFERENCES), paired_bootstrap(system, baseline, REFERENCES)
     assert 0.02 < plain.p_value < 0.2
@@ -74,7 +74,7 @@ def test_with_one_seed_its_p_value_is_the_two_sided_one() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("system", WMT17_SYSTEMS)
 def test_wmt17_p_values_are_those_of_a_two_sided_test(corpora: Path, system: str) -> None:
-    """multeval's approximate randomisation is another two-sided test of the same difference, without any seeds."""
+    """multeval's approximate randomisation is another two-sided test of the same difference, without seeds."""
     folder = corpora / "wmt17_outputs"
     if not folder.is_dir():
         pytest.skip("needs wmt17_outputs under $MTNAT_DATA")
@@ -85,7 +85,7 @@ def test_wmt17_p_values_are_those_of_a_two_sided_test(corpora: Path, system: str
     assert ours.p_value == pytest.approx(float(row["multeval_approximate_randomization_10000"]), abs=0.03)
 
 
-def test_with_sentences_that_are_all_alike_it_is_the_t_test() -> None:
+def test_with_identical_sentences_it_is_the_t_test() -> None:
     """Means 12 and 10, sums of squares 8 and 2 over 4 degrees of freedom, so a standard error of √(10/4 · 2/3) = 1.291.
 
     Student's t of 97.5 % is 2.776, and t = 2 / 1.291 = 1.549 has p = 0.196.
@@ -99,7 +99,7 @@ def test_with_sentences_that_are_all_alike_it_is_the_t_test() -> None:
     assert found.p_value == pytest.approx(0.196, abs=0.012)
 
 
-def test_seeds_that_are_all_alike_add_nothing() -> None:
+def test_identical_seeds_add_no_variance() -> None:
     system, baseline = noisy(0.20, 1), noisy(0.23, 2)
     several = hierarchical_bootstrap([system] * 3, [baseline] * 2, REFERENCES, samples=100)
     one = hierarchical_bootstrap([system], [baseline], REFERENCES, samples=100)
@@ -121,8 +121,8 @@ def test_scores_are_means_over_seeds() -> None:
     assert found.mark in ("↑", "⇑")
 
 
-def test_one_seed_borrows_the_variance_of_the_others() -> None:
-    """Two equal systems, of which the only run of one is as far off as seeds are: no difference may be claimed."""
+def test_a_single_seed_gets_the_variance_of_the_other_side() -> None:
+    """Two equal systems. The only run of one deviates as much as other seeds do, so the difference is not significant."""
     right = np.array([[40, 60, 50]])
     several = np.stack([np.repeat(right.T, 50, axis=1), np.full((3, 50), 100)], axis=-1)
     found = compare_statistics(several, several[1:2], accuracy)
@@ -145,7 +145,7 @@ def test_a_system_does_not_differ_from_itself() -> None:
     assert found.low < 0 < found.high
 
 
-def test_seed_and_samples_decide_the_resamples() -> None:
+def test_seed_and_samples_determine_the_resamples() -> None:
     def found(seed: int) -> SeedComparison:
         return hierarchical_bootstrap([noisy(0.2, 1), noisy(0.3, 2)], [noisy(0.2, 3)], REFERENCES, samples=50, seed=seed)
 
@@ -154,8 +154,8 @@ def test_seed_and_samples_decide_the_resamples() -> None:
     assert hierarchical_bootstrap([noisy(0.9, 1)], [REFERENCES], REFERENCES, samples=20).p_value == 1 / 21
 
 
-def test_equal_systems_rarely_look_different_however_much_their_seeds_do() -> None:
-    """A seed effect of 0.03 moves one run's score by 3 points, beside about 1.2 that its own sentences explain."""
+def test_equal_systems_rarely_differ_significantly_despite_seed_effects() -> None:
+    """A seed effect of 0.03 changes the score of a run by 3 points; the choice of sentences explains about 1.2."""
     together, pooled = false_positives(seeds=3, seed_effect=0.03, trials=200)
     assert together < 0.09
     assert pooled > 0.25
@@ -164,8 +164,8 @@ def test_equal_systems_rarely_look_different_however_much_their_seeds_do() -> No
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 @pytest.mark.parametrize(("seed_effect", "least"), [(0.0, 0.0), (0.01, 0.005), (0.03, 0.02), (0.1, 0.03)])
-def test_false_positives_are_about_as_rare_as_claimed(seeds: int, seed_effect: float, least: float) -> None:
-    """Cautious where seeds do not matter, whose variance is then still a guess, and near 0.05 where they matter most."""
+def test_the_false_positive_rate_is_close_to_the_nominal_level(seeds: int, seed_effect: float, least: float) -> None:
+    """Conservative without a seed effect, whose variance is then still estimated; near 0.05 with a large effect."""
     together, pooled = false_positives(seeds, seed_effect, trials=1000)
     assert least <= together < 0.075
     if seed_effect >= 0.03:
@@ -176,12 +176,12 @@ def test_a_difference_larger_than_seeds_and_sentences_explain_is_found() -> None
     random = np.random.default_rng(3)
     system, baseline = equal_systems(4, 0.02, random)
     words = system[..., 1]
-    system[..., 0] = np.minimum(system[..., 0] + words // 5, words)  # some 15 points
+    system[..., 0] = np.minimum(system[..., 0] + words // 5, words)  # about 15 points
     assert compare_statistics(system, baseline, accuracy).p_value < 0.01
 
 
-def test_bad_input_is_one_sentence() -> None:
-    with pytest.raises(DataError, match="baselines: there are no runs; give the hypotheses of at least one seed"):
+def test_bad_input_gives_one_message() -> None:
+    with pytest.raises(DataError, match="baselines: have no runs; give the hypotheses of at least one seed"):
         hierarchical_bootstrap([["a"]], [], ["a"])
     with pytest.raises(DataError, match="got 1 and 2"):
         hierarchical_bootstrap([["a", "b"], ["a"]], [["a", "b"]], ["a", "b"])

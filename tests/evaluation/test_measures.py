@@ -10,9 +10,9 @@ from mtnat.evaluation import LengthBucket, bleu, bleu_by_length, length_accuracy
         ([[7, 8, 9]], 0),
         ([[7, 7, 8]], 1 / 3),
         ([[7, 7, 7, 7]], 3 / 4),
-        ([[7, 8, 7, 8]], 0),  # not side by side
-        ([[7, 8], [8, 9]], 0),  # sentences do not touch
-        ([[7, 7], [], [8, 9, 9, 9]], 3 / 6),  # of all pieces, not the mean of sentences
+        ([[7, 8, 7, 8]], 0),  # not adjacent
+        ([[7, 8], [8, 9]], 0),  # not across sentences
+        ([[7, 7], [], [8, 9, 9, 9]], 3 / 6),  # over all pieces, not the mean over sentences
         ([[], []], 0),
         ([], 0),
     ],
@@ -22,27 +22,27 @@ def test_repeated_share_worked_by_hand(rows: list[list[int]], share: float) -> N
 
 
 def test_length_accuracy_worked_by_hand() -> None:
-    """Off by 0, 1, 2, 3 and -2 pieces; 5 + 6 + 7 + 8 + 3 pieces against 25."""
+    """Differences of 0, 1, 2, 3 and -2 pieces; 5 + 6 + 7 + 8 + 3 pieces against 25."""
     references = [[1] * 5] * 5
     accuracy = length_accuracy([[2] * 5, [2] * 6, [2] * 7, [2] * 8, [2] * 3], references)
     assert (accuracy.exact, accuracy.near, accuracy.ratio) == pytest.approx((1 / 5, 4 / 5, 29 / 25))
 
 
-def test_empty_hypotheses_have_a_length_too() -> None:
+def test_empty_hypotheses_have_length_zero() -> None:
     accuracy = length_accuracy([[], [2] * 4], [[1], [1] * 4])
     assert (accuracy.exact, accuracy.near, accuracy.ratio) == pytest.approx((1 / 2, 1, 4 / 5))
 
 
 def test_lengths_need_references_with_text() -> None:
-    with pytest.raises(DataError, match="references: hold no text"):
+    with pytest.raises(DataError, match="references: contain no text"):
         length_accuracy([[1], [2]], [[], []])
     with pytest.raises(DataError, match="got 1 and 2; give both in full"):
         length_accuracy([[1]], [[1], [2]])
-    with pytest.raises(DataError, match="references: there are none"):
+    with pytest.raises(DataError, match="references: are empty"):
         length_accuracy([], [])
 
 
-def test_buckets_hold_their_last_length_and_empty_ones_are_left_out() -> None:
+def test_buckets_include_their_upper_bound_and_empty_ones_are_left_out() -> None:
     sources = ["w " * words for words in (0, 1, 10, 11, 20, 31, 50, 51, 400)]
     buckets = bleu_by_length(sources, sources, sources)
     found = [(bucket.shortest, bucket.longest, bucket.sentences) for bucket in buckets]
@@ -57,7 +57,7 @@ def test_a_bucket_has_the_corpus_score_of_its_sentences() -> None:
     assert second == LengthBucket(21, 30, 1, bleu(hypotheses[1:2], references[1:2]).value)
 
 
-def test_all_sides_are_equally_long() -> None:
+def test_all_sides_must_have_equal_length() -> None:
     with pytest.raises(DataError, match="sources: must be as many as the references; got 1 and 2"):
         bleu_by_length(["a"], ["a", "b"], ["a", "b"])
     with pytest.raises(DataError, match="hypotheses: must be as many as the references; got 1 and 2"):

@@ -16,7 +16,7 @@ def lines(path: Path) -> list[str]:
 
 
 def ciphered(pairs: int, forms: int = 1) -> tuple[list[str], list[str]]:
-    """Sentences of thirty words, word by word replaced; word 3 by one of several forms, equally often."""
+    """Returns sentences of thirty words, and their word-by-word substitution; word 3 has several equally frequent forms."""
     random = np.random.default_rng(1)
     rows = [random.integers(30, size=random.integers(3, 9)) for _ in range(pairs)]
     sources = [" ".join(f"s{word}" for word in row) for row in rows]
@@ -26,7 +26,7 @@ def ciphered(pairs: int, forms: int = 1) -> tuple[list[str], list[str]]:
 
 
 def expectation(sources: list[list[str]], targets: list[list[str]], iterations: int) -> dict[str, dict[str, float]]:
-    """IBM Model 1 as the textbook writes it, one link at a time."""
+    """Computes IBM Model 1 as in a textbook, one link at a time."""
     table: dict[str, dict[str, float]] = {}
     for source, target in zip(sources, targets, strict=True):
         for x in ["", *source]:
@@ -48,7 +48,7 @@ def entropy(row: dict[str, float]) -> float:
 
 
 def test_one_pair_worked_by_hand() -> None:
-    """Nothing tells "y" and "z" apart, so each source word has both with p = 1/2; two words against three."""
+    """ "y" and "z" are indistinguishable, so each source word has both with p = 1/2. The lengths are two words and three."""
     found = modality(["a b c"], ["y z"])
     assert (found.conditional_entropy, found.weighted_entropy) == pytest.approx((math.log(2), math.log(2)))
     assert (found.length_ratio, found.length_deviation) == pytest.approx((2 / 3, 0))
@@ -66,9 +66,9 @@ def test_one_iteration_worked_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.weighted_entropy == pytest.approx((das + haus + das + haus) / 4)
 
 
-def test_five_iterations_are_those_of_the_textbooks_loop() -> None:
+def test_five_iterations_equal_the_textbook_loop() -> None:
     sources, targets = (side[:60] for side in ciphered(60, forms=2))
-    sources[7] += " s1 s1 s1"  # words that a sentence repeats
+    sources[7] += " s1 s1 s1"  # repeated words of a sentence
     table = expectation([line.split() for line in sources], [line.split() for line in targets], 5)
     found = modality(sources, targets)
     words = [word for line in sources for word in line.split()]
@@ -76,20 +76,20 @@ def test_five_iterations_are_those_of_the_textbooks_loop() -> None:
     assert found.weighted_entropy == pytest.approx(np.mean([entropy(table[word]) for word in words]))
 
 
-def test_a_cipher_leaves_nothing_open() -> None:
+def test_a_word_substitution_has_zero_entropy() -> None:
     found = modality(*ciphered(1500))
     assert 0 <= found.conditional_entropy < 0.05
     assert 0 <= found.weighted_entropy < 0.05
 
 
 @pytest.mark.parametrize("forms", [2, 4])
-def test_equally_likely_forms_of_one_word_are_the_logarithm_of_their_number(forms: int) -> None:
+def test_the_entropy_of_equally_likely_forms_is_the_logarithm_of_their_number(forms: int) -> None:
     """In nats, over the thirty source words."""
     one, several = modality(*ciphered(1500)), modality(*ciphered(1500, forms))
     assert 30 * (several.conditional_entropy - one.conditional_entropy) == pytest.approx(math.log(forms), abs=0.05)
 
 
-def test_a_frequent_word_weighs_as_much_as_it_occurs() -> None:
+def test_the_weight_of_a_word_is_its_frequency() -> None:
     """ "a" occurs three times with two translations, "b" once with one."""
     found = modality(["a", "a", "a", "b"], ["y", "z", "y", "w"])
     assert found.weighted_entropy > found.conditional_entropy > 0
@@ -115,7 +115,7 @@ def test_pairs_without_text_on_a_side_are_left_out() -> None:
         modality(["", "a"], ["b", " "])
 
 
-def test_sides_are_equally_long_streams() -> None:
+def test_both_sides_must_have_equal_length() -> None:
     def stream(sides: list[str]) -> Iterator[str]:
         yield from sides
 
@@ -127,7 +127,7 @@ def test_sides_are_equally_long_streams() -> None:
 
 
 def test_a_large_corpus_is_sampled_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pair that says where it stands, in words of its own length."""
+    """Each pair contains its own position in the corpus."""
     sources = [f"a{number} b" for number in range(1000)]
     monkeypatch.setattr(modality_module, "MOST_PAIRS", 100)
     found = modality(sources, sources)
@@ -142,7 +142,7 @@ def test_a_large_corpus_is_sampled_evenly(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_one_translation_for_each_source_is_less_modal_than_many(corpora: Path) -> None:
-    """Of Tatoeba's sources with several translations, the same sentences with all of them and with the first one only."""
+    """Sources of Tatoeba with several translations: once with all of them, once with the first one only."""
     folder = corpora / "tatoeba_en_de"
     if not folder.is_dir():
         pytest.skip("needs tatoeba_en_de under $MTNAT_DATA")

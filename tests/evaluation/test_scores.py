@@ -23,7 +23,7 @@ def test_a_case_worked_by_hand() -> None:
 
 
 def test_counts_are_summed_over_sentences() -> None:
-    """An empty hypothesis costs brevity: 5 words against 10."""
+    """An empty hypothesis lowers the brevity penalty: 5 words against 10."""
     assert bleu(["a b c d e", ""], ["a b c d e", "v w x y z"]).value == pytest.approx(100 * math.exp(1 - 10 / 5))
 
 
@@ -37,7 +37,7 @@ def test_the_tokenizer_is_part_of_the_signature() -> None:
 
 
 def test_chrf_worked_by_hand() -> None:
-    """Without the space "ab" has 2 of 4 letters and 1 of 3 pairs of "abcd" and nothing longer; nothing of it is wrong."""
+    """Without the space, "ab" has 2 of 4 letters and 1 of 3 pairs of "abcd", and nothing longer; its precision is 1."""
     precision, recall = 1, (2 / 4 + 1 / 3) / 2
     expected = 100 * (1 + 2**2) * precision * recall / (2**2 * precision + recall)
     assert chrf(["ab"], ["ab cd"]).value == pytest.approx(expected)
@@ -68,11 +68,11 @@ def test_ter_sums_edits_before_it_divides() -> None:
 
 @pytest.mark.parametrize(("metric", "expected"), [("bleu", 22.3221), ("chrf", 66.8447), ("ter", 52.9412)])
 def test_scores_are_those_of_the_sacrebleu_command(metric: MetricName, expected: float) -> None:
-    """`sacrebleu references -i hypotheses -m bleu chrf ter -w 4` of version 2.6.0."""
+    """The expected scores are those of `sacrebleu references -i hypotheses -m bleu chrf ter -w 4`, version 2.6.0."""
     assert SCORES[metric](HYPOTHESES, REFERENCES).value == pytest.approx(expected, abs=5e-5)
 
 
-def test_signatures_say_what_was_done() -> None:
+def test_signatures_state_the_settings() -> None:
     assert chrf(["a"], ["a"]).signature.startswith("nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2.")
     assert ter(["a"], ["a"]).signature.startswith("nrefs:1|case:lc|tok:tercom|norm:no|punct:yes|asian:no|version:2.")
 
@@ -87,12 +87,12 @@ def test_summed_statistics_give_the_corpus_score(name: MetricName) -> None:
 
 @pytest.mark.parametrize("metric", list(SCORES))
 @pytest.mark.parametrize(("hypotheses", "references"), [(["a"], ["a", "b"]), (["a", "b"], ["a"])])
-def test_unequal_numbers_are_one_sentence(metric: MetricName, hypotheses: list[str], references: list[str]) -> None:
+def test_unequal_numbers_give_one_message(metric: MetricName, hypotheses: list[str], references: list[str]) -> None:
     with pytest.raises(DataError, match=f"got {len(hypotheses)} and {len(references)}; give both in full"):
         SCORES[metric](hypotheses, references)
 
 
 @pytest.mark.parametrize("metric", list(SCORES))
-def test_no_sentences_are_one_sentence(metric: MetricName) -> None:
-    with pytest.raises(DataError, match="references: there are none"):
+def test_no_sentences_give_one_message(metric: MetricName) -> None:
+    with pytest.raises(DataError, match="references: are empty"):
         SCORES[metric]([], [])

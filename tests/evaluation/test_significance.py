@@ -20,7 +20,7 @@ SYSTEMS = ["C-3MA.4959", "FBK.4870", "KIT.4950", "LMU-nmt-reranked.4934", "LMU-n
 
 
 def noisy(references: list[str], share: float, seed: int) -> list[str]:
-    """The references with a share of their words replaced."""
+    """Returns the references with a share of their words replaced."""
     random = np.random.default_rng(seed)
     return [" ".join("noise" if random.random() < share else word for word in line.split()) for line in references]
 
@@ -40,7 +40,7 @@ def wmt17(corpora: Path) -> Path:
     return folder
 
 
-def test_a_better_system_is_found_better() -> None:
+def test_a_better_system_is_significantly_better() -> None:
     good, bad = noisy(REFERENCES, 0.1, seed=1), noisy(REFERENCES, 0.3, seed=2)
     comparison = paired_bootstrap(good, bad, REFERENCES)
     assert comparison.system == bleu(good, REFERENCES).value
@@ -59,12 +59,12 @@ def test_swapped_systems_swap_the_sign() -> None:
 
 
 def test_a_system_does_not_differ_from_itself() -> None:
-    """sacrebleu would say p = 1 / 1001 here."""
+    """sacrebleu gives p = 1 / 1001 here."""
     comparison = paired_bootstrap(REFERENCES, REFERENCES, REFERENCES)
     assert (comparison.difference, comparison.low, comparison.high, comparison.p_value) == (0, 0, 0, 1)
 
 
-def test_equal_systems_rarely_look_different() -> None:
+def test_equal_systems_rarely_differ_significantly() -> None:
     p_values = [
         paired_bootstrap(noisy(REFERENCES, 0.2, seed), noisy(REFERENCES, 0.2, 100 + seed), REFERENCES, samples=100).p_value
         for seed in range(7)
@@ -72,7 +72,7 @@ def test_equal_systems_rarely_look_different() -> None:
     assert np.median(p_values) > 0.1
 
 
-def test_seed_and_samples_decide_the_resamples() -> None:
+def test_seed_and_samples_determine_the_resamples() -> None:
     one, other = noisy(REFERENCES, 0.20, seed=1), noisy(REFERENCES, 0.21, seed=2)
     assert paired_bootstrap(one, other, REFERENCES, seed=1) == paired_bootstrap(one, other, REFERENCES, seed=1)
     assert paired_bootstrap(one, other, REFERENCES, seed=1).low != paired_bootstrap(one, other, REFERENCES, seed=2).low
@@ -122,7 +122,7 @@ def test_the_mark_points_up_where_the_system_is_better(metric: MetricName) -> No
     up = paired_bootstrap(good, bad, REFERENCES, metric=metric, samples=200)
     down = paired_bootstrap(bad, good, REFERENCES, metric=metric, samples=200)
     assert (up.mark, down.mark) == ("⇑", "⇓")
-    assert (up.difference < 0) == (metric == "ter")  # of TER lower is better
+    assert (up.difference < 0) == (metric == "ter")  # for TER, lower is better
     assert paired_bootstrap(good, good, REFERENCES, metric=metric, samples=20).mark == ""
 
 
@@ -130,7 +130,7 @@ def test_the_mark_points_up_where_the_system_is_better(metric: MetricName) -> No
     ("gain", "p_value", "mark"),
     [(1, 0.0099, "⇑"), (1, 0.01, "↑"), (1, 0.0499, "↑"), (1, 0.05, ""), (-1, 0.0099, "⇓"), (-1, 0.01, "↓"), (-1, 0.05, "")],
 )
-def test_marks_are_the_papers(gain: float, p_value: float, mark: Mark) -> None:
+def test_marks_are_those_of_the_paper(gain: float, p_value: float, mark: Mark) -> None:
     assert mark_of(gain, p_value) == mark
 
 
@@ -140,7 +140,7 @@ def test_empty_lines_are_sentences_too() -> None:
     assert comparison.system == pytest.approx(100 * np.exp(1 - 6 / 5))
 
 
-def test_unequal_numbers_are_one_sentence() -> None:
+def test_unequal_numbers_give_one_message() -> None:
     with pytest.raises(DataError, match="got 1 and 2"):
         paired_bootstrap(["a", "b"], ["a"], ["a", "b"])
 
@@ -148,8 +148,8 @@ def test_unequal_numbers_are_one_sentence() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_wmt17_p_values_are_those_of_other_tools(wmt17: Path, system: str) -> None:
-    """Moses' bootstrap is the same test with other resamples. multeval's randomisation is two-sided, so it agrees only
-    where both are near 0; elsewhere it must lie above."""
+    """Moses' bootstrap is the same test with other resamples. multeval's randomisation is two-sided, so its p-value agrees
+    only near 0; otherwise it must be larger."""
     with (wmt17 / "p_values.tsv").open(encoding="utf-8", newline="") as file:
         row = next(row for row in csv.DictReader(file, delimiter="\t") if row["system"] == system)
     moses, multeval = float(row["moses_paired_bootstrap_2000"]), float(row["multeval_approximate_randomization_10000"])

@@ -22,7 +22,7 @@ def lines(path: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def wmt17(corpora: Path) -> tuple[list[str], list[str]]:
-    """A real system's output of newstest2017 en-de, and the reference."""
+    """The output of a system for newstest2017 en-de, and the reference."""
     folder = corpora / "wmt17_outputs"
     if not folder.is_dir():
         pytest.skip("needs wmt17_outputs under $MTNAT_DATA")
@@ -36,8 +36,8 @@ def test_a_case_worked_by_hand() -> None:
 
 
 def test_compounds_worked_by_hand() -> None:
-    """Whole, 4 of 5 words, 3 of 4 pairs, 2 of 3 triples and 1 of 2 quadruples match. Split, "E-Mail" against "E-Post" is three
-    tokens on each side of which two match: 6 of 7 words, 5 of 6, 4 of 5 and 3 of 4."""
+    """Unsplit, 4 of 5 words, 3 of 4 pairs, 2 of 3 triples and 1 of 2 quadruples match. Split, "E-Mail" and "E-Post" have three
+    tokens each, of which two match: 6 of 7 words, 5 of 6 pairs, 4 of 5 triples and 3 of 4 quadruples."""
     hypothesis, reference = ["das ist die neue E-Mail"], ["das ist die neue E-Post"]
     whole, split = 100 * (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25, 100 * (6 / 7 * 5 / 6 * 4 / 5 * 3 / 4) ** 0.25
     assert tokenized_bleu(hypothesis, reference, "de").value == pytest.approx(split)
@@ -47,26 +47,26 @@ def test_compounds_worked_by_hand() -> None:
 
 
 def test_matches_of_the_compound_pattern_do_not_overlap() -> None:
-    """ "a-b-c" is ``a ##AT##-##AT## b-c`` as by the field's Perl, which has used up the b; so "b-x" differs as one token."""
+    """ "a-b-c" becomes ``a ##AT##-##AT## b-c`` as in the Perl scripts, since the first match consumes the b."""
     hypothesis, reference = ["w x y z a-b-c"], ["w x y z a-b-x"]
     assert tokenized_bleu(hypothesis, reference, "de").value == pytest.approx(100 * (6 / 7 * 5 / 6 * 4 / 5 * 3 / 4) ** 0.25)
-    longer, other = ["w x y z aa-bb-cc"], ["w x y z aa-bb-xx"]  # here each hyphen has letters of its own
+    longer, other = ["w x y z aa-bb-cc"], ["w x y z aa-bb-xx"]  # here the matches do not overlap
     assert tokenized_bleu(longer, other, "de").value == pytest.approx(100 * (8 / 9 * 7 / 8 * 6 / 7 * 5 / 6) ** 0.25)
 
 
-def test_without_a_matching_4_gram_the_score_is_0_as_by_multi_bleu() -> None:
+def test_without_a_matching_4_gram_the_score_is_0_as_in_multi_bleu() -> None:
     assert tokenized_bleu(["a b c x"], ["a b c y"], "en").value == 0
     assert bleu(["a b c x"], ["a b c y"]).value > 30
 
 
-def test_case_counts_unless_it_is_left_out() -> None:
+def test_case_counts_unless_lowercase() -> None:
     hypothesis, reference = ["DAS Haus ist sehr alt"], ["das Haus ist sehr alt"]
     assert tokenized_bleu(hypothesis, reference, "de").value == pytest.approx(100 * (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25)
     assert tokenized_bleu(hypothesis, reference, "de", lowercase=True).value == pytest.approx(100)
 
 
-def test_the_language_decides_what_keeps_its_period_and_where_apostrophes_are_cut() -> None:
-    """ "bzw." is an abbreviation in German alone, and English cuts "he 'd" where German cuts "he ' d"."""
+def test_the_language_determines_abbreviations_and_apostrophes() -> None:
+    """ "bzw." is an abbreviation only in German. English splits "he'd" into "he 'd", German into "he ' d"."""
     assert tokenized_bleu(["er bzw. Anna ist dort"], ["er bzw . Anna ist dort"], "de").value < 50
     assert tokenized_bleu(["er bzw. Anna ist dort"], ["er bzw . Anna ist dort"], "en").value == pytest.approx(100)
     hypothesis, reference = ["we all know he'd"], ["we all know he'll"]
@@ -74,7 +74,7 @@ def test_the_language_decides_what_keeps_its_period_and_where_apostrophes_are_cu
     assert tokenized_bleu(hypothesis, reference, "de").value == pytest.approx(100 * (5 / 6 * 4 / 5 * 3 / 4 * 2 / 3) ** 0.25)
 
 
-def test_the_signature_says_all_of_it() -> None:
+def test_the_signature_states_all_settings() -> None:
     cased = tokenized_bleu(["a b c d"], ["a b c d"], "de").signature
     assert cased == (
         "nrefs:1|case:mixed|eff:no|tok:moses-de|escape:no|compounds:split|smooth:none"
@@ -91,7 +91,7 @@ def test_the_signature_says_all_of_it() -> None:
 
 
 def test_real_output_scores_as_sacrebleu_on_text_tokenized_beforehand(wmt17: tuple[list[str], list[str]]) -> None:
-    """Tokenized as Moses does it by default, with characters escaped: the names of tokens do not matter."""
+    """The text is tokenized with Moses' defaults, which escape characters: the names of tokens do not matter."""
     tokenizer = MosesTokenizer("de")
     hypotheses, references = (
         [re.sub(r"(\S)-(\S)", r"\1 ##AT##-##AT## \2", tokenizer.tokenize(line, return_str=True)) for line in side]
@@ -106,23 +106,23 @@ def test_real_output_scores_as_sacrebleu_on_text_tokenized_beforehand(wmt17: tup
 
 def test_3000_sentences_take_seconds(wmt17: tuple[list[str], list[str]]) -> None:
     started = time.perf_counter()
-    tokenized_bleu(*wmt17, "sv")  # a language whose lines no other test has cut
+    tokenized_bleu(*wmt17, "sv")  # a language that no other test has cached
     assert time.perf_counter() - started < 10
 
 
-def test_what_cannot_be_scored_is_one_sentence() -> None:
-    with pytest.raises(UserError, match=r"does not cut words of 'zh'; use sacreBLEU's own for it"):
+def test_wrong_input_gives_one_message() -> None:
+    with pytest.raises(UserError, match=r"does not support 'zh'; use sacreBLEU's tokenizer for it"):
         tokenized_bleu(["a"], ["a"], "zh")
-    with pytest.raises(UserError, match=r"needs a language's code, such as de; got 'de\.gz'"):
+    with pytest.raises(UserError, match=r"needs the code of a language, such as de; got 'de\.gz'"):
         check_tokenizer("de.gz")
     with pytest.raises(DataError, match="got 1 and 2; give both in full"):
         tokenized_bleu(["a"], ["a", "b"], "de")
-    with pytest.raises(DataError, match="references: there are none"):
+    with pytest.raises(DataError, match="references: are empty"):
         tokenized_bleu([], [], "de")
 
 
-def test_without_sacremoses_it_is_one_sentence() -> None:
-    """A fresh interpreter for which the package is not there."""
+def test_without_sacremoses_there_is_one_message() -> None:
+    """Runs a new interpreter in which the package is missing."""
     code = """if True:
         import sys
         sys.modules["sacremoses"] = None

@@ -1,4 +1,4 @@
-"""The embedded English-German corpus: a grammar that says what it means in both languages."""
+"""The embedded English-German corpus: a grammar that draws meanings and expresses each of them in both languages."""
 
 from mtnat.data.grammar.corpus import (
     HELD_OUT_EVERY,

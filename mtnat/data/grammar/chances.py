@@ -1,4 +1,4 @@
-"""How often the embedded corpus says what: every probability that is a list. The bare numbers stand where they are used."""
+"""Weighted choices of the embedded corpus. Single probabilities stand where they are used, in sampling.py and german.py."""
 
 from functools import cache
 from typing import Literal
@@ -19,27 +19,27 @@ FRAMES = {
     "prepositional": 9.0,
     "motion": 9.0,
 }
-"""How often a clause has a verb of each kind; the verbs of "content" and "infinitive" have sentences of their own."""
+"""Weight of each kind of verb in a clause. Verbs of "content" and "infinitive" occur only in the `SHAPES` of that name."""
 TRANSITIVE = ("accusative", "stative")
 INNER = ("intransitive", "accusative", "stative")
-"""Frames within relative clauses."""
+"""Frames of relative clauses."""
 PURPOSE = ("intransitive", "accusative", "motion")
-"""Frames of infinitives."""
+"""Frames of infinitive clauses."""
 TAKING_OBJECTS = ("accusative", "stative", "dative", "ditransitive", "prepositional")
 PLACED = ("intransitive", "accusative", "stative", "prepositional")
-"""Frames that may say where."""
+"""Frames that may have an adverbial of place."""
 ACTIVE = ("intransitive", "accusative", "motion", "prepositional")
-"""Frames that may say how."""
+"""Frames that may have an adverbial of manner."""
 ACCOMPANIED = ("intransitive", "accusative", "motion")
-"""Frames that may say with whom."""
+"""Frames that may have a companion ("with Anna")."""
 BY_VEHICLE = ("drive", "travel")
-"""Verbs of motion that lead to no room."""
+"""Verbs of motion whose goal is never a room."""
 OWNED = (*PEOPLE, "animal", "text", "vehicle", "device", "thing", "clothes", "room")
-"""Kinds of nouns that are somebody's."""
+"""Kinds of nouns that may have a possessor."""
 UNOWNED = ("man", "woman")
-"""Nouns that mean husband and wife with a possessor."""
+"""Exceptions to `OWNED`: with a possessor, these nouns would mean husband and wife."""
 PARTICLES = ("up", "on", "off", "away")
-"""What English parts from the verb by a pronoun; no pronoun is used there."""
+"""Particles that follow an object pronoun ("pick him up"). These verbs get no pronoun, so that the word order stays fixed."""
 SUBJECTS = Deck(("noun", "pronoun", "name", "both"), (62, 19, 16, 3))
 KINDS = Deck(("person", "animal", "vehicle", "event", "goods", "place"), (76, 10, 4, 4, 4, 2))
 PRONOUNS: Deck[Pronoun] = Deck(
@@ -61,19 +61,20 @@ POSSESSIVES = {"I": "my", "he": "his", "she": "her", "we": "our", "they": "their
 
 @cache
 def nouns(spec: str) -> Deck[Noun]:
+    """Returns the nouns of `spec`, as `named` reads it, by frequency."""
     return Deck(named(spec))
 
 
 @cache
 def usages(subject: Noun, frames: tuple[str, ...]) -> Deck[Usage]:
-    """Verbs for a subject: each frame with its weight, Zipfian within it."""
+    """Returns the verbs of a subject. Each frame has its weight of `FRAMES`; within a frame the weights are Zipfian."""
     fitting = [usage for usage in USAGES if usage.verb.frame in frames and subject in usage.subjects]
     return Deck(fitting, [FRAMES.get(usage.verb.frame, 1.0) * _share(usage) for usage in fitting])
 
 
 @cache
 def governing(thing: Noun) -> Deck[Usage]:
-    """Verbs of people that take a noun as accusative object in training."""
+    """Returns the verbs that take people as subject and, in training, `thing` as accusative object."""
     fitting = [usage for usage in USAGES if usage.verb.frame in TRANSITIVE and NOUNS["man"] in usage.subjects]
     fitting = [usage for usage in fitting if thing in usage.seen.items and not usage.verb.particle]
     return Deck(fitting, [_share(usage) for usage in fitting])
@@ -81,5 +82,6 @@ def governing(thing: Noun) -> Deck[Usage]:
 
 @cache
 def _share(usage: Usage) -> float:
+    """Returns the Zipfian probability of a verb within its frame."""
     ranks = range(sum(other.verb.frame == usage.verb.frame for other in USAGES))
     return 1 / (usage.rank + 2) / sum(1 / (rank + 2) for rank in ranks)

@@ -1,4 +1,4 @@
-"""The embedded corpus: sentence pairs from the grammar, split and labelled."""
+"""The embedded corpus: labelled sentence pairs from the grammar, in three splits."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,25 +16,25 @@ SplitName = Literal["train", "valid", "test"]
 Number = Literal["singular", "plural"]
 SPLIT_SIZES: Mapping[SplitName, int] = {"valid": 500, "test": 500}
 HELD_OUT_EVERY = 5
-"""In valid and test every so many-th sentence has a verb and an object that training never pairs."""
+"""In valid and test, every fifth sentence has a combination of verb and object that never occurs in training."""
 WORDS = range(3, 19)
-"""Of an English sentence."""
+"""Permitted number of words of an English sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Structure:
-    """Labels of an English sentence, all but depth of its main (or first) clause."""
+    """Labels of an English sentence. All but `depth` describe its main clause, or its first one if it has two main clauses."""
 
     depth: int
-    """Levels of constituents, from the sentence down to a phrase that holds only words."""
+    """Number of levels of constituents, from the sentence down to a phrase that holds only words."""
     top_constituents: str
-    """Labels of the constituents of the sentence, Penn Treebank style, e.g. "PP NP VP"."""
+    """Labels of the constituents directly below the sentence, in the style of the Penn Treebank, e.g. "PP NP VP"."""
     tense: Tense
     subject_number: Number
     object_number: Number | None
     """None without a direct or prepositional object."""
     clause_order: ClauseOrder
-    """Relative clauses do not count. In a "coordinated" sentence ", and " or ", but " stands once, between the clauses."""
+    """Relative clauses do not count. A "coordinated" sentence contains ", and " or ", but " once, between its clauses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +45,21 @@ class Pair:
     german: str
     structure: Structure
     is_held_out: bool = False
-    """Has a verb and an object that training never pairs."""
+    """Whether the sentence has a combination of verb and object that never occurs in training."""
 
 
 def generate(split: SplitName, size: int, seed: int) -> Iterator[Pair]:
-    """The first `size` pairs of an endless stream; a longer corpus begins with a shorter one.
+    """Yields the first `size` pairs of an endless stream, so a longer corpus begins with the pairs of a shorter one.
 
-    No English sentence is in two splits, whatever the seeds. Valid and test never repeat one; train draws with replacement:
-    under one in a hundred of 20,000 has been there before. Equal arguments give equal pairs on every machine.
+    No English sentence occurs in two splits, whatever the seeds. Sentences of valid and test never repeat. Train is drawn
+    with replacement: of 20,000 sentences, less than 1 % repeat an earlier one. Equal arguments give equal pairs on every
+    machine.
     """
     draw = Random(f"german {split} {seed}").random
 
     def choose(count: int, first: float) -> int:
+        # Option 0 has probability `first`. The others divide the rest of the unit interval into equal parts; `min` guards
+        # against a quotient that rounds up to 1.
         chance = draw()
         return 0 if chance < first else min(count - 1, 1 + int((chance - first) / (1 - first) * (count - 1)))
 
@@ -65,23 +68,23 @@ def generate(split: SplitName, size: int, seed: int) -> Iterator[Pair]:
 
 
 def sentences(split: SplitName, size: int, seed: int) -> Iterator[Sentence]:
-    """What the pairs of `generate` mean, one by one: the key to `german_variants`."""
+    """Yields the meaning of each pair of `generate`, which `german_variants` takes."""
     return (meaning for meaning, _, _ in islice(_stream(split, seed), size))
 
 
 def german_variants(meaning: Sentence) -> dict[str, float]:
-    """Every German sentence that `generate` may pair with a meaning, with its probability."""
+    """Returns every German sentence that `generate` may pair with a meaning, with its probability."""
     return german.variants(meaning)
 
 
 def split_of(english_sentence: str) -> SplitName:
-    """The one split that may hold an English sentence: a tenth each is valid and test, by hash."""
+    """Returns the only split that may hold an English sentence. Its hash decides: a tenth each is valid and test."""
     names: dict[int, SplitName] = {0: "valid", 1: "test"}
     return names.get(crc32(english_sentence.encode()) % 10, "train")
 
 
 def describe(meaning: Sentence) -> tuple[str, Structure]:
-    """The English sentence for a meaning, and its labels."""
+    """Returns the English sentence of a meaning, and its labels."""
     phrase, top = english.sentence(meaning)
     main = meaning.main
     assert main.subject is not None
@@ -102,7 +105,7 @@ def _number(is_plural: bool) -> Number:
 def _stream(split: SplitName, seed: int) -> Iterator[tuple[Sentence, str, Structure]]:
     sampler = Sampler(Random(f"english {split} {seed}").random)
     count = 0
-    seen: set[str] = set()  # stays empty for train, which has no bound
+    seen: set[str] = set()  # stays empty for train, where it could grow without bound
     while True:
         is_held_out = split != "train" and count % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
         meaning = sampler.sentence(held_out=is_held_out)

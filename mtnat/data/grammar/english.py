@@ -1,9 +1,24 @@
-"""The English side: the one way to say a sentence, as a constituent tree of which only text, label and depth are kept."""
+"""The English side. Each meaning has exactly one English sentence.
+
+The sentence is built as a constituent tree, of which only text, label and depth are kept.
+"""
 
 from typing import NamedTuple
 
 from mtnat.data.grammar.lexicon import Adverbial, Tense, Verb
-from mtnat.data.grammar.meaning import Both, Clause, Location, Name, Nominal, NounPhrase, Predicate, Pronoun, Sentence, person
+from mtnat.data.grammar.meaning import (
+    Both,
+    Clause,
+    Location,
+    Name,
+    Nominal,
+    NounPhrase,
+    Person,
+    Predicate,
+    Pronoun,
+    Sentence,
+    person,
+)
 from mtnat.data.grammar.words import PEOPLE
 
 OBJECTIVE = {"I": "me", "he": "him", "she": "her", "it": "it", "we": "us", "they": "them"}
@@ -20,13 +35,14 @@ class Phrase(NamedTuple):
     """A constituent."""
 
     label: str
-    """As in the Penn Treebank."""
+    """Label of the Penn Treebank."""
     text: str
     depth: int
-    """Levels of constituents, this one included; a word adds none."""
+    """Number of levels of constituents, this one included; a word is no level."""
 
 
 def _phrase(label: str, *parts: "Phrase | str | None") -> Phrase:
+    """Joins parts to one constituent; empty strings and None are skipped."""
     depth, texts = 0, []
     for part in parts:
         if isinstance(part, Phrase):
@@ -38,7 +54,7 @@ def _phrase(label: str, *parts: "Phrase | str | None") -> Phrase:
 
 
 def sentence(meaning: Sentence) -> tuple[Phrase, list[str]]:
-    """The whole sentence, and the labels of its top constituents."""
+    """Returns the whole sentence, and the labels of its top constituents."""
     main, other, order = meaning.main, meaning.other, meaning.order
     if other is None:
         parts = _constituents(main, main.subject)
@@ -61,7 +77,7 @@ def _clause(clause: Clause, subject: Nominal | None) -> Phrase:
 
 
 def _constituents(clause: Clause, subject: Nominal | None, last: Phrase | None = None) -> list[Phrase]:
-    """The parts of a finite clause; `last` is a clause at the end of the verb phrase."""
+    """Returns the parts of a finite clause; `last` is a clause at the end of the verb phrase."""
     parts = []
     if clause.front:
         fronted = _adverbial(clause.time if clause.front == "time" else clause.place)
@@ -74,12 +90,12 @@ def _constituents(clause: Clause, subject: Nominal | None, last: Phrase | None =
     return parts
 
 
-def _verb_phrase(clause: Clause, who: int, last: Phrase | None = None) -> Phrase:
+def _verb_phrase(clause: Clause, form: Person, last: Phrase | None = None) -> Phrase:
     verb, thing = clause.verb, clause.object
     moved = clause.recipient if clause.recipient_last else None
     return _phrase(
         "VP",
-        _finite(clause, who),
+        _finite(clause, form),
         _adverbial(clause.frequency) if clause.frequency and not verb else None,
         _predicate(clause.predicate) if clause.predicate else None,
         nominal(clause.recipient, objective=True) if clause.recipient and not moved else None,
@@ -96,21 +112,21 @@ def _verb_phrase(clause: Clause, who: int, last: Phrase | None = None) -> Phrase
     )
 
 
-def _finite(clause: Clause, who: int) -> str:
+def _finite(clause: Clause, form: Person) -> str:
     verb, tense = clause.verb, clause.tense
     if clause.modal:
-        return f"{MODALS[clause.modal][tense][who]} {verb.english if verb else 'be'}"
+        return f"{MODALS[clause.modal][tense][form]} {verb.english if verb else 'be'}"
     if verb is None:
-        return BE[tense][who] + (" not" if clause.is_negated else "")
+        return BE[tense][form] + (" not" if clause.is_negated else "")
     if clause.is_negated:
-        return f"{DO[tense][who]} {verb.english}"
-    return _conjugated(verb, tense, who)
+        return f"{DO[tense][form]} {verb.english}"
+    return _conjugated(verb, tense, form)
 
 
-def _conjugated(verb: Verb, tense: Tense, who: int) -> str:
+def _conjugated(verb: Verb, tense: Tense, form: Person) -> str:
     if tense == "past":
         return verb.past
-    return verb.third if who == 1 else verb.english
+    return verb.third if form == 1 else verb.english
 
 
 def _object(verb: Verb, thing: Nominal) -> Phrase:
@@ -133,7 +149,7 @@ def _content(clause: Clause) -> Phrase:
 
 
 def nominal(what: Nominal, *, objective: bool = False) -> Phrase:
-    """A noun phrase of any sort."""
+    """Returns the noun phrase of a noun, a name, two names or a pronoun."""
     if isinstance(what, Pronoun):
         return Phrase("NP", OBJECTIVE[what.english] if objective else what.english, 1)
     if isinstance(what, Name):

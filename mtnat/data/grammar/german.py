@@ -1,4 +1,8 @@
-"""The German side: every way to say a sentence, as a walk on which each free choice is put to a chooser."""
+"""The German side. A meaning has several German sentences, because word order, tense and synonyms leave free choices.
+
+A sentence is built by one pass over its meaning, which asks a chooser at each free choice. A random chooser gives a sample;
+`_Walk`, which replays recorded choices, serves to enumerate all sentences with their probabilities.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, TypeVar
@@ -16,33 +20,48 @@ from mtnat.data.grammar.inflection import (
     Agreement,
 )
 from mtnat.data.grammar.lexicon import Adverbial, Case, Gender, GermanVerb, Noun
-from mtnat.data.grammar.meaning import INDEFINITE, Both, Clause, Location, Name, Nominal, NounPhrase, Pronoun, Sentence, person
+from mtnat.data.grammar.meaning import (
+    INDEFINITE,
+    Both,
+    Clause,
+    Location,
+    Name,
+    Nominal,
+    NounPhrase,
+    Person,
+    Pronoun,
+    Sentence,
+    person,
+)
 from mtnat.data.grammar.words import CONJUNCTIONS, DEGREES
 
 Option = TypeVar("Option")
 Choose = Callable[[int, float], int]
-"""Which of n ways; the first is taken with the given probability, the others share the rest."""
+"""Chooses one of n options; the first has the given probability, the others share the rest equally."""
 Order = Literal["second", "first", "final"]
-"""Where the finite verb stands: behind one constituent, at once (another clause stands before it), or at the end."""
+"""Position of the finite verb: after one constituent, first (after a subordinate clause), or at the end of the clause."""
 
-# Probabilities of the preferred way: low enough that most sentences have several good translations, high enough that a
-# minute of training can tell which is the usual one.
+# Probability of the preferred option of each choice: low enough that most sentences have several good translations, high
+# enough that a model can learn the usual one within a minute of training.
 SYNONYM = 0.85
+"""The first synonym; also the default of choices without a probability listed here."""
 PRETERITE = 0.9
-"""Against the perfect."""
+"""The preterite rather than the perfect."""
 FRONT = 0.9
-"""English and German begin with the same constituent."""
+"""The constituent that stands first in English."""
 MIDDLE = 0.9
-"""The usual order between the verbs."""
+"""The usual word order between the finite and the closing verbs."""
 CLAUSES = 0.9
-"""English and German begin with the same clause."""
+"""The clause that stands first in English."""
 
 FRONTABLE = ("sometimes", "usually")
 """Adverbials of frequency that may stand before the verb."""
 
 
 def variants(meaning: Sentence) -> dict[str, float]:
-    """Every German sentence of the grammar for a meaning, with its probability; the probabilities add up to 1."""
+    """Returns every German sentence of a meaning, with its probability; the probabilities add up to 1."""
+    # Depth-first search over the tree of choices. Each walk replays a prefix of choices, completes it with first options
+    # only, and adds one branch for every other option that it passed. Different choices may give the same sentence.
     found: dict[str, float] = {}
     pending: list[list[int]] = [[]]
     while pending:
@@ -54,10 +73,13 @@ def variants(meaning: Sentence) -> dict[str, float]:
 
 
 class _Walk:
-    """A chooser that repeats a list of choices, then always prefers; it collects the lists that lead elsewhere."""
+    """A chooser that replays a list of choices, then takes the first option each time.
+
+    `branches` collects the lists of choices that lead to the options not taken after the replay.
+    """
 
     def __init__(self, taken: list[int]) -> None:
-        self._given, self._taken = len(taken), taken
+        self._taken = taken
         self._step = 0
         self.probability = 1.0
         self.branches: list[list[int]] = []
@@ -73,7 +95,7 @@ class _Walk:
 
 
 def sentence(meaning: Sentence, choose: Choose) -> str:
-    """One German sentence for a meaning."""
+    """Returns one German sentence for a meaning."""
     text = _Speaker(choose).sentence(meaning)
     text = text.replace(" ,", ",").replace(",,", ",").rstrip(",")
     return text[0].upper() + text[1:] + "."
@@ -82,23 +104,23 @@ def sentence(meaning: Sentence, choose: Choose) -> str:
 class _Verbs(NamedTuple):
     finite: str
     rest: str
-    """Separable prefix, participle or infinitive."""
+    """Separable prefix, participle or infinitive, at the end of a main clause."""
     is_prefix: bool = False
 
     @property
     def together(self) -> str:
-        """As at the end of a subordinate clause."""
+        """The verbs as they stand at the end of a subordinate clause."""
         return self.rest + self.finite if self.is_prefix else f"{self.rest} {self.finite}".strip()
 
 
 class _Speaker:
-    """Says one sentence. Texts mark clauses with " ," on both sides; `sentence` puts the commas right."""
+    """Builds one sentence. Subordinate clauses have " ," on both sides; `german.sentence` then removes superfluous commas."""
 
     def __init__(self, choose: Choose) -> None:
         self._choose = choose
         self._is_perfect: bool | None = None
         self._antecedent: Gender = "n"
-        """Gender of the subject of the last clause: what "it" becomes."""
+        """Gender of the subject of the last clause, with which "it" agrees: er, sie or es."""
 
     def _pick(self, options: Sequence[Option], first: float = SYNONYM) -> Option:
         return options[0] if len(options) == 1 else options[self._choose(len(options), first)]
@@ -135,7 +157,7 @@ class _Speaker:
         assert subject is not None
         verb = self._pick(clause.verb.german) if clause.verb else None
         verbs = self._verbs(clause, verb, person(subject))
-        said, gender = self._subject(subject)
+        subject_text, gender = self._subject(subject)
         light = self._light(clause, verb, subject)
         prefield = self._prefield(clause) if order == "second" else ""
         front = self._time(clause) if prefield == "time" else self._place(clause) if prefield == "place" else ""
@@ -143,11 +165,11 @@ class _Speaker:
         rest = self._rest(clause, verb, closing, fronted=prefield)
         self._antecedent = gender
         if prefield == "subject":
-            return _join(said, verbs.finite, light, rest)
-        topic = [said, light]
-        if light and not isinstance(subject, Pronoun):  # "sich" and "ihn" stand on either side of a noun
-            topic = self._pick((topic, topic[::-1]), MIDDLE)
-        return _join(front, "" if order == "final" else verbs.finite, *topic, rest)
+            return _join(subject_text, verbs.finite, light, rest)
+        subject_and_light = [subject_text, light]
+        if light and not isinstance(subject, Pronoun):  # a light pronoun may stand before or after a noun
+            subject_and_light = self._pick((subject_and_light, subject_and_light[::-1]), MIDDLE)
+        return _join(front, "" if order == "final" else verbs.finite, *subject_and_light, rest)
 
     def _infinitive(self, clause: Clause, subject: Nominal | None) -> str:
         assert clause.verb is not None
@@ -159,32 +181,32 @@ class _Speaker:
         verb = self._pick(clause.verb.german) if clause.verb else None
         if clause.subject is None:
             opening = [RELATIVE[agreement]["nom"], self._light(clause, verb, None)]
-            who = 2 if agreement == "p" else 1
+            form: Person = 2 if agreement == "p" else 1
         else:
             opening = [RELATIVE[agreement]["acc"], self._subject(clause.subject)[0]]
-            who = person(clause.subject)
-        return _join(",", *opening, self._rest(clause, verb, self._verbs(clause, verb, who).together), ",")
+            form = person(clause.subject)
+        return _join(",", *opening, self._rest(clause, verb, self._verbs(clause, verb, form).together), ",")
 
-    def _verbs(self, clause: Clause, verb: GermanVerb | None, who: int) -> _Verbs:
+    def _verbs(self, clause: Clause, verb: GermanVerb | None, form: Person) -> _Verbs:
         tense = clause.tense
         if clause.modal:
-            return _Verbs(MODALS[clause.modal][tense][who], verb.prefix + verb.infinitive if verb else "sein")
+            return _Verbs(MODALS[clause.modal][tense][form], verb.prefix + verb.infinitive if verb else "sein")
         if verb is None:
-            return _Verbs(SEIN[tense][who], "")
+            return _Verbs(SEIN[tense][form], "")
         if tense == "present":
-            return _Verbs(verb.present[who], verb.prefix, is_prefix=True)
+            return _Verbs(verb.present[form], verb.prefix, is_prefix=True)
         if verb.has_perfect and self._perfect():
-            return _Verbs(SEIN["present"][who] if verb.with_sein else HABEN[who], verb.participle)
-        return _Verbs(verb.preterite[who], verb.prefix, is_prefix=True)
+            return _Verbs(SEIN["present"][form] if verb.with_sein else HABEN[form], verb.participle)
+        return _Verbs(verb.preterite[form], verb.prefix, is_prefix=True)
 
     def _perfect(self) -> bool:
-        """Whether this sentence tells the past in the perfect."""
+        """Returns whether the past tense is the perfect; chosen once for the whole sentence."""
         if self._is_perfect is None:
             self._is_perfect = self._pick((False, True), PRETERITE)
         return self._is_perfect
 
     def _prefield(self, clause: Clause) -> str:
-        """What stands before the verb: what English says first, or more rarely something else."""
+        """Returns what stands before the finite verb: usually the constituent that is first in English."""
         options = ["subject"]
         if clause.time or (clause.frequency and clause.frequency.english in FRONTABLE):
             options.append("time")
@@ -196,7 +218,7 @@ class _Speaker:
         return self._pick(options, FRONT)
 
     def _light(self, clause: Clause, verb: GermanVerb | None, subject: Nominal | None) -> str:
-        """The pronoun that leans on the verb: a reflexive one, an object or a recipient."""
+        """Returns the pronoun that stands next to the finite verb or the subject: reflexive, object or recipient."""
         if verb and verb.is_reflexive:
             return REFLEXIVE.get(subject.english, "sich") if isinstance(subject, Pronoun) else "sich"
         if verb and isinstance(clause.object, Pronoun) and not verb.preposition:
@@ -204,7 +226,7 @@ class _Speaker:
         return self._nominal(clause.recipient, "dat") if isinstance(clause.recipient, Pronoun) else ""
 
     def _rest(self, clause: Clause, verb: GermanVerb | None, closing: str, fronted: str = "") -> str:
-        """What follows subject and light pronouns: the middle, the closing verbs, and what comes after them."""
+        """Returns what follows the subject and the light pronoun: middle field, closing verbs and the clauses after them."""
         things, relative = self._objects(clause, verb)
         if relative and closing and self._pick((True, False)):
             closing, relative = f"{closing} {relative}", ""
@@ -224,7 +246,7 @@ class _Speaker:
         return _join(*self._pick(orders, MIDDLE), self._complements(clause, verb), closing, self._content(clause))
 
     def _objects(self, clause: Clause, verb: GermanVerb | None) -> tuple[str, str]:
-        """The objects that are nouns and stand without preposition, and the relative clause of the last."""
+        """Returns the noun objects without preposition, and the relative clause of the last one."""
         recipient = (
             "" if clause.recipient is None or isinstance(clause.recipient, Pronoun) else self._nominal(clause.recipient, "dat")
         )
@@ -237,7 +259,7 @@ class _Speaker:
         return _join(recipient, text), self._relative(thing.relative, agreement) if thing.relative else ""
 
     def _complements(self, clause: Clause, verb: GermanVerb | None) -> str:
-        """What stands last before the closing verbs."""
+        """Returns what directly precedes the closing verbs: "nicht", prepositional object, goal and predicate."""
         negation = "nicht" if clause.is_negated and not _has_kein(clause, verb) else ""
         with_preposition = ""
         if verb and verb.preposition and clause.object:
@@ -249,7 +271,7 @@ class _Speaker:
         return _join(negation, with_preposition, self._goal(clause), predicate)
 
     def _content(self, clause: Clause) -> str:
-        """What is said, known or tried."""
+        """Returns the clause of what is said, known or tried."""
         if clause.content is None:
             return ""
         if clause.conjunction == "to":
@@ -279,7 +301,7 @@ class _Speaker:
         return self._after(preposition, goal.phrase, case)
 
     def _after(self, preposition: str, what: Nominal, case: Case) -> str:
-        """With a preposition, contracted with a bare article: im, zum."""
+        """Returns a noun phrase after a preposition, contracted with the article where German does so: im, zum."""
         article, _, rest = self._nominal(what, case).partition(" ")
         contracted = CONTRACTIONS.get(f"{preposition} {article}")
         return f"{contracted} {rest}" if contracted else _join(preposition, article, rest)
@@ -287,7 +309,7 @@ class _Speaker:
     # Noun phrases
 
     def _subject(self, subject: Nominal) -> tuple[str, Gender]:
-        """A subject, and the gender of the word chosen for it."""
+        """Returns a subject, and the gender of the noun chosen for it."""
         if isinstance(subject, Pronoun):
             return (IT[self._antecedent] if subject.english == "it" else PRONOUNS[subject.english]["nom"]), self._antecedent
         if not isinstance(subject, NounPhrase):
@@ -307,7 +329,7 @@ class _Speaker:
         return _join(text, self._relative(what.relative, agreement)) if what.relative else text
 
     def _head(self, what: NounPhrase, case: Case, determiner: str | None = None) -> tuple[str, Agreement]:
-        """A noun phrase without its relative clause, and what that has to agree with."""
+        """Returns a noun phrase without its relative clause, and the gender or number of the relative pronoun."""
         noun, agreement = self._noun(what.noun, case, is_plural=what.is_plural)
         key = what.determiner if determiner is None else determiner
         owner = what.possessor
@@ -338,6 +360,7 @@ def _is_definite(clause: Clause) -> bool:
 
 
 def _has_kein(clause: Clause, verb: GermanVerb | None) -> bool:
+    """Returns whether a negated clause says "kein" before its object instead of "nicht"."""
     thing = clause.object
     return (
         isinstance(thing, NounPhrase)

@@ -10,7 +10,7 @@ Paradigm = dict[Agreement, dict[Case, str]]
 
 
 def _paradigm(stem: str, masculine: str, feminine: str, neuter: str, plural: str) -> Paradigm:
-    """Endings in the order nominative, accusative, dative, genitive; "-" is none."""
+    """Returns the forms of a word. Endings are in the order nominative, accusative, dative, genitive; "-" means no ending."""
 
     def row(endings: str) -> dict[Case, str]:
         nom, acc, dat, gen = (stem + ending.strip("-") for ending in endings.split())
@@ -64,9 +64,9 @@ PRONOUNS: dict[str, dict[Case, str]] = {
     "they": {"nom": "sie", "acc": "sie", "dat": "ihnen"},
 }
 IT: dict[Gender, str] = {"m": "er", "f": "sie", "n": "es"}
-"""A thing's pronoun, by the gender of its noun; nominative."""
+"""The pronoun for "it" by the gender of its noun; nominative."""
 REFLEXIVE = {"I": "mich", "we": "uns"}
-"""Everybody else says "sich"."""
+"""Reflexive pronouns other than "sich"."""
 
 CONTRACTIONS = {
     "in dem": "im",

@@ -1,4 +1,4 @@
-"""Words with all their forms: the tables of words.py, inflected. Each word is one object, equal to itself alone."""
+"""The lexicon: the words of words.py with all their forms. Each word is one object and compares by identity."""
 
 import re
 from bisect import bisect_right
@@ -48,16 +48,17 @@ class Adjective:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GermanVerb:
-    """One German word for an English verb. Finite forms are for I, he/she/it, and every plural."""
+    """One German word for an English verb. Finite forms are those of I, of he/she/it, and of every plural."""
 
     prefix: str
     infinitive: str
-    """Without the separable prefix."""
+    """Infinitive without the separable prefix."""
     present: tuple[str, str, str]
     preterite: tuple[str, str, str]
     participle: str
-    """With the prefix."""
+    """Past participle with the prefix."""
     with_sein: bool
+    """Whether the perfect takes "sein" rather than "haben"."""
     has_perfect: bool
     is_reflexive: bool
     preposition: str
@@ -66,10 +67,10 @@ class GermanVerb:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verb:
-    """An English verb in one frame, and its German synonyms."""
+    """An English verb in one frame, and its German synonyms. The frame states which arguments the verb takes."""
 
     english: str
-    """Base form, without particle."""
+    """Base form without the particle."""
     third: str
     past: str
     particle: str
@@ -78,36 +79,41 @@ class Verb:
 
     @property
     def name(self) -> str:
-        """Base form with particle: look for."""
+        """Base form with the particle, as in "look for"."""
         return f"{self.english} {self.particle}".strip()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Adverbial:
-    """An adverbial that is learnt as a whole."""
+    """An adverbial with a fixed translation."""
 
     label: str
-    """Constituent of the English side."""
+    """Label of the English constituent."""
     english: str
     german: tuple[str, ...]
     tense: str
-    """The tense it fits, or both."""
+    """The tense of the clauses it may stand in, or "both"."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Place:
-    """A noun one can be at or go to, with the prepositions it takes."""
+    """A noun for a location or a goal, with the prepositions it takes."""
 
     noun: Noun
     english: str
+    """English preposition of a location ("in the park"); a goal always takes "to"."""
     rest: str
-    """German preposition of rest, with the dative."""
+    """German preposition of a location, with the dative."""
     directions: tuple[tuple[str, Case], ...]
+    """German prepositions of a goal, each with its case; the preferred one first."""
 
 
 class Deck(Generic[Item]):
-    """Draws items, the first ones most often: Zipf's law, steeper than in real text (there the exponent is about 1), so that a
-    small model meets the common words often enough to learn them in a minute, while the rare ones stay rare."""
+    """Draws items at random by their weights, by default after Zipf's law: earlier items are more frequent.
+
+    The exponent is 2.3, larger than in real text (about 1), so that a small model sees common words often enough to learn
+    them within a minute, while rare words stay rare.
+    """
 
     def __init__(self, items: Iterable[Item], weights: Sequence[float] | None = None) -> None:
         self.items = tuple(items)
@@ -117,12 +123,15 @@ class Deck(Generic[Item]):
         return bool(self.items)
 
     def draw(self, random: Callable[[], float]) -> Item:
-        """An item, for `random` uniform on [0, 1)."""
+        """Draws an item; `random` is uniform on [0, 1)."""
         return self.items[bisect_right(self._bounds, random() * self._bounds[-1])]
 
 
 def held_out(verb: str, noun: str) -> bool:
-    """Whether training never pairs a verb ("look for") with an object ("key"); a fixed sixteenth of all combinations."""
+    """Returns whether a verb ("look for") never has a given object ("key") in training.
+
+    A fixed sixteenth of all combinations, chosen by hash, is held out.
+    """
     return crc32(f"{verb} {noun}".encode()) % 16 == 0
 
 
@@ -135,7 +144,7 @@ def _synonyms(field: str) -> list[str]:
 
 
 def _with_s(word: str) -> str:
-    """English plural of a noun or third person of a verb."""
+    """Returns the regular English plural of a noun or third person of a verb."""
     if word.endswith(("s", "sh", "ch", "x", "z")):
         return word + "es"
     if word.endswith("y") and word[-2] not in "aeiou":
@@ -156,7 +165,7 @@ def _german_noun(text: str) -> GermanNoun:
     gender: Gender = {"der": "m", "die": "f", "das": "n"}[article]  # type: ignore[assignment]
     dative_plural = plural if plural.endswith(("n", "s")) else plural + "n"
     oblique, genitive = singular, _genitive(singular, gender)
-    if singular.endswith("*"):  # weak: every case but the nominative looks like the plural
+    if singular.endswith("*"):  # weak declension: every case but the nominative equals the plural
         singular, oblique, genitive = singular[:-1], plural, plural
     return GermanNoun(
         gender,
@@ -166,7 +175,7 @@ def _german_noun(text: str) -> GermanNoun:
 
 
 def _genitive(noun: str, gender: Gender) -> str:
-    """Right for people, who are the only owners here."""
+    """Returns the genitive singular. The rule is correct for nouns of people, the only ones used in the genitive."""
     if gender == "f":
         return noun
     syllables = len(re.findall("[aeiouäöüy]+", noun.lower()))
@@ -208,7 +217,7 @@ def _german_verb(text: str, case: str) -> GermanVerb:
 
 
 def _weak(infinitive: str) -> tuple[str, str, str]:
-    """Third person, preterite and participle of a regular verb."""
+    """Returns the third person, the preterite and the participle (without prefix) of a regular verb."""
     stem = re.sub("e?n$", "", infinitive)
     link = "e" if re.search("([td]|ch[mn]|[^aeiouäöülrhmn][mn])$", stem) else ""
     ge = "" if infinitive.startswith(INSEPARABLE) or infinitive.endswith("ieren") else "ge"
@@ -216,9 +225,9 @@ def _weak(infinitive: str) -> tuple[str, str, str]:
 
 
 def _first_person(infinitive: str, third: str) -> str:
-    if not third.endswith("t"):  # mag, weiß: as the modal verbs
+    if not third.endswith("t"):  # mag, weiß: first and third person are equal, as in modal verbs
         return third
-    return re.sub("(?<=[^aeiouäöü])el$", "l", re.sub("e?n$", "", infinitive)) + "e"  # lächle, but spiele
+    return re.sub("(?<=[^aeiouäöü])el$", "l", re.sub("e?n$", "", infinitive)) + "e"  # lächeln → lächle, but spielen → spiele
 
 
 def _verb(english: str, frame: str, german: str) -> Verb:
@@ -233,11 +242,11 @@ def _adverbials(table: str) -> Deck[Adverbial]:
 
 
 NOUNS: Mapping[str, Noun] = _nouns()
-"""By English singular."""
+"""All nouns, by English singular."""
 
 
 def named(spec: str) -> tuple[Noun, ...]:
-    """The nouns that groups, kinds and single nouns name, the frequent ones of each kind first."""
+    """Returns the nouns that `spec` lists as groups, kinds or single nouns; frequent nouns of each kind come first."""
     for group, kinds in words.GROUPS.items():
         spec = re.sub(rf"\b{group}\b", kinds, spec)
     ranked: dict[Noun, int] = {}
@@ -249,16 +258,16 @@ def named(spec: str) -> tuple[Noun, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """A verb with what it goes together with."""
+    """A verb with its possible subjects and objects."""
 
     verb: Verb
     rank: int
-    """Within its frame."""
+    """Rank by frequency within the frame, from 0."""
     subjects: frozenset[Noun]
     seen: Deck[Noun]
-    """Objects of training."""
+    """Objects that occur in training."""
     unseen: Deck[Noun]
-    """Objects held out from training."""
+    """Objects that are held out from training."""
 
 
 def _usage(frame: str, rank: int, fields: list[str]) -> Usage:
@@ -276,7 +285,7 @@ def _usage(frame: str, rank: int, fields: list[str]) -> Usage:
 
 
 USAGES = tuple(_usage(frame, rank, line) for frame, table in words.VERBS.items() for rank, line in enumerate(_lines(table)))
-"""Every verb."""
+"""All verbs with their arguments."""
 
 
 def _adjectives() -> dict[Noun, Deck[Adjective]]:
@@ -290,7 +299,7 @@ def _adjectives() -> dict[Noun, Deck[Adjective]]:
 
 
 ADJECTIVES: Mapping[Noun, Deck[Adjective]] = _adjectives()
-"""The adjectives that a noun may have."""
+"""The adjectives of each noun."""
 
 
 def _places() -> Iterable[Place]:

@@ -1,4 +1,4 @@
-"""What a sentence says, before it is English or German."""
+"""Meanings: the content of a sentence, from which both the English and the German text are built."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 from mtnat.data.grammar.lexicon import Adjective, Adverbial, Noun, Place, Tense, Verb
 
 Person = Literal[0, 1, 2]
-"""Index into a verb's finite forms: I, he/she/it, every plural."""
+"""Index into the finite forms of a verb: 0 for I, 1 for he/she/it, 2 for every plural."""
 ClauseOrder = Literal["single", "main_first", "subordinate_first", "coordinated"]
 INDEFINITE = ("a", "")
 QUANTIFIERS = ("every", "many", "some", "two", "three", "all")
@@ -43,11 +43,11 @@ class Both:
 
 @dataclass(frozen=True, slots=True)
 class NounPhrase:
-    """A noun with what belongs to it."""
+    """A noun with its determiner and modifiers."""
 
     noun: Noun
     determiner: str = "the"
-    """English; empty for a bare noun or where a possessor stands in its place."""
+    """English determiner; empty for a bare noun and before a noun with a possessor."""
     is_plural: bool = False
     adjective: Adjective | None = None
     possessor: "Name | NounPhrase | None" = None
@@ -64,7 +64,7 @@ Nominal = Pronoun | Name | Both | NounPhrase
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """At a place, or to it."""
+    """A location at a place, or a goal there."""
 
     place: Place
     phrase: NounPhrase
@@ -72,7 +72,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Predicate:
-    """An adjective said of the subject, with its degree ("very") or none."""
+    """A predicative adjective with its degree ("very"), if any."""
 
     adjective: Adjective
     degree: str = ""
@@ -83,18 +83,18 @@ class Clause:
     """A verb with its arguments and adverbials."""
 
     subject: Nominal | None
-    """None in a relative clause about its subject, and in an infinitive."""
+    """None in an infinitive clause and in a relative clause whose subject is the relative pronoun."""
     verb: Verb | None = None
-    """None for "be"."""
+    """None means "be"."""
     tense: Tense = "present"
     object: Nominal | None = None
     recipient: Nominal | None = None
     recipient_last: bool = False
-    """English says "gives a book to the woman"."""
+    """Whether English puts the recipient last: "gives a book to the woman"."""
     predicate: Predicate | None = None
     goal: Adverbial | Location | None = None
     modal: str = ""
-    """English base form: can, have to, want to."""
+    """Base form of the English modal verb: can, have to, want to."""
     is_negated: bool = False
     time: Adverbial | None = None
     frequency: Adverbial | None = None
@@ -102,43 +102,44 @@ class Clause:
     companion: Nominal | None = None
     place: Adverbial | Location | None = None
     front: Literal["", "time", "place"] = ""
-    """What English puts before the subject."""
+    """The adverbial that English puts before the subject."""
     conjunction: str = ""
-    """Before `content`: that, whether; "to" for an infinitive."""
+    """Conjunction before `content`: "that", or "to" for an infinitive clause."""
     content: "Clause | None" = None
-    """What is said, known, tried."""
+    """The clause of what is said, known or tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sentence:
-    """One or two clauses. Compares equal to another sentence exactly if both mean, and in English say, the same."""
+    """One or two clauses. Two sentences compare equal exactly if their meaning and their English text are equal."""
 
     main: Clause
     order: ClauseOrder = "single"
     conjunction: str = ""
     other: Clause | None = None
     anaphor: Pronoun | None = None
-    """Stands for the subject, common to both clauses, in the clause that comes second."""
+    """The pronoun that repeats the subject in the second clause, if both clauses have the same subject."""
     is_held_out: bool = False
-    """Holds a verb with an object that training never pairs."""
+    """Whether the sentence has a combination of verb and object that never occurs in training."""
 
 
 def person(subject: Nominal) -> Person:
-    """Which finite form a subject asks for."""
+    """Returns the index of the finite form that agrees with a subject."""
     if subject.is_plural:
         return 2
     return 0 if isinstance(subject, Pronoun) and subject.english == "I" else 1
 
 
 def combinations(meaning: Sentence) -> set[tuple[str, str]]:
-    """Every verb of a sentence with the noun that is its object, in English base forms; relative clauses count too."""
+    """Returns each pair of verb and object noun of a sentence, relative clauses included, in English base forms."""
     found: set[tuple[str, str]] = set()
     pending: list[tuple[Clause, NounPhrase | None]] = [(clause, None) for clause in (meaning.main, meaning.other) if clause]
     while pending:
         clause, head = pending.pop()
         if clause.content:
             pending.append((clause.content, None))
-        thing = clause.object or (head if clause.subject else None)  # "the book that Anna read"
+        # In "the book that Anna read" the object of the relative clause is the noun that the clause modifies.
+        thing = clause.object or (head if clause.subject else None)
         if clause.verb and isinstance(thing, NounPhrase):
             found.add((clause.verb.name, thing.noun.singular))
         parts = (part for part in (clause.subject, clause.object) if isinstance(part, NounPhrase))

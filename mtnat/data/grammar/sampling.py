@@ -1,4 +1,9 @@
-"""Draws meanings: who does what, when and where, with probabilities that keep sentences short and words Zipfian."""
+"""Random meanings of sentences. The probabilities keep sentences short and make word frequencies Zipfian.
+
+A sentence is drawn top down: first its shape (one clause, or two and how they are joined), then for each clause the subject,
+a verb that fits it, the arguments of the verb, and the adverbials. Every draw reads one number of the same random source, so
+the order of the draws is part of the corpus: reordering them changes every generated sentence.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,8 +41,8 @@ from mtnat.data.grammar.meaning import (
 from mtnat.data.grammar.words import PEOPLE
 
 Front = Literal["", "time", "place"]
-Who = tuple[Nominal, Noun]
-"""A noun phrase, and the noun whose verbs and adjectives it takes (for a name or a pronoun: man or woman)."""
+Referent = tuple[Nominal, Noun]
+"""A noun phrase, and the noun that determines its verbs and adjectives (for a name or a pronoun: man or woman)."""
 
 
 class _Arguments(NamedTuple):
@@ -57,7 +62,7 @@ class _Adverbials(NamedTuple):
 
 
 def anaphor(subject: Nominal) -> Pronoun | None:
-    """The pronoun that takes up a subject; None for a child, which might be he or she."""
+    """Returns the pronoun that refers to a subject; None for a child, which may be he or she."""
     if isinstance(subject, Pronoun):
         return subject
     if subject.is_plural:
@@ -70,22 +75,29 @@ def anaphor(subject: Nominal) -> Pronoun | None:
 
 
 class Sampler:
-    """An endless source of sentences.
+    """Draws random sentences.
 
     Args:
-        random: uniform on [0, 1).
+        random: returns a number uniform on [0, 1).
     """
 
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
         self._wants_held_out = False
+        """Whether the next object is to be one that is held out from training with its verb."""
 
     def sentence(self, *, held_out: bool) -> Sentence:
-        """A sentence with a verb and an object that training never pairs, or one without."""
+        """Draws a sentence.
+
+        Args:
+            held_out: whether it has a combination of verb and object that never occurs in training.
+        """
+        # Rejection sampling: `_object` clears the flag when it has drawn a held-out object. A sentence without a verb that
+        # has such objects leaves it set, and is drawn again.
         while True:
             self._wants_held_out = held_out
             drawn = self._sentence(chances.SHAPES.draw(self._random))
-            if not self._wants_held_out:  # granted
+            if not self._wants_held_out:
                 return replace(drawn, is_held_out=True) if held_out else drawn
 
     def _chance(self, probability: float) -> bool:
@@ -103,22 +115,23 @@ class Sampler:
         main = self._clause(who, tense, adverbials=2 if shape == "plain" else 1)
         if shape == "plain":
             return Sentence(main=main)
+        # Both clauses have the same subject, repeated as a pronoun, or two different subjects.
         pronoun = anaphor(who[0]) if self._chance(0.55) else None
         other = self._clause(who if pronoun else self._subject(tense=tense, other_than=who[0]), tense, adverbials=1)
         if shape == "coordinated":
             link = "and" if self._chance(0.6) else "but"
             return Sentence(main=main, order="coordinated", conjunction=link, other=other, anaphor=pronoun)
         conjunction = chances.CONJUNCTIONS.draw(self._random)
-        if conjunction == "if" and tense == "past":
+        if conjunction == "if" and tense == "past":  # would have to be counterfactual, which the grammar lacks
             conjunction = "because"
-        other = replace(other, front="")
+        other = replace(other, front="")  # a subordinate clause begins with its conjunction
         if self._chance(0.6):
             return Sentence(main=main, order="main_first", conjunction=conjunction, other=other, anaphor=pronoun)
         main = replace(main, front="")
         return Sentence(main=main, order="subordinate_first", conjunction=conjunction, other=other, anaphor=pronoun)
 
     def _report(self, tense: Tense) -> Clause:
-        """Somebody knows, says, hopes that."""
+        """Draws a clause with a that-clause: somebody knows, says or hopes that …"""
         subject, noun = self._person()
         inner: Tense = "past" if tense == "past" or self._chance(0.4) else "present"
         return Clause(
@@ -131,7 +144,7 @@ class Sampler:
         )
 
     def _attempt(self, tense: Tense) -> Clause:
-        """Somebody tries, begins, decides to."""
+        """Draws a clause with an infinitive clause: somebody tries, begins or decides to …"""
         subject, noun = self._person()
         inner = self._clause((subject, noun), "present", adverbials=1, frames=chances.PURPOSE)
         return Clause(
@@ -144,12 +157,15 @@ class Sampler:
 
     # Clauses
 
-    def _clause(self, who: Who, tense: Tense, *, adverbials: int, frames: tuple[str, ...] = tuple(chances.FRAMES)) -> Clause:
+    def _clause(
+        self, who: Referent, tense: Tense, *, adverbials: int, frames: tuple[str, ...] = tuple(chances.FRAMES)
+    ) -> Clause:
         subject, noun = who
         usage = self._usage(who, tense, frames)
         if usage is None or (noun in ADJECTIVES and frames == tuple(chances.FRAMES) and self._chance(0.1)):
             return self._state(who, tense)
         arguments = self._arguments(usage, who, tense)
+        # A clause with a relative clause gets neither negation nor adverbials, so that sentences stay short.
         is_heavy = _is_heavy(subject) or _is_heavy(arguments.object)
         modal, is_negated = "", False
         if noun.kind in PEOPLE and usage.verb.frame != "stative" and self._chance(0.1):
@@ -178,8 +194,8 @@ class Sampler:
             front=extra.front,
         )
 
-    def _state(self, who: Who, tense: Tense) -> Clause:
-        """Somebody or something is tired, old, red."""
+    def _state(self, who: Referent, tense: Tense) -> Clause:
+        """Draws a clause with "be" and an adjective: somebody or something is tired, old or red."""
         subject, noun = who
         is_negated = _may_negate(subject, None) and self._chance(0.1)
         time = self._fitting(TIMES, tense) if self._chance(0.1) else None
@@ -194,17 +210,17 @@ class Sampler:
             front="time" if time and self._chance(0.3) else "",
         )
 
-    def _usage(self, who: Who, tense: Tense, frames: tuple[str, ...]) -> Usage | None:
-        """A verb that the subject can have, unless there is none; never one whose English past looks like its present."""
+    def _usage(self, who: Referent, tense: Tense, frames: tuple[str, ...]) -> Usage | None:
+        """Draws a verb that fits the subject and shows its tense in English; None if no verb fits the subject."""
         subject, noun = who
         deck = chances.usages(noun, frames)
-        while deck:
+        while deck:  # an empty deck is false
             usage = deck.draw(self._random)
             if not _is_ambiguous(usage, subject, tense):
                 return usage
         return None
 
-    def _arguments(self, usage: Usage, who: Who, tense: Tense) -> _Arguments:
+    def _arguments(self, usage: Usage, who: Referent, tense: Tense) -> _Arguments:
         subject = who[0]
         frame = usage.verb.frame
         if frame == "motion":
@@ -237,9 +253,14 @@ class Sampler:
         return self._noun_phrase(noun, owner=subject, tense=tense if is_rich else None)
 
     def _adverbials(
-        self, usage: Usage, who: Who, tense: Tense, most: int, *, is_plain: bool, can_be_often: bool
+        self, usage: Usage, who: Referent, tense: Tense, most: int, *, is_plain: bool, can_be_often: bool
     ) -> _Adverbials:
-        """At most so many adverbials."""
+        """Draws at most `most` adverbials.
+
+        Args:
+            is_plain: the clause is not negated; otherwise only time is possible.
+            can_be_often: the clause may have an adverbial of frequency: it has neither negation nor modal verb.
+        """
         frame, is_person = usage.verb.frame, who[1].kind in PEOPLE
         chance, left = self._chance, most
         time = frequency = manner = companion = place = None
@@ -276,8 +297,14 @@ class Sampler:
 
     # Noun phrases
 
-    def _subject(self, *, tense: Tense, is_rich: bool = False, other_than: Nominal | None = None) -> Who:
-        """A subject; a rich one may have a relative clause or a place; a name is not said twice."""
+    def _subject(self, *, tense: Tense, is_rich: bool = False, other_than: Nominal | None = None) -> Referent:
+        """Draws a subject.
+
+        Args:
+            tense: tense of a relative clause.
+            is_rich: allow a relative clause or a place.
+            other_than: a name or pair of names not to draw again.
+        """
         sort = chances.SUBJECTS.draw(self._random)
         while sort != "noun":
             who = self._human(sort)
@@ -287,15 +314,15 @@ class Sampler:
         is_rich = is_rich and self._chance(0.12)
         return self._noun_phrase(noun, owner=None, tense=tense if is_rich else None, place=is_rich and self._chance(0.4)), noun
 
-    def _person(self) -> Who:
+    def _person(self) -> Referent:
         sort = chances.SUBJECTS.draw(self._random)
         if sort != "noun":
             return self._human(sort)
         noun = chances.nouns("person").draw(self._random)
         return self._noun_phrase(noun, owner=None), noun
 
-    def _human(self, sort: str) -> Who:
-        """Somebody without a noun."""
+    def _human(self, sort: str) -> Referent:
+        """Draws people that have no noun: a pronoun, a name or two names."""
         man, woman = NOUNS["man"], NOUNS["woman"]
         if sort == "pronoun":
             pronoun = chances.PRONOUNS.draw(self._random)
@@ -312,7 +339,7 @@ class Sampler:
                 return name
 
     def _somebody(self, subject: Nominal, *, allow_pronoun: bool) -> Nominal:
-        """Somebody who is not the subject, without a noun."""
+        """Draws a name or a pronoun other than the subject."""
         while allow_pronoun and self._chance(0.5):
             pronoun = chances.PRONOUNS.draw(self._random)
             if pronoun != subject:
@@ -320,7 +347,7 @@ class Sampler:
         return self._another(*((subject.first, subject.second) if isinstance(subject, Both) else (subject,)))
 
     def _other_person(self, subject: Nominal, *, allow_pronoun: bool) -> Nominal:
-        """Somebody who is not the subject."""
+        """Draws a person other than the subject."""
         if self._chance(0.6):
             return self._somebody(subject, allow_pronoun=allow_pronoun)
         return self._noun_phrase(self._other_noun(chances.nouns("person"), subject), owner=subject)
@@ -332,12 +359,12 @@ class Sampler:
                 return noun
 
     def _noun_phrase(self, noun: Noun, *, owner: Nominal | None, tense: Tense | None = None, place: bool = False) -> NounPhrase:
-        """A noun with determiner and, at times, more.
+        """Draws the determiner and the modifiers of a noun.
 
         Args:
-            owner: of what "his" and "her" may refer to; None is the speaker.
-            tense: of a relative clause, if there is to be one.
-            place: say where the noun is, instead of a relative clause.
+            owner: the person that "his" or "her" refers to; None for the speaker ("my").
+            tense: tense of the relative clause; None for no relative clause.
+            place: add a place instead of a relative clause, if the noun is a person or an animal.
         """
         chance = self._chance
         is_plural = not noun.is_mass and chance(0.24)
@@ -362,7 +389,7 @@ class Sampler:
         return NounPhrase(chances.nouns("man woman").draw(self._random), "the" if self._chance(0.7) else "my")
 
     def _relative(self, noun: Noun, tense: Tense, *, is_plural: bool) -> Clause:
-        """A short clause about a noun, as its subject or its object."""
+        """Draws a relative clause in which the noun is the object ("that Anna read") or the subject ("who sleeps")."""
         governing = chances.governing(noun)
         if governing and (noun.kind not in PEOPLE or self._chance(0.3)) and self._chance(0.75):
             subject, _ = self._person()
@@ -388,7 +415,7 @@ def _possessive(owner: Nominal | None) -> str:
 
 
 def _is_ambiguous(usage: Usage, subject: Nominal, tense: Tense) -> bool:
-    """Whether English would not show the tense, as in "they read"."""
+    """Returns whether the English verb does not show the tense, as in "they read"."""
     return tense == "past" and usage.verb.past == usage.verb.english and person(subject) != 1
 
 
@@ -397,5 +424,5 @@ def _is_heavy(part: Nominal | None) -> bool:
 
 
 def _may_negate(*parts: Nominal | None) -> bool:
-    """Whether "not" has one reading only."""
+    """Returns whether a negated clause has one reading only: "not" is ambiguous beside a quantifier ("all")."""
     return not any(isinstance(part, NounPhrase) and part.determiner in QUANTIFIERS for part in parts)

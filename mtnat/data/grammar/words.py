@@ -1,10 +1,10 @@
-"""The words of the embedded corpus, as tables; within a table, frequent words stand first.
+"""The words of the embedded corpus, as tables. Within a table, frequent words come first.
 
 Nouns:      ``english[/plural]: article singular, plural [| synonym]``; ``*`` marks weak declension, plural ``-`` a mass noun.
 Adjectives: ``english: german[/stem] [| synonym]: kinds``; the stem is what endings are added to.
 Verbs:      ``english[/past]: subjects [> objects]: german [| synonym]``; subjects and objects are kinds, groups or nouns.
-German verbs: ``[sich] [prefix+]infinitive [3rd-person preterite participle] [(sein)] [preposition:case]``; weak ones
-are only named; ``~`` marks a verb whose past is the preterite, never the perfect.
+German verbs: ``[sich] [prefix+]infinitive [3rd-person preterite participle] [(sein)] [preposition:case]``; a weak verb
+needs only its infinitive; ``~`` marks a verb whose past is always the preterite, never the perfect.
 """
 
 GROUPS = {
@@ -12,7 +12,7 @@ GROUPS = {
     "goods": "thing clothes vehicle text food device",
     "object": "thing clothes vehicle text device container",
 }
-"""Names for several kinds of nouns at once."""
+"""Names for groups of kinds of nouns."""
 
 NOUNS = {
     "man": """
@@ -215,7 +215,7 @@ island: die Insel, Inseln
 mountain: der Berg, Berge
 """,
 }
-"""Kind of meaning → its nouns."""
+"""Semantic kind → its nouns."""
 
 PLACES = """
 garden: in: in: in:acc
@@ -248,7 +248,10 @@ farm: on: auf: auf:acc | zu:dat
 island: on: auf: auf:acc
 mountain: on: auf: auf:acc
 """
-"""``noun: English preposition of rest: German one, with the dative: German ones of direction``; English goes "to"."""
+"""``noun: English preposition of a location: German preposition of a location: German prepositions of a goal``.
+
+The German preposition of a location takes the dative. The English preposition of a goal is always "to".
+"""
 
 ADJECTIVES = """
 old: alt: person animal vehicle device container thing clothes room place text
@@ -438,7 +441,7 @@ decide: person: beschließen beschließt beschloss beschlossen
 promise: person: versprechen verspricht versprach versprochen
 """,
 }
-"""Frame → its verbs. Frames say what a verb takes and which German case governs it."""
+"""Frame → its verbs. A frame states which arguments a verb takes and the German case of its object."""
 
 TIMES = """
 ADVP: yesterday: gestern: past
@@ -492,7 +495,7 @@ PP: in Vienna: in Wien: both
 PP: in Munich: in München: both
 PP: in Rome: in Rom: both
 """
-"""Places of rest without a noun phrase."""
+"""Locations without a noun phrase."""
 
 GOALS = """
 ADVP: home: nach Hause: both
@@ -514,7 +517,7 @@ CONJUNCTIONS = {
     "before": ("bevor", "ehe"),
     "if": ("wenn", "falls"),
 }
-"""Subordinating ones that always mean the same; "when" depends on the tense."""
+"""Subordinating conjunctions with a fixed translation; that of "when" depends on the tense."""
 
 PEOPLE = ("man", "woman", "child")
 """The kinds of nouns for people."""
