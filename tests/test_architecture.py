@@ -14,7 +14,7 @@ FLOORS = {
     "errors": 0,
     "config": 1,
     "files": 1,
-    "labels": 1,
+    "plot_labels": 1,
     "process": 1,
     "tokens": 1,
     "data": 2,

@@ -10,7 +10,7 @@ from typing import Any
 
 from mtnat.corpora.fetch import Listener, alone, fetch, sha256_of, silent
 from mtnat.corpora.pairs import write_pairs
-from mtnat.corpora.sources import Corpus, Download
+from mtnat.corpora.sources import CatalogueEntry, Download
 from mtnat.corpora.testsets import named_set_downloads, named_set_files, place_named_set
 from mtnat.data.corpus import TextPair, paired, read_lines
 from mtnat.errors import DataError
@@ -36,7 +36,7 @@ class Obtained:
     """SHA-256 of the downloads that could not be checked because nobody has published one."""
 
 
-def get(corpus: Corpus, folder: Path, *, brought: Path | None = None, listener: Listener = silent) -> Obtained:
+def get(corpus: CatalogueEntry, folder: Path, *, brought: Path | None = None, listener: Listener = silent) -> Obtained:
     """The corpus in `folder`, which appears as a whole.
 
     What is downloaded is kept in a folder beside it, which corpora share; so a second call goes on where the first one
@@ -80,7 +80,7 @@ def get(corpus: Corpus, folder: Path, *, brought: Path | None = None, listener: 
     return _obtained(folder, record, was_there=False)
 
 
-def _copied(corpus: Corpus, folder: Path, brought: Path | None, listener: Listener) -> Obtained:
+def _copied(corpus: CatalogueEntry, folder: Path, brought: Path | None, listener: Listener) -> Obtained:
     """A corpus whose files are kept as they are: what is there is checked, what is missing fetched."""
     names = tuple(download.name for download in corpus.copied)
     if all((folder / name).is_file() for name in names):
@@ -93,7 +93,7 @@ def _copied(corpus: Corpus, folder: Path, brought: Path | None, listener: Listen
     return Obtained(folder, names, was_there=False)
 
 
-def _there(corpus: Corpus, folder: Path) -> Obtained:
+def _there(corpus: CatalogueEntry, folder: Path) -> Obtained:
     """What an earlier call has left.
 
     Raises:
@@ -120,12 +120,12 @@ def _obtained(folder: Path, record: dict[str, Any], *, was_there: bool) -> Obtai
     return Obtained(folder, tuple(record["files"]), was_there, record["pairs"], unchecked)
 
 
-def _paths(folder: Path, split: str, corpus: Corpus) -> tuple[Path, Path]:
+def _paths(folder: Path, split: str, corpus: CatalogueEntry) -> tuple[Path, Path]:
     source, target = corpus.languages
     return folder / f"{split}.{source}.gz", folder / f"{split}.{target}.gz"
 
 
-def _write_set(name: str, corpus: Corpus, folder: Path, split: str) -> int:
+def _write_set(name: str, corpus: CatalogueEntry, folder: Path, split: str) -> int:
     """Writes a test set, its second and further references with a number; returns how many pairs it has."""
     source, references = named_set_files(name, "-".join(corpus.languages), name_as=name)
     source_path, target_path = _paths(folder, split, corpus)
