@@ -14,7 +14,7 @@ FLOORS = {
     "errors": 0,
     "config": 1,
     "files": 1,
-    "labels": 1,
+    "plot_labels": 1,
     "process": 1,
     "tokens": 1,
     "data": 2,
@@ -31,7 +31,35 @@ FLOORS = {
     "__main__": 8,
     "tune": 8,
 }
+LAB_FLOORS = {
+    "tracking": 1,
+    "study": 2,
+    "cluster": 3,
+    "outputs": 3,
+    "plan": 4,
+    "worker": 4,
+    "results": 5,
+    "report": 6,
+    "driver": 7,
+    "overhead": 8,
+    "rehearsal": 8,
+    "start": 9,
+    "command": 10,
+}
+LAB_TOOLS = {
+    "matplotlib": {"report"},
+    "mlflow": {"tracking", "overhead"},  # the benchmark reads what a real study has tracked
+    "optuna": {"plan"},
+    "pyarrow": {"outputs"},
+    "ray": {"cluster", "worker", "driver", "rehearsal", "overhead"},
+    "ray.train": {"worker"},
+    "ray.tune": {"worker", "driver", "overhead"},
+    "rich": {"report", "driver", "rehearsal", "overhead", "start", "command"},
+}
+"""The rooms of `mtnat/lab` that may import a library."""
 STUDY_TOOLS = {"mlflow", "optuna", "pandas", "ray", "scipy"}
+PACKAGES = [["mtnat"], ["mtnat", "lab"], ["ray"]]
+"""Packages of which a module can be imported by name: ``from ray import tune``."""
 FILES = sorted([*(ROOT / "mtnat").rglob("*.py"), ROOT / "tune.py"])
 
 
@@ -55,7 +83,7 @@ def imports(file: Path) -> Iterator[tuple[int, list[str]]]:
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else []
             origin = above + (node.module.split(".") if node.module else [])
-            yield from ((node.lineno, [*origin, alias.name] if origin == ["mtnat"] else origin) for alias in node.names)
+            yield from ((node.lineno, [*origin, alias.name] if origin in PACKAGES else origin) for alias in node.names)
 
 
 def place(file: Path, line: int) -> str:
@@ -75,6 +103,59 @@ def test_an_import_only_goes_down_and_rooms_of_one_floor_do_not_know_each_other(
             if names[0] == "mtnat" and there != here and FLOORS.get(there, 99) >= FLOORS.get(here, -1):
                 broken.append(f"{place(file, line)}: {here or 'mtnat'} imports {there or 'mtnat'}")
     assert broken == []
+
+
+def lab_room(names: list[str]) -> str:
+    """The room of a module of `mtnat/lab`; nothing for any other module."""
+    return names[2] if names[:2] == ["mtnat", "lab"] and len(names) > 2 else ""
+
+
+def test_every_room_of_the_lab_has_a_floor() -> None:
+    assert {lab_room(module(file)) for file in FILES} - {""} == set(LAB_FLOORS)
+
+
+def test_in_the_lab_too_an_import_only_goes_down_and_rooms_of_one_floor_do_not_know_each_other() -> None:
+    broken = []
+    for file in FILES:
+        here = lab_room(module(file))
+        for line, names in imports(file):
+            there = lab_room(names)
+            if here and there and there != here and LAB_FLOORS[there] >= LAB_FLOORS[here]:
+                broken.append(f"{place(file, line)}: {here} imports {there}")
+    assert broken == []
+
+
+def test_each_library_of_the_lab_has_its_rooms() -> None:
+    found: dict[str, set[str]] = {name: set() for name in LAB_TOOLS}
+    for file in FILES:
+        if here := lab_room(module(file)):
+            for _, names in imports(file):
+                for name in found:
+                    if names[: name.count(".") + 1] == name.split("."):
+                        found[name].add(here)
+    assert found == LAB_TOOLS
+
+
+SCORE = [
+    ["mtnat.evaluation", "mtnat.training", "mtnat.lab.worker.execute"],
+    ["mtnat.lab.outputs.runs", "mtnat.lab.results.rows", "mtnat.lab.results.leaderboard", "mtnat.lab.report.markdown"],
+    ["mtnat.lab.results.leaderboard", "mtnat.lab.driver.driver", "mtnat.lab.start"],
+]
+"""The way of a score: from translations to the result that a run's process writes, and from there to the leaderboard."""
+
+
+@pytest.mark.parametrize("way", SCORE, ids=lambda way: f"{way[0]} to {way[-1]}")
+def test_a_score_rises_from_text_to_the_leaderboard(way: list[str]) -> None:
+    """Each module on its way imports the one before it, and none imports one after it."""
+    known = {
+        name: {".".join(names) for file in FILES if ".".join(module(file)).startswith(name) for _, names in imports(file)}
+        for name in way
+    }
+    for number, name in enumerate(way):
+        below = {one for one in way[:number] if any(each.startswith(one) for each in known[name])}
+        above = {one for one in way[number + 1 :] if any(each.startswith(one) for each in known[name])}
+        assert not above
+        assert not number or way[number - 1] in below
 
 
 def test_only_the_lab_knows_the_study_tools() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mtnat.config import build, read_yaml, replace
-from mtnat.lab.study import Study
+from mtnat.lab.study.record import Study
 
 STUDIES = Path(__file__).parent.parent / "studies"
 FILES = sorted(STUDIES.rglob("*.yaml"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mtnat.bench.report import Row
 from mtnat.errors import UserError
-from mtnat.labels import Label, Point, write_labels
+from mtnat.plot_labels import Label, Point, write_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -96,8 +96,8 @@ def _bench_decode(options: argparse.Namespace) -> int:
 
 def _bench_study(options: argparse.Namespace) -> int:
     # Imported here, because the import takes seconds and needs mtnat[study].
-    from mtnat.lab.bench import StudyBenchOptions, bench_study
-    from mtnat.lab.simulation import SimulationOptions, simulate
+    from mtnat.lab.overhead.measured import StudyBenchOptions, bench_study
+    from mtnat.lab.overhead.simulated import SimulationOptions, simulate
 
     with _notes() as note:
         if options.simulate:

@@ -16,13 +16,13 @@ from rich.table import Table
 
 from mtnat import corpora
 from mtnat.config import build, nearest, read_yaml
-from mtnat.corpora import CORPORA, CleanOptions, Corpus, Listener, SideStatistics, Statistics
+from mtnat.corpora import CORPORA, CatalogueEntry, CleanOptions, Listener, SideStatistics, Statistics
 from mtnat.data import Dataset, prepare
 from mtnat.data.corpus import data_root, read_lines
 from mtnat.errors import UserError
 from mtnat.evaluation.modality import Modality, modality
 from mtnat.experiment import Experiment
-from mtnat.lab.study import Study
+from mtnat.lab.study.record import Study
 
 _NAMED_SET = "sacrebleu/"
 _TABLE_COLUMNS = 160
@@ -89,7 +89,7 @@ def get(options: argparse.Namespace) -> int:
     return 0
 
 
-def _named(name: str, languages: str | None) -> tuple[Corpus, str]:
+def _named(name: str, languages: str | None) -> tuple[CatalogueEntry, str]:
     """Returns a corpus, and the default name of its folder."""
     if name.startswith(_NAMED_SET):
         name_in_sacrebleu = name.removeprefix(_NAMED_SET)
@@ -105,7 +105,7 @@ def _named(name: str, languages: str | None) -> tuple[Corpus, str]:
     return CORPORA[name], name
 
 
-def _size(corpus: Corpus) -> str:
+def _size(corpus: CatalogueEntry) -> str:
     """Returns the known size of the downloads of a corpus, without test sets, such as ``; 1.66 GB``."""
     sizes = [download.size for download in (*corpus.copied, *(part.download for part in corpus.train))]
     if not sizes:

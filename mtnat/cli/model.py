@@ -11,7 +11,7 @@ import yaml
 from mtnat.config import replace
 from mtnat.decoding import PRESETS, DecoderName, DecodingConfig
 from mtnat.errors import UserError
-from mtnat.lab.models import fetch_model, is_address
+from mtnat.lab.tracking.models import fetch_model, is_address
 from mtnat.training import Model, default_device, load_model
 
 MODEL_HELP = "a folder, such as outputs/quickstart/best, or MLflow's runs:/<run>/model or models:/<name>/<version>"

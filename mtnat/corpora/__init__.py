@@ -3,15 +3,15 @@
 from mtnat.corpora.assemble import Obtained, get
 from mtnat.corpora.clean import Cleaning, CleanOptions, clean
 from mtnat.corpora.fetch import Listener
-from mtnat.corpora.sources import CORPORA, Corpus, Download, Part, named_set_corpus
+from mtnat.corpora.sources import CORPORA, CatalogueEntry, Download, Part, named_set_corpus
 from mtnat.corpora.statistics import SideStatistics, Statistics, describe
 from mtnat.corpora.testsets import check_named_set, named_set_files
 
 __all__ = [
     "CORPORA",
+    "CatalogueEntry",
     "CleanOptions",
     "Cleaning",
-    "Corpus",
     "Download",
     "Listener",
     "Obtained",

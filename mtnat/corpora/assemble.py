@@ -10,7 +10,7 @@ from typing import Any
 
 from mtnat.corpora.fetch import Listener, alone, fetch, sha256_of, silent
 from mtnat.corpora.pairs import write_pairs
-from mtnat.corpora.sources import Corpus, Download
+from mtnat.corpora.sources import CatalogueEntry, Download
 from mtnat.corpora.testsets import named_set_downloads, named_set_files, place_named_set
 from mtnat.data.corpus import TextPair, paired, read_lines
 from mtnat.errors import DataError
@@ -36,7 +36,7 @@ class Obtained:
     """SHA-256 of each download that could not be checked, because no digest of it is published."""
 
 
-def get(corpus: Corpus, folder: Path, *, brought: Path | None = None, listener: Listener = silent) -> Obtained:
+def get(corpus: CatalogueEntry, folder: Path, *, brought: Path | None = None, listener: Listener = silent) -> Obtained:
     """Downloads a corpus and writes its files into `folder`, which appears only when it is complete.
 
     Downloads are kept in a folder next to `folder`, which all corpora share. A second call therefore resumes one that was
@@ -81,7 +81,7 @@ def get(corpus: Corpus, folder: Path, *, brought: Path | None = None, listener: 
     return _obtained(folder, record, was_there=False)
 
 
-def _copied(corpus: Corpus, folder: Path, brought: Path | None, listener: Listener) -> Obtained:
+def _copied(corpus: CatalogueEntry, folder: Path, brought: Path | None, listener: Listener) -> Obtained:
     """Returns a corpus whose files are kept as they are: checks the existing files and downloads the missing ones."""
     names = tuple(download.name for download in corpus.copied)
     if all((folder / name).is_file() for name in names):
@@ -94,7 +94,7 @@ def _copied(corpus: Corpus, folder: Path, brought: Path | None, listener: Listen
     return Obtained(folder, names, was_there=False)
 
 
-def _existing(corpus: Corpus, folder: Path) -> Obtained:
+def _existing(corpus: CatalogueEntry, folder: Path) -> Obtained:
     """Returns a corpus that an earlier call has written.
 
     Raises:
@@ -121,12 +121,12 @@ def _obtained(folder: Path, record: dict[str, Any], *, was_there: bool) -> Obtai
     return Obtained(folder, tuple(record["files"]), was_there, record["pairs"], unchecked)
 
 
-def _paths(folder: Path, split: str, corpus: Corpus) -> tuple[Path, Path]:
+def _paths(folder: Path, split: str, corpus: CatalogueEntry) -> tuple[Path, Path]:
     source, target = corpus.languages
     return folder / f"{split}.{source}.gz", folder / f"{split}.{target}.gz"
 
 
-def _write_set(name: str, corpus: Corpus, folder: Path, split: str) -> int:
+def _write_set(name: str, corpus: CatalogueEntry, folder: Path, split: str) -> int:
     """Writes a test set and returns its number of pairs. Files of further references have a number in their names."""
     source, references = named_set_files(name, "-".join(corpus.languages), name_as=name)
     source_path, target_path = _paths(folder, split, corpus)

@@ -35,7 +35,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Corpus:
+class CatalogueEntry:
     """A corpus of the catalogue."""
 
     name: str
@@ -90,7 +90,7 @@ _RAPID_2019 = Part(
 CORPORA = {
     corpus.name: corpus
     for corpus in (
-        Corpus(
+        CatalogueEntry(
             "multi30k",
             ("en", "de"),
             "29,000 image captions; for research and teaching that is not commercial",
@@ -105,7 +105,7 @@ CORPORA = {
                 _multi30k("test_2017_flickr.de", 21_471, "a2c89666db00c495cd8513b9d708d5a3acc205d7de312ef2bf5fb7ebc1540aee"),
             ),
         ),
-        Corpus(
+        CatalogueEntry(
             "wmt14-en-de",
             ("en", "de"),
             "Europarl 7, Common Crawl, News Commentary 9; newstest2013, newstest2014",
@@ -124,7 +124,7 @@ CORPORA = {
             valid="wmt13",
             test="wmt14/full",
         ),
-        Corpus(
+        CatalogueEntry(
             "wmt16-en-de",
             ("en", "de"),
             "Europarl 7, Common Crawl, News Commentary 11; newstest2015, newstest2016",
@@ -146,7 +146,7 @@ CORPORA = {
             valid="wmt15",
             test="wmt16",
         ),
-        Corpus(
+        CatalogueEntry(
             "wmt16-en-ro",
             ("en", "ro"),
             "Europarl 8, SETIMES 2; newsdev2016, newstest2016",
@@ -173,7 +173,7 @@ CORPORA = {
             valid="wmt16/dev",
             test="wmt16",
         ),
-        Corpus(
+        CatalogueEntry(
             "wmt19-en-de",
             ("en", "de"),
             "Europarl 9, ParaCrawl 3, Common Crawl, News Commentary 14, Wiki Titles 1, Rapid 2019; newstest2018, newstest2019",
@@ -209,7 +209,7 @@ CORPORA = {
             test="wmt19",
         ),
         # No digests are published for the files that were new in 2020.
-        Corpus(
+        CatalogueEntry(
             "wmt20-en-de",
             ("en", "de"),
             "Europarl 10, ParaCrawl 5.1, Common Crawl, News Commentary 15, Wiki Titles 2, Rapid 2019, WikiMatrix 1; "
@@ -236,17 +236,17 @@ CORPORA = {
             test="wmt20",
         ),
         # Since 2019, a news test set holds only text that was written in its source language, so each direction has its own.
-        Corpus(
+        CatalogueEntry(
             "wmt19-de-en", ("de", "en"), "newstest2018, newstest2019; train is that of wmt19-en-de", valid="wmt18", test="wmt19"
         ),
-        Corpus(
+        CatalogueEntry(
             "wmt20-de-en", ("de", "en"), "newstest2019, newstest2020; train is that of wmt20-en-de", valid="wmt19", test="wmt20"
         ),
     )
 }
 
 
-def named_set_corpus(name: str, languages: str) -> Corpus:
+def named_set_corpus(name: str, languages: str) -> CatalogueEntry:
     """Returns a corpus that consists of one sacreBLEU test set."""
     source, _, target = languages.partition("-")
-    return Corpus(f"sacrebleu/{name}", (source, target), f"sacreBLEU's {name}", test=name)
+    return CatalogueEntry(f"sacrebleu/{name}", (source, target), f"sacreBLEU's {name}", test=name)

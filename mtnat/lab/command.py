@@ -11,8 +11,8 @@ from pathlib import Path
 from rich.console import Console
 
 from mtnat.errors import SmokeError, UserError
-from mtnat.lab.interruption import Interruption
-from mtnat.lab.options import Options
+from mtnat.lab.driver.interruption import Interruption
+from mtnat.lab.study.options import Options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

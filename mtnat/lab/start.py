@@ -10,22 +10,23 @@ import torch
 from rich.console import Console
 
 from mtnat.errors import ConfigError, SmokeError, StudyError
-from mtnat.lab.cluster import Room, job_problems, ray_cluster, reconnect, wait_for_room
-from mtnat.lab.console import show_end, show_table
-from mtnat.lab.driver import Driver
-from mtnat.lab.folder import StudyFolder
-from mtnat.lab.interruption import Interruption
-from mtnat.lab.leaderboard import Leaderboard
-from mtnat.lab.models import default_uri
-from mtnat.lab.options import Options
-from mtnat.lab.preview import preview
-from mtnat.lab.resources import cores
-from mtnat.lab.smoke import failures, smoke, write_text
-from mtnat.lab.storage import open_uri
-from mtnat.lab.study import Study
-from mtnat.lab.study_file import read_study
-from mtnat.lab.table import Table
-from mtnat.lab.tracking import Tracker
+from mtnat.lab.cluster.connection import job_problems, ray_cluster, reconnect
+from mtnat.lab.cluster.room import Room, wait_for_room
+from mtnat.lab.driver.driver import Driver
+from mtnat.lab.driver.interruption import Interruption
+from mtnat.lab.outputs.folder import StudyFolder
+from mtnat.lab.outputs.storage import open_uri
+from mtnat.lab.rehearsal.dry_run import dry_run
+from mtnat.lab.rehearsal.smoke import failures, smoke, write_text
+from mtnat.lab.report.terminal import show_end, show_table
+from mtnat.lab.results.leaderboard import Leaderboard
+from mtnat.lab.results.paper_table import Table
+from mtnat.lab.study.options import Options
+from mtnat.lab.study.reading import read_study
+from mtnat.lab.study.record import Study
+from mtnat.lab.study.resources import cores
+from mtnat.lab.tracking.models import default_uri
+from mtnat.lab.tracking.tracker import Tracker
 
 MLFLOW_EXPERIMENT, MLFLOW_SMOKE_EXPERIMENT = "mtnat", "mtnat smoke"
 
@@ -40,7 +41,7 @@ def run_study(options: Options, console: Console, interruption: Interruption) ->
     is_local = options.address is None
     study = read_study(options.study, cores() if is_local else None, torch.cuda.device_count() if is_local else None)
     if options.dry_run:
-        preview(study, options, console)
+        dry_run(study, options, console)
         return
     if problems := list(job_problems(options.outputs, _tracking_uri(options))):
         raise ConfigError(problems)
@@ -123,7 +124,7 @@ def _mlflow_command(options: Options) -> str:
 
 
 def _open_tracker(uri: str, experiment: str) -> Tracker:
-    from mtnat.lab.mlflow_tracker import MlflowTracker  # its import takes seconds in which Ray starts
+    from mtnat.lab.tracking.mlflow_tracker import MlflowTracker  # its import takes seconds in which Ray starts
 
     return MlflowTracker(uri, experiment, _beside(uri))
 

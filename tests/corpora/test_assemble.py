@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from range_server import serving
 
-from mtnat.corpora import CORPORA, Corpus, Download, Part, get
+from mtnat.corpora import CORPORA, CatalogueEntry, Download, Part, get
 from mtnat.corpora.formats import Columns, Members
 from mtnat.errors import DataError
 
@@ -38,11 +38,11 @@ FILES = {
 }
 
 
-def small_corpus(address: str) -> Corpus:
+def small_corpus(address: str) -> CatalogueEntry:
     digest = hashlib.sha256(FILES["news.tgz"]).hexdigest()
     news = Part(Download(f"{address}news.tgz", digest), Members("news.en", "news.de"))
     titles = Part(Download(f"{address}titles.tsv.gz"), Columns(source=1, target=0))
-    return Corpus("small", ("en", "de"), "four pairs", train=(news, titles))
+    return CatalogueEntry("small", ("en", "de"), "four pairs", train=(news, titles))
 
 
 def lines(path: Path) -> Sequence[str]:
@@ -109,9 +109,9 @@ def test_a_folder_with_other_content_is_not_changed(tmp_path: Path) -> None:
     assert (tmp_path / "small" / "train.en.gz").read_bytes() == b"precious"
 
 
-def copied_corpus(address: str) -> Corpus:
+def copied_corpus(address: str) -> CatalogueEntry:
     wanted = [Download(f"{address}{name}", hashlib.sha256(content).hexdigest()) for name, content in FILES.items()]
-    return Corpus("copied", ("en", "de"), "two files", copied=tuple(wanted))
+    return CatalogueEntry("copied", ("en", "de"), "two files", copied=tuple(wanted))
 
 
 def test_copied_files_are_downloaded_one_by_one(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_every_file_of_the_registry_has_one_name_and_every_name_one_file() -> No
 NAMED_SET = """
 import sys
 from pathlib import Path
-from mtnat.corpora import Corpus, Download, get
+from mtnat.corpora import CatalogueEntry, Download, get
 from mtnat.corpora.testsets import named_set_downloads, named_set_files, place_named_set
 
 (wanted,) = named_set_downloads("wmt13", "en-de")
@@ -160,7 +160,7 @@ assert (wanted.name, wanted.md5) == ("wmt13.test.tgz", "48eca5d02f637af44e851868
 place_named_set("wmt13", {wanted: Path(sys.argv[1])})
 assert named_set_files("wmt13", "en-de", name_as="wmt13")[0].read_text() == "A & B.\\nTwo.\\n"
 assert named_set_downloads("wmt13", "en-de") == []
-found = get(Corpus("some", ("en", "de"), "", valid="wmt13"), Path(sys.argv[2]))
+found = get(CatalogueEntry("some", ("en", "de"), "", valid="wmt13"), Path(sys.argv[2]))
 assert found.pairs == {"valid": 2}, found
 """
 

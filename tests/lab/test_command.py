@@ -6,8 +6,8 @@ import pytest
 
 from mtnat.errors import ConfigError, StudyError
 from mtnat.lab.command import ended_by
-from mtnat.lab.interruption import Interruption
-from mtnat.lab.options import Options
+from mtnat.lab.driver.interruption import Interruption
+from mtnat.lab.study.options import Options
 
 STUDY = Path("studies/x.yaml")
 

@@ -13,8 +13,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from test_whole_study import Desk
 
-from mtnat.lab.leaderboard import Leaderboard
-from mtnat.lab.resources import cores
+from mtnat.lab.results.leaderboard import Leaderboard
+from mtnat.lab.study.resources import cores
 
 
 @pytest.fixture

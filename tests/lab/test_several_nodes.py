@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from test_whole_study import ROOT, Desk, wait_until
 
-from mtnat.lab.leaderboard import Leaderboard
+from mtnat.lab.results.leaderboard import Leaderboard
 
 pytestmark = pytest.mark.slow
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]

@@ -10,8 +10,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from test_whole_study import Desk
 
-from mtnat.lab.folder import StudyFolder
-from mtnat.lab.leaderboard import Leaderboard
+from mtnat.lab.outputs.folder import StudyFolder
+from mtnat.lab.results.leaderboard import Leaderboard
 
 pytestmark = pytest.mark.slow
 

@@ -18,9 +18,9 @@ from mlflow import MlflowClient
 from mtnat.config import build, read_yaml
 from mtnat.errors import StudyError
 from mtnat.experiment import Experiment
-from mtnat.lab.folder import StudyFolder
-from mtnat.lab.leaderboard import Leaderboard
-from mtnat.lab.resources import cores
+from mtnat.lab.outputs.folder import StudyFolder
+from mtnat.lab.results.leaderboard import Leaderboard
+from mtnat.lab.study.resources import cores
 from mtnat.training import load_model
 
 pytestmark = pytest.mark.slow

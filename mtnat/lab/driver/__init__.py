@@ -1,0 +1,1 @@
+"""The process that carries a study out on Ray."""

@@ -1,0 +1,243 @@
+"""A study from its first run to its answer, on a cluster and a tracker that somebody else has opened."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import ray
+from ray import tune
+from rich.console import Console
+
+from mtnat.config import replace, write_yaml
+from mtnat.files import write_whole
+from mtnat.lab.cluster.room import Patience, Room
+from mtnat.lab.driver.interruption import Interruption
+from mtnat.lab.driver.listener import Listener
+from mtnat.lab.driver.screen import TerminalScreen
+from mtnat.lab.driver.searcher import AgendaSearcher
+from mtnat.lab.driver.teacher import DistilledText, distil, fetched_teacher, known_text, students, trained_teacher
+from mtnat.lab.outputs.clock import Clock
+from mtnat.lab.outputs.folder import StudyFolder
+from mtnat.lab.outputs.runs import Result, Run
+from mtnat.lab.outputs.storage import Storage, study_storage
+from mtnat.lab.plan.agenda import Agenda
+from mtnat.lab.plan.optuna_proposer import make_proposer
+from mtnat.lab.plan.proposer import NoProposals
+from mtnat.lab.plan.warm_start import take_over
+from mtnat.lab.report.front_plot import draw_front
+from mtnat.lab.report.latex import table_latex
+from mtnat.lab.report.markdown import leaderboard_markdown, table_markdown
+from mtnat.lab.results.fidelity_scores import read_fidelity
+from mtnat.lab.results.judge import RunJudge
+from mtnat.lab.results.leaderboard import Leaderboard, make_leaderboard
+from mtnat.lab.results.paper_table import make_table
+from mtnat.lab.study.record import Study, Teacher
+from mtnat.lab.study.resources import Resources, workers_at_once
+from mtnat.lab.tracking.tracker import Tracker
+from mtnat.lab.worker.sessions import trainable
+
+
+class Driver:
+    """Carries studies out, on one cluster, told to one tracker."""
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        tracking_uri: str,
+        storage: str | None,
+        room: Room,
+        reconnect: Callable[[], None],
+        console: Console,
+        interruption: Interruption,
+    ) -> None:
+        """
+        Args:
+            storage: URI of where runs are exchanged; None is the study's folder.
+            reconnect: frees the cluster of all that this process has there.
+        """
+        self._tracker, self._tracking_uri, self._storage = tracker, tracking_uri, storage
+        self._room, self._reconnect = room, reconnect
+        self._console, self._interruption = console, interruption
+
+    def tabulate(self, study: Study, folder: StudyFolder) -> None:
+        """Answers the study of each column, one after the other, and makes the table."""
+        with self._tracked(folder, study):
+            leaderboards: dict[str, Leaderboard] = {}
+            for name, part in study.parts.items():
+                column = folder.column(name)
+                if not column.is_finished:
+                    self._console.print(f"{name}:", markup=False, highlight=False)
+                    column.begin(part, resume=True)
+                    self.answer(part, column, parent=folder)
+                leaderboards[name] = Leaderboard.model_validate_json(column.leaderboard.read_bytes())
+            table = make_table(folder.name, study, leaderboards)
+            write_whole(folder.table_markdown, table_markdown(table).encode())
+            write_whole(folder.table_latex, table_latex(table).encode())
+            for path in (folder.study, folder.table_markdown, folder.table_latex):
+                self._tracker.keep(folder.id, path)
+            write_whole(folder.table, table.model_dump_json(indent=1).encode())
+
+    def answer(self, study: Study, folder: StudyFolder, parent: StudyFolder | None = None) -> None:
+        """Carries a study out to its leaderboard; where it has a teacher, that comes first."""
+        clock = Clock(folder.clock)
+        notes: list[str] = []
+        with self._tracked(folder, study, parent):
+            if study.teacher:
+                text = known_text(folder) or self._distil(study, study.teacher, folder, clock)
+                self._keep_distilled(folder, text)
+                study = students(study, text)
+                notes.append(text.summary)
+            taken = take_over(study, folder)
+            for sentence in taken.sentences:
+                self._console.print(f"warm start: {sentence}", markup=False, highlight=False, soft_wrap=True)
+            notes += taken.sentences
+            proposer = make_proposer(study, folder.journal)
+            study_storage(self._storage, folder).fetch_all()
+            hours = study.budget.hours
+            agenda = Agenda(
+                study,
+                proposer,
+                folder.results(),
+                inherited=taken.trials,
+                is_spent=lambda: hours is not None and clock.seconds >= hours * 3600,
+            )
+            self._carry_out(study, folder, agenda, clock)
+            test_set = study.experiment.data.name_of("test")
+            judge = RunJudge(study, folder)
+            clock.save()
+            leaderboard = make_leaderboard(
+                folder.name,
+                study,
+                agenda,
+                judge,
+                test_set=test_set,
+                seconds=clock.seconds,
+                notes=notes,
+                fidelity=read_fidelity(study, agenda, folder),
+            )
+            _conclude(leaderboard, folder, agenda, self._tracker)
+
+    def _distil(self, study: Study, teacher: Teacher, folder: StudyFolder, clock: Clock) -> DistilledText:
+        finished = (
+            fetched_teacher(teacher.model, folder, self._tracking_uri)
+            if teacher.model
+            else trained_teacher(study, teacher, folder, partial(self._train_teacher, folder, clock))
+        )
+        workers = workers_at_once(study.resources, self._room.machines)
+        return distil(study, finished, folder, workers, self._console, self._interruption.check)
+
+    def _train_teacher(self, folder: StudyFolder, clock: Clock, study: Study) -> dict[str, Result]:
+        agenda = Agenda(study, NoProposals(), folder.results())
+        self._carry_out(study, folder, agenda, clock)
+        return {run.id: agenda.results[run.id] for run in map(agenda.search_run, agenda.trials.values())}
+
+    def _carry_out(self, study: Study, folder: StudyFolder, agenda: Agenda, clock: Clock) -> None:
+        """Runs all that an agenda holds."""
+        with TerminalScreen(self._console, agenda, self._room.runs) as screen:
+            patience = Patience(study.resources, self._room)
+            storage = study_storage(self._storage, folder)
+            listener = Listener(agenda, folder, storage, self._tracker, screen, self._interruption, clock, patience, _commit())
+            listener.catch_up()
+            try:
+                while True:
+                    try:
+                        _run_on_tune(study.resources, storage, agenda, listener, patience)
+                        break
+                    except RuntimeError as error:
+                        # So Tune gives up where Ray has ended one of its actors for want of memory, or with its machine.
+                        if not isinstance(error.__cause__, ray.exceptions.RayError):
+                            raise
+                        self._reconnect()
+                        listener.lost(str(error.__cause__).split("\n", 1)[0])
+            except BaseException:
+                listener.kill()
+                raise
+
+    def _keep_distilled(self, folder: StudyFolder, text: DistilledText) -> None:
+        """The distilled text is an artifact of the study, and its training set."""
+        for path in (Path(text.targets), folder.distillation):
+            self._tracker.keep(folder.id, path)
+        self._tracker.use(folder.id, f"distilled by {text.teacher}", text.key, text.targets)
+        self._tracker.log(folder.id, 0, text.figures)
+
+    @contextmanager
+    def _tracked(self, folder: StudyFolder, study: Study, parent: StudyFolder | None = None) -> Iterator[None]:
+        """The study's own run, under which the others are nested."""
+        tags = {"study": folder.name, "question": study.question, "commit": _commit()}
+        self._tracker.begin(folder.id, folder.name, parent=parent.id if parent else None, tags=tags)
+        try:
+            yield
+        except BaseException:
+            self._tracker.end(folder.id, "KILLED" if self._interruption.is_wanted else "FAILED")
+            raise
+        self._tracker.end(folder.id, "FINISHED")
+
+
+def _run_on_tune(resources: Resources, storage: Storage, agenda: Agenda, listener: Listener, patience: Patience) -> None:
+    """Lets Tune run the agenda to its end."""
+    run_one = partial(trainable, storage=storage, resources=resources)
+    # Several workers ask for their own cores; the actor that starts them only has to be somewhere.
+    request = (
+        {"node:__internal_head__": 0.001}
+        if resources.uses_ray_train
+        else {"cpu": resources.cpus_per_worker, "gpu": resources.gpus_per_worker}
+    )
+    storage.clear_executor()
+    # Tune starts actors one after the other unless told how many may be under way; here the searcher sees to that.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "1000"
+    tune.Tuner(
+        tune.with_resources(run_one, request),
+        tune_config=tune.TuneConfig(
+            search_alg=AgendaSearcher(agenda, lambda: patience.places),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name="study",
+            storage_path=storage.executor,
+            callbacks=[listener],
+            failure_config=tune.FailureConfig(max_failures=0),  # the listener starts it again
+            verbose=0,
+        ),
+    ).fit()
+    storage.clear_executor()
+
+
+def _conclude(leaderboard: Leaderboard, folder: StudyFolder, agenda: Agenda, tracker: Tracker) -> None:
+    """Writes what the study ended with; the leaderboard last, because it says that the study is finished."""
+    if leaderboard.winner is not None and leaderboard.best_seed is not None:
+        trial = agenda.trials[leaderboard.winner]
+        best = Run(
+            trial=trial.name,
+            kind=trial.kind,
+            phase="search",
+            experiment=replace(trial.experiment, {"seed": leaderboard.best_seed}),
+        )
+        write_whole(folder.best_experiment, write_yaml(best.experiment).encode())
+        shutil.rmtree(folder.best_model, ignore_errors=True)
+        shutil.copytree(folder.run(best.id) / "model", folder.best_model)
+    write_whole(folder.report, leaderboard_markdown(leaderboard).encode())
+    if leaderboard.fidelity:
+        write_whole(folder.fidelity, leaderboard.fidelity.model_dump_json(indent=1).encode())
+    if any(row.on_front for row in leaderboard.rows):
+        draw_front(leaderboard, folder.pareto)
+    for path in (folder.study, folder.report, folder.best_experiment, folder.fidelity, folder.pareto):
+        if path.exists():
+            tracker.keep(folder.id, path)
+    tracker.tag(folder.id, {"answer": leaderboard.answer})
+    write_whole(folder.leaderboard, leaderboard.model_dump_json(indent=1).encode())
+    tracker.keep(folder.id, folder.leaderboard)
+
+
+def _commit() -> str:
+    """The commit of the code that runs, "unknown" outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

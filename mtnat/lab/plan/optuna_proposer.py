@@ -1,0 +1,218 @@
+"""Optuna as the one who proposes: ask and tell on a journal that survives a kill."""
+
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import FrozenTrial, TrialState
+
+from mtnat.experiment import Experiment
+from mtnat.files import write_whole
+from mtnat.lab.plan.samplers import Samplers, make_pruner, params_and_distributions
+from mtnat.lab.study.record import Settings, Study
+from mtnat.lab.study.searching import Direction, Pruner, Sampler
+from mtnat.lab.study.space import Space
+
+PROPOSAL, KNOWN, ENDED = "proposal", "known", "ended"
+"""Attributes of an Optuna trial: our name and settings, written at once when they are complete; the name of one that was not
+proposed; the step at which it was told to end."""
+NAME, SETTINGS, PLACE = "name", "settings", "place"
+"""Parts of the attribute PROPOSAL; the last one is the place on the grid."""
+SAMPLER_ATTEMPTS, ATTEMPTS = 10, 100
+"""Proposals that may be turned down in a row before random ones take over, and before the space counts as exhausted."""
+_STUDY = "study"
+_CREATE_TRIAL, _PARTS_OF_A_DRAW = 4, (3, 5, 9)
+"""Operations in Optuna's journal: a trial begins; what a sampler writes until the draw has its name or is turned down."""
+
+
+class OptunaProposer:
+    """One of Optuna's samplers, seeded. Each proposal follows from the seed and from what was proposed and told before."""
+
+    def __init__(
+        self,
+        space: Space,
+        journal: Path,
+        *,
+        sampler: Sampler,
+        seed: int,
+        trials: int,
+        directions: Sequence[Direction],
+        pruner: Pruner | None = None,
+        total_steps: int,
+    ) -> None:
+        """
+        Args:
+            trials: how many there will be; 0 where that is not known.
+            directions: of each metric that will be told.
+            total_steps: of a run that is not pruned.
+        """
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        self._space = space
+        self._samplers = Samplers(space, sampler, seed, trials=trials, metrics=len(directions), has_pruner=pruner is not None)
+        self._pruner = make_pruner(pruner, total_steps) if pruner else None
+        _drop_what_a_kill_left(journal)
+        self._storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=_NoLock(str(journal))))
+        self._optuna = optuna.create_study(
+            storage=self._storage,
+            study_name=_STUDY,
+            directions=["maximize" if direction == "max" else "minimize" for direction in directions],
+            load_if_exists=True,
+        )
+        self._study_id = self._storage.get_study_id_from_name(_STUDY)
+        # Our own record of what Optuna would have to be searched for.
+        self._numbers: dict[str, int] = {}
+        self._settings: dict[str, Settings] = {}
+        self._told: set[str] = set()
+        self._count = self._turned_down = 0
+        place = -1
+        for trial in self._optuna.get_trials(deepcopy=False):
+            self._count += 1
+            if proposal := trial.user_attrs.get(PROPOSAL):
+                self._remember(proposal[NAME], proposal[SETTINGS])
+                place = proposal.get(PLACE, place)
+            elif KNOWN in trial.user_attrs:
+                self._told.add(trial.user_attrs[KNOWN])
+            else:
+                self._turned_down += 1
+        self._grid = islice(enumerate(space.grid()), place + 1, None) if sampler.kind == "grid" else None
+
+    def known(self) -> Mapping[str, Settings]:
+        return dict(self._settings)
+
+    def ask(self, name: str, is_wanted: Callable[[Settings], bool]) -> Settings | None:
+        if self._grid is not None:
+            return self._ask_grid(name, is_wanted)
+        while self._turned_down < ATTEMPTS:
+            is_patient = self._turned_down < SAMPLER_ATTEMPTS
+            self._optuna.sampler = self._samplers.of_draw(self._count) if is_patient else self._samplers.random(self._count)
+            trial = self._optuna.ask()
+            self._count += 1
+            settings = self._space.draw(trial)
+            if is_wanted(settings):
+                trial.set_user_attr(PROPOSAL, {NAME: name, SETTINGS: settings})
+                self._remember(name, settings)
+                return settings
+            self._optuna.tell(trial, state=TrialState.FAIL)
+            self._turned_down += 1
+        return None
+
+    def report(self, name: str, step: int, value: float) -> bool:
+        trial = self._trial(name)
+        if self._pruner is None or trial.state.is_finished():
+            return False
+        if ENDED in trial.user_attrs:
+            return step >= int(trial.user_attrs[ENDED])
+        if trial.last_step is not None and step < trial.last_step:
+            return False  # a run that went on from its checkpoint; it was let pass here before
+        if step != trial.last_step:
+            self._storage.set_trial_intermediate_value(self._id(name), step, value)
+            trial = self._trial(name)
+        # Not by the Optuna study's own pruner: a Hyperband there would split the history that samplers learn from.
+        is_behind = self._pruner.prune(self._optuna, trial)
+        if is_behind:
+            self._storage.set_trial_user_attr(self._id(name), ENDED, step)
+        return is_behind
+
+    def tell(self, name: str, values: Sequence[float] | None, *, pruned: bool = False) -> None:
+        trial = self._trial(name)
+        if trial.state.is_finished():
+            return
+        if pruned:
+            self._optuna.tell(trial.number, state=TrialState.PRUNED)  # its value is the last that was reported
+        elif values is None:
+            self._optuna.tell(trial.number, state=TrialState.FAIL)
+        else:
+            self._optuna.tell(trial.number, list(values))
+
+    def tell_known(self, name: str, experiment: Experiment, base: Experiment, values: Sequence[float]) -> bool:
+        if name in self._told:
+            return True
+        settings = self._space.recover(experiment, base)
+        if settings is None:
+            return False
+        params, distributions = params_and_distributions(self._space, settings)
+        self._optuna.add_trial(
+            optuna.create_trial(params=params, distributions=distributions, values=list(values), user_attrs={KNOWN: name})
+        )
+        self._count += 1
+        self._told.add(name)
+        return True
+
+    def _ask_grid(self, name: str, is_wanted: Callable[[Settings], bool]) -> Settings | None:
+        """The next combination that is wanted; Optuna only keeps the trial."""
+        assert self._grid is not None
+        for place, settings in self._grid:
+            if is_wanted(settings):
+                params, distributions = params_and_distributions(self._space, settings)
+                self._optuna.add_trial(
+                    optuna.create_trial(
+                        state=TrialState.RUNNING,
+                        params=params,
+                        distributions=distributions,
+                        user_attrs={PROPOSAL: {NAME: name, SETTINGS: settings, PLACE: place}},
+                    )
+                )
+                self._count += 1
+                self._remember(name, settings)
+                return settings
+        return None
+
+    def _remember(self, name: str, settings: Settings) -> None:
+        """Takes down the proposal that the newest Optuna trial is."""
+        self._numbers[name] = self._count - 1
+        self._settings[name] = settings
+        self._turned_down = 0
+
+    def _id(self, name: str) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, self._numbers[name])
+
+    def _trial(self, name: str) -> FrozenTrial:
+        return self._storage.get_trial(self._id(name))
+
+
+def make_proposer(study: Study, journal: Path) -> OptunaProposer:
+    """Who proposes a study's trials."""
+    return OptunaProposer(
+        study.space,
+        journal,
+        sampler=study.sampler,
+        seed=study.experiment.seed if study.sampler.seed is None else study.sampler.seed,
+        trials=study.proposals,
+        directions=list(study.objectives.values()),
+        pruner=study.pruner,
+        total_steps=study.experiment.training.steps,
+    )
+
+
+class _NoLock(JournalFileOpenLock):
+    """The study's folder is locked as a whole, and a lock of the journal's own would outlive a kill."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
+def _drop_what_a_kill_left(journal: Path) -> None:
+    """Removes the line that was being written, and a draw that was cut short: the same one is then drawn again."""
+    if not journal.exists():
+        return
+    data = journal.read_bytes()
+    lines = data.splitlines(keepends=True)
+    if lines and not lines[-1].endswith(b"\n"):
+        lines.pop()
+    for number in range(len(lines) - 1, -1, -1):
+        operation = json.loads(lines[number])
+        if operation["op_code"] == _CREATE_TRIAL and "state" not in operation:
+            del lines[number:]
+        if operation["op_code"] not in _PARTS_OF_A_DRAW:
+            break
+    if (whole := b"".join(lines)) != data:
+        write_whole(journal, whole)

@@ -1,0 +1,175 @@
+"""Finished trials of other studies, taken over where their settings fit this one, so that nothing is trained twice."""
+
+import math
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import Field
+
+from mtnat.config import Record, build, read_yaml, replace
+from mtnat.errors import ConfigError
+from mtnat.experiment import Experiment
+from mtnat.files import write_whole
+from mtnat.lab.outputs.folder import STOP_FILE, StudyFolder, read_result, write_result
+from mtnat.lab.outputs.runs import Result, Run
+from mtnat.lab.study.record import TEACHER_NAME, Settings, Study, slug
+from mtnat.lab.study.searching import METRICS
+from mtnat.lab.study.space import Space, Value, leaves
+from mtnat.training.fit import CHECKPOINTS, MODEL, SUMMARY
+from mtnat.training.model import EXPERIMENT
+
+WARM_START = "warm_start.json"
+"""File of a study's folder: what it has taken over."""
+
+
+class WarmStart(Record):
+    """What a study has taken over from others."""
+
+    trials: dict[str, Settings] = Field(default_factory=dict)
+    """Settings by the name here, ``<other study>/<trial>``."""
+    baselines: dict[str, str] = Field(default_factory=dict)
+    """Baselines that another study had trained: its name for each, by ours."""
+    refused: tuple[str, ...] = ()
+    """Why the others do not fit, a sentence each."""
+
+    @property
+    def sentences(self) -> list[str]:
+        """What a reader must know of it."""
+        taken = [*self.trials, *(f"{other} (here {name})" for name, other in self.baselines.items())]
+        return [*([f"Taken over, and not trained here: {', '.join(taken)}."] if taken else []), *self.refused]
+
+
+def take_over(study: Study, folder: StudyFolder) -> WarmStart:
+    """Copies the runs of other studies' trials that this study could have made itself; once, at its first start.
+
+    Raises:
+        ConfigError: another study's file cannot be read.
+    """
+    if taken := _read(folder):
+        return taken
+    visit = _Visit(study, folder)
+    for path in study.warm_start:
+        for other, other_study in _studies(StudyFolder(Path(path))):
+            visit.look_through(other, other_study)
+    taken = WarmStart(trials=visit.trials, baselines=visit.baselines, refused=tuple(visit.refused))
+    if study.warm_start:
+        write_whole(folder.path / WARM_START, taken.model_dump_json(indent=1).encode())
+    return taken
+
+
+class _Visit:
+    """Goes from study to study, and keeps what fits."""
+
+    def __init__(self, study: Study, folder: StudyFolder) -> None:
+        self._study, self._folder = study, folder
+        self._space = study.space
+        self._baselines = {name: replace(study.experiment, settings) for name, settings in study.baselines.items()}
+        self._names: dict[str, str] = {}
+        """Who has an experiment already, by its content."""
+        self.trials: dict[str, Settings] = {}
+        self.baselines: dict[str, str] = {}
+        self.refused: list[str] = []
+
+    def look_through(self, other: StudyFolder, other_study: Study) -> None:
+        """Takes over what fits of one study."""
+        for name, run_folder in _search_runs(other, other_study):
+            result = read_result(run_folder)
+            if result and (reason := self._take(f"{other.name}/{name}", run_folder, result)):
+                self.refused.append(f"{other.name}/{name}: {reason}.")
+
+    def _take(self, name: str, run_folder: Path, result: Result) -> str | None:
+        """Takes over one trial, or says why it does not fit."""
+        if reason := self._is_unfinished(result):
+            return reason
+        try:
+            experiment = build(Experiment, read_yaml(run_folder / EXPERIMENT))
+        except ConfigError as error:
+            return f"its experiment is of another version ({error.problems[0].rstrip('.')})"
+        if same := self._names.get(experiment.model_dump_json()):
+            return f"is the same as {same}"
+        baseline = next((name for name, own in self._baselines.items() if own == experiment), None)
+        if baseline is not None:
+            self.baselines[baseline] = name
+            self._copy(Run(trial=baseline, kind="baseline", phase="search", experiment=experiment), run_folder, result)
+        elif (settings := self._space.recover(experiment, self._study.experiment)) is not None and self._study.search:
+            self.trials[name] = settings
+            self._copy(Run(trial=name, kind="trial", phase="search", experiment=experiment), run_folder, result)
+        else:
+            return _difference(self._study.experiment, self._space, experiment)
+        self._names[experiment.model_dump_json()] = name
+        return None
+
+    def _is_unfinished(self, result: Result) -> str | None:
+        if result.pruned is not None:
+            return f"was ended at step {result.pruned}"
+        if result.failed:
+            return "has failed"
+        for metric in self._study.objectives:
+            value = getattr(result, METRICS[metric].field)
+            if value is None or not math.isfinite(value):
+                return f"has no {metric}"
+        return None
+
+    def _copy(self, run: Run, source: Path, result: Result) -> None:
+        """Copies a run's folder, whole or not at all."""
+        target = self._folder.run(run.id)
+        if target.exists():
+            return
+        partial = self._folder.path / ".taking-over"
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(source, partial, ignore=shutil.ignore_patterns(CHECKPOINTS, STOP_FILE, "*.lock", ".*"))
+        if not (partial / MODEL).exists():
+            # Its study has cleared the model away: should this one want to test it, it trains it again.
+            (partial / SUMMARY).unlink(missing_ok=True)
+        # What it cost was spent elsewhere, and counts towards no budget here.
+        write_result(partial, result.model_copy(update={"run": run.id, "gpu_seconds": 0.0, "joules": None}))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.rename(target)
+
+
+def _read(folder: StudyFolder) -> WarmStart | None:
+    """What a study has taken over, once it has."""
+    record = folder.path / WARM_START
+    return WarmStart.model_validate_json(record.read_bytes()) if record.exists() else None
+
+
+def _studies(folder: StudyFolder) -> Iterator[tuple[StudyFolder, Study]]:
+    """The study of a folder, or that of each of its columns."""
+    study = build(Study, read_yaml(folder.study), str(folder.study))
+    if not study.columns:
+        yield folder, study
+    for name in study.columns:
+        column = folder.column(name)
+        if column.study.exists():
+            yield column, build(Study, read_yaml(column.study), str(column.study))
+
+
+def _search_runs(folder: StudyFolder, study: Study) -> Iterator[tuple[str, Path]]:
+    """The runs of a study's search phase for all of T, with their trials' names."""
+    own = {slug(name): name for name in [*study.baselines, *((_read(folder) or WarmStart()).trials)]}
+    suffix = f"-seed{study.experiment.seed}"
+    for run_folder in sorted(folder.path.glob(f"runs/*{suffix}")):
+        trial = run_folder.name.removesuffix(suffix)
+        if not (study.teacher and trial == slug(TEACHER_NAME)):
+            yield own.get(trial, trial), run_folder
+
+
+def _difference(base: Experiment, space: Space, experiment: Experiment) -> str:
+    """The first leaf in which an experiment is none that this study could have."""
+    values, settings = leaves(experiment), dict[str, Value]()
+    for dimension in space.dimensions:
+        if dimension.is_active(settings) and dimension.contains(values.get(dimension.path)):
+            settings[dimension.path] = values[dimension.path]
+    searched = {dimension.path: dimension for dimension in space.dimensions}
+    try:
+        here = leaves(replace(base, settings))
+    except ConfigError:
+        here = leaves(base)
+    for path in dict.fromkeys([*values, *here]):
+        if path not in values or path not in here or values[path] != here[path]:
+            theirs = f"{path} is {values[path]}" if path in values else f"{path} is not set"
+            if path in searched:
+                return f"{theirs}, here it is searched over {searched[path].shown}"
+            return f"{theirs}, here {here.get(path, 'it is not set')}"
+    return "its combination of settings cannot be proposed here"

@@ -1,0 +1,298 @@
+"""What a study is going to do, and for how long: told before it does anything."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import ray
+import torch
+import yaml
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from mtnat.config import replace
+from mtnat.data.dataset import default_cache
+from mtnat.errors import ResourceError
+from mtnat.experiment import Experiment
+from mtnat.lab.cluster.connection import ray_cluster
+from mtnat.lab.cluster.room import machines
+from mtnat.lab.driver.teacher import teacher_trial
+from mtnat.lab.outputs.folder import StudyFolder
+from mtnat.lab.outputs.runs import Trial
+from mtnat.lab.plan.agenda import Agenda
+from mtnat.lab.plan.optuna_proposer import make_proposer
+from mtnat.lab.plan.samplers import startup_trials
+from mtnat.lab.plan.warm_start import WarmStart, take_over
+from mtnat.lab.rehearsal.estimate import MEASURED_STEPS, Pace, PaceOf, Phase, kind_of, phases, training_seconds, wall_seconds
+from mtnat.lab.rehearsal.pace import measure
+from mtnat.lab.results.words import duration
+from mtnat.lab.study.options import Options
+from mtnat.lab.study.record import Settings, Study, Teacher
+from mtnat.lab.study.resources import Machine, Resources, cores, resource_problems, runs_at_once, workers_at_once
+from mtnat.lab.tracking.models import is_address
+from mtnat.training import read_experiment, training_sources
+
+MOST_PROPOSALS = 5
+"""That are drawn."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the study's runs will run."""
+
+    resources: Resources
+    machines: Sequence[Machine]
+    is_local: bool
+
+    @property
+    def runs(self) -> int:
+        """Side by side."""
+        return runs_at_once(self.resources, self.machines)
+
+    @property
+    def all_workers(self) -> int:
+        """Of all runs together, or for a teacher's translation."""
+        return workers_at_once(self.resources, self.machines)
+
+    @property
+    def workers(self) -> int:
+        """Of one run."""
+        return min(self.resources.most_workers, max(self.resources.least_workers, self.all_workers))
+
+    def measure(self, kinds: list[Experiment]) -> list[Pace]:
+        """The pace of each kind, on what a worker has."""
+        if self.is_local:
+            return measure(kinds, self.resources, self.workers)
+        task = ray.remote(num_cpus=self.resources.cpus_per_worker, num_gpus=self.resources.gpus_per_worker)(measure)
+        paces: list[Pace] = ray.get(task.remote(kinds, self.resources, self.workers))
+        return paces
+
+
+def dry_run(study: Study, options: Options, console: Console) -> None:
+    """Shows a study's trials, runs and estimated time; leaves nothing behind but corpora in the cache.
+
+    Raises:
+        UserError: the cluster has no room for a run, or a corpus cannot be prepared.
+    """
+    console.print(study.question, markup=False, highlight=False, soft_wrap=True)
+    outsets = {name: outset(part) for name, part in study.parts.items()}
+    with _place(study, options) as place:
+        found = [kind for name, part in study.parts.items() for kind in _kinds(part, outsets[name].proposals)]
+        kinds = [kind for place, kind in enumerate(found) if kind not in found[:place]]
+        console.print(f"Measuring {len(kinds)} {_plural('kind', len(kinds))} of systems …", highlight=False)
+        paces = place.measure(kinds)
+
+    def pace(experiment: Experiment) -> Pace:
+        return paces[kinds.index(kind_of(experiment))]
+
+    name, part = next(iter(study.parts.items()))
+    for title, trials in _titled(part, outsets[name].proposals).items():
+        console.print()
+        console.print(_trials(title, trials, pace))
+    taken = [f"warm start: {sentence}" for known in outsets.values() for sentence in known.taken.sentences]
+    _say(console, ["", *taken, *_facts(study, place), ""])
+    plans = {name: _plan(part, outsets[name], pace, place) for name, part in study.parts.items()}
+    console.print(_runs(plans, study.resources.gpus_per_worker > 0))
+    wall = sum(wall_seconds(plan, place.runs) for plan in plans.values())
+    gpu_hours = sum(phase.gpu_seconds for plan in plans.values() for phase in plan) / 3600
+    total = f"About {duration(wall)}" + (f" and {gpu_hours:.2g} GPU-hours" if gpu_hours else "")
+    _say(console, ["", f"{total} in all. {' '.join(_reservations(study))}"])
+
+
+@dataclass(frozen=True)
+class Outset:
+    """What is known of a study, or of a column, before it begins."""
+
+    proposals: tuple[Trial, ...]
+    """The first ones."""
+    taken: WarmStart
+
+
+def outset(study: Study) -> Outset:
+    """What the study takes over, and what it proposes before it learns from scores: by its own sampler, in a folder that is
+    thrown away.
+
+    They are exactly the study's first ones where its trials run one at a time; where several do, a baseline that lies in the
+    search space may end before or after a proposal is drawn.
+    """
+    with TemporaryDirectory(prefix="mtnat-") as place:
+        folder = StudyFolder(Path(place))
+        taken = take_over(study, folder)
+        proposer = make_proposer(study, folder.journal)
+        agenda = Agenda(study, proposer, folder.results(), inherited=taken.trials)
+        before = list(agenda.trials.values())
+        scores = [0.0] * len(study.objectives)
+        told = 0
+        if not study.horizon:
+            told = sum(proposer.tell_known(trial.name, trial.experiment, study.experiment, scores) for trial in before)
+        wanted = min(MOST_PROPOSALS, study.proposals or MOST_PROPOSALS) if study.search else 0
+        if study.sampler.kind in ("tpe", "cmaes", "gp"):
+            wanted = min(wanted, max(1, startup_trials(study.sampler, study.proposals) - told))
+        proposed: list[Trial] = []
+        while len(proposed) < wanted and (run := agenda.next()):
+            if agenda.trials[run.trial] not in before:
+                proposed.append(agenda.trials[run.trial])
+        return Outset(tuple(proposed), taken)
+
+
+@contextmanager
+def _place(study: Study, options: Options) -> Iterator[_Place]:
+    if options.address is None:
+        yield _Place(study.resources, [Machine(cores(), torch.cuda.device_count())], is_local=True)
+        return
+    with ray_cluster(options, study.resources):
+        if problems := list(resource_problems(study.resources, machines())):
+            raise ResourceError(problems)
+        yield _Place(study.resources, machines(), is_local=False)
+
+
+def _kinds(part: Study, drawn: Sequence[Trial]) -> Iterator[Experiment]:
+    """The kinds of systems among the trials of a column, its teacher included."""
+    for settings in part.baselines.values():
+        yield kind_of(replace(part.experiment, settings))
+    for trial in drawn:
+        yield kind_of(trial.experiment)
+    if part.teacher:
+        if not part.teacher.model:
+            yield kind_of(teacher_trial(part, part.teacher).experiment)
+        if writer := _writer(part, part.teacher):
+            yield kind_of(writer)
+
+
+def _writer(part: Study, teacher: Teacher) -> Experiment | None:
+    """The teacher as it translates the training text; None where that cannot be known without fetching it."""
+    if not teacher.model:
+        experiment = teacher_trial(part, teacher).experiment
+    elif is_address(teacher.model):
+        return None
+    else:
+        experiment = read_experiment(Path(teacher.model)).model_copy(update={"data": part.experiment.data})
+    search = {f"decoding.{name}": getattr(teacher, name) for name in ("beam", "length_penalty", "precision")}
+    return replace(experiment, {"decoding.decoder": "at", "decoding.rerank": "none"} | search)
+
+
+def _plan(part: Study, known: Outset, pace: PaceOf, place: _Place) -> list[Phase]:
+    """All that a column, or the study, does."""
+    proposals, inherited = [trial.experiment for trial in known.proposals], len(known.taken.trials)
+    trained = set(known.taken.baselines)
+    if not part.teacher:
+        return phases(part, proposals, pace, place.runs, trained=trained, inherited=inherited)
+    stage: list[Phase] = []
+    if not part.teacher.model:
+        trial = teacher_trial(part, part.teacher)
+        trained.add(trial.name)
+        seconds = training_seconds(trial.experiment, pace(trial.experiment))
+        gpus = place.workers * part.resources.gpus_per_worker
+        stage.append(Phase(name="teacher", runs=1, seconds=(seconds,), gpus=gpus))
+    if writer := _writer(part, part.teacher):
+        workers_seconds = pace(writer).sentence * place.workers * training_sources(part.experiment.data).lines
+        gpus = place.all_workers * part.resources.gpus_per_worker
+        together = (workers_seconds / place.all_workers,)
+        stage.append(Phase(name="the teacher translates", runs=0, seconds=together, gpus=gpus, waits=True))
+    students = phases(part, proposals, pace, place.runs, trained=trained, inherited=inherited)
+    return [*stage, *(phase._replace(waits=True) for phase in students[:1]), *students[1:]]
+
+
+def _trials(title: str, trials: Sequence[Trial], pace: PaceOf) -> RichTable:
+    table = RichTable(pad_edge=False, box=None)
+    table.add_column(title)
+    table.add_column("differs in", overflow="fold")
+    for name in ("parameters", "s/step", "a run"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for trial in trials:
+        kind = pace(trial.experiment)
+        table.add_row(
+            Text(trial.name),
+            Text(_shown(trial.settings)),
+            f"{trial.experiment.parameters:,}",
+            f"{kind.step:.3g}",
+            duration(training_seconds(trial.experiment, kind)),
+        )
+    return table
+
+
+def _titled(part: Study, drawn: Sequence[Trial]) -> dict[str, list[Trial]]:
+    """The tables of trials; those with none are left out."""
+    baselines = [
+        Trial(name, "baseline", settings, replace(part.experiment, settings)) for name, settings in part.baselines.items()
+    ]
+    teachers = [teacher_trial(part, part.teacher)] if part.teacher and not part.teacher.model else []
+    found = {
+        "teacher": [trial for trial in teachers if trial.name not in part.baselines],
+        "baselines": baselines,
+        "first proposals": list(drawn),
+    }
+    return {title: trials for title, trials in found.items() if trials}
+
+
+def _facts(study: Study, place: _Place) -> Iterator[str]:
+    """What there is to know beside the trials and the runs."""
+    first, part = next(iter(study.parts.items()))
+    if study.columns:
+        yield f"columns       {', '.join(study.columns)}, one after the other; the trials above are those of {first}"
+    if study.teacher:
+        trial = teacher_trial(part, study.teacher)
+        who = study.teacher.model or (f"{trial.name}, a baseline" if trial.name in study.baselines else "trained here")
+        yield f"teacher       {who}; translates with beam {study.teacher.beam}"
+    resources = study.resources
+    each = f"{place.workers} × " if place.workers > 1 else ""
+    gpus = f", {resources.gpus_per_worker:g} GPUs" if resources.gpus_per_worker else ""
+    yield f"a run takes   {each}{resources.cpus_per_worker} {_plural('core', resources.cpus_per_worker)}{gpus}"
+    where = "this machine" if place.is_local else "the cluster"
+    cpus, gpus = (sum(each) for each in zip(*place.machines, strict=True))
+    has = f"{cpus:g} cores, {gpus:g} GPUs"
+    yield f"side by side  {place.runs} {_plural('run', place.runs)} on {where} ({has})"
+
+
+def _runs(plans: Mapping[str, Sequence[Phase]], on_gpus: bool) -> RichTable:
+    """How many runs there are of each phase, in all columns."""
+    table = RichTable(pad_edge=False, box=None)
+    table.add_column("phase")
+    for name in ("runs", "one takes", *(["GPU-hours"] if on_gpus else [])):
+        table.add_column(name, justify="right", no_wrap=True)
+    by_name: dict[str, list[Phase]] = {}
+    for plan in plans.values():
+        for phase in plan:
+            by_name.setdefault(phase.name, []).append(phase)
+    for name, same in by_name.items():
+        runs, longest = sum(phase.runs for phase in same), max(max(phase.seconds) for phase in same)
+        hours = [f"{sum(phase.gpu_seconds for phase in same) / 3600:.2g}"] if on_gpus else []
+        table.add_row(Text(name), str(runs) if runs else "", duration(longest), *hours)
+    table.add_row("in all", str(sum(phase.runs for plan in plans.values() for phase in plan)))
+    return table
+
+
+def _reservations(study: Study) -> Iterator[str]:
+    """What the estimate is made of, and what it leaves out."""
+    yield (
+        f"An estimate, from {MEASURED_STEPS} steps and some translations of each kind of system, measured alone: "
+        "starting Ray, MLflow and the runs is not in it, nor what runs side by side take from each other."
+    )
+    if study.resources.most_workers > 1:
+        yield "What the workers of a run tell each other is not in it either."
+    if study.pruner or study.experiment.training.patience:
+        yield "Runs that end early make it shorter."
+    if study.teacher and is_address(study.teacher.model or ""):
+        yield "Nor is the teacher's translation, because the model would have to be fetched first."
+    if not study.proposals and study.search:
+        yield "How many proposals there are depends on the budget."
+    yield f"Nothing was started or kept, but prepared corpora in {default_cache()}, where the study finds them."
+
+
+def _shown(settings: Settings) -> str:
+    """Settings as a study file has them, in one line."""
+    if not settings:
+        return "nothing"
+    text = yaml.safe_dump(settings, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10_000)
+    return text.strip().removeprefix("{").removesuffix("}")
+
+
+def _plural(word: str, number: int) -> str:
+    return word if number == 1 else f"{word}s"
+
+
+def _say(console: Console, lines: Iterable[str]) -> None:
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,247 @@
+"""A study cut down to a minute or so, to see whether it runs before it goes where running is dear."""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from mtnat.config import Record, build, leaf_types, replace
+from mtnat.data.corpus import data_root, read_lines
+from mtnat.experiment import Experiment
+from mtnat.lab.outputs.folder import StudyFolder
+from mtnat.lab.outputs.runs import Result
+from mtnat.lab.study.record import DISTILLED, Settings, Study
+from mtnat.lab.study.searching import METRICS, Budget
+from mtnat.lab.study.space import leaves
+
+TRAIN_LINES, HELD_OUT_LINES = 300, 8
+"""Of each file of a corpus, the first ones."""
+PIECES, PIECES_BESIDE_CHARACTERS = 300, 200
+"""Of the vocabulary: of the embedded corpus; of files, beside every character that the text has."""
+STEPS, TRIALS, SEEDS = 8, 2, 2
+_LINES = {"data.train": TRAIN_LINES, "data.valid": HELD_OUT_LINES, "data.test": HELD_OUT_LINES, DISTILLED: TRAIN_LINES}
+_WHOLE = "training.valid_sentences"
+"""Where 0 is more than any number."""
+_TYPES = leaf_types(Experiment)
+Visit = Callable[[str, Any], Any]
+"""What becomes of the value at a leaf."""
+
+
+def smoke(study: Study, text: Path, pieces: int = PIECES) -> Study:
+    """The study with everything cut down that costs time, and nothing else changed.
+
+    Numbers that differ stay different and in the same order, so that baselines, columns and proposals stay what they are to
+    each other.
+
+    Args:
+        text: the folder of the cut files; see `write_text`.
+        pieces: of the vocabulary.
+    """
+    cut = _cuts(study, text, pieces)
+    experiment = replace(study.experiment, _changed(study.experiment, cut))
+    trials = min(study.proposals or TRIALS, TRIALS) if study.search else 0
+    steps = experiment.training.steps
+    teacher = study.teacher and study.teacher.model_copy(
+        update={"settings": _over(study.teacher.settings, cut), "beam": min(study.teacher.beam, 2)}
+    )
+    return study.model_copy(
+        update={
+            "experiment": experiment,
+            "columns": {name: _over(settings, cut) for name, settings in study.columns.items()},
+            "teacher": teacher,
+            "baselines": {name: _over(settings, cut) for name, settings in study.baselines.items()},
+            "search": {path: _search(path, search, cut) for path, search in study.search.items()},
+            "trials": trials,
+            "sampler": study.sampler.model_copy(update={"startup_trials": 1}),
+            "pruner": study.pruner and study.pruner.model_copy(update={"first_step": 1, "startup_trials": 1}),
+            "horizon": study.horizon and study.horizon.model_copy(update={"steps": _rungs(study.horizon.steps, steps)}),
+            "budget": Budget(),
+            "warm_start": (),
+            "confirm": study.confirm
+            and study.confirm.model_copy(update={"top": min(study.confirm.top, trials), "seeds": study.confirm.seeds[:SEEDS]}),
+        }
+    )
+
+
+def write_text(study: Study, text: Path) -> int:
+    """Writes the first lines of every file that the study names, and returns how many pieces their vocabulary has.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    text.mkdir(parents=True, exist_ok=True)
+    characters: set[str] = set()
+
+    def write(path: str, value: Any) -> Any:
+        for name in _names(path, value):
+            lines = list(islice(read_lines(data_root() / name), _LINES[path]))
+            _place(text, path, name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            characters.update(*lines)
+        return value
+
+    _visit(study, write)
+    return len(characters) + PIECES_BESIDE_CHARACTERS if characters else PIECES
+
+
+def failures(study: Study, folder: StudyFolder) -> list[str]:
+    """Each run that gave no score, and why."""
+
+    def reason(result: Result) -> str | None:
+        missing = [name for name in study.objectives if getattr(result, METRICS[name].field) is None]
+        return result.failed or (f"has no {', '.join(missing)}" if missing and result.pruned is None else None)
+
+    columns = [folder.column(name) for name in study.columns] or [folder]
+    return [
+        f"{column.name}, {result.run}: {why}"
+        for column in columns
+        for result in column.results().values()
+        if (why := reason(result))
+    ]
+
+
+def _cuts(study: Study, text: Path, pieces: int) -> Visit:
+    """What each leaf's values become."""
+    found: dict[str, set[Any]] = {}
+
+    def note(path: str, value: Any) -> Any:
+        if isinstance(value, int):
+            found.setdefault(path, set()).add(math.inf if path == _WHOLE and value == 0 else value)
+        return value
+
+    _visit(study, note)
+    levels = {path: make(found[path]) for path, make in _levels(study, found, pieces).items() if path in found}
+
+    def cut(path: str, value: Any) -> Any:
+        if path in _LINES:
+            names = [str(_place(text, path, name)) for name in _names(path, value)]
+            return names if isinstance(value, list) else (names[0] if names else value)
+        if path == "training.compile":
+            return False  # takes longer than all the rest
+        if isinstance(value, int) and path in levels:
+            return levels[path][math.inf if path == _WHOLE and value == 0 else value]
+        return value
+
+    return cut
+
+
+def _levels(study: Study, found: Mapping[str, set[Any]], pieces: int) -> dict[str, Callable[[Iterable[Any]], dict[Any, int]]]:
+    """How the numbers at each leaf are cut.
+
+    Text in fewer pieces has longer sentences, so that `data.max_length` and what has to hold one are the same for all studies.
+    """
+    share = math.lcm(*range(study.resources.least_workers, study.resources.most_workers + 1))
+    heads = _capped(found["model.heads"], 2, lambda last: 2 * last)
+    unit = max(16, 2 * max(heads.values()))  # heads divide a width
+    warmups = len(found["training.warmup_steps"])
+    steps = max(STEPS + 2 * (warmups - 1), len(study.horizon.steps) if study.horizon else 0)
+    caps = {
+        "data.corpus_size": TRAIN_LINES,
+        "model.encoder_layers": 1,
+        "model.decoder_layers": 1,
+        "training.steps": steps,
+        "training.warmup_steps": 2,
+        "training.log_every": 2,
+        "training.validate_every": 4,
+        "training.valid_sentences": HELD_OUT_LINES,
+        "training.keep_checkpoints": 2,
+        "decoding.iterations": 2,
+        "decoding.length_candidates": 2,
+        "decoding.beam": 2,
+    }
+    return {
+        **{path: partial(_capped, cap=cap, following=lambda last: last + 1) for path, cap in caps.items()},
+        "data.vocabulary_size": lambda sizes: _capped(sizes, pieces, lambda last: last + 8),
+        "data.max_length": lambda lengths: _ladder(lengths, 256, 1),
+        "model.max_positions": lambda lengths: _ladder(lengths, 320, 1),
+        "model.heads": lambda _: heads,
+        "model.width": lambda widths: _ladder(widths, 2 * unit, unit),
+        "model.feed_forward": lambda widths: _capped(widths, 32, lambda last: last + 8),
+        "training.max_tokens_per_batch": lambda sizes: _ladder(sizes, 512, 16),
+        "training.batches_per_step": lambda numbers: _ladder(numbers, share, share),
+    }
+
+
+def _capped(values: Iterable[Any], cap: int, following: Callable[[int], int]) -> dict[Any, int]:
+    """Each number, or the cap where that is smaller; numbers that differ still do, and their order is the same."""
+    found: dict[Any, int] = {}
+    last = 0
+    for value in sorted(values):
+        last = value if value <= cap else cap if last < cap else following(last)
+        found[value] = last
+    return found
+
+
+def _ladder(values: Iterable[Any], first: int, step: int) -> dict[Any, int]:
+    """Numbers at equal distances in place of others, in the same order."""
+    return {value: first + step * place for place, value in enumerate(sorted(values))}
+
+
+def _visit(study: Study, visit: Visit) -> None:
+    """Shows every value that a study names, at whatever leaf."""
+    _changed(study.experiment, visit)
+    for settings in (*study.columns.values(), *study.baselines.values(), study.teacher.settings if study.teacher else {}):
+        _over(settings, visit)
+    for path, search in study.search.items():
+        _search(path, search, visit)
+
+
+def _changed(experiment: Experiment, visit: Visit) -> Settings:
+    """The leaves of an experiment that are other ones after a visit."""
+    visited = {path: (value, visit(path, value)) for path, value in leaves(experiment).items()}
+    return {path: after for path, (before, after) in visited.items() if after != before}
+
+
+def _over(settings: Settings, visit: Visit) -> Settings:
+    return {path: _value(path, value, visit) for path, value in settings.items()}
+
+
+def _value(path: str, value: Any, visit: Visit) -> Any:
+    """What a visit makes of the value at a leaf, or of a whole part of the experiment, which gets all its defaults."""
+    for record in _TYPES[path]:
+        if isinstance(record, type) and issubclass(record, Record):
+            whole = build(record, value, path).model_dump(mode="json")
+            return {name: _value(f"{path}.{name}", inner, visit) for name, inner in whole.items()}
+    return visit(path, value)
+
+
+def _search(path: str, search: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
+    """What is left to search at a leaf."""
+    found = dict(search)
+    if when := search.get("when"):
+        found["when"] = {
+            other: [_value(other, value, visit) for value in (values if isinstance(values, list) else [values])]
+            for other, values in when.items()
+        }
+    if "choice" in search:
+        choices = [_value(path, choice, visit) for choice in search["choice"]]
+        found["choice"] = [choice for place, choice in enumerate(choices) if choice not in choices[:place]]
+    elif "int" in search:
+        low, high = (visit(path, bound) for bound in search["int"])
+        if [low, high] != search["int"]:  # what lies between two rungs of a ladder need not fit
+            found = {name: option for name, option in found.items() if name != "log"} | {"int": [low, high], "step": high - low}
+    return found
+
+
+def _rungs(steps: tuple[int, ...], last: int) -> tuple[int, ...]:
+    """The same shares of fewer steps, at least one apart."""
+    found: list[int] = []
+    for place, rung in enumerate(steps, 1):
+        least, most = (found[-1] + 1 if found else 1), last - (len(steps) - place)
+        found.append(min(most, max(least, round(rung * last / steps[-1]))))
+    return tuple(found)
+
+
+def _names(path: str, value: Any) -> list[str]:
+    """The files that a value names."""
+    if path not in _LINES or value is None:
+        return []
+    return list(value) if isinstance(value, list) else [value]
+
+
+def _place(text: Path, path: str, name: str) -> Path:
+    """Where a file's first lines lie; a name ends with its language."""
+    key = hashlib.sha256(f"{name} {_LINES[path]}".encode()).hexdigest()[:8]
+    return text.absolute() / f"{key}-{Path(name).name.removesuffix('.gz')}"

@@ -1,0 +1,74 @@
+"""A leaderboard and a table as text, figure by figure: what every report of them shows."""
+
+from statistics import fmean
+
+from mtnat.lab.results.leaderboard import Leaderboard
+from mtnat.lab.results.paper_table import Cell, Table
+from mtnat.lab.results.rows import Row
+from mtnat.lab.results.words import plain
+
+_NOTHING = "–"
+_SACREBLEU, _TOKENIZED, PUBLISHED = "sacreBLEU", "tokenized", "published"
+
+
+def leaderboard_rows(leaderboard: Leaderboard) -> list[dict[str, str]]:
+    """Rows as text by title, without columns in which nothing stands."""
+    rows = [_cells(row, leaderboard) for row in leaderboard.rows]
+    return [{title: text for title, text in row.items() if any(each[title] for each in rows)} for row in rows]
+
+
+def titles_of(table: Table) -> list[str]:
+    """Of the figures in each column."""
+    return [_SACREBLEU, _TOKENIZED, *([PUBLISHED] if table.published else [])]
+
+
+def figures(cell: Cell, table: Table) -> dict[str, str]:
+    """A cell's figures as text, by title."""
+
+    def number(value: float | None) -> str:
+        return _NOTHING if value is None else f"{value:.2f}"
+
+    interval = f" ± {cell.interval:.1f}" if cell.interval is not None else ""
+    texts = [f"{number(cell.bleu)}{cell.mark}{interval}", number(cell.tokenized), number(cell.published)]
+    return dict(zip(titles_of(table), texts, strict=False))
+
+
+def _cells(row: Row, leaderboard: Leaderboard) -> dict[str, str]:
+    """A row as text, by title."""
+
+    def number(value: float | None, form: str) -> str:
+        return "" if value is None else format(value, form)
+
+    others = [name for name in leaderboard.objectives if name != "valid.bleu"]
+    return {
+        "name": row.name,
+        "kind": row.kind,
+        "BLEU": _score(row),
+        "95 %": f"{row.interval[0]:.1f} … {row.interval[1]:.1f}" if row.interval else "",
+        "tokenized": number(fmean(row.tokenized) if row.tokenized else None, ".2f"),
+        "difference": number(row.difference, "+.2f"),
+        "p": number(row.p_value, ".3f"),
+        "95 % of difference": f"{row.difference_interval[0]:+.1f} … {row.difference_interval[1]:+.1f}"
+        if row.difference_interval
+        else "",
+        "p over seeds": number(row.p_value_over_seeds, ".3f"),
+        "seeds needed": "" if row.seeds_needed is None else str(row.seeds_needed).replace("more than ", "> "),
+        "valid": number(row.valid, ".2f") if row.is_full else "",
+        **{name: plain(name, row.metrics[name]) if name in row.metrics else "" for name in others},
+        "front": "●" if row.on_front else "",
+        "seeds": " ".join(map(str, row.seeds)),
+        "seconds": f"{row.spent.seconds:.0f}",
+        "GPU-hours": number(row.spent.gpu_seconds / 3600 or None, ".2f"),
+        "tokens": number(row.spent.tokens, ",d") if row.spent.tokens is not None else "",
+        "Wh": number(None if row.spent.joules is None else row.spent.joules / 3600, ".1f"),
+    }
+
+
+def _score(row: Row) -> str:
+    if row.mean is None:
+        return "failed"
+    if row.pruned is not None:
+        return f"{row.mean:.2f} (pruned at step {row.pruned})"
+    if row.rung is not None:
+        return f"{row.mean:.2f} (valid, T = {row.rung})"
+    return f"{row.mean:.2f}{row.mark}" if row.confirmed else f"{row.mean:.2f} (valid)"

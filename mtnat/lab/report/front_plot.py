@@ -1,0 +1,127 @@
+"""A picture of a study's front."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mtnat.files import whole_file
+from mtnat.lab.results.answer import metric_of
+from mtnat.lab.results.leaderboard import Leaderboard
+from mtnat.lab.results.rows import Row
+from mtnat.lab.study.searching import Direction
+from mtnat.plot_labels import Label, Point, write_labels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_NAMES = {
+    "valid.bleu": "BLEU on the validation set",
+    "decode.seconds": "seconds to translate the validation set",
+    "train.seconds": "seconds of training",
+    "model.parameters": "weights of the model",
+}
+_FRONT, _OTHER, _UNCONFIRMED, _REFERENCE = "on the front", "not on it", "one seed only", "the other decoder"
+_STYLES = {
+    _FRONT: ("#1f77b4", "#1f77b4", "o"),
+    _OTHER: ("#777777", "#777777", "o"),
+    _UNCONFIRMED: ("#777777", "none", "o"),
+    _REFERENCE: ("#444444", "#444444", "D"),
+}
+"""By kind of trial, colour, filling and marker."""
+_MARKER_POINTS = 7
+_WIDE = 8.0
+"""From this ratio of the largest to the smallest value an axis is logarithmic."""
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """A trial in the picture."""
+
+    name: str
+    kind: str
+    is_named: bool
+    place: Point
+
+
+def draw_front(leaderboard: Leaderboard, path: Path) -> None:
+    """Where the trials that were trained to their end stand by the first two of the study's metrics, the first one upwards."""
+    from matplotlib.figure import Figure  # its import takes a second
+
+    up, across, *others = leaderboard.objectives
+    marks = _marks(leaderboard, across, up)
+    front = sorted(mark.place for mark in marks if mark.kind == _FRONT)
+    lines = [_stairs(front, leaderboard.objectives[across])] if front and not others else []  # of three it is no line
+    figure = Figure(figsize=(9, 6), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    for line in lines:
+        axes.plot(*zip(*line, strict=True), color=_STYLES[_FRONT][0], alpha=0.4)
+    for kind, (colour, filling, marker) in _STYLES.items():
+        if places := [mark.place for mark in marks if mark.kind == kind]:
+            across_N, up_N = zip(*places, strict=True)
+            axes.plot(
+                across_N, up_N, marker, color=colour, markerfacecolor=filling, markersize=_MARKER_POINTS, label=kind, zorder=3
+            )
+    title = leaderboard.question + (f" (The front is also one of {', '.join(others)}.)" if others else "")
+    axes.set_title(title, fontsize=10, loc="left", wrap=True)
+    axes.set_xlabel(_axis_label(across, leaderboard.objectives))
+    axes.set_ylabel(_axis_label(up, leaderboard.objectives))
+    _scale(axes, [mark.place for mark in marks])
+    figure.legend(loc="outside lower center", ncols=len(_STYLES), frameon=False)
+    figure.draw_without_rendering()  # so that every place is known
+    labels = [Label(mark.name, mark.place, _STYLES[mark.kind][0]) for mark in marks if mark.is_named]
+    write_labels(axes, labels, [mark.place for mark in marks], lines, marker_points=_MARKER_POINTS)
+    with whole_file(path) as file:
+        figure.savefig(file, format="png")
+
+
+def _marks(leaderboard: Leaderboard, across: str, up: str) -> list[_Mark]:
+    """The front first, so that its names have the best places."""
+    marks = [
+        _Mark(
+            row.name,
+            _kind(row, leaderboard),
+            row.on_front or row.kind == "baseline",
+            (metric_of(row, across), metric_of(row, up)),
+        )
+        for row in leaderboard.rows
+        if row.is_full and row.valid is not None and {across, up} <= {"valid.bleu", *row.metrics}
+    ]
+    return sorted(marks, key=lambda mark: (mark.kind != _FRONT, mark.place))
+
+
+def _stairs(front: Sequence[Point], direction: Direction) -> list[Point]:
+    """The corners of what the front's members reach: between two of them it is as much as the poorer one gives."""
+    corners = [front[0]]
+    for (before, height), (after, next_height) in pairwise(front):
+        corners += [(after, height) if direction == "min" else (before, next_height), (after, next_height)]
+    return corners
+
+
+def _kind(row: Row, leaderboard: Leaderboard) -> str:
+    if row.is_reference:
+        return _REFERENCE
+    if row.on_front:
+        return _FRONT
+    return _UNCONFIRMED if leaderboard.test_set and not row.confirmed else _OTHER
+
+
+def _axis_label(metric: str, objectives: Mapping[str, str]) -> str:
+    return f"{_NAMES[metric]} ({'more' if objectives[metric] == 'max' else 'less'} is better)"
+
+
+def _scale(axes: "Axes", places: Sequence[Point]) -> None:
+    """Plain numbers, on a logarithmic axis where they are far apart."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    for axis, scale, values in zip(
+        (axes.xaxis, axes.yaxis), (axes.set_xscale, axes.set_yscale), zip(*places, strict=True), strict=True
+    ):
+        if min(values) > 0 and max(values) > _WIDE * min(values):
+            scale("log")
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_minor_formatter(NullFormatter())
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axes.margins(0.12)
+    axes.grid(alpha=0.3)

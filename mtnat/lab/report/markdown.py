@@ -1,0 +1,85 @@
+"""Reports in Markdown: a leaderboard, and the table of a study with columns."""
+
+from mtnat.lab.report.cells import PUBLISHED, figures, leaderboard_rows, titles_of
+from mtnat.lab.report.notes import leaderboard_notes, table_notes
+from mtnat.lab.results.fidelity import Fidelity, sentences
+from mtnat.lab.results.leaderboard import Leaderboard
+from mtnat.lab.results.paper_table import Table
+
+
+def leaderboard_markdown(leaderboard: Leaderboard) -> str:
+    """The leaderboard as a page for people."""
+    rows = leaderboard_rows(leaderboard)
+    titles = list(rows[0]) if rows else []
+    lines = [
+        f"# {leaderboard.study}",
+        "",
+        f"**{leaderboard.question}**",
+        "",
+        leaderboard.answer,
+        "",
+        f"| {' | '.join('' if title == 'name' else title for title in titles)} |",
+        "|---" * len(titles) + "|",
+        *(f"| {' | '.join(row.values())} |" for row in rows),
+        "",
+        *(f"{note}\n" for note in leaderboard_notes(leaderboard)),
+        *(fidelity_section(leaderboard.fidelity) if leaderboard.fidelity else []),
+    ]
+    return "\n".join(lines)
+
+
+def table_markdown(table: Table) -> str:
+    """The table as a page for people."""
+    titles = [f"{column}: {title}" for column in table.columns for title in titles_of(table)]
+    lines = [
+        f"# {table.study}",
+        "",
+        f"**{table.question}**",
+        "",
+        *(f"- {column}: {answer}" for column, answer in table.answers.items()),
+        "",
+        f"| | {' | '.join(titles)} |",
+        f"|---|{'---:|' * len(titles)}",
+    ]
+    for row in table.rows:
+        texts = [
+            f'<span style="color:gray">{text}</span>' if title == PUBLISHED else text
+            for column in table.columns
+            for title, text in figures(row.cells[column], table).items()
+        ]
+        lines.append(f"| {row.name} | {' | '.join(texts)} |")
+    return "\n".join([*lines, "", *(f"{note}\n" for note in table_notes(table))])
+
+
+def fidelity_section(fidelity: Fidelity) -> list[str]:
+    """The report's lines, in Markdown."""
+    titles = ("", "step", "share of the steps", "τ", "95 %", "p", "its choice", "regret, BLEU", "place of the best")
+    lines = [
+        "## How well less training ranks the trials",
+        "",
+        *(f"{sentence}\n" for sentence in sentences(fidelity)),
+        f"| {' | '.join(titles)} |",
+        "|---" * len(titles) + "|",
+    ]
+    for signal in fidelity.signals:
+        cells = (
+            signal.kind,
+            f"{signal.steps}",
+            f"{signal.share:.0%}",
+            "" if signal.tau is None else f"{signal.tau:.2f}",
+            f"{signal.interval[0]:.2f} … {signal.interval[1]:.2f}" if signal.interval else "",
+            "" if signal.p_value is None else f"{signal.p_value:.3f}",
+            ", ".join(signal.choice),
+            f"{signal.regret:.2f}",
+            f"{signal.place_of_best} of {len(fidelity.full)}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return [
+        *lines,
+        "",
+        f"τ: Kendall's, with the validation BLEU of the {len(fidelity.full)} full runs of {fidelity.steps} steps; p: that it "
+        "is no better than chance; 95 %: the trials resampled, too narrow where they are few. Regret: what is lost by training "
+        "only the signal's choice to the end. Place of the best: where the signal puts the trial that is best in the end. "
+        "Scores in flight are of the very runs that they are held against, and share their chance; the shorter runs do not.",
+        "",
+    ]

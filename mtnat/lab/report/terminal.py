@@ -1,0 +1,100 @@
+"""What a person sees when a study has ended."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from mtnat.lab.outputs.folder import StudyFolder
+from mtnat.lab.report.cells import figures, leaderboard_rows, titles_of
+from mtnat.lab.report.notes import published_note
+from mtnat.lab.results.costs import Spent
+from mtnat.lab.results.fidelity import sentences
+from mtnat.lab.results.leaderboard import Leaderboard
+from mtnat.lab.results.paper_table import Table
+from mtnat.lab.results.words import duration, size
+
+LEFT_OUT = frozenset({"95 % of difference", "tokens", "Wh"})
+"""Of a leaderboard's columns; the file has all of them."""
+FIRST_LEFT_OUT = ("GPU-hours", "kind", "seconds", "tokenized", "95 %", "seeds needed", "p over seeds", "seeds", "valid", "p")
+"""Where they do not all fit on the terminal, in this order."""
+
+
+def show_end(console: Console, leaderboard: Leaderboard, folder: StudyFolder, tracking: str) -> None:
+    """The leaderboard, the answer, what both took, and what to do with them."""
+    rows = leaderboard_rows(leaderboard)
+    shown = _fitting(rows, console.width)
+    table = RichTable(title=leaderboard.question, title_justify="left", pad_edge=False, box=None)
+    for title in shown:
+        is_text = title in ("name", "kind")
+        table.add_column("" if title == "name" else title, justify="left" if is_text else "right", no_wrap=title != "name")
+    for row in rows:
+        table.add_row(*(Text(row[title]) for title in shown))
+    console.print()
+    console.print(table)
+    said = [leaderboard.answer, *(sentences(leaderboard.fidelity) if leaderboard.fidelity else [])]
+    lines = ["", *said, "", f"leaderboard  {folder.report}"]
+    if folder.pareto.exists():
+        lines.append(f"front        {folder.pareto}")
+    if leaderboard.winner:
+        lines += [
+            f"best         {folder.best_experiment}",
+            f"translate    python -m mtnat translate --model {folder.best_model} < input.txt",
+        ]
+    lines += [f"compare      {tracking}", f"spent        {_spent(leaderboard.spent)}", f"disk         {_disk(folder)}"]
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def show_table(console: Console, table: Table, folder: StudyFolder, tracking: str) -> None:
+    """The table of a study with columns, each column's answer, and where all of it lies."""
+    styles = dict(zip(titles_of(table), ("", "", "bright_black"), strict=False))
+    shown = RichTable(pad_edge=False, box=None)
+    shown.add_column("")
+    for column in table.columns:
+        for number, (title, style) in enumerate(styles.items()):
+            shown.add_column(Text(f"{'' if number else column}\n{title}", style=style), justify="right", style=style)
+    for row in table.rows:
+        texts = [text for column in table.columns for text in figures(row.cells[column], table).values()]
+        shown.add_row(Text(row.name), *map(Text, texts))
+    console.print(f"\n{table.question}\n", markup=False, highlight=False, soft_wrap=True)
+    console.print(shown)
+    lines = [
+        *([f"In grey, {published_note(table.published)}"] if table.published else []),
+        "",
+        *(f"{column}: {answer}" for column, answer in table.answers.items()),
+        "",
+        f"table        {folder.table_markdown}",
+        f"for a paper  {folder.table_latex}",
+        f"compare      {tracking}",
+        f"disk         {_disk(folder)}",
+    ]
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def _fitting(rows: Sequence[Mapping[str, str]], width: int) -> list[str]:
+    """The titles of the columns that matter and fit side by side; names may take several lines."""
+    shown = [title for title in (rows[0] if rows else ()) if title not in LEFT_OUT]
+    words = [word for row in rows for word in row["name"].split()]
+    widths = {title: max(len(title), *(len(row[title]) for row in rows)) for title in shown}
+    widths["name"] = max(map(len, words), default=0)
+    for title in FIRST_LEFT_OUT:
+        if sum(widths[each] + 2 for each in shown) > width and title in shown:
+            shown.remove(title)
+    return shown
+
+
+def _spent(spent: Spent) -> str:
+    """What runs took, as a person says it; what was not used or is not known is left out."""
+    parts = [
+        f"{duration(spent.seconds)} of runs",
+        f"{spent.gpu_seconds / 3600:.2f} GPU-hours" if spent.gpu_seconds else "",
+        "" if spent.tokens is None else f"{spent.tokens / 1e6:.1f} M target tokens",
+        "" if spent.joules is None else f"{spent.joules / 3600:,.0f} Wh",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _disk(folder: StudyFolder) -> str:
+    used = folder.disk()
+    return f"{size(used.bytes)} in {folder.path} (models {size(used.models)})"

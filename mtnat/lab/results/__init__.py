@@ -1,0 +1,1 @@
+"""What the runs amount to. Nothing is drawn or laid out here."""

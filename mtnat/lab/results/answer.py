@@ -1,0 +1,85 @@
+"""A study's answer, in sentences that claim no more than the numbers do."""
+
+from collections.abc import Mapping, Sequence
+
+from mtnat.lab.results.rows import Row
+from mtnat.lab.results.words import with_unit
+from mtnat.lab.study.record import Study
+from mtnat.lab.study.searching import Direction
+
+MOST_NAMED = 6
+"""Members of a front that the answer names; the leaderboard marks all."""
+
+
+def answer(winner: Row | None, rows: Sequence[Row], study: Study) -> str:
+    """What the study found: of several metrics also their front."""
+    found = _found(winner, rows, study)
+    front = [row for row in rows if row.on_front]
+    return f"{found} {front_sentence(front, study.objectives)}" if front else found
+
+
+def _found(winner: Row | None, rows: Sequence[Row], study: Study) -> str:
+    if winner is None or winner.mean is None:
+        return "There is no answer: no run ended well; leaderboard.json has the reasons."
+    if not winner.confirmed:
+        return (
+            f"{winner.name} is best on the validation set with {winner.mean:.1f} BLEU; that was one seed and no test set, "
+            "so add `confirm` to the study to know whether it holds."
+        )
+    seeds = f"{len(winner.seeds)} seeds" if len(winner.seeds) > 1 else "1 seed"
+    score = f"{winner.mean:.1f} BLEU on the test set ({seeds})"
+    assert study.confirm is not None
+    against = study.confirm.against
+    if winner.name == against:
+        return f"{against} itself is best on the validation set, with {score}; nothing that was tried does better there."
+    if winner.difference is None or winner.p_value is None:
+        return f"{winner.name} is best on the validation set, with {score}; {against} has no score to compare with."
+    over_seeds = f"; over seeds {_p(winner.p_value_over_seeds)}" if winner.p_value_over_seeds is not None else ""
+    mark = f"{winner.mark}, " if winner.mark else ""
+    compared = f"{winner.difference:+.1f} against {against} ({mark}{_p(winner.p_value)}{over_seeds})"
+    if winner.mark in ("⇑", "↑"):
+        if (winner.p_value_over_seeds or 0.0) >= 0.05:
+            return (
+                f"{winner.name}, best on the validation set, translates these sentences better than {against}, but other seeds "
+                f"might not: {score}, {compared}.{_more_seeds(winner)}"
+            )
+        return f"{winner.name}, best on the validation set, translates better than {against}: {score}, {compared}."
+    if winner.mark:
+        return f"{winner.name} is best on the validation set, but worse than {against} on the test set: {score}, {compared}."
+    if any(row.mark for row in rows):
+        found = f"{winner.name} is best on the validation set, but not significantly better than {against} at 0.05: {score}"
+    else:
+        found = f"No difference to {against} is significant at 0.05; {winner.name} is best on the validation set, with {score}"
+    return f"{found}, {compared}.{_more_seeds(winner)}"
+
+
+def front_sentence(front: Sequence[Row], objectives: Mapping[str, Direction]) -> str:
+    """Who is on the front of several metrics, the best by the first one first."""
+    first, *others = objectives
+    order = sorted(front, key=lambda row: metric_of(row, first), reverse=objectives[first] == "max")
+    names = [f"{row.name} ({', '.join(with_unit(name, metric_of(row, name)) for name in objectives)})" for row in order]
+    metrics = f"{', '.join([first, *others[:-1]])} and {others[-1]}"
+    if len(names) == 1:
+        return f"{names[0]} alone is on the front of {metrics}: nothing else is better in any of them."
+    more = f"; and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"On the front of {metrics}: {'; '.join(names[:MOST_NAMED])}{more}."
+
+
+def metric_of(row: Row, metric: str) -> float:
+    """A row's value of a metric, which it has."""
+    value = row.valid if metric == "valid.bleu" else row.metrics[metric]
+    assert value is not None
+    return value
+
+
+def _more_seeds(winner: Row) -> str:
+    """How many seeds would settle it, where more than there were; otherwise it is not for want of seeds."""
+    needed = winner.seeds_needed
+    if needed is None or (isinstance(needed, int) and needed <= len(winner.seeds)):
+        return ""
+    number = f"About {needed}" if isinstance(needed, int) else needed.capitalize()
+    return f" {number} seeds would be needed to see a difference of this size."
+
+
+def _p(p_value: float) -> str:
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"

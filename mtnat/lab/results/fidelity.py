@@ -1,0 +1,179 @@
+"""How well scores of less training tell which trials will be the best after all of it."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from mtnat.config import Record
+
+# N trials, R resamples
+
+FEWEST_TRIALS = 4
+"""Fewer have too few orders to say anything."""
+RESAMPLES, RESAMPLING_SEED = 1000, 12345
+Kind = Literal["in flight", "horizon"]
+Scores = Mapping[str, float]
+"""BLEU on the validation set by trial."""
+Floats = npt.NDArray[np.float64]
+
+
+class Signal(Record):
+    """Scores after less training, held against those after all of it."""
+
+    kind: Kind
+    """in flight: on the way of the full run; horizon: at the end of a complete shorter one, with its schedule compressed."""
+    steps: int
+    """After which it is there."""
+    share: float
+    """Of a full run's steps: what it costs."""
+    scores: dict[str, float]
+    tau: float | None
+    """Kendall's τ-b with the full runs' scores; None where all scores are equal."""
+    p_value: float | None
+    """That the order is no better than chance, two-sided; exact where no scores are equal."""
+    interval: tuple[float, float] | None
+    """95 % of τ over trials (percentile bootstrap), too narrow where trials are few."""
+    choice: tuple[str, ...]
+    """Whom it finds best; several where they are equal."""
+    regret: float
+    """By how much the best full run is better than that of `choice`, in points; the mean over equals."""
+    place_of_best: int
+    """At which it puts the trial that is best in the end, behind its equals: who keeps fewer trials loses that one."""
+
+
+class Contrast(Record):
+    """The two kinds at equal cost."""
+
+    horizon: int
+    """T of the shorter run."""
+    in_flight: int
+    """Step of the score on the way, the last validation up to `horizon`."""
+    difference: float
+    """τ of the shorter runs, minus that of the scores in flight."""
+    interval: tuple[float, float]
+    """95 % over trials (percentile bootstrap, the same trials for both), too narrow where trials are few."""
+
+
+class Fidelity(Record):
+    """``fidelity.json``: of the trials that have a full run and every signal."""
+
+    steps: int
+    """T of the full runs."""
+    full: dict[str, float]
+    """Their scores."""
+    survivors_only: bool
+    """Whether trials fell out on the way, and so are not among these."""
+    signals: tuple[Signal, ...]
+    contrasts: tuple[Contrast, ...]
+
+
+def rate(
+    full: Scores, signals: Mapping[tuple[Kind, int], Scores], *, steps: int, survivors_only: bool = False
+) -> Fidelity | None:
+    """How well each signal ranks the trials; None where too few trials have all of them.
+
+    Args:
+        full: the scores of full runs.
+        signals: by kind and steps.
+        steps: of a full run.
+        survivors_only: trials fell out before they had a full run.
+    """
+    names = [name for name in full if all(name in scores for scores in signals.values())]
+    if len(names) < FEWEST_TRIALS or not signals:
+        return None
+    full = {name: full[name] for name in names}
+    full_N = np.array([*full.values()])
+    resampled_RN = np.random.default_rng(RESAMPLING_SEED).integers(len(names), size=(RESAMPLES, len(names)))
+    rated: list[Signal] = []
+    taus: dict[tuple[Kind, int], Floats] = {}
+    for (kind, at), scores in signals.items():
+        scores_N = np.array([scores[name] for name in names])
+        taus[kind, at] = np.array([_tau(scores_N[chosen_N], full_N[chosen_N]) for chosen_N in resampled_RN])
+        rated.append(_signal(kind, at, at / steps, {name: scores[name] for name in names}, full, taus[kind, at]))
+    return Fidelity(
+        steps=steps,
+        full=full,
+        survivors_only=survivors_only,
+        signals=tuple(rated),
+        contrasts=tuple(_contrasts(rated, taus)),
+    )
+
+
+def sentences(fidelity: Fidelity) -> list[str]:
+    """What it comes to: one for each pair of signals of equal cost, and what limits it."""
+    tau = {(signal.kind, signal.steps): signal.tau for signal in fidelity.signals}
+    said = []
+    for contrast in fidelity.contrasts:
+        low, high = contrast.interval
+        verdict = (
+            "these trials do not tell which ranks better"
+            if low <= 0 <= high
+            else f"the {'shorter complete runs' if low > 0 else 'scores on the way'} rank better"
+        )
+        said.append(
+            f"At {contrast.horizon / fidelity.steps:.0%} of the steps, complete runs with T = {contrast.horizon} rank "
+            f"{len(fidelity.full)} trials like the full ones with τ = {tau['horizon', contrast.horizon]:.2f}, scores of full "
+            f"runs at step {contrast.in_flight} with τ = {tau['in flight', contrast.in_flight]:.2f}: {verdict} "
+            f"(difference {contrast.difference:+.2f}, 95 % {low:+.2f} … {high:+.2f})."
+        )
+    if fidelity.survivors_only:
+        said.append(
+            "Only trials that were trained to their end are in it, and the shorter runs chose which; of those that fell out it "
+            "says nothing (horizon.keep: 1 trains all)."
+        )
+    return said
+
+
+def _signal(kind: Kind, steps: int, share: float, scores: dict[str, float], full: Scores, tau_R: Floats) -> Signal:
+    found = stats.kendalltau([scores[name] for name in full], list(full.values()))
+    is_defined = bool(np.isfinite(found.statistic))
+    highest, best = max(scores.values()), max(full.values())
+    choice = [name for name, score in scores.items() if score == highest]
+    of_best = max(scores[name] for name, score in full.items() if score == best)
+    return Signal(
+        kind=kind,
+        steps=steps,
+        share=share,
+        scores=scores,
+        tau=float(found.statistic) if is_defined else None,
+        p_value=float(found.pvalue) if is_defined else None,
+        interval=_interval(tau_R) if is_defined else None,
+        choice=tuple(choice),
+        regret=best - fmean(full[name] for name in choice),
+        place_of_best=sum(score >= of_best for score in scores.values()),
+    )
+
+
+def _contrasts(signals: Sequence[Signal], taus: Mapping[tuple[Kind, int], Floats]) -> list[Contrast]:
+    """Each shorter run against the last score in flight that is not dearer."""
+    found = []
+    for shorter in (signal for signal in signals if signal.kind == "horizon"):
+        earlier = [signal for signal in signals if signal.kind == "in flight" and signal.steps <= shorter.steps]
+        on_the_way = max(earlier, key=lambda signal: signal.steps, default=None)
+        if on_the_way is None or on_the_way.tau is None or shorter.tau is None:
+            continue
+        difference_R = taus["horizon", shorter.steps] - taus["in flight", on_the_way.steps]
+        found.append(
+            Contrast(
+                horizon=shorter.steps,
+                in_flight=on_the_way.steps,
+                difference=shorter.tau - on_the_way.tau,
+                interval=_interval(difference_R),
+            )
+        )
+    return found
+
+
+def _tau(scores_N: Floats, full_N: Floats) -> float:
+    """Of a resample; 0 where it holds one score only, which orders nothing."""
+    tau = float(stats.kendalltau(scores_N, full_N, method="asymptotic").statistic)
+    return tau if np.isfinite(tau) else 0.0
+
+
+def _interval(values_R: Floats) -> tuple[float, float]:
+    low, high = np.quantile(values_R, [0.025, 0.975])
+    return float(low), float(high)

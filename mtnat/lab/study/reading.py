@@ -1,0 +1,266 @@
+"""The study file: read once, checked whole, before anything starts."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+import mtnat.data
+from mtnat.config import build, nearest, read_yaml, replace
+from mtnat.errors import ConfigError, UserError
+from mtnat.experiment import Experiment
+from mtnat.lab.study.record import (
+    DISTILLED,
+    FIXED,
+    FIXED_IN_COLUMNS,
+    LEAVES,
+    PROPOSAL_NAME,
+    TEACHER_NAME,
+    Confirm,
+    Published,
+    Settings,
+    Study,
+    Teacher,
+    slug,
+)
+from mtnat.lab.study.resources import Machine, Resources, resource_problems
+from mtnat.lab.study.search_checks import SearchChecks
+from mtnat.lab.study.searching import Budget, Sampler, compressed
+from mtnat.lab.study.space import parse_space, path_problem
+from mtnat.lab.tracking.models import is_address
+from mtnat.training import read_experiment
+
+_WRITTEN = "is what the teacher writes; a baseline may say null, for the corpus's own targets."
+Result = TypeVar("Result")
+
+
+def read_study(path: Path, cpus: float | None = None, gpus: float | None = None) -> Study:
+    """The study in a file.
+
+    Args:
+        cpus, gpus: what this machine has; None where another one will run it.
+
+    Raises:
+        UserError: with every problem of the file, of its corpora and of this machine's cores.
+    """
+    data = read_yaml(path)
+    problems: list[str] = []
+    study = _attempt(problems, lambda: build(Study, data))
+    check = _Check(data)
+    problems += check.problems()
+    if cpus is not None and gpus is not None:
+        problems += resource_problems(check.resources, [Machine(cpus, gpus)])
+    if study is None or problems:
+        raise ConfigError(dict.fromkeys(problems))
+    return study
+
+
+class _Check:
+    """What goes beyond types, looked at in whichever parts of the file are right by themselves."""
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        parts = {name: _salvage(field.annotation, data[name]) for name, field in Study.model_fields.items() if name in data}
+        self.experiment: Experiment | None = parts.get("experiment")
+        self.columns: dict[str, Settings] = parts.get("columns") or {}
+        self.teacher: Teacher | None = parts.get("teacher")
+        self.published: Published | None = parts.get("published")
+        self.baselines: dict[str, Settings] = parts.get("baselines") or {}
+        self.confirm: Confirm | None = parts.get("confirm")
+        self.resources: Resources = parts.get("resources") or Resources()
+        search = data.get("search")
+        self.search: dict[str, Any] = search if isinstance(search, dict) else {}
+        self.space, self.space_problems = parse_space(self.search, LEAVES, FIXED)
+        self.search_checks = SearchChecks(
+            given=data,
+            experiments=list(self._bases([])),
+            baselines=self.baselines,
+            space=None if self.space_problems else self.space,
+            trials=parts.get("trials", 0),
+            sampler=parts.get("sampler") or Sampler(),
+            metrics=parts.get("metrics"),
+            pruner=parts.get("pruner"),
+            horizon=parts.get("horizon"),
+            budget=parts.get("budget") or Budget(),
+            warm_start=parts.get("warm_start") or (),
+            keep_models=parts.get("keep_models"),
+            confirm=self.confirm,
+            resources=self.resources,
+        )
+
+    def problems(self) -> list[str]:
+        found = [*self.space_problems, *self.search_checks.problems(), *self._confirm(), *self._names(), *self._published()]
+        finished_teacher = self._finished_teacher(found)
+        experiments = list(self._experiments(finished_teacher, found))
+        for experiment in experiments:
+            found += self._sharing(experiment)
+            found += self._rungs(experiment)
+        for data in dict.fromkeys(experiment.data for experiment in experiments):
+            found += mtnat.data.check(data)
+        return found
+
+    def _confirm(self) -> Iterator[str]:
+        if self.confirm and self.confirm.against not in self.baselines:
+            hint = nearest(self.confirm.against, self.baselines) or f"; baselines: {', '.join(self.baselines) or 'none'}."
+            yield f"confirm.against: '{self.confirm.against}' is no baseline{hint}"
+
+    def _names(self) -> Iterator[str]:
+        taken = {slug(PROPOSAL_NAME.format(number)): "a proposal" for number in range(1, self.search_checks.most_proposals + 1)}
+        if self.teacher:
+            taken[slug(TEACHER_NAME)] = "the teacher"
+        yield from _clashes("baselines", self.baselines, taken)
+        yield from _clashes("columns", self.columns, {"runs": "the runs", "best": "the best model"})
+
+    def _published(self) -> Iterator[str]:
+        """Figures must have a place in the table."""
+        if self.published and not self.columns:
+            yield "published: is shown in the table of a study with columns; add columns, or drop it."
+        elif self.published:
+            for name, figures in self.published.bleu.items():
+                if name not in self.baselines:
+                    hint = nearest(name, self.baselines) or f"; baselines: {', '.join(self.baselines) or 'none'}."
+                    yield f"published.bleu.{name}: is no baseline{hint}"
+                for column in figures:
+                    if column not in self.columns:
+                        hint = nearest(column, self.columns) or f"; columns: {', '.join(self.columns)}."
+                        yield f"published.bleu.{name}.{column}: is no column{hint}"
+
+    def _finished_teacher(self, found: list[str]) -> Experiment | None:
+        """What a finished teacher was trained as, where that can be known; what is wrong is added to ``found``."""
+        if not self.teacher or not self.teacher.model or is_address(self.teacher.model):
+            return None
+        folder, problems = Path(self.teacher.model), list[str]()
+        experiment = _attempt(problems, lambda: read_experiment(folder))
+        found += (f"teacher.model: {problem}" for problem in problems)
+        if experiment and not experiment.objective.trains_at:
+            found.append(f"teacher.model: {folder} has no AT decoder, which a teacher translates with; give one that has.")
+        return experiment
+
+    def _experiments(self, finished_teacher: Experiment | None, found: list[str]) -> Iterator[Experiment]:
+        """Every experiment whose fitness speaks for all that the study can run; what does not build is added to ``found``."""
+        baselines = {f"baselines.{name}": settings for name, settings in self.baselines.items()}
+        astray = {where: self._paths(settings, where) for where, settings in baselines.items()}
+        found += chain.from_iterable(astray.values())
+        teacher_astray = self._paths(self.teacher.settings, "teacher.settings") if self.teacher else []
+        found += teacher_astray
+        for base in self._bases(found):
+            yield base
+            for where, settings in baselines.items():
+                if not astray[where] and (experiment := self._built(base, settings, where, found)):
+                    yield experiment
+            if self.teacher:
+                found += self._taught(base, finished_teacher)
+                if not self.teacher.model and not teacher_astray:
+                    yield from self._teacher(base, self.teacher.settings, found)
+            if not self.space_problems:
+                yield from self._corners(base, found)
+
+    def _teacher(self, base: Experiment, settings: Settings, found: list[str]) -> Iterator[Experiment]:
+        """The experiment of a teacher that is trained here, where it builds."""
+        where = "teacher.settings"
+        if experiment := self._built(base, settings, where, found):
+            yield experiment
+            if not experiment.objective.trains_at:
+                found.append(
+                    f"{where}: must train an AT decoder, which a teacher translates with; "
+                    "add objective.schedule: {kind: constant, value: 0.0}."
+                )
+
+    def _bases(self, found: list[str]) -> Iterator[Experiment]:
+        """What the trials' settings are laid over: the experiment, or that of each column."""
+        for name, settings in self.columns.items():
+            where = f"columns.{name}"
+            if paths := [problem for path in settings if (problem := path_problem(path, LEAVES, FIXED_IN_COLUMNS, where))]:
+                found += paths
+            elif self.experiment and (experiment := self._built(self.experiment, settings, where, found)):
+                yield experiment
+        if self.experiment and not self.columns:
+            yield self.experiment
+
+    def _taught(self, base: Experiment, finished_teacher: Experiment | None) -> Iterator[str]:
+        """What keeps a teacher from writing this experiment's text."""
+        if base.data.distilled is not None:
+            yield f"experiment.{DISTILLED}: {_WRITTEN}"
+        if DISTILLED in self.search:
+            yield f"search.{DISTILLED}: {_WRITTEN}"
+        teaches, wanted = finished_teacher and finished_teacher.data.languages, base.data.languages
+        if teaches and wanted and teaches != wanted:
+            yield (
+                f"teacher.model: translates {'-'.join(teaches)}, but the text is {'-'.join(wanted)}; "
+                "train the teacher here, by settings."
+            )
+
+    def _corners(self, base: Experiment, found: list[str]) -> Iterator[Experiment]:
+        """The search's extremes, as far as they build; what both ends of a range have in common is said once."""
+        said: set[tuple[str, str]] = set()
+        for dimension, settings in self.space.corners():
+            problems: list[str] = []
+            if experiment := self._built(base, settings, "", problems):
+                yield experiment
+            for problem in problems:
+                if (dimension.path, problem) not in said:
+                    found.append(f"search.{dimension.path} = {settings[dimension.path]}{problem}")
+                said.add((dimension.path, problem))
+
+    def _paths(self, settings: Settings, where: str) -> list[str]:
+        found = [problem for path in settings if (problem := path_problem(path, LEAVES, FIXED, where))]
+        if self.teacher and settings.get(DISTILLED) is not None:
+            found.append(f"{where}.{DISTILLED}: {_WRITTEN}")
+        if self.teacher and "data.train" in settings and DISTILLED not in settings:
+            found.append(
+                f"{where}.data.train: the teacher translates the experiment's training text; add {DISTILLED}: null, or drop it."
+            )
+        return found
+
+    def _built(self, base: Experiment, settings: Settings, where: str, found: list[str]) -> Experiment | None:
+        problems = list[str]()
+        built = _attempt(problems, lambda: replace(base, settings))
+        found += [f"{where}: {problem}" for problem in problems]
+        return built
+
+    def _rungs(self, experiment: Experiment) -> Iterator[str]:
+        """A horizon compresses each experiment to its rungs."""
+        for steps in self.search_checks.horizon.steps[:-1] if self.search_checks.horizon else ():
+            rung = _attempt([], partial(compressed, experiment, steps))
+            if rung is None or (experiment.training.warmup_steps and not rung.training.warmup_steps):
+                yield (
+                    f"horizon.steps: a rung of {steps} has no room for its share of {experiment.training.warmup_steps} warm-up "
+                    "steps; begin with a longer one."
+                )
+
+    def _sharing(self, experiment: Experiment) -> Iterator[str]:
+        """Workers share a step's batches evenly."""
+        batches, resources = experiment.training.batches_per_step, self.resources
+        for workers in range(resources.least_workers, resources.most_workers + 1):
+            if batches % workers:
+                yield (
+                    "experiment.training.batches_per_step: must be a multiple of resources.workers; "
+                    f"got {batches} and {workers}."
+                )
+
+
+def _clashes(where: str, names: Iterable[str], taken: dict[str, str]) -> Iterator[str]:
+    """Names whose folders would be the same as those of others, or as `taken` ones."""
+    for name in names:
+        if slug(name) in taken:
+            yield f"{where}.{name}: its folder would be that of {taken[slug(name)]}; choose another name."
+        taken[slug(name)] = name
+
+
+def _attempt(problems: list[str], make: Callable[[], Result]) -> Result | None:
+    """What ``make`` returns; None, and its problems added, where it raises a UserError."""
+    try:
+        return make()
+    except UserError as error:
+        problems += error.problems
+        return None
+
+
+def _salvage(annotation: Any, data: object) -> Any:
+    """One part of the file where it is right by itself, else None."""
+    try:
+        return TypeAdapter(annotation).validate_python(data)
+    except ValidationError:
+        return None

@@ -1,0 +1,156 @@
+"""A study: the records that its file is made of."""
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from mtnat.config import Record, leaf_types, replace
+from mtnat.experiment import Experiment
+from mtnat.lab.study.resources import Resources
+from mtnat.lab.study.searching import MOST_ON_GRID, Budget, Direction, Horizon, Metrics, Pruner, Sampler
+from mtnat.lab.study.space import Space, parse_space
+from mtnat.model import Precision
+
+Settings = dict[str, Any]
+"""Values by dotted path."""
+
+LEAVES = tuple(leaf_types(Experiment))
+FIXED_IN_COLUMNS = {"seed": "is set by confirm.seeds; drop it here."}
+FIXED = {
+    **FIXED_IN_COLUMNS,
+    **dict.fromkeys(
+        ("data.corpus", "data.corpus_seed", "data.corpus_size", "data.valid", "data.test"),
+        "all trials of a study are scored on the same text; set it under experiment, or under columns.",
+    ),
+}
+"""What no column, and no trial, may change, and why."""
+DISTILLED = "data.distilled"
+STEPS = "training.steps"
+PROPOSAL_NAME, TEACHER_NAME = "trial-{:02d}", "teacher"
+
+
+class Confirm(Record):
+    """The phase in which the best proposals and all baselines are trained with several seeds and scored on the test set."""
+
+    top: int = Field(1, ge=0)
+    """How many proposals are confirmed, the best by the metric."""
+    seeds: tuple[int, ...] = Field(min_length=1, strict=False)
+    """One run each; the search's own seed, if among them, is not trained twice."""
+    against: str
+    """The baseline with which all others are compared."""
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> Self:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds must differ; got {list(self.seeds)}")
+        if any(not 0 <= seed < 2**31 for seed in self.seeds):
+            raise ValueError(f"seeds must be from 0 to 2147483647; got {list(self.seeds)}")
+        return self
+
+
+class Teacher(Record):
+    """Who writes the training targets of all trials but those that set ``data.distilled: null``: sequence-level distillation
+    (Kim and Rush 2016). Validation and test text stay as they are."""
+
+    settings: Settings = Field(default_factory=dict)
+    """In which the teacher's experiment differs from `experiment`; it must train an AT decoder."""
+    model: str | None = None
+    """A finished model instead of one trained here: a folder, or MLflow's ``runs:/…`` or ``models:/…``."""
+    beam: int = Field(5, ge=1, le=1_000)
+    """Beam of the search by which it translates the training text."""
+    length_penalty: float = Field(1.0, ge=0, le=5)
+    """As `decoding.length_penalty`, of that search."""
+    precision: Precision = "fp32"
+    """As `decoding.precision`, of that search; auto is several times as fast where the processor has bf16."""
+
+    @model_validator(mode="after")
+    def _one_teacher(self) -> Self:
+        if self.model and self.settings:
+            raise ValueError(f"takes either settings to train with or a finished model; got both, model: {self.model}")
+        return self
+
+
+class Published(Record):
+    """Figures that others have printed, shown in grey beside this study's own; they are compared with nothing."""
+
+    source: str = Field(min_length=1)
+    """Where they are from and what they measure, such as "Hao et al. 2021, Table 2: WMT14, tokenized BLEU"."""
+    bleu: dict[str, dict[str, float]]
+    """By baseline, then by column."""
+
+
+class Study(Record):
+    """One question, and all that is run to answer it."""
+
+    question: str = Field(min_length=1)
+    """What the study is to find out, in a sentence."""
+    experiment: Experiment
+    """The settings that all trials share."""
+    columns: dict[str, Settings] = Field(default_factory=dict)
+    """Named settings, such as corpora or directions, over which all of the study is repeated; each is a column of its table."""
+    teacher: Teacher | None = None
+    """Leave it out to train on the corpus's own targets."""
+    baselines: dict[str, Settings] = Field(default_factory=dict)
+    """Named trials that always run and are always in the leaderboard: the settings in which each differs."""
+    search: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Leaves that Optuna varies: ``path: {float: [low, high]}``, ``{int: [low, high]}`` or ``{choice: […]}``."""
+    trials: int = Field(0, ge=0)
+    """Proposals, besides the baselines; or set `budget.trials`. Of a grid, the first so many; left out, all of it."""
+    sampler: Sampler = Sampler()
+    metric: Literal["valid.bleu"] = "valid.bleu"
+    """What the search maximises; test sets are never searched on."""
+    metrics: Metrics | None = None
+    """Several instead: ``[valid.bleu: max, decode.seconds: min]``. The study then ends with their Pareto front."""
+    pruner: Pruner | None = None
+    """Leave it out to train every proposal to its end."""
+    horizon: Horizon | None = None
+    """Leave it out to train every proposal for all of T at once."""
+    budget: Budget = Budget()
+    warm_start: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Folders of other studies, whose finished trials this one takes over where their settings fit its own."""
+    keep_models: int = Field(3, ge=1)
+    """Of how many proposals, the best by the metric, the model stays on the disk and in MLflow; those that are confirmed do."""
+    confirm: Confirm | None = None
+    """Leave it out for a search only, whose leaderboard shows the validation metric."""
+    published: Published | None = None
+    """For the table of a study with columns."""
+    resources: Resources = Resources()
+
+    @property
+    def proposals(self) -> int:
+        """How many trials Optuna proposes at most, 0 where only the budget ends the search; of a whole grid its combinations,
+        which takes a moment to count."""
+        if wanted := self.budget.trials or self.trials:
+            return wanted
+        return self.space.grid_size(MOST_ON_GRID) if self.search and self.sampler.kind == "grid" else 0
+
+    @property
+    def models_kept(self) -> int:
+        """Of how many proposals the model stays."""
+        return max(self.keep_models, self.confirm.top if self.confirm else 0)
+
+    @property
+    def objectives(self) -> dict[str, Direction]:
+        """What is searched on: direction by metric, the most important one first."""
+        return {name: way for metric in self.metrics for name, way in metric.items()} if self.metrics else {self.metric: "max"}
+
+    @property
+    def parts(self) -> "dict[str, Study]":
+        """The study of each column; of one without columns, itself under no name."""
+        if not self.columns:
+            return {"": self}
+        return {
+            name: self.model_copy(update={"experiment": replace(self.experiment, settings), "columns": {}, "published": None})
+            for name, settings in self.columns.items()
+        }
+
+    @property
+    def space(self) -> Space:
+        """The parsed search."""
+        return parse_space(self.search, LEAVES, FIXED)[0]
+
+
+def slug(name: str) -> str:
+    """A trial's name as a folder's name."""
+    return re.sub(r"[^\w]+", "-", name.lower()).strip("-") or "unnamed"

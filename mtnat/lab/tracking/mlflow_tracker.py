@@ -1,0 +1,168 @@
+"""The tracker that people look at: MLflow."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import cast
+
+import mlflow
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Run as MlflowRun
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+
+from mtnat.lab.tracking.tracker import MOST_DIGEST_CHARACTERS, Status, Tracked, as_text
+
+KEY = "mtnat.run"
+"""Tag by which a run is found again; its value, the key, holds no quotes."""
+MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
+"""Makes the UI open on runs and their curves instead of on traces of language models."""
+MOST_PARAMS_AT_ONCE, MOST_POINTS_AT_ONCE = 100, 1_000
+"""MLflow takes no more in one call."""
+SHARE_OF_TIME, MOST_SAVED_SECONDS = 0.05, 2.0
+"""Of the driver's time goes to curves; what it did not need it may use up later, but no more than this."""
+
+
+class MlflowTracker:
+    """MLflow at any tracking URI; it makes database and experiment before anybody else can look for them.
+
+    A call takes 5 ms for one point and 150 ms for a thousand. So points wait, where they come faster than there is time for
+    one call each, until their turn comes or their run ends; what a kill loses, a run's folder still has when it is begun again.
+    """
+
+    def __init__(
+        self, uri: str, experiment: str, artifacts: str | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """
+        Args:
+            artifacts: absolute place of the files, where the server does not decide it.
+            clock: seconds, of which a share may go to curves.
+        """
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        self._client = mlflow.MlflowClient(tracking_uri=uri)
+        found = self._client.get_experiment_by_name(experiment)
+        self._experiment_id = (
+            found.experiment_id
+            if found
+            else self._client.create_experiment(experiment, artifact_location=artifacts, tags=MODEL_TRAINING)
+        )
+        self._ids: dict[str, str] = {}
+        self._new: set[str] = set()
+        """Keys of the runs made here; nobody else can have made runs below them."""
+        self._last_steps: dict[str, dict[str, int]] = {}
+        self._waiting: dict[str, list[Metric]] = {}
+        """Points by key, the key that has waited longest first."""
+        self._clock, self._looked_at_clock, self._saved_seconds = clock, clock(), MOST_SAVED_SECONDS
+
+    def begin(
+        self,
+        key: str,
+        name: str,
+        parent: str | None = None,
+        params: Mapping[str, object] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        if key in self._ids:
+            self._reopen(key, tags or {})
+            return
+        found = None if parent in self._new else self._find(key)
+        if found:
+            self._ids[key] = found.info.run_id
+            self._last_steps[key] = {metric: max(points) for metric, points in self._curves(found).items()}
+            self._reopen(key, tags or {})
+        else:
+            own = {KEY: key, MLFLOW_RUN_NAME: name} | ({MLFLOW_PARENT_RUN_ID: self._ids[parent]} if parent else {})
+            self._ids[key] = self._client.create_run(self._experiment_id, tags={**(tags or {}), **own}).info.run_id
+            self._last_steps[key] = {}
+            self._new.add(key)
+        known = found.data.params if found else {}  # not all of them, where a kill came in between
+        entries = [Param(path, as_text(value)) for path, value in (params or {}).items() if path not in known]
+        for start in range(0, len(entries), MOST_PARAMS_AT_ONCE):
+            self._client.log_batch(self._ids[key], params=entries[start : start + MOST_PARAMS_AT_ONCE])
+
+    def _reopen(self, key: str, tags: Mapping[str, str]) -> None:
+        self._client.update_run(self._ids[key], status="RUNNING")
+        self.tag(key, tags)
+
+    def tag(self, key: str, tags: Mapping[str, str]) -> None:
+        self._client.log_batch(self._ids[key], tags=[RunTag(name, value) for name, value in tags.items()])
+
+    def log(self, key: str, step: int, metrics: Mapping[str, float]) -> None:
+        last = self._last_steps[key]
+        new = {name: value for name, value in metrics.items() if step > last.get(name, -1)}
+        now = int(time.time() * 1000)
+        self._waiting.setdefault(key, []).extend(Metric(name, value, now, step) for name, value in new.items())
+        last.update(dict.fromkeys(new, step))
+        clock = self._clock()
+        self._saved_seconds += SHARE_OF_TIME * (clock - self._looked_at_clock)
+        self._saved_seconds, self._looked_at_clock = min(self._saved_seconds, MOST_SAVED_SECONDS), clock
+        if self._saved_seconds > 0:
+            self._write(next(iter(self._waiting)))
+
+    def _write(self, key: str) -> None:
+        """Sends the points of a run that wait."""
+        started = time.perf_counter()
+        points = self._waiting.pop(key, [])
+        for start in range(0, len(points), MOST_POINTS_AT_ONCE):
+            self._client.log_batch(self._ids[key], metrics=points[start : start + MOST_POINTS_AT_ONCE])
+        self._saved_seconds -= time.perf_counter() - started
+
+    def keep(self, key: str, path: Path, folder: str = "") -> None:
+        if path.is_dir():
+            self._client.log_artifacts(self._ids[key], str(path), folder or None)
+        else:
+            self._client.log_artifact(self._ids[key], str(path), folder or None)
+
+    def drop(self, key: str, folder: str) -> None:
+        run = self._find(key)
+        if run and self._client.list_artifacts(run.info.run_id, folder):
+            # The client lists and adds only; `mlflow gc` removes in this way too.
+            repository = get_artifact_repository(run.info.artifact_uri, self._client.tracking_uri)
+            repository.delete_artifacts(folder)  # type: ignore[no-untyped-call]
+
+    def use(self, key: str, dataset: str, digest: str, source: str) -> None:
+        entity = Dataset(dataset, digest[:MOST_DIGEST_CHARACTERS], source_type="local", source=json.dumps({"uri": source}))
+        tags = [InputTag(MLFLOW_DATASET_CONTEXT, "training")]
+        self._client.log_inputs(self._ids[key], datasets=[DatasetInput(entity, tags)])
+
+    def end(self, key: str, status: Status) -> None:
+        self._write(key)
+        self._client.set_terminated(self._ids[key], status)
+
+    def status(self, key: str) -> Status | None:
+        run = self._find(key)
+        return cast("Status", run.info.status) if run else None
+
+    def find(self, key: str) -> Tracked | None:
+        self._write(key)
+        run = self._find(key)
+        if run is None:
+            return None
+        parent_id = run.data.tags.get(MLFLOW_PARENT_RUN_ID)
+        return Tracked(
+            name=run.info.run_name,
+            parent=self._client.get_run(parent_id).data.tags[KEY] if parent_id else None,
+            status=run.info.status,
+            params=dict(run.data.params),
+            tags={name: value for name, value in run.data.tags.items() if name != KEY and not name.startswith("mlflow.")},
+            curves=self._curves(run),
+            artifacts=self._files(run.info.run_id, ""),
+            datasets={each.dataset.name: each.dataset.digest for each in (run.inputs.dataset_inputs if run.inputs else [])},
+        )
+
+    def _find(self, key: str) -> MlflowRun | None:
+        runs = self._client.search_runs([self._experiment_id], filter_string=f"tags.`{KEY}` = '{key}'", max_results=1)
+        return runs[0] if runs else None
+
+    def _curves(self, run: MlflowRun) -> dict[str, dict[int, float]]:
+        history = self._client.get_metric_history
+        return {name: {point.step: point.value for point in history(run.info.run_id, name)} for name in run.data.metrics}
+
+    def _files(self, run_id: str, folder: str) -> list[str]:
+        entries = self._client.list_artifacts(run_id, folder)
+        return sorted(
+            path for entry in entries for path in (self._files(run_id, entry.path) if entry.is_dir else [str(entry.path)])
+        )

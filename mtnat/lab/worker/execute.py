@@ -1,0 +1,198 @@
+"""One run from its start, or from where it was left, to its result; on any number of workers, whoever started them."""
+
+import math
+import shutil
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from mtnat.data import prepare
+from mtnat.errors import MtnatError, OutOfMemoryError, ResourceError
+from mtnat.files import locked, write_whole
+from mtnat.lab.outputs.curves import CURVES_FILE, read_curves, write_point
+from mtnat.lab.outputs.folder import HYPOTHESES_FILE, LOCK_FILE, STOP_FILE, StudyFolder, read_result, write_result
+from mtnat.lab.outputs.micro_batches import MOST_MICRO_BATCHES, read_micro_batches, write_micro_batches
+from mtnat.lab.outputs.runs import VALID, Result, Run
+from mtnat.lab.study.resources import Resources
+from mtnat.lab.worker.gpu_energy import gpu_joules
+from mtnat.lab.worker.watchdog import Watchdog
+from mtnat.training import Workers, evaluate_split, fit, load_model
+from mtnat.training.fit import CHECKPOINTS, MODEL, SUMMARY
+from mtnat.training.memory import give_back_memory
+
+POINT, RESULT, MICRO_BATCHES = "point", "result", "micro_batches"
+"""Keys of reports: a point of the curves, as text, since Tune would keep 2 KB for every number of every trial; what came of the
+run; into how many micro-batches a try cuts, if it does."""
+ERROR_FILE = "error.txt"
+"""File of a run's folder: where one was that failed unforeseen, or fell silent."""
+
+
+class Session(Protocol):
+    """Where a run runs: who shares the work, what of the machine each of them has, and who listens."""
+
+    workers: Workers
+    resources: Resources
+
+    def report(self, report: Mapping[str, Any], *, has_checkpoint: bool = False) -> None:
+        """Tells the driver; every worker says the same.
+
+        Args:
+            has_checkpoint: whether it is of a validation, which ends with a checkpoint.
+        """
+
+
+def execute(run: Run, study_folder: StudyFolder, session: Session) -> None:
+    """Trains a run, or goes on with it, scores it on the test set in the confirm phase, takes down what came of it and reports.
+
+    What goes wrong inside is a result too. Only the death of a process reaches Tune as an error, and, where several workers
+    train together, whatever could strike one of them alone and leave the others waiting.
+    """
+    folder = study_folder.run(run.id)
+    folder.mkdir(parents=True, exist_ok=True)
+    with Watchdog(folder / ERROR_FILE, session.resources.silent_minutes) as watchdog, _owned(folder, session.workers):
+        execution = _Execution(run, folder, session, watchdog)
+        try:
+            result = execution.go_on()
+        except MtnatError as error:
+            if isinstance(error, ResourceError) and session.workers.size > 1:
+                raise
+            result = execution.known.model_copy(update={"failed": " ".join(str(error).split())})
+        except Exception as error:
+            if session.workers.size > 1:
+                raise
+            (folder / ERROR_FILE).write_text(traceback.format_exc(), encoding="utf-8")
+            failed = f"{type(error).__name__}: {error} (see {ERROR_FILE} in its folder)"
+            result = execution.known.model_copy(update={"failed": failed})
+        give_back_memory()  # its process may wait for a long time, or train another one
+        execution.end(result)
+
+
+class _Execution:
+    """A run under way, as each of its workers sees it."""
+
+    def __init__(self, run: Run, folder: Path, session: Session, watchdog: Watchdog) -> None:
+        self.run, self.folder, self.session, self.watchdog = run, folder, session, watchdog
+        self.workers = session.workers
+        self.known = read_result(folder) or Result(run=run.id)
+        """What came of an earlier phase."""
+        self.started, self.joules = time.perf_counter(), gpu_joules(self.workers.device)
+        self.step, self.newest = 0, dict[str, float]()
+        for step, metrics in read_curves(folder):
+            self._see(step, metrics)
+
+    def go_on(self) -> Result:
+        """Trains and scores; where memory runs out, again from the last checkpoint with twice as many micro-batches."""
+        while True:
+            micro_batches = read_micro_batches(self.folder)
+            if micro_batches > 1:
+                self.session.report({MICRO_BATCHES: micro_batches})
+            try:
+                return self._train_and_score(micro_batches)
+            except OutOfMemoryError:
+                if micro_batches >= MOST_MICRO_BATCHES:
+                    raise ResourceError(
+                        "training.max_tokens_per_batch: training ran out of memory even with each batch in "
+                        f"{MOST_MICRO_BATCHES} parts; lower it, or take a smaller model."
+                    ) from None
+                write_micro_batches(self.folder, 2 * micro_batches)
+                if self.workers.size > 1:  # the others wait for this one, and learn of it when all are started anew
+                    raise
+            give_back_memory()  # only now that nothing refers to the error do its frames let the failed try go
+
+    def end(self, result: Result) -> None:
+        """Adds up what the run has cost, takes down its result and reports."""
+        seconds = time.perf_counter() - self.started
+        joules = self._joules()
+        result = result.model_copy(
+            update={
+                "seconds": self.known.seconds + seconds,
+                "gpu_seconds": self.known.gpu_seconds + seconds * self.workers.size * self.session.resources.gpus_per_worker,
+                "joules": None if joules is None else (self.known.joules or 0) + joules,
+                "micro_batches": read_micro_batches(self.folder),
+                "decode_seconds": self.newest.get("final/decode_seconds", self.newest.get("valid/seconds")),
+                "train_seconds": self.newest.get("train/seconds"),
+                "tokens": _whole(self.newest.get("train/tokens")),
+                "parameters": _whole(self.newest.get("final/parameters")),
+            }
+        )
+        costs = {f"cost/{name}": getattr(result, name) for name in ("seconds", "gpu_seconds", "tokens", "joules")}
+        self.report(self.step, {name: float(cost) for name, cost in costs.items() if cost is not None})
+        if self.workers.leads:
+            if result.failed is None:  # one that failed may go on when what it lacked is there
+                shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
+            write_result(self.folder, result)
+        self.session.report({RESULT: result.model_dump_json()})
+
+    def report(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Tells the driver a point of the curves, and keeps it for one that did not live to hear it."""
+        self._see(step, metrics)
+        self.watchdog.feed()
+        point = write_point(step, metrics)
+        if self.workers.leads:
+            with (self.folder / CURVES_FILE).open("a", encoding="utf-8") as file:
+                file.write(f"{point}\n")
+        self.session.report({POINT: point}, has_checkpoint=VALID in metrics)
+
+    def _train_and_score(self, micro_batches: int) -> Result:
+        if self._is_to_stop() and not (self.folder / SUMMARY).exists():
+            return self._pruned(self.known)
+        if self.run.phase == "confirm" and not (self.folder / MODEL).exists():
+            # It was not among the best for a while, and its model was cleared away: the same training gives the same again.
+            self.workers.meet()
+            if self.workers.leads:
+                (self.folder / SUMMARY).unlink(missing_ok=True)
+            self.workers.meet()
+        dataset = prepare(self.run.experiment.data)
+        self.watchdog.feed()
+        known = self.known.model_copy(update={"data_hash": dataset.fingerprint})
+        points = fit(self.run.experiment, dataset, self.folder, workers=self.workers, micro_batches=micro_batches)
+        for progress in points:
+            self.report(progress.step, progress.metrics)
+            if progress.step < progress.total_steps and not progress.finished and self._is_to_stop():
+                points.close()
+                return self._pruned(known)
+        result = known.model_copy(update={"valid": self.newest["final/valid_bleu"], "pruned": None, "failed": None})
+        if self.run.phase == "search":
+            return result
+        model = load_model(self.folder / MODEL, self.workers.device)
+        scored = evaluate_split(model, dataset.test, self.workers)
+        if self.workers.leads:
+            write_whole(self.folder / HYPOTHESES_FILE, "".join(f"{line}\n" for line in scored.translations).encode())
+        self.report(progress.step, {"test/bleu": scored.bleu.value})
+        return result.model_copy(update={"test": scored.bleu.value, "signature": scored.bleu.signature})
+
+    def _pruned(self, known: Result) -> Result:
+        return known.model_copy(update={"valid": self.newest[VALID], "pruned": self.step, "failed": None})
+
+    def _is_to_stop(self) -> bool:
+        """Whether the driver wants the run to end, as its leader sees it; one without a score would end as nothing."""
+        said = self.workers.gather([(self.folder / STOP_FILE).exists()] if self.workers.leads else [])
+        return any(map(any, said)) and VALID in self.newest
+
+    def _see(self, step: int, metrics: Mapping[str, float]) -> None:
+        self.step = step
+        self.newest |= metrics
+
+    def _joules(self) -> float | None:
+        """What the workers' GPUs took since the start; None where one of them does not tell."""
+        now = gpu_joules(self.workers.device)
+        own = math.nan if now is None or self.joules is None else now - self.joules
+        total = float(self.workers.sum(torch.tensor(own, dtype=torch.float64, device=self.workers.device)))
+        return None if math.isnan(total) else total
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)
+
+
+@contextmanager
+def _owned(folder: Path, workers: Workers) -> Iterator[None]:
+    """Keeps a second process out of a run's folder: after the driver was killed, its actors live on for a moment."""
+    with locked(folder / LOCK_FILE) if workers.leads else nullcontext():
+        workers.meet()
+        yield

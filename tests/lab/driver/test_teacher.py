@@ -1,0 +1,63 @@
+"""Who teaches: a baseline that is equal to the teacher, or a trial of its own."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+from small_study import study
+
+from mtnat.evaluation.modality import Modality
+from mtnat.lab.driver.teacher import DistilledText, students, teacher_trial
+from mtnat.lab.study.record import Study, Teacher
+
+AT = {"objective.schedule": {"kind": "constant", "value": 0.0}}
+
+
+def taught(settings: dict[str, Any], **baselines: dict[str, Any]) -> tuple[Study, Teacher]:
+    teacher = Teacher(settings=settings)
+    confirm = {"top": 0, "seeds": [1], "against": next(iter(baselines))}
+    return study(baselines=baselines, search={}, trials=0, confirm=confirm, teacher=teacher.model_dump()), teacher
+
+
+def test_a_baseline_that_is_equal_to_the_teacher_is_the_teacher() -> None:
+    trial = teacher_trial(*taught(AT, linear={}, transformer={**AT, "data.distilled": None}))
+    assert (trial.name, trial.experiment.decoder) == ("transformer", "at")
+
+
+def test_one_that_will_train_on_the_teachers_text_is_not() -> None:
+    assert teacher_trial(*taught(AT, transformer=AT)).name == "teacher"
+
+
+def test_a_multi_task_teacher_is_validated_with_the_decoder_that_writes() -> None:
+    trial = teacher_trial(*taught({}, linear={"data.distilled": None}))
+    assert (trial.name, trial.experiment.decoder) == ("teacher", "at")
+    assert trial.experiment.objective.trains_nat
+    assert trial.settings == {"decoding.decoder": "at"}  # by which it is trained: the settings say all
+
+
+def test_students_train_on_its_text() -> None:
+    a_study, _ = taught(AT, linear={})
+    raw = Modality(
+        conditional_entropy=2.0,
+        weighted_entropy=1.5,
+        length_ratio=1.0,
+        length_deviation=0.1,
+        pairs=7,
+        source_words=70,
+        target_words=70,
+        vocabulary=9,
+    )
+    text = DistilledText(
+        teacher="teacher-seed1",
+        valid=31.0,
+        key="k",
+        targets="/there/distilled.gz",
+        lines=7,
+        raw=raw,
+        distilled=dataclasses.replace(raw, conditional_entropy=1.25),
+    )
+    assert students(a_study, text).experiment.data.distilled == "/there/distilled.gz"
+    assert "teacher-seed1 (valid BLEU 31.00) made of 7 training sources" in text.summary
+    assert "conditional entropy of a target word 2.000 → 1.250" in text.summary
+    assert text.figures["distillation/raw_conditional_entropy"] == pytest.approx(2.0)
+    assert text.figures["distillation/distilled_conditional_entropy"] == pytest.approx(1.25)

@@ -1,0 +1,154 @@
+"""Machines that share nothing but a storage: what one sends another finds, whole or not at all."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mtnat.errors import ConfigError
+from mtnat.lab.outputs.folder import STOP_FILE, StudyFolder, read_result, write_result
+from mtnat.lab.outputs.runs import Result
+from mtnat.lab.outputs.storage import RemoteFolder, SharedFolder, open_uri, study_storage
+
+RUN = "annealing-seed1"
+Machine = Callable[[str], RemoteFolder]
+
+
+@pytest.fixture
+def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """The storage as a machine of that name sees it, with scratch of its own, from now on."""
+
+    def go_to(name: str) -> RemoteFolder:
+        monkeypatch.setenv("MTNAT_SCRATCH", str(tmp_path / name))
+        return RemoteFolder((tmp_path / "storage").as_uri(), "0123", tmp_path / "outputs" / "study")
+
+    return go_to
+
+
+def write(storage: RemoteFolder, **files: str) -> None:
+    folder = storage.workplace.run(RUN)
+    for name, text in files.items():
+        path = folder / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def content(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "run.lock")
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in files}
+
+
+def sent(tmp_path: Path) -> dict[str, int]:
+    """The storage's files, and when each was written."""
+    return {path.name: path.stat().st_mtime_ns for path in (tmp_path / "storage").rglob("*") if path.is_file()}
+
+
+def test_a_run_goes_on_on_another_machine(at: Machine) -> None:
+    here = at("a")
+    here.restore(RUN)
+    write(here, experiment="lr", checkpoints__10="ten")
+    here.send(RUN)
+    there = at("b")
+    there.restore(RUN)
+    folder = there.workplace.run(RUN)
+    assert content(folder) == {"experiment": "lr", "checkpoints/10": "ten"}
+
+    write(there, checkpoints__20="twenty")
+    (folder / "checkpoints" / "10").unlink()
+    there.send(RUN)
+    here = at("a")
+    write(here, checkpoints__15="nobody heard of this one", experiment="half")
+    here.restore(RUN)
+    assert content(here.workplace.run(RUN)) == {"experiment": "lr", "checkpoints/20": "twenty"}
+    here.leave(RUN)
+    assert not here.workplace.run(RUN).exists()
+
+
+def test_what_was_never_sent_stays_with_the_machine_that_has_it(at: Machine) -> None:
+    here = at("a")
+    write(here, experiment="lr")
+    here.restore(RUN)
+    assert content(here.workplace.run(RUN)) == {"experiment": "lr"}
+
+
+def test_what_did_not_change_is_not_sent_again_and_what_is_gone_does_not_stay(at: Machine, tmp_path: Path) -> None:
+    here = at("a")
+    write(here, experiment="lr", copy="lr", checkpoints__10="ten")
+    here.send(RUN)
+    first = sent(tmp_path)
+    assert len(first) == 2 + 1  # two contents and the manifest
+    here.send(RUN)
+    assert sent(tmp_path) == first
+    write(here, checkpoints__20="twenty")
+    (here.workplace.run(RUN) / "checkpoints" / "10").unlink()
+    here.send(RUN)
+    second = sent(tmp_path)
+    assert len(second) == 2 + 1
+    (kept,) = {name for name, time in second.items() if first.get(name) == time}
+    assert kept != "manifest.json"
+
+
+def test_what_was_sent_halfway_is_never_taken(at: Machine, tmp_path: Path) -> None:
+    here = at("a")
+    write(here, checkpoints__10="ten", summary="10")
+    here.send(RUN)
+    write(here, checkpoints__20="twenty", summary="20")
+    before = sent(tmp_path)
+    (tmp_path / "storage" / "0123" / "runs" / RUN / "manifest.json.partial").mkdir()  # the last of it cannot be written
+    with pytest.raises(OSError, match=r"manifest\.json\.partial"):
+        here.send(RUN)
+    assert len(sent(tmp_path)) == len(before) + 2
+    there = at("b")
+    there.restore(RUN)
+    assert content(there.workplace.run(RUN)) == {"checkpoints/10": "ten", "summary": "10"}
+
+
+def test_the_driver_gets_all_but_checkpoints(at: Machine) -> None:
+    here = at("a")
+    write(here, checkpoints__10="ten", model__weights="w")
+    write_result(here.workplace.run(RUN), Result(run=RUN, valid=30.0))
+    here.send(RUN)
+    driver = at("driver")
+    driver.fetch(RUN)
+    folder = StudyFolder(driver.path).run(RUN)
+    assert content(folder).keys() == {"model/weights", "run.json"}
+    write_result(folder, Result(run=RUN, failed="its process ended"))
+    driver.fetch_all()  # what the driver found out by itself is not undone
+    assert read_result(folder) == Result(run=RUN, failed="its process ended")
+    (folder / "run.json").unlink()
+    driver.fetch_all()
+    assert read_result(folder) == Result(run=RUN, valid=30.0)
+
+
+def test_a_wish_to_stop_reaches_the_run_and_ends_with_it(at: Machine) -> None:
+    here = at("a")
+    here.restore(RUN)
+    here.hear(RUN)
+    assert not (here.workplace.run(RUN) / STOP_FILE).exists()
+    at("driver").stop(RUN)
+    here = at("a")
+    here.hear(RUN)
+    assert (here.workplace.run(RUN) / STOP_FILE).exists()
+    here.send(RUN)
+    there = at("b")
+    there.restore(RUN)
+    assert content(there.workplace.run(RUN)) == {}
+
+
+def test_a_shared_folder_is_the_workplace(tmp_path: Path) -> None:
+    storage = SharedFolder(tmp_path / "study")
+    assert storage.workplace.run(RUN) == StudyFolder(tmp_path / "study").run(RUN)
+    storage.workplace.run(RUN).mkdir(parents=True)
+    storage.stop(RUN)
+    assert (storage.workplace.run(RUN) / STOP_FILE).exists()
+
+
+def test_without_a_uri_the_folder_is_shared(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path)
+    assert study_storage(None, folder) == SharedFolder(tmp_path)
+
+
+@pytest.mark.parametrize("uri", ["nowhere", "foo://bucket"])
+def test_a_storage_of_no_known_kind_is_told(uri: str) -> None:
+    with pytest.raises(ConfigError, match=r"--storage: .* cannot be opened"):
+        open_uri(uri)

@@ -1,0 +1,302 @@
+"""The plan of a study, worked by hand, with a list in Optuna's place."""
+
+from collections.abc import Mapping
+
+from small_study import Listed, power, study
+
+from mtnat.lab.outputs.runs import Result, Run
+from mtnat.lab.plan.agenda import Agenda
+
+
+def ended(run: Run, valid: float | None = 10.0) -> Result:
+    failed = None if valid is not None else "it diverged"
+    test = valid if run.phase == "confirm" else None
+    return Result(run=run.id, valid=valid, test=test, failed=failed)
+
+
+def play(agenda: Agenda, valid: Mapping[str, float | None] | None = None, stop_after: int = 100) -> list[str]:
+    """Runs one at a time; the ids in order, with the phase."""
+    order: list[str] = []
+    while len(order) < stop_after and (run := agenda.next()):
+        order.append(f"{run.id} {run.phase}")
+        agenda.end(ended(run, (valid or {}).get(run.trial, 10.0)))
+    return order
+
+
+def test_baselines_then_proposals_then_the_best_of_them_with_every_seed() -> None:
+    proposer = Listed(power(2.0), power(3.0), power(4.0))
+    agenda = Agenda(study(), proposer, {})
+    assert play(agenda, {"trial-02": 12.0, "trial-03": 11.0}) == [
+        "fixed-λ-seed1 search",
+        "linear-seed1 search",
+        "trial-01-seed1 search",
+        "trial-02-seed1 search",
+        "trial-03-seed1 search",
+        "fixed-λ-seed1 confirm",
+        "fixed-λ-seed2 confirm",
+        "linear-seed1 confirm",
+        "linear-seed2 confirm",
+        "trial-02-seed1 confirm",
+        "trial-02-seed2 confirm",
+    ]
+    assert agenda.is_finished
+    assert proposer.told == {"Fixed λ": 10.0, "linear": 10.0, "trial-01": 10.0, "trial-02": 12.0, "trial-03": 11.0}
+    assert [trial.name for trial in agenda.confirmed()] == ["Fixed λ", "linear", "trial-02"]
+
+
+def test_a_run_of_both_phases_is_one_run_of_one_experiment() -> None:
+    agenda = Agenda(study(), Listed(), {})
+    trial = agenda.trials["linear"]
+    first, second = agenda.confirm_runs(trial)
+    assert agenda.search_run(trial).experiment == first.experiment
+    assert agenda.search_run(trial).id == first.id
+    assert (second.experiment.seed, second.id) == (2, "linear-seed2")
+
+
+def test_baselines_are_confirmed_while_the_last_proposals_run_but_the_best_are_waited_for() -> None:
+    agenda = Agenda(study(trials=1), Listed(power(2.0)), {})
+    for _ in range(2):
+        run = agenda.next()
+        assert run
+        agenda.end(ended(run))
+    proposal = agenda.next()
+    assert proposal
+    assert proposal.trial == "trial-01"
+    confirms = [agenda.next() for _ in range(4)]
+    assert [run.phase for run in confirms if run] == ["confirm"] * 4
+    assert agenda.next() is None
+    assert not agenda.is_finished
+    agenda.end(ended(proposal))
+    run = agenda.next()
+    assert run
+    assert (run.trial, run.phase) == ("trial-01", "confirm")
+
+
+def test_the_confirm_phase_starts_its_longest_runs_first() -> None:
+    agenda = Agenda(study(trials=1), Listed(power(2.0)), {})
+    for seconds in (50.0, 80.0, 60.0):
+        run = agenda.next()
+        assert run
+        agenda.end(ended(run).model_copy(update={"seconds": seconds}))
+    confirms = [run.id for _ in range(6) if (run := agenda.next())]
+    assert confirms[:3] == ["linear-seed2", "trial-01-seed2", "fixed-λ-seed2"]
+    # These were trained in the search phase and only need their test scores.
+    assert sorted(confirms[3:]) == ["fixed-λ-seed1", "linear-seed1", "trial-01-seed1"]
+
+
+def test_a_failed_trial_is_told_and_not_confirmed() -> None:
+    proposer = Listed(power(2.0), power(3.0))
+    agenda = Agenda(study(trials=2), proposer, {})
+    order = play(agenda, {"Fixed λ": None, "trial-01": None})
+    assert [line for line in order if "confirm" in line] == [
+        "linear-seed1 confirm",
+        "linear-seed2 confirm",
+        "trial-02-seed1 confirm",
+        "trial-02-seed2 confirm",
+    ]
+    assert proposer.told == {"linear": 10.0, "trial-01": None, "trial-02": 10.0}
+
+
+def test_a_trial_that_fails_in_the_confirm_phase_keeps_its_place() -> None:
+    agenda = Agenda(study(trials=2), Listed(power(2.0), power(3.0)), {})
+    play(agenda, {"trial-01": 12.0}, stop_after=8)
+    run = agenda.next()
+    assert run
+    assert run.id == "trial-01-seed1"
+    agenda.end(Result(run=run.id, valid=12.0, failed="no memory"))
+    assert [trial.name for trial in agenda.confirmed()][-1] == "trial-01"
+    assert play(agenda) == ["trial-01-seed2 confirm"]
+
+
+def test_what_equals_another_trial_or_no_experiment_is_not_proposed() -> None:
+    proposer = Listed({"objective.schedule.kind": "linear"}, power(2.0), power(2.0), power(-1.0), power(3.0))
+    agenda = Agenda(study(confirm=None), proposer, {})
+    assert play(agenda)[2:] == ["trial-01-seed1 search", "trial-02-seed1 search"]
+    assert list(proposer.made.values()) == [power(2.0), power(3.0)]
+    assert agenda.is_finished
+
+
+def test_a_resumed_study_keeps_what_ended_and_hands_out_the_rest_again() -> None:
+    proposer = Listed(power(2.0), power(3.0), power(4.0))
+    first = Agenda(study(), proposer, {})
+    play(first, stop_after=3)
+    under_way = first.next()
+    assert under_way
+    assert under_way.id == "trial-02-seed1"
+    # The kill came after the third result was written and before the proposer was told.
+    del proposer.told["trial-01"]
+
+    again = Agenda(study(), proposer, first.results)
+    assert proposer.told["trial-01"] == 10.0
+    resumed = again.next()
+    assert resumed == under_way
+    again.end(ended(under_way))
+    assert play(again)[0] == "trial-03-seed1 search"
+
+
+def test_a_resumed_confirm_phase_scores_only_what_has_no_score() -> None:
+    proposer = Listed(power(2.0))
+    first = Agenda(study(trials=1), proposer, {})
+    play(first, stop_after=5)  # the last two: both seeds of the first baseline
+    again = Agenda(study(trials=1), proposer, first.results)
+    assert play(again) == [
+        "linear-seed1 confirm",
+        "linear-seed2 confirm",
+        "trial-01-seed1 confirm",
+        "trial-01-seed2 confirm",
+    ]
+
+
+def test_the_plan_is_counted_in_trainings() -> None:
+    agenda = Agenda(study(), Listed(power(2.0), power(3.0), power(4.0)), {})
+    assert agenda.planned == (0, 8)  # 2 + 3 with the search's seed, 2 + 1 with the other
+    play(agenda)
+    assert agenda.planned == (8, 8)
+
+
+HORIZON = {"horizon": {"steps": [5, 10, 20], "keep": 0.5}}
+
+
+def test_the_best_of_a_rung_train_anew_for_a_longer_t() -> None:
+    proposer = Listed(power(0.5), power(2.0), power(3.0))
+    agenda = Agenda(study(**HORIZON), proposer, {})
+    scores = {"trial-01": 8.0, "trial-02": 12.0, "trial-03": 11.0}
+    assert agenda.planned == (0, 2 + 3 + 2 + 1 + 3)
+    assert play(agenda, scores)[2:] == [
+        "trial-01-seed1-5steps search",
+        "trial-02-seed1-5steps search",
+        "trial-03-seed1-5steps search",
+        "trial-02-seed1-10steps search",  # two of three: half, rounded up
+        "trial-03-seed1-10steps search",
+        "trial-02-seed1 search",
+        "fixed-λ-seed1 confirm",
+        "fixed-λ-seed2 confirm",
+        "linear-seed1 confirm",
+        "linear-seed2 confirm",
+        "trial-02-seed1 confirm",
+        "trial-02-seed2 confirm",
+    ]
+    assert proposer.told == scores  # of the one T at which all were trained; a baseline has no such score
+    assert agenda.is_finished
+    assert agenda.planned == (11, 11)
+    last = {name: agenda.last_run(trial).rung for name, trial in agenda.trials.items()}
+    assert last == {"Fixed λ": None, "linear": None, "trial-01": 5, "trial-02": None, "trial-03": 10}
+
+
+def test_a_rung_waits_until_all_its_runs_have_ended() -> None:
+    agenda = Agenda(study(**HORIZON, baselines={}, confirm=None), Listed(power(0.5), power(2.0)), {})
+    first, second = agenda.next(), agenda.next()
+    assert first
+    assert second
+    agenda.end(ended(first, 20.0))
+    assert agenda.next() is None
+    assert not agenda.is_finished
+    agenda.end(ended(second, 30.0))
+    third = agenda.next()
+    assert third
+    assert (third.trial, third.rung) == (second.trial, 10)
+
+
+def test_a_rungs_schedule_and_warm_up_are_compressed() -> None:
+    agenda = Agenda(study(**HORIZON, baselines={}, confirm=None), Listed(power(2.0)), {})
+    run = agenda.next()
+    assert run
+    training = run.experiment.training
+    assert (training.steps, training.warmup_steps) == (5, 1)  # 5 of 20 steps are a quarter of 20 and of 5
+    assert run.experiment.objective.schedule(2, training.steps) == (2 / 5) ** 2
+
+
+def test_a_resumed_ladder_goes_on_with_the_same_runs() -> None:
+    whole = Agenda(study(**HORIZON), Listed(power(0.5), power(2.0), power(3.0)), {})
+    scores = {"trial-01": 8.0, "trial-02": 12.0, "trial-03": 11.0}
+    order = play(whole, scores)
+    for stop in range(len(order)):
+        proposer = Listed(power(0.5), power(2.0), power(3.0))
+        before = Agenda(study(**HORIZON), proposer, {})
+        begun = play(before, scores, stop_after=stop)
+        rest = play(Agenda(study(**HORIZON), proposer, before.results), scores)
+        assert begun + rest == order
+
+
+def test_a_pruned_proposal_is_told_and_never_confirmed() -> None:
+    proposer = Listed(power(2.0), power(3.0))
+    pruner = {"kind": "asha", "first_step": 5}
+    agenda = Agenda(study(trials=2, pruner=pruner, baselines={"linear": {}}), proposer, {})
+    baseline, first, second = agenda.next(), agenda.next(), agenda.next()
+    assert baseline
+    assert first
+    assert second
+    assert not agenda.report(baseline, 10, {"valid/bleu": 1.0})  # always in the leaderboard
+    assert not agenda.report(first, 10, {"train/loss": 1.0})
+    assert agenda.report(first, 10, {"valid/bleu": 1.0})
+    agenda.end(Result(run=first.id, valid=1.0, pruned=10))
+    agenda.end(ended(second, 0.5))
+    agenda.end(ended(baseline, 9.0))
+    assert (proposer.told["trial-01"], proposer.pruned) == (1.0, ["trial-01"])
+    assert [trial.name for trial in agenda.confirmed()] == ["linear", "trial-02"]
+    assert not any("trial-01" in run for run in play(agenda))
+
+
+def test_a_run_that_is_put_back_comes_next() -> None:
+    agenda = Agenda(study(), Listed(power(2.0)), {})
+    first, second = agenda.next(), agenda.next()
+    assert first
+    assert second
+    agenda.put_back(first)
+    assert not agenda.is_finished
+    assert agenda.next() == first
+    assert set(agenda.handed_out) == {first.id, second.id}
+
+
+def test_the_budget_ends_the_search_but_not_the_confirm_phase() -> None:
+    spent: list[bool] = []
+    agenda = Agenda(study(), Listed(power(0.5), power(2.0), power(3.0)), {}, is_spent=lambda: bool(spent))
+    play(agenda, stop_after=3)
+    spent.append(True)
+    assert [run.rpartition(" ")[2] for run in play(agenda)] == ["confirm"] * 6
+    hours = study(budget={"gpu_hours": 1.0})
+    agenda = Agenda(hours, Listed(power(0.5), power(2.0), power(3.0)), {})
+    for _ in range(2):
+        run = agenda.next()
+        assert run
+        agenda.end(ended(run).model_copy(update={"gpu_seconds": 1800.0}))
+    assert agenda.planned[0] == 2
+    assert not any("trial" in run for run in play(agenda))
+
+
+def test_another_studys_trial_counts_and_is_not_trained_again() -> None:
+    proposer = Listed(power(2.0), power(3.0), power(4.0))
+    results = {"other-trial-01-seed1": Result(run="other-trial-01-seed1", valid=15.0)}
+    agenda = Agenda(study(trials=2), proposer, results, inherited={"other/trial-01": power(2.0)})
+    order = play(agenda)
+    assert proposer.told["other/trial-01"] == 15.0
+    assert [run for run in order if run.startswith("other")] == [
+        "other-trial-01-seed1 confirm",
+        "other-trial-01-seed2 confirm",
+    ]
+    assert list(proposer.made.values()) == [power(3.0), power(4.0)]  # what is known is not proposed again
+
+
+def test_the_front_of_several_metrics_is_confirmed_first() -> None:
+    metrics = [{"valid.bleu": "max"}, {"decode.seconds": "min"}]
+    agenda = Agenda(study(metrics=metrics), Listed(power(0.5), power(2.0), power(3.0)), {})
+    figures = {"trial-01": (20.0, 5.0), "trial-02": (19.0, 6.0), "trial-03": (12.0, 1.0)}
+    while (run := agenda.next()) and run.phase == "search":
+        bleu, seconds = figures.get(run.trial, (10.0, 9.0))
+        agenda.end(ended(run, bleu).model_copy(update={"decode_seconds": seconds}))
+    assert [trial.name for trial in agenda.ranked()] == ["trial-01", "trial-03", "trial-02"]  # the last is beaten in both
+
+
+def test_equals_keep_the_order_in_which_they_were_proposed_however_they_end_and_after_a_resume() -> None:
+    proposer = Listed(power(0.5), power(2.0), power(3.0), power(4.0))
+    agenda = Agenda(study(trials=4), proposer, {})
+    runs: list[Run] = []
+    while (run := agenda.next()) and run.phase == "search":
+        runs.append(run)
+    figures = {"trial-01": 12.0, "trial-02": 15.0, "trial-03": 12.0, "trial-04": 12.0}
+    for run in reversed(runs):
+        agenda.end(ended(run, figures.get(run.trial)))
+    names = ["trial-02", "trial-01", "trial-03", "trial-04"]
+    assert [trial.name for trial in agenda.ranked()] == names
+    resumed = Agenda(study(trials=4), proposer, agenda.results)
+    assert [trial.name for trial in resumed.ranked()] == names

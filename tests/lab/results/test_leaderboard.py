@@ -1,0 +1,266 @@
+"""Rows, marks, the winner and the answer, from results written by hand."""
+
+from pathlib import Path
+
+import pytest
+from small_study import SCORES, Listed, Scores, Verdict, concluded, power, study, traded
+
+from mtnat.lab.outputs.runs import Result, Run
+from mtnat.lab.plan.agenda import Agenda
+from mtnat.lab.report.cells import leaderboard_rows
+from mtnat.lab.report.front_plot import draw_front
+from mtnat.lab.report.markdown import leaderboard_markdown
+from mtnat.lab.results.costs import Spent, spent
+from mtnat.lab.results.leaderboard import Leaderboard, make_leaderboard
+from mtnat.lab.results.rows import combined_p, interval
+from mtnat.lab.study.record import Study
+
+
+def test_of_equals_the_winner_is_one_whose_model_is_kept() -> None:
+    # Of more than 99 proposals the alphabet has the hundredth before the twentieth.
+    many = study(baselines={}, trials=104, confirm=None, keep_models=1)
+    agenda = Agenda(many, Listed(*(power(1.0 + number / 100) for number in range(104))), {})
+    while run := agenda.next():
+        agenda.end(Result(run=run.id, valid=1.0 if run.trial < "trial-20" and len(run.trial) == 8 else 2.0))
+    board = make_leaderboard("s", many, agenda, Verdict(1.0), test_set="grammar", seconds=60.0, notes=[])
+    assert board.winner == "trial-20"
+    assert agenda.kept() == {"trial-20"}
+
+
+def test_rows_are_read_by_the_test_set_and_the_winner_is_chosen_on_the_validation_set() -> None:
+    board = concluded(study(trials=2), SCORES, p_value=0.003)
+    assert [(row.name, row.confirmed) for row in board.rows] == [
+        ("linear", True),
+        ("trial-02", True),
+        ("Fixed λ", True),
+        ("trial-01", False),
+    ]
+    rows = {row.name: row for row in board.rows}
+    assert (rows["linear"].mean, rows["linear"].against, rows["linear"].mark) == (25.0, None, "")
+    assert rows["trial-02"].scores == (23.5, 24.0)
+    assert rows["trial-02"].difference == pytest.approx(23.75 - 25.0)
+    assert rows["trial-02"].p_value == pytest.approx(0.006)
+    assert rows["trial-02"].mark == "⇓"
+    assert (rows["trial-02"].difference_interval, rows["trial-02"].p_value_over_seeds) == ((-2.0, 1.0), 0.012)
+    assert (rows["trial-02"].tokenized, rows["trial-02"].tokenized_signature) == ((11.0, 12.0), "moses")
+    assert (rows["linear"].p_value_over_seeds, rows["trial-01"].tokenized) == (None, ())
+    assert rows["trial-02"].settings == power(3.0)
+    assert (rows["trial-01"].mean, rows["trial-01"].scores, rows["trial-01"].p_value) == (19.0, (19.0,), None)
+    assert (board.winner, board.best_seed) == ("trial-02", 2)  # valid 23.5 against 23.0
+    assert board.answer == (
+        "trial-02 is best on the validation set, but worse than linear on the test set: "
+        "23.8 BLEU on the test set (2 seeds), -1.2 against linear (⇓, p = 0.006; over seeds p = 0.012)."
+    )
+
+
+def test_seeds_that_contradict_each_other_prove_nothing() -> None:
+    board = concluded(study(trials=2), SCORES | {"trial-02": [(23.0, 44.0), (24.0, 16.0)]}, p_value=0.001)
+    row = next(row for row in board.rows if row.name == "trial-02")
+    assert row.difference == pytest.approx((20.0 - 10.0) / 2)
+    assert (row.p_value, row.mark) == (1.0, "")
+
+
+def answer(p_value: float = 0.5, **scores: list[tuple[float | None, float | None]]) -> str:
+    return concluded(
+        study(trials=2), SCORES | {name.replace("_", "-"): value for name, value in scores.items()}, p_value
+    ).answer
+
+
+def test_the_answer_claims_what_the_numbers_say() -> None:
+    better: list[tuple[float | None, float | None]] = [(23.5, 26.5), (24.0, 27.5)]
+    assert answer(trial_02=better, p_value=0.003) == (
+        "trial-02, best on the validation set, translates better than linear: "
+        "27.0 BLEU on the test set (2 seeds), +2.0 against linear (⇑, p = 0.006; over seeds p = 0.012)."
+    )
+    assert answer(trial_02=better, p_value=0.02) == (
+        "trial-02, best on the validation set, translates these sentences better than linear, but other seeds might not: "
+        "27.0 BLEU on the test set (2 seeds), +2.0 against linear (↑, p = 0.040; over seeds p = 0.080). "
+        "About 4 seeds would be needed to see a difference of this size."
+    )
+    assert answer() == (
+        "No difference to linear is significant at 0.05; trial-02 is best on the validation set, with "
+        "23.8 BLEU on the test set (2 seeds), -1.2 against linear (p = 1.000; over seeds p = 1.000). "
+        "About 8 seeds would be needed to see a difference of this size."
+    )
+    assert answer(trial_02=[(9.0, 9.0), (9.0, 9.0)], trial_01=[(8.0, 9.0), (8.0, 9.0)]) == (
+        "linear itself is best on the validation set, with 25.0 BLEU on the test set (2 seeds); "
+        "nothing that was tried does better there."
+    )
+
+
+def test_a_seed_that_failed_is_left_out_and_told() -> None:
+    board = concluded(study(trials=2), SCORES | {"trial-02": [(23.0, 23.5), (None, None)]}, p_value=0.003)
+    row = next(row for row in board.rows if row.name == "trial-02")
+    assert (row.seeds, row.scores, row.interval, row.failed) == ((1,), (23.5,), None, "it diverged")
+    assert row.difference == pytest.approx(23.5 - 24.0)  # seed 1 against seed 1
+    assert row.p_value == 0.003
+    assert "trial-02 failed: it diverged" in leaderboard_markdown(board)
+    assert "Taught.\n" in leaderboard_markdown(board)
+
+
+def test_a_baseline_without_scores_cannot_be_compared_with() -> None:
+    board = concluded(study(trials=2), SCORES | {"linear": [(None, None), (None, None)]})
+    assert "linear has no score to compare with" in board.answer
+    assert all(row.p_value is None for row in board.rows)
+
+
+def test_nothing_ended_well() -> None:
+    board = concluded(study(trials=2), {name: [(None, None), (None, None)] for name in SCORES})
+    assert board.answer.startswith("There is no answer")
+    assert (board.winner, board.best_seed) == (None, None)
+
+
+def test_without_a_confirm_phase_nothing_is_marked() -> None:
+    board = concluded(study(trials=2, confirm=None), SCORES)
+    assert [(row.name, row.mean) for row in board.rows] == [
+        ("trial-02", 23.0),
+        ("linear", 22.0),
+        ("Fixed λ", 20.0),
+        ("trial-01", 19.0),
+    ]
+    assert not any(row.confirmed or row.mark for row in board.rows)
+    assert (board.winner, board.best_seed, board.test_set) == ("trial-02", 1, None)
+    assert "one seed and no test set" in board.answer
+
+
+def test_more_seeds_are_asked_for_only_where_they_would_help() -> None:
+    # Both seeds differ alike: what is missing is not seeds.
+    assert answer(trial_02=[(23.0, 24.5), (24.0, 26.5)]).endswith("+0.5 against linear (p = 1.000; over seeds p = 1.000).")
+    # One seed says +0.1, the other -0.11.
+    assert answer(trial_02=[(23.0, 24.1), (24.0, 25.89)]).endswith(
+        "More than 1,000 seeds would be needed to see a difference of this size."
+    )
+    board = concluded(study(trials=2), SCORES)
+    assert {row.name: row.seeds_needed for row in board.rows} == {
+        "linear": None,
+        "trial-02": 8,
+        "Fixed λ": 3,
+        "trial-01": None,
+    }
+    assert "Seeds needed: " in leaderboard_markdown(board)
+    assert {row["name"]: row["seeds needed"] for row in leaderboard_rows(board)}["trial-02"] == "8"
+
+
+def ended_early(a_study: Study, *results: Result) -> Leaderboard:
+    """Of proposals whose results are given by their first run; later ones are the same, and 10 BLEU the baselines'."""
+    agenda = Agenda(a_study, Listed(*map(power, (2.0, 3.0, 4.0, 5.0))), {})
+    by_trial = {f"trial-{number:02d}": result for number, result in enumerate(results, 1)}
+    while run := agenda.next():
+        found = by_trial.get(run.trial, Result(run="", valid=10.0))
+        agenda.end(found.model_copy(update={"run": run.id, "seconds": 1.0}))
+    return make_leaderboard("s", a_study, agenda, Verdict(0.5), test_set="grammar", seconds=1.0)
+
+
+def test_what_was_pruned_stands_last_and_never_wins() -> None:
+    board = ended_early(
+        study(trials=2, confirm=None), Result(run="", valid=60.0, pruned=4), Result(run="", valid=50.0, pruned=8)
+    )
+    assert [(row["name"], row["BLEU"]) for row in leaderboard_rows(board)] == [
+        ("Fixed λ", "10.00 (valid)"),
+        ("linear", "10.00 (valid)"),
+        ("trial-02", "50.00 (pruned at step 8)"),
+        ("trial-01", "60.00 (pruned at step 4)"),
+    ]
+    assert (board.winner, board.rows[3].settings) == ("Fixed λ", power(2.0))
+    assert "not trained to their end" in leaderboard_markdown(board)
+
+
+def test_what_ended_at_a_shorter_t_stands_last_and_never_wins() -> None:
+    horizon = {"steps": [10, 20], "keep": 0.25}
+    scores = [Result(run="", valid=valid) for valid in (4.0, 7.0, 8.0, 6.0)]
+    board = ended_early(study(trials=4, confirm=None, horizon=horizon), *scores)
+    assert [(row["name"], row["BLEU"], row["seconds"]) for row in leaderboard_rows(board)] == [
+        ("Fixed λ", "10.00 (valid)", "1"),
+        ("linear", "10.00 (valid)", "1"),
+        ("trial-03", "8.00 (valid)", "2"),
+        ("trial-02", "7.00 (valid, T = 10)", "1"),
+        ("trial-04", "6.00 (valid, T = 10)", "1"),
+        ("trial-01", "4.00 (valid, T = 10)", "1"),
+    ]
+    better = ended_early(study(trials=4, confirm=None, horizon=horizon), *(Result(run="", valid=90.0) for _ in range(4)))
+    assert [row.valid for row in better.rows] == [90.0, 10.0, 10.0, 90.0, 90.0, 90.0]
+    assert better.winner == better.rows[0].name
+    assert better.rows[0].is_full
+
+
+def test_the_front_is_among_those_that_could_win() -> None:
+    board = traded(confirm=None)
+    assert {row.name for row in board.rows if row.on_front} == {"trial-01", "trial-03"}
+    assert {row.name: row.metrics for row in board.rows}["trial-03"] == {"decode.seconds": 3.0}
+    assert (board.winner, board.objectives) == ("trial-03", {"valid.bleu": "max", "decode.seconds": "min"})
+    assert board.answer.endswith(
+        "On the front of valid.bleu and decode.seconds: trial-03 (45.0, 3.00 s); trial-01 (30.0, 2.00 s)."
+    )
+    rows = {row["name"]: row for row in leaderboard_rows(board)}
+    assert (rows["trial-03"]["decode.seconds"], rows["trial-03"]["front"], rows["linear"]["front"]) == ("3.00", "●", "")
+    assert "may be chance" in leaderboard_markdown(board)
+
+
+def test_a_confirmed_front_is_by_means_over_seeds_and_tells_who_was_not_confirmed() -> None:
+    board = traded()  # of which only trial-03 is confirmed
+    assert [row.name for row in board.rows if row.on_front] == ["trial-03"]
+    assert board.answer.endswith(
+        "trial-03 (45.5, 3.50 s) alone is on the front of valid.bleu and decode.seconds: nothing else is better in any of them."
+    )
+    assert any("not confirmed: trial-01;" in note for note in board.notes)
+
+
+def test_equals_are_on_the_front_together() -> None:
+    board = traded(confirm=None, trials=0, search={})
+    assert {row.name for row in board.rows if row.on_front} == {"fixed", "linear"}
+
+
+def test_the_front_is_a_picture(tmp_path: Path) -> None:
+    for name, board in {"confirmed": traded(), "searched": traded(confirm=None)}.items():
+        draw_front(board, tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_all_that_runs_took_is_summed() -> None:
+    board = concluded(study(trials=2), SCORES)
+    assert board.spent == Spent(seconds=70.0)
+    assert {row.name: row.spent.seconds for row in board.rows}["trial-02"] == 20.0
+    known = [Result(run="a", gpu_seconds=2.0, tokens=5, joules=3.0), Result(run="b", gpu_seconds=1.0, tokens=6)]
+    assert spent(known) == Spent(gpu_seconds=3.0, tokens=11, joules=3.0)
+    assert (spent([]).tokens, spent([]).joules) == (None, None)
+
+
+def test_who_was_short_of_memory_is_named() -> None:
+    agenda = Agenda(study(trials=0, search={}, confirm=None), Listed(), {})
+    while run := agenda.next():
+        agenda.end(Result(run=run.id, valid=10.0, micro_batches=4 if run.trial == "linear" else 1))
+    board = make_leaderboard("s", study(confirm=None), agenda, Verdict(0.5), test_set="grammar", seconds=1.0)
+    assert board.notes == ("linear ran out of memory and was trained with each batch in 4 parts; the sums are the same.",)
+
+
+def test_the_interval_is_students() -> None:
+    assert interval([5.0]) is None
+    # By hand: mean 2, standard deviation 1, t(0.975, 2) = 4.30265, half width 4.30265 / √3.
+    assert interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 2.48414, 2 + 2.48414), abs=1e-5)
+
+
+def test_p_values_of_seeds_are_combined() -> None:
+    assert combined_p([0.04]) == 0.04
+    assert combined_p([0.01, 0.02, 0.9]) == 0.04
+    assert combined_p([0.7, 0.8]) == 1.0
+
+
+def test_a_baseline_with_the_other_decoder_is_a_reference_and_never_the_winner() -> None:
+    baselines = {"transformer": {"objective.schedule": {"kind": "constant", "value": 0.0}}, "linear": {}}
+    scores: Scores = {"transformer": [(60.0, 61.0), (60.0, 61.0)], "linear": [(40.0, 41.0), (42.0, 43.0)]}
+    board = concluded(
+        study(baselines=baselines, search={}, trials=0, confirm={"top": 0, "seeds": [1, 2], "against": "linear"}), scores
+    )
+    assert [row.name for row in board.rows] == ["transformer", "linear"]
+    assert board.winner == "linear"
+
+
+def test_a_leaderboard_is_read_back() -> None:
+    board = concluded(study(trials=2), SCORES)
+    assert Leaderboard.model_validate_json(board.model_dump_json()) == board
+
+
+def test_run_is_json() -> None:
+    run = Agenda(study(), Listed(), {}).next()
+    assert run is not None
+    assert Run.model_validate_json(run.model_dump_json()) == run

@@ -1,0 +1,135 @@
+"""A small study, and what it ends with: what several tests begin with."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from mtnat.config import build
+from mtnat.evaluation import Comparison, Score
+from mtnat.experiment import Experiment
+from mtnat.lab.outputs.runs import Result, Run
+from mtnat.lab.plan.agenda import Agenda
+from mtnat.lab.results.leaderboard import Leaderboard, make_leaderboard
+from mtnat.lab.study.record import Settings, Study
+
+EXPONENT = "objective.schedule.exponent"
+
+
+class Listed:
+    """Proposes what a list says, and remembers what it is told."""
+
+    def __init__(self, *proposals: Settings) -> None:
+        self.coming = list(proposals)
+        self.made: dict[str, Settings] = {}
+        self.told: dict[str, float | None] = {}
+        self.pruned: list[str] = []
+
+    def known(self) -> Mapping[str, Settings]:
+        return dict(self.made)
+
+    def ask(self, name: str, is_wanted: Callable[[Settings], bool]) -> Settings | None:
+        while self.coming:
+            if is_wanted(settings := self.coming.pop(0)):
+                self.made[name] = settings
+                return settings
+        return None
+
+    def report(self, name: str, step: int, value: float) -> bool:
+        return value < 5
+
+    def tell(self, name: str, values: Sequence[float] | None, *, pruned: bool = False) -> None:
+        self.told[name] = values[0] if values else None
+        if pruned:
+            self.pruned.append(name)
+
+    def tell_known(self, name: str, experiment: Experiment, base: Experiment, values: Sequence[float]) -> bool:
+        self.told[name] = values[0]
+        return True
+
+
+def power(exponent: float) -> Settings:
+    return {"objective.schedule.kind": "power", EXPONENT: exponent}
+
+
+def study(**changes: Any) -> Study:
+    data = {
+        "question": "Which?",
+        "experiment": {"data": {"corpus": "grammar-en-de"}, "training": {"steps": 20, "warmup_steps": 5}, "seed": 1},
+        "baselines": {"Fixed λ": {"objective.schedule": {"kind": "constant", "value": 0.5}}, "linear": {}},
+        "search": {EXPONENT: {"float": [0.1, 10.0]}},
+        "trials": 3,
+        "confirm": {"top": 1, "seeds": [1, 2], "against": "linear"},
+    }
+    return build(Study, data | changes)
+
+
+Scores = dict[str, list[tuple[float | None, float | None]]]
+"""Validation and test BLEU of a trial's runs with seeds 1 and 2."""
+
+
+class Verdict:
+    """A judge who has made up his mind."""
+
+    def __init__(self, p_value: float) -> None:
+        self.p_value = p_value
+
+    def compare(self, run: Run, other: Run) -> float:
+        return self.p_value
+
+    def compare_over_seeds(self, runs: Sequence[Run], others: Sequence[Run]) -> Comparison:
+        assert [run.experiment.seed for run in runs] == [run.experiment.seed for run in others]
+        return Comparison(difference=0.0, p_value=min(1.0, self.p_value * 4), low=-2.0, high=1.0, baseline=0.0, system=0.0)
+
+    def tokenized(self, run: Run) -> Score | None:
+        return Score(10.0 + run.experiment.seed, "moses")
+
+
+def concluded(a_study: Study, scores: Scores, p_value: float = 0.5) -> Leaderboard:
+    agenda = Agenda(a_study, Listed(power(2.0), power(3.0)), {})
+    while run := agenda.next():
+        valid, test = scores[run.trial][run.experiment.seed - 1]
+        agenda.end(
+            Result(
+                run=run.id,
+                valid=valid,
+                test=test if run.phase == "confirm" else None,
+                signature="sig" if run.phase == "confirm" else None,
+                seconds=10.0,
+                failed="it diverged" if valid is None else None,
+            )
+        )
+    return make_leaderboard("s", a_study, agenda, Verdict(p_value), test_set="grammar", seconds=60.0, notes=["Taught."])
+
+
+SCORES: Scores = {
+    "Fixed λ": [(20.0, 21.0), (21.0, 22.0)],
+    "linear": [(22.0, 24.0), (24.0, 26.0)],
+    "trial-01": [(19.0, None), (None, None)],
+    "trial-02": [(23.0, 23.5), (24.0, 24.0)],
+}
+
+
+METRICS = [{"valid.bleu": "max"}, {"decode.seconds": "min"}]
+SPEEDS = {"transformer": 0.5, "linear": 4.0, "fixed": 4.0, "trial-01": 2.0, "trial-02": 6.0, "trial-03": 3.0}
+QUALITIES = {"transformer": 60.0, "linear": 40.0, "fixed": 40.0, "trial-01": 30.0, "trial-02": 39.0, "trial-03": 45.0}
+
+
+def traded(**changes: Any) -> Leaderboard:
+    """Of a study with two metrics; seed 2 translates one point better, in one second more."""
+    baselines = {
+        "transformer": {"objective.schedule": {"kind": "constant", "value": 0.0}},
+        "fixed": {"objective.schedule": {"kind": "constant", "value": 0.5}},
+        "linear": {},
+    }
+    a_study = study(**{"metrics": METRICS, "baselines": baselines} | changes)
+    agenda = Agenda(a_study, Listed(*map(power, (2.0, 3.0, 4.0))), {})
+    while run := agenda.next():
+        more = run.experiment.seed - 1.0
+        agenda.end(
+            Result(
+                run=run.id,
+                valid=QUALITIES[run.trial] + more,
+                decode_seconds=SPEEDS[run.trial] + more,
+                test=20.0 if run.phase == "confirm" else None,
+            )
+        )
+    return make_leaderboard("s", a_study, agenda, Verdict(0.5), test_set="grammar", seconds=1.0)

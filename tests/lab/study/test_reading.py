@@ -1,0 +1,417 @@
+"""Everything that can be wrong with a study file, in sentences, at once."""
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mtnat.config import build, write_yaml
+from mtnat.errors import ConfigError
+from mtnat.lab.study.reading import read_study
+from mtnat.lab.study.record import Study
+
+GOOD: dict[str, Any] = {
+    "question": "Which hand-over translates best?",
+    "experiment": {
+        "data": {"train": ["t.en", "t.de"], "valid": ["t.en", "t.de"], "test": ["t.en", "t.de"], "vocabulary_size": 64},
+        "training": {"steps": 20, "warmup_steps": 5, "validate_every": 5},
+    },
+    "baselines": {"mask-predict": {"objective.schedule": {"kind": "constant", "value": 1.0}}, "linear": {}},
+    "search": {
+        "objective.schedule.kind": {"choice": ["linear", "power"]},
+        "objective.schedule.exponent": {"float": [0.25, 4.0], "log": True, "when": {"objective.schedule.kind": "power"}},
+    },
+    "trials": 4,
+    "confirm": {"top": 2, "seeds": [1, 2, 3], "against": "mask-predict"},
+    "resources": {"workers": 1},
+}
+
+
+@pytest.fixture(autouse=True)
+def _text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "".join(f"the {chr(97 + number % 26)}{chr(97 + number // 26 % 26)} sentence has words\n" for number in range(200))
+    for side in ("en", "de"):
+        (tmp_path / f"t.{side}").write_text(text)
+    monkeypatch.setenv("MTNAT_DATA", str(tmp_path))
+    monkeypatch.setenv("MTNAT_CACHE", str(tmp_path / "cache"))
+
+
+def read(tmp_path: Path, data: object, cpus: float | None = None) -> Study:
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(data, sort_keys=False))
+    return read_study(file, cpus, 0 if cpus else None)
+
+
+def problems(tmp_path: Path, changes: dict[str, Any], cpus: float | None = None) -> list[str]:
+    """What is said of the good file with leaves replaced; None removes one."""
+    data = deepcopy(GOOD)
+    for path, value in changes.items():
+        *parents, leaf = path.split("/")
+        node = data
+        for name in parents:
+            node = node.setdefault(name, {})
+        if value is None:
+            del node[leaf]
+        else:
+            node[leaf] = value
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, data, cpus)
+    return list(caught.value.problems)
+
+
+def test_a_good_file_is_read_and_written_back(tmp_path: Path) -> None:
+    study = read(tmp_path, GOOD, cpus=2)
+    assert [search.path for search in study.space.dimensions] == list(GOOD["search"])
+    assert build(Study, yaml.safe_load(write_yaml(study))) == study
+
+
+EXPONENT, KIND = "objective.schedule.exponent", "objective.schedule.kind"
+LINEAR_POWER = {"choice": ["linear", "power"]}
+ASHA = {"kind": "asha", "first_step": 10}
+TWO = [{"valid.bleu": "max"}, {"decode.seconds": "min"}]
+NOTHING_SEARCHED: dict[str, Any] = {"search": None, "trials": None, "confirm/top": 0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"qestion": "?"}, "qestion is unknown; did you mean 'question'?"),
+        ({"question": None}, "question is missing; add it."),
+        ({"trials": "four"}, "trials: must be a valid integer; got 'four'."),
+        ({"metric": "test.bleu"}, "metric: must be 'valid.bleu'; got 'test.bleu'."),
+        ({"experiment/model": {"widht": 8}}, "experiment.model.widht is unknown; did you mean 'width'?"),
+        ({"experiment/training/warmup_steps": 30}, "experiment.training.warmup_steps must be below steps; got 30 and 20."),
+        (
+            {"baselines/linear": {"model.widht": 8}},
+            "baselines.linear.model.widht: the experiment has no such setting; did you mean",
+        ),
+        ({"baselines/linear": {"model.width": 3}}, "baselines.linear: model.width: must be greater than or equal to 8; got 3."),
+        ({"baselines/linear": {"seed": 2}}, "baselines.linear.seed: is set by confirm.seeds; drop it here."),
+        ({"baselines/Linear!": {}}, "baselines.Linear!: its folder would be that of linear; choose another name."),
+        ({"baselines/Trial 02": {}}, "baselines.Trial 02: its folder would be that of a proposal; choose another name."),
+        (
+            {"search/model.widht": {"int": [8, 16]}},
+            "search.model.widht: the experiment has no such setting; did you mean 'model.width'?",
+        ),
+        (
+            {"search/data.test": {"choice": [1]}},
+            "search.data.test: all trials of a study are scored on the same text; set it under",
+        ),
+        ({"search/model.width": {"int": [16, 8]}}, "search.model.width.int: low must be below high; got 16 and 8."),
+        (
+            {"search/model.width": {"int": [8, 16.5]}},
+            "search.model.width.int: must be two whole numbers, [low, high]; got [8, 16.5].",
+        ),
+        (
+            {"search/model.width": {"ints": [8, 16]}},
+            "search.model.width: must have one of float: [low, high], int: [low, high] or",
+        ),
+        ({"search/model.width": {"int": [8, 16], "lg": True}}, "search.model.width.lg is unknown; did you mean 'log'?"),
+        (
+            {"search/model.width": {"int": [2, 16]}},
+            "search.model.width = 2: model.width: must be greater than or equal to 8; got 2.",
+        ),
+        (
+            {"search/model.dropout": {"float": [0, 0.5], "log": True}},
+            "search.model.dropout.log: needs a low bound above 0; got 0.",
+        ),
+        (
+            {"search/model.norm": {"choice": ["pre", "pre"]}},
+            "search.model.norm.choice: holds a value twice; got ['pre', 'pre'].",
+        ),
+        (
+            {"search/model.norm": {"choice": ["pre", "mid"]}},
+            "search.model.norm = mid: model.norm: must be 'pre' or 'post'; got 'mid'.",
+        ),
+        (
+            {"search": {"objective.schedule": {"choice": [{"kind": "cosine"}]}, KIND: LINEAR_POWER}},
+            "search.objective.schedule.kind: lies inside search.objective.schedule, so one leaf would be searched twice;",
+        ),
+        (
+            {f"search/{EXPONENT}/when": {"model.norm": "pre"}},
+            f"search.{EXPONENT}.when.model.norm: is not searched itself, so the condition never changes; search it or drop the",
+        ),
+        (
+            {f"search/{EXPONENT}/when": {KIND: "cosine"}},
+            f"search.{EXPONENT}.when.{KIND}: can never be 'cosine'; it is searched over ['linear', 'power'].",
+        ),
+        (
+            {f"search/{KIND}": LINEAR_POWER | {"when": {EXPONENT: 1.0}}},
+            f"search: the conditions of {KIND} and {EXPONENT} wait for each other; drop one `when`.",
+        ),
+        ({f"search/{EXPONENT}/when": {}}, f"search.{EXPONENT} = 0.25: objective.schedule.exponent is unknown"),
+        ({"trials": None, "confirm/top": 0}, "trials: must be at least 1 where something is searched; got 0."),
+        ({"search": None, "confirm/top": 0}, "search: names nothing to vary in 4 trials; add a leaf or drop trials."),
+        ({"confirm/against": "mask-predikt"}, "confirm.against: 'mask-predikt' is no baseline; did you mean 'mask-predict'?"),
+        ({"confirm/seeds": [1, 2, 1]}, "confirm.seeds must differ; got [1, 2, 1]."),
+        ({"confirm/top": 5}, "confirm.top: must not exceed trials; got 5 and 4."),
+        (
+            {"resources/workers": 2},
+            "experiment.training.batches_per_step: must be a multiple of resources.workers; got 1 and 2.",
+        ),
+        ({"budget": {"trials": 4}}, "trials: is given here and as budget.trials; got 4 and 4; drop one of them."),
+        (
+            {"search": None, "trials": None, "confirm/top": 0, "baselines": {}, "confirm": None},
+            "baselines: there is nothing to run; name a baseline, or a search and trials.",
+        ),
+        ({"trials": None, "budget": {"trials": 1}}, "confirm.top: must not exceed budget.trials; got 2 and 1."),
+        (
+            {"budget": {"gpu_hours": 3}},
+            "budget.gpu_hours: would never be used up, since resources.gpus_per_worker is 0; got 3;",
+        ),
+        ({"keep_models": 1}, "keep_models: must not be below confirm.top, whose models are tested; got 1 and 2."),
+        ({"warm_start": ["nowhere"]}, "warm_start: nowhere is no study's folder (no study.yaml in it); give one such as"),
+        ({"pruner": ASHA | {"kind": "hyberband"}}, "pruner.kind: must be 'asha', 'hyperband' or 'median'; got 'hyberband'."),
+        ({"pruner": ASHA | {"first_step": 20}}, "pruner.first_step: must be below experiment.training.steps; got 20 and 20."),
+        (
+            {"pruner": ASHA | {"first_step": 4}},
+            "pruner.first_step: must not be below experiment.training.validate_every, because it hears of",
+        ),
+        (
+            {"pruner": ASHA, "horizon": {"steps": [10, 20]}},
+            "pruner: does not go together with horizon, which ends trials its own way; drop one of them.",
+        ),
+        (
+            {"pruner": ASHA, "metrics": TWO},
+            "pruner: compares trials by one metric, but metrics names several; drop one of them.",
+        ),
+        (
+            NOTHING_SEARCHED | {"pruner": ASHA},
+            "pruner: chooses among proposals, but nothing is searched; add a search, or drop",
+        ),
+        (
+            NOTHING_SEARCHED | {"horizon": {"steps": [10, 20]}},
+            "horizon: chooses among proposals, but nothing is searched; add a search, or drop it.",
+        ),
+        (
+            NOTHING_SEARCHED | {"budget": {"hours": 1}},
+            "budget: ends a search, but nothing is searched; add a search, or drop it.",
+        ),
+        ({"horizon": {"steps": [20, 10]}}, "horizon.steps must be above 0 and ascend; got [20, 10]."),
+        ({"horizon": {"steps": [10, 20], "keep": 0}}, "horizon.keep: must be greater than 0; got 0."),
+        (
+            {"horizon": {"steps": [10, 30]}},
+            "horizon.steps: the last one must be experiment.training.steps; got 30 and 20.",
+        ),
+        (
+            {"horizon": {"steps": [1, 20], "keep": 1}},
+            "horizon.steps: a rung of 1 has no room for its share of 5 warm-up steps; begin with a longer one.",
+        ),
+        (
+            {"horizon": {"steps": [10, 20], "keep": 0.1}},
+            "confirm.top: must not exceed the trials that reach horizon's last rung; got 2 and 1.",
+        ),
+        (
+            {"horizon": {"steps": [10, 20], "keep": 1}, "baselines/linear": {"training.steps": 30}},
+            "baselines.linear.training.steps: is set by horizon.steps, from rung to rung; drop it here.",
+        ),
+        (
+            {"horizon": {"steps": [10, 20], "keep": 1}, "search/training.steps": {"int": [20, 30]}},
+            "search.training.steps: is set by horizon.steps, from rung to rung; drop it here.",
+        ),
+        (
+            {"horizon": {"steps": [10, 20], "keep": 1}, "metrics": TWO},
+            "horizon: compares trials by one metric, but metrics names several; drop one of them.",
+        ),
+        ({"metrics": TWO[:1]}, "metrics: must have at least 2 items after validation, not 1; got [{'valid.bleu': 'max'}]."),
+        ({"metrics": [*TWO, {"decode.second": "max"}]}, "metrics: 'decode.second' is unknown; did you mean 'decode.seconds'?"),
+        (
+            {"metrics": [*TWO, {"speed": "max"}]},
+            "metrics: 'speed' is unknown; known here: valid.bleu, decode.seconds, train.seco",
+        ),
+        ({"metrics": [TWO[0], {"decode.seconds": "least"}]}, "metrics.1.decode.seconds: must be 'max' or 'min'; got 'least'."),
+        ({"metrics": [*TWO, TWO[1]]}, "metrics: names decode.seconds twice; drop one of them."),
+        (
+            {"metrics": [TWO[0], {"decode.seconds": "min", "train.seconds": "min"}]},
+            "metrics.1: must be one metric and its direction, such as valid.bleu: max; got {'decode.seconds': 'min', 'train",
+        ),
+        ({"metrics": TWO, "metric": "valid.bleu"}, "metric: is given beside metrics; drop one of them."),
+        (
+            {"metrics": TWO[::-1]},
+            "metrics: the first must be valid.bleu: max, because that is what the test set later measures;",
+        ),
+        (
+            {"sampler": {"kind": "cma-es"}},
+            "sampler.kind: must be 'tpe', 'random', 'qmc', 'cmaes', 'gp' or 'grid'; got 'cma-es'.",
+        ),
+        (
+            {"sampler": {"kind": "cmaes"}},
+            "sampler.kind: cmaes learns from numbers, but no float or int without `when` is searched;",
+        ),
+        (
+            {"sampler": {"kind": "cmaes"}, "search/model.dropout": {"float": [0, 0.5]}, "metrics": TWO},
+            "sampler.kind: cmaes knows one metric only; choose tpe, gp or qmc for several.",
+        ),
+        (
+            {"sampler": {"kind": "grid"}},
+            f"search.{EXPONENT}: a grid needs step or choice; got float: [0.25, 4]; add step, or list the values as choice.",
+        ),
+        (
+            {"sampler": {"kind": "grid"}, f"search/{EXPONENT}": {"choice": [1, 2], "when": {KIND: "power"}}, "confirm/top": 4}
+            | {"trials": None, "keep_models": 9},
+            "confirm.top: must not exceed the grid's combinations; got 4 and 3.",
+        ),
+        (
+            {"sampler": {"kind": "grid"}, "trials": None, "search": {"training.clip_norm": {"float": [0, 10], "step": 1e-5}}},
+            "trials: the grid has 100000 combinations or more; say how many of them to run, the first ones, or search less.",
+        ),
+        ({"experiment/data/train": ["t.en", "no.de"]}, "data.train: "),
+        ({"experiment/data/vocabulary_size": 9000}, "data.vocabulary_size"),
+    ],
+)
+def test_one_sentence_for_one_problem(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
+    found = problems(tmp_path, changes)
+    assert len([problem for problem in found if problem.startswith(sentence)]) == 1, found
+    assert len(found) == 1, found
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trials": 0, "budget": {"hours": 2}},
+        {"trials": 0, "budget": {"trials": 4, "hours": 2}},
+        {"metrics": TWO, "sampler": {"kind": "gp", "seed": 7, "startup_trials": 3}},
+        {"pruner": ASHA},
+        {"horizon": {"steps": [5, 20], "keep": 0.5}},
+        {"trials": 0, "sampler": {"kind": "grid"}, "search": {KIND: LINEAR_POWER}},
+    ],
+)
+def test_ways_to_search(tmp_path: Path, changes: dict[str, Any]) -> None:
+    study = read(tmp_path, GOOD | changes)
+    assert build(Study, yaml.safe_load(write_yaml(study))) == study
+
+
+def test_studies_to_start_from_are_told_apart_by_name(tmp_path: Path) -> None:
+    folders = [tmp_path / parent / "same" for parent in "ab"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "study.yaml").touch()
+    assert problems(tmp_path, {"warm_start": [str(folder) for folder in folders]}) == [
+        f"warm_start: {folder} has a name that another study there has, so their trials would too; rename it."
+        for folder in folders
+    ]
+
+
+def test_more_than_the_machine_has(tmp_path: Path) -> None:
+    changes = {
+        "resources": {"workers": 2, "cpus_per_worker": 2, "gpus_per_worker": 1},
+        "experiment/training/batches_per_step": 2,
+    }
+    assert problems(tmp_path, changes, cpus=2) == [
+        "resources.gpus_per_worker: must not exceed what one machine has; got 1, but the machine has 0.",
+        "resources.workers: a run needs 2 that take 2 cores each, but there is room for 1; lower either.",
+    ]
+
+
+def test_all_of_a_files_problems_at_once(tmp_path: Path) -> None:
+    changes = {
+        "metric": "bleu",
+        "experiment/data/train": ["no.en", "t.de"],
+        "baselines/linear": {"model.heads": 3},
+        "search/model.width": {"int": [16, 8]},
+        "confirm/against": "nobody",
+        "resources/workers": 9,
+    }
+    found = problems(tmp_path, changes, cpus=2)
+    for start in (
+        "metric",
+        "data.train",
+        "baselines.linear",
+        "search.model.width",
+        "confirm.against",
+        "resources",
+        "experiment.",
+    ):
+        assert any(problem.startswith(start) for problem in found), start
+
+
+def test_names_are_checked_where_the_experiment_itself_is_wrong(tmp_path: Path) -> None:
+    found = problems(tmp_path, {"experiment/model": {"width": "wide"}, "baselines/linear": {"model.widht": 8}})
+    assert [problem.split(":")[0] for problem in found] == ["experiment.model.width", "baselines.linear.model.widht"]
+
+
+def test_a_file_that_is_no_study(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="question is missing"):
+        read(tmp_path, {"baselines": 3, "search": [1], "confirm": "yes"})
+
+
+AT = {"objective.schedule": {"kind": "constant", "value": 0.0}}
+
+
+class TestColumns:
+    def test_each_is_a_study_of_its_own(self, tmp_path: Path) -> None:
+        turned = ["t.de", "t.en"]
+        columns = {"en-de": {}, "de-en": {f"data.{split}": turned for split in ("train", "valid", "test")}}
+        parts = read(tmp_path, GOOD | {"columns": columns}).parts
+        assert list(parts) == ["en-de", "de-en"]
+        assert parts["de-en"].experiment.data.train == ("t.de", "t.en")
+        assert parts["en-de"] == read(tmp_path, GOOD)
+
+    def test_what_is_wrong_in_one(self, tmp_path: Path) -> None:
+        assert problems(tmp_path, {"columns": {"a": {"seed": 3}, "b": {"data.trian": ["t.en", "t.de"]}}}) == [
+            "columns.a.seed: is set by confirm.seeds; drop it here.",
+            "columns.b.data.trian: the experiment has no such setting; did you mean 'data.train'?",
+        ]
+        (found,) = problems(tmp_path, {"columns": {"a": {}, "b": {"data.test": ["no.en", "t.de"]}}})
+        assert found.startswith("data.test: ")
+        assert "no.en: no such file" in found
+        assert problems(tmp_path, {"columns": {"a b": {}, "a-b": {}}}) == [
+            "columns.a-b: its folder would be that of a b; choose another name."
+        ]
+
+    def test_published_figures_have_a_place(self, tmp_path: Path) -> None:
+        published = {"source": "S", "bleu": {"linaer": {"en": 1.0}, "linear": {"en": 1.0, "de": 2.0}}}
+        assert problems(tmp_path, {"published": published}) == [
+            "published: is shown in the table of a study with columns; add columns, or drop it."
+        ]
+        assert problems(tmp_path, {"published": published, "columns": {"en": {}}}) == [
+            "published.bleu.linaer: is no baseline; did you mean 'linear'?",
+            "published.bleu.linear.de: is no column; columns: en.",
+        ]
+
+
+class TestTeacher:
+    def test_it_needs_an_at_decoder(self, tmp_path: Path) -> None:
+        nat = {"objective.schedule": {"kind": "constant", "value": 1.0}}
+        assert problems(tmp_path, {"teacher": {"settings": nat}}) == [
+            "teacher.settings: must train an AT decoder, which a teacher translates with; "
+            "add objective.schedule: {kind: constant, value: 0.0}."
+        ]
+
+    def test_it_is_trained_or_given(self, tmp_path: Path) -> None:
+        assert problems(tmp_path, {"teacher": {"settings": AT, "model": "m"}}) == [
+            "teacher: takes either settings to train with or a finished model; got both, model: m."
+        ]
+        (found,) = problems(tmp_path, {"teacher": {"model": "nowhere"}})
+        assert found.startswith("teacher.model: nowhere: is no model folder")
+
+    def test_its_text_is_everybodys(self, tmp_path: Path) -> None:
+        baselines = GOOD["baselines"] | {"own": {"data.distilled": "t.de"}, "raw": {"data.distilled": None}}
+        assert problems(tmp_path, {"teacher": {"settings": AT}, "baselines": baselines}) == [
+            "baselines.own.data.distilled: is what the teacher writes; a baseline may say null, for the corpus's own targets."
+        ]
+        assert problems(tmp_path, {"teacher": {"settings": AT}, "baselines/teacher": {}}) == [
+            "baselines.teacher: its folder would be that of the teacher; choose another name."
+        ]
+
+    def test_it_translates_the_experiments_own_text(self, tmp_path: Path) -> None:
+        other = {"data.train": ["t.en", "t.de"]}
+        baselines = GOOD["baselines"] | {"other": other, "other, raw": other | {"data.distilled": None}}
+        assert problems(tmp_path, {"teacher": {"settings": AT}, "baselines": baselines}) == [
+            "baselines.other.data.train: the teacher translates the experiment's training text; "
+            "add data.distilled: null, or drop it."
+        ]
+        (found,) = problems(tmp_path, {"teacher": {"settings": AT}, "experiment/data/distilled": "t.de"})
+        assert found == (
+            "experiment.data.distilled: is what the teacher writes; a baseline may say null, for the corpus's own targets."
+        )
+
+    def test_a_finished_one_translates_the_same_way(self, tmp_path: Path, model: Path) -> None:
+        turned = {f"data.{split}": ["t.de", "t.en"] for split in ("train", "valid", "test")}
+        changes = {"teacher": {"model": str(model)}, "columns": {"en-de": {}, "de-en": turned}}
+        assert problems(tmp_path, changes) == [
+            "teacher.model: translates en-de, but the text is de-en; train the teacher here, by settings."
+        ]
+        assert read(tmp_path, GOOD | {"teacher": {"model": str(model)}}).teacher is not None

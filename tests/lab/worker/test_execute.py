@@ -1,0 +1,283 @@
+"""One run as Tune's actor or a Ray Train worker performs it, without either of them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mtnat.config import build, replace
+from mtnat.experiment import Experiment
+from mtnat.lab.outputs.curves import read_curves, read_point
+from mtnat.lab.outputs.folder import STOP_FILE, StudyFolder, read_result
+from mtnat.lab.outputs.micro_batches import MOST_MICRO_BATCHES, halve_batches, read_micro_batches, write_micro_batches
+from mtnat.lab.outputs.runs import Result, Run
+from mtnat.lab.study.resources import Resources
+from mtnat.lab.worker.execute import MICRO_BATCHES, POINT, RESULT, execute
+from mtnat.training import Alone, Workers
+
+CPU = Alone("cpu")
+EXPERIMENT = build(
+    Experiment,
+    {
+        "data": {"corpus": "grammar-en-de", "corpus_size": 300, "vocabulary_size": 300},
+        "model": {"width": 16, "heads": 2, "feed_forward": 32, "encoder_layers": 1, "decoder_layers": 1},
+        "training": {
+            "steps": 6,
+            "max_tokens_per_batch": 256,
+            "warmup_steps": 2,
+            "log_every": 1,
+            "validate_every": 2,
+            "valid_sentences": 4,
+        },
+        "decoding": {"iterations": 2, "length_candidates": 2},
+    },
+)
+
+
+class One(Alone):
+    """Of two workers the first, as far as it can tell."""
+
+    size = 2
+
+
+class Listening:
+    """A session of one worker whose driver hears each report, and may act on it."""
+
+    def __init__(
+        self,
+        workers: Workers = CPU,
+        hears: Callable[[int, Mapping[str, float]], None] = lambda step, metrics: None,
+        gpus: float = 0,
+    ) -> None:
+        self.workers = workers
+        self.resources = Resources(gpus_per_worker=gpus)
+        self.reports: list[Mapping[str, Any]] = []
+        self.checkpoints: list[int] = []
+        """Steps after which one was said to be there."""
+        self._hears = hears
+
+    def report(self, report: Mapping[str, Any], *, has_checkpoint: bool = False) -> None:
+        self.reports.append(report)
+        if has_checkpoint:
+            self.checkpoints.append(read_point(report[POINT])[0])
+        if POINT in report:
+            self._hears(*read_point(report[POINT]))
+
+    @property
+    def points(self) -> list[tuple[int, dict[str, float]]]:
+        return [read_point(report[POINT]) for report in self.reports if POINT in report]
+
+    def seen(self, metric: str) -> list[tuple[int, float]]:
+        return [(step, metrics[metric]) for step, metrics in self.points if metric in metrics]
+
+
+def run_of(experiment: Experiment = EXPERIMENT, phase: str = "search") -> Run:
+    return Run.model_validate({"trial": "one", "kind": "trial", "phase": phase, "experiment": experiment})
+
+
+def performed(folder: Path, session: Listening, run: Run | None = None) -> Result:
+    """What comes of a run, which is both taken down and told."""
+    run = run or run_of()
+    execute(run, StudyFolder(folder), session)
+    result = read_result(StudyFolder(folder).run(run.id))
+    assert result is not None
+    assert session.reports[-1] == {RESULT: result.model_dump_json()}
+    return result
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """The folder of the run that all of these perform."""
+    return StudyFolder(tmp_path).run(run_of().id)
+
+
+def test_a_run_that_has_ended_has_its_costs_and_no_checkpoints_and_is_scored_later(tmp_path: Path, runs: Path) -> None:
+    session = Listening(gpus=0.5)
+    result = performed(tmp_path, session)
+    assert {path.name for path in runs.iterdir()} >= {"model", "summary.yaml", "curves.jsonl", "run.json"}
+    assert not (runs / "checkpoints").exists()
+    assert not (runs / "error.txt").exists()
+    _, last = session.points[-2]
+    assert result.valid == last["final/valid_bleu"]
+    assert (result.tokens, result.parameters) == (last["final/tokens"], last["final/parameters"])
+    assert (result.train_seconds, result.decode_seconds) == (last["final/seconds"], last["final/decode_seconds"])
+    assert 0 < last["final/seconds"] + last["final/decode_seconds"] < result.seconds
+    assert result.gpu_seconds == pytest.approx(result.seconds / 2)
+    assert result.joules is None  # no GPU is there to tell
+    assert result.micro_batches == 1
+    assert session.seen("cost/seconds") == [(6, result.seconds)]
+    assert session.seen("cost/tokens") == [(6, result.tokens)]
+    assert session.checkpoints == [step for step, _ in session.seen("valid/bleu")] != []
+
+    weights = (runs / "model" / "weights.pt").read_bytes()
+    scored = performed(tmp_path, Listening(), run_of(phase="confirm"))
+    assert scored.test is not None
+    assert scored.seconds > result.seconds
+    assert (scored.valid, scored.tokens, scored.decode_seconds) == (result.valid, result.tokens, result.decode_seconds)
+    assert (runs / "model" / "weights.pt").read_bytes() == weights
+
+
+def test_what_validation_took_outlives_an_interruption(tmp_path: Path, runs: Path) -> None:
+    class KilledError(BaseException):
+        pass
+
+    def kill(step: int, metrics: Mapping[str, float]) -> None:
+        if step == 6 and "valid/seconds" in metrics:
+            raise KilledError
+
+    session = Listening(hears=kill)
+    with pytest.raises(KilledError):
+        performed(tmp_path, session)
+    assert (runs / "checkpoints").exists()
+    result = performed(tmp_path, resumed := Listening())
+    assert resumed.seen("train/loss") == []
+    assert result.decode_seconds == session.seen("valid/seconds")[-1][1]
+    assert result.train_seconds == session.seen("train/seconds")[-1][1]
+
+
+def test_a_run_that_is_told_to_stop_ends_by_itself(tmp_path: Path, runs: Path) -> None:
+    def stop(step: int, metrics: Mapping[str, float]) -> None:
+        if "valid/bleu" in metrics:
+            (runs / STOP_FILE).touch()
+
+    session = Listening(hears=stop)
+    result = performed(tmp_path, session)
+    assert [step for step, _ in session.seen("train/loss")] == [1, 2]
+    assert (result.pruned, result.failed) == (2, None)
+    assert result.valid == session.seen("valid/bleu")[-1][1]
+    assert result.data_hash
+    assert result.tokens == session.seen("train/tokens")[-1][1]
+    assert not (runs / "model").exists()
+    assert not (runs / "checkpoints").exists()
+
+
+def test_one_that_was_killed_before_it_could_stop_does_not_train_again(tmp_path: Path, runs: Path) -> None:
+    class KilledError(BaseException):
+        pass
+
+    def stop_and_kill(step: int, metrics: Mapping[str, float]) -> None:
+        if step == 3:
+            (runs / STOP_FILE).touch()
+            raise KilledError
+
+    session = Listening(hears=stop_and_kill)
+    with pytest.raises(KilledError):
+        performed(tmp_path, session)
+    result = performed(tmp_path, again := Listening())
+    assert again.seen("train/loss") == []
+    assert (result.pruned, result.valid) == (3, session.seen("valid/bleu")[-1][1])
+
+
+def test_a_run_is_not_stopped_before_it_has_a_score_nor_after_its_last_step(tmp_path: Path, runs: Path) -> None:
+    runs.mkdir(parents=True)
+    (runs / STOP_FILE).touch()
+    early = performed(tmp_path, Listening())
+    assert early.pruned == 2
+    late = replace(EXPERIMENT, {"training.validate_every": 6, "seed": 2})
+    (StudyFolder(tmp_path).run(run_of(late).id)).mkdir()
+    (StudyFolder(tmp_path).run(run_of(late).id) / STOP_FILE).touch()
+    result = performed(tmp_path, Listening(), run_of(late))
+    assert (result.pruned, result.failed) == (None, None)
+
+
+def test_a_diverged_run_keeps_what_it_cost(tmp_path: Path) -> None:
+    settings = {"peak_learning_rate": 1e18, "warmup_steps": 0, "clip_norm": 0.0, "most_skipped_steps": 1, "validate_every": 6}
+    hopeless = replace(EXPERIMENT, {f"training.{name}": value for name, value in settings.items()})
+    result = performed(tmp_path, Listening(), run_of(hopeless))
+    assert "not finite" in (result.failed or "")
+    assert result.tokens
+    assert result.seconds > 0
+
+
+def test_the_driver_may_halve_the_batches_of_a_run_whose_process_was_killed(tmp_path: Path, runs: Path) -> None:
+    runs.mkdir(parents=True)
+    halve_batches(runs)
+    halve_batches(runs)
+    session = Listening()
+    assert performed(tmp_path, session).micro_batches == 4
+    assert session.reports[0] == {MICRO_BATCHES: 4}
+    write_micro_batches(runs, MOST_MICRO_BATCHES)
+    halve_batches(runs)
+    assert read_micro_batches(runs) == MOST_MICRO_BATCHES
+
+
+TIGHT = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_execute import WIDE, Listening, One, run_of
+from mtnat.config import replace
+from mtnat.data import prepare
+from mtnat.lab.outputs.folder import StudyFolder
+from mtnat.lab.worker.execute import execute
+from mtnat.training import Alone
+import torch
+
+torch.set_num_threads(1)
+prepare(WIDE.data)
+size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + {mebibytes} * 2**20, -1))
+execute(run_of(replace(WIDE, {changes!r})), StudyFolder(Path(sys.argv[1])), Listening({workers}))
+"""
+WIDE = replace(
+    EXPERIMENT,
+    {
+        "data.corpus_size": 2000,
+        "model.feed_forward": 4096,
+        "model.dropout": 0.0,
+        "training.max_tokens_per_batch": 8192,
+        "training.steps": 3,
+        "training.precision": "fp32",
+        "objective.schedule": {"kind": "constant", "value": 0.5},
+    },
+)
+"""An update of 8,192 positions, for which each feed-forward layer holds 128 MiB of float32 several times over."""
+
+
+def in_tight_memory(folder: Path, changes: Mapping[str, Any], workers: str = 'Alone("cpu")') -> tuple[Result | None, str]:
+    """What comes of a run in a process that may have 700 MiB more than it had before, and the last line of its errors."""
+    code = TIGHT.format(tests=str(Path(__file__).parent), mebibytes=700, changes=dict(changes), workers=workers)
+    environment = os.environ | {"MALLOC_ARENA_MAX": "1"}  # or threads take addresses for memory that they never use
+    command = [sys.executable, "-c", code, str(folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    return read_result(StudyFolder(folder).run(run_of(WIDE).id)), ended.stderr.strip().rpartition("\n")[2]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit on a process's memory")
+def test_a_run_that_memory_does_not_hold_goes_on_with_smaller_batches_and_learns_the_same(tmp_path: Path) -> None:
+    tight, _ = in_tight_memory(tmp_path / "tight", {})
+    assert tight is not None
+    assert tight.failed is None
+    assert tight.micro_batches > 1
+    whole = performed(tmp_path / "whole", session := Listening(), run_of(WIDE))
+    assert whole.micro_batches == 1
+    losses = {
+        step: metrics["train/loss"]
+        for step, metrics in read_curves(StudyFolder(tmp_path / "tight").run(run_of(WIDE).id))
+        if "train/loss" in metrics
+    }
+    assert losses == pytest.approx(dict(session.seen("train/loss")), rel=1e-4)
+    assert tight.tokens == whole.tokens
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit on a process's memory")
+def test_decoding_that_memory_does_not_hold_names_its_setting(tmp_path: Path) -> None:
+    changes = {"decoding.max_tokens_per_batch": 10**6, "decoding.length_candidates": 50, "training.valid_sentences": 0}
+    result, _ = in_tight_memory(tmp_path, changes | {"training.max_tokens_per_batch": 256})
+    assert result is not None
+    assert "decoding.max_tokens_per_batch: decoding ran out of memory; got 1000000; lower it." in (result.failed or "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit on a process's memory")
+def test_one_of_several_workers_that_runs_out_of_memory_leaves_word_for_all_and_ends(tmp_path: Path) -> None:
+    result, error = in_tight_memory(tmp_path, {"training.batches_per_step": 2}, 'One("cpu")')
+    assert result is None
+    assert error.startswith("mtnat.errors.OutOfMemoryError: training.max_tokens_per_batch")
+    assert read_micro_batches(StudyFolder(tmp_path).run(run_of(WIDE).id)) == 2
