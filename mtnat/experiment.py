@@ -127,7 +127,8 @@ class Experiment(Record):
 
     def build_objective(self, translator: Translator) -> MultiTaskObjective:
         """Builds Eq. 1 over a translator's branches."""
-        return MultiTaskObjective(translator, self.objective, self.system.weights)
+        absent = self.system.untrained_branches(self.model, self.objective, translator.target_tokens)
+        return MultiTaskObjective(translator, self.objective, self.system.weights, absent)
 
     @property
     def parameters(self) -> int:

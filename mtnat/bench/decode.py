@@ -11,16 +11,16 @@ import torch
 from pydantic import Field
 
 from mtnat.bench.device import device_name, wait_for
-from mtnat.bench.flops import ModelWork
 from mtnat.bench.picture import check_picture, draw
 from mtnat.bench.product import Product
 from mtnat.bench.report import Row
-from mtnat.bench.systems import System, name_of, systems_of
+from mtnat.bench.searches import SearchSetting, name_of, searches_of
 from mtnat.config import Record
 from mtnat.data import Split
 from mtnat.decoding import TranslatedLine
 from mtnat.evaluation import Score, bleu
 from mtnat.model import Precision, precision_name, resolve_precision
+from mtnat.model.flops import ModelFlops
 from mtnat.training import Model
 
 _PRODUCT_ROWS = 4_096
@@ -38,9 +38,9 @@ class DecodeOptions(Record):
     latency_sentences: int = Field(100, ge=1)
     """Number of sentences that are also translated one at a time, at even spacing."""
     rounds: int = Field(1, ge=1)
-    """Number of measurements of each system, in turn; the median is reported."""
+    """Number of measurements of each setting, in turn; the median is reported."""
     precision: Precision | None = None
-    """Precision of all systems. By default fp32, and for the presets `fast` and `fastest` that of the preset."""
+    """Precision of all settings. By default fp32, and for the presets `fast` and `fastest` that of the preset."""
     threads: int | None = Field(None, ge=1)
     """Threads of PyTorch; by default PyTorch's own choice."""
     picture: Path | None = None
@@ -49,7 +49,7 @@ class DecodeOptions(Record):
 
 @dataclass
 class _Measured:
-    """Figures of one system, an item for each round."""
+    """Figures of one setting, an item for each round."""
 
     seconds: list[float] = field(default_factory=list)
     """Time to translate all sentences."""
@@ -74,23 +74,22 @@ def bench_decode(options: DecodeOptions, model: Model, test: Split, say: Callabl
     if options.picture:
         check_picture(options.picture)
     test = Split(test.name, test.sources[: options.sentences], test.references[: options.sentences])
-    systems = systems_of(model.experiment, options.precision)
-    objective = model.experiment.objective
-    for decoder, is_there in (("AT", objective.trains_at), ("NAT", objective.trains_nat)):
-        if not is_there:
-            say(f"the model has no {decoder} decoder; searches that need one are left out")
+    settings = searches_of(model, options.precision)
+    for decoder in ("at", "nat"):
+        if decoder not in model.experiment.branches:
+            say(f"the model has no {decoder.upper()} decoder; searches that need one are left out")
     with _threads(options.threads):
-        bench = _Bench(model, test, systems, options.latency_sentences)
-        measured = [_Measured() for _ in systems]
-        # All systems are measured in turn, so that a change in the machine's speed affects all of them.
+        bench = _Bench(model, test, settings, options.latency_sentences)
+        measured = [_Measured() for _ in settings]
+        # All settings are measured in turn, so that a change in the machine's speed affects all of them.
         for number in range(1, options.rounds + 1):
-            for system, so_far in zip(systems, measured, strict=True):
-                bench.measure(system, so_far)
+            for setting, so_far in zip(settings, measured, strict=True):
+                bench.measure(setting, so_far)
                 pace = f"{len(test.sources) / so_far.seconds[-1]:,.1f} sentences/s"
                 latency = f"{so_far.latency_seconds[-1] * 1e3:,.1f} ms for one"
-                say(f"round {number} of {options.rounds}: {name_of(system.described)}: {pace}, {latency}")
+                say(f"round {number} of {options.rounds}: {name_of(setting.described)}: {pace}, {latency}")
         scores = [bleu([line.text for line in figures.found], test.references) for figures in measured]
-        rows = [bench.row(*figures) for figures in zip(systems, measured, scores, strict=True)]
+        rows = [bench.row(*figures) for figures in zip(settings, measured, scores, strict=True)]
     say(f"BLEU on {test.name}: {scores[0].signature}")
     if options.picture:
         draw(rows, _title(options.model, test.name, rows), options.picture)
@@ -99,12 +98,12 @@ def bench_decode(options: DecodeOptions, model: Model, test: Split, say: Callabl
 
 
 class _Bench:
-    """Measures systems on the same model and sentences."""
+    """Measures settings on the same model and sentences."""
 
-    def __init__(self, model: Model, test: Split, systems: Sequence[System], latency_sentences: int) -> None:
+    def __init__(self, model: Model, test: Split, settings: Sequence[SearchSetting], latency_sentences: int) -> None:
         self._model, self._test = model, test
         self._device = model.translator.target_tokens.weight.device
-        self._work = ModelWork(model.experiment.model, len(model.vocabularies.target))
+        self._work = ModelFlops(model.experiment.model, len(model.vocabularies.target))
         self._products = {
             precision: Product(
                 _PRODUCT_ROWS,
@@ -113,33 +112,33 @@ class _Bench:
                 precision=precision,
                 device=self._device,
             )
-            for precision in {self._precision(system) for system in systems}
+            for precision in {self._precision(setting) for setting in settings}
         }
         count = min(latency_sentences, len(test.sources))
         self._singles = [test.sources[number * len(test.sources) // count] for number in range(count)]
 
-    def measure(self, system: System, so_far: _Measured) -> None:
+    def measure(self, setting: SearchSetting, so_far: _Measured) -> None:
         """Measures one round: all sentences together, then some one at a time, with matrix products in between."""
-        product = self._products[self._precision(system)]
+        product = self._products[self._precision(setting)]
         products = [product.seconds()]
         # Warm up with the longest sentences, which need the most memory.
-        self._timed(system, sorted(self._test.sources, key=len)[-_WARM_UP_LINES:])
-        seconds, so_far.found = self._timed(system, self._test.sources)
+        self._timed(setting, sorted(self._test.sources, key=len)[-_WARM_UP_LINES:])
+        seconds, so_far.found = self._timed(setting, self._test.sources)
         so_far.seconds.append(seconds)
         products.append(product.seconds())
         for line in self._singles[:_WARM_UP_SINGLES]:
-            self._timed(system, [line])
-        so_far.latency_seconds.append(statistics.median(self._timed(system, [line])[0] for line in self._singles))
+            self._timed(setting, [line])
+        so_far.latency_seconds.append(statistics.median(self._timed(setting, [line])[0] for line in self._singles))
         products.append(product.seconds())
         so_far.product_seconds.append(statistics.mean(products))
 
-    def row(self, system: System, measured: _Measured, score: Score) -> Row:
-        """Returns the figures of a system over all rounds."""
-        sentences, precision = len(self._test.sources), self._precision(system)
-        gflop = self._flops(system, measured.found) / sentences / 1e9
+    def row(self, setting: SearchSetting, measured: _Measured, score: Score) -> Row:
+        """Returns the figures of a setting over all rounds."""
+        sentences, precision = len(self._test.sources), self._precision(setting)
+        gflop = self._flops(setting, measured.found) / sentences / 1e9
         product_pace = self._products[precision].flops / statistics.median(measured.product_seconds)
         return {
-            **system.described,
+            **setting.described,
             "precision": precision_name(precision),
             "sentences_per_second": round(sentences / statistics.median(measured.seconds), 2),
             "latency_ms": round(statistics.median(measured.latency_seconds) * 1e3, 2),
@@ -152,18 +151,18 @@ class _Bench:
             "threads": torch.get_num_threads(),
         }
 
-    def _precision(self, system: System) -> torch.dtype:
-        return resolve_precision(system.config.precision, self._device)
+    def _precision(self, setting: SearchSetting) -> torch.dtype:
+        return resolve_precision(setting.config.precision, self._device)
 
-    def _timed(self, system: System, lines: Sequence[str]) -> tuple[float, list[TranslatedLine]]:
+    def _timed(self, setting: SearchSetting, lines: Sequence[str]) -> tuple[float, list[TranslatedLine]]:
         """Translates lines; returns the seconds and the translations."""
         wait_for(self._device)
         started = time.perf_counter()
-        found = self._model.translate(lines, system.config, system.decoder)
+        found = self._model.translate(lines, setting.config, setting.decoder)
         wait_for(self._device)
         return time.perf_counter() - started, found
 
-    def _flops(self, system: System, found: Sequence[TranslatedLine]) -> int:
+    def _flops(self, setting: SearchSetting, found: Sequence[TranslatedLine]) -> int:
         """Returns the operations of the model for all sentences. A line translated in parts counts as parts of equal length."""
         lengths = [
             (-(-line.pieces // line.parts), -(-len(best.tokens) // line.parts), best.passes)
@@ -174,9 +173,8 @@ class _Bench:
         if not lengths:
             return 0
         source_B, pieces_B, passes_B = torch.tensor(lengths).unbind(1)
-        if system.decoder == "at":
-            return self._work.beam_search(source_B + 1, passes_B, system.config.beam)
-        return self._work.mask_predict(source_B + 1, pieces_B, passes_B, system.config)
+        search = self._model.search(setting.config, setting.decoder)
+        return search.flops(self._work, source_B + 1, pieces_B, passes_B)
 
 
 @contextmanager

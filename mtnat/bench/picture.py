@@ -72,18 +72,13 @@ def draw(rows: Sequence[Row], title: str, path: Path) -> None:
 
 
 def _kind(row: Row) -> str:
-    if row["decoder"] == "at":
-        return "AT"
-    return "NAT, reranked by AT" if row["rerank"] == "at" else "NAT"
+    decoder = str(row["decoder"]).upper()
+    return f"{decoder}, reranked by AT" if row["rerank"] == "at" else decoder
 
 
 def _text(row: Row) -> str:
     """Returns the label of a marker, without what the legend states."""
-    if row["decoder"] == "at":
-        return "greedy" if row["beam"] == 1 else f"beam {row['beam']}"
-    if row["preset"] != "paper":
-        return str(row["preset"])
-    return "1 pass" if row["passes"] == 1 else f"{row['passes']} passes"
+    return str(row["search"])
 
 
 def _places(rows: Sequence[Row]) -> tuple[list[float], list[float]]:

@@ -11,13 +11,14 @@ import torch
 import torch.distributed as dist
 
 from mtnat.bench.device import device_name, wait_for
-from mtnat.bench.flops import ModelWork, padding
 from mtnat.bench.memory import forget_peak, peak_bytes
 from mtnat.bench.product import Product
 from mtnat.data import TokenStore
 from mtnat.experiment import Experiment
-from mtnat.model import Translator, precision_name
-from mtnat.objective import MultiTaskObjective
+from mtnat.model import precision_name
+from mtnat.model.flops import ModelFlops
+from mtnat.objective import Draw
+from mtnat.tokens import PAD
 from mtnat.training import Alone, Distributed, Feed, Updater, Work, Workers, default_device
 
 WARM_UP_UPDATES = 10
@@ -85,15 +86,9 @@ def measure_updates(job: Job, rank: int, meeting: Path) -> Measured:
     config = job.experiment
     with _workers(job, rank, meeting) as workers:
         torch.manual_seed(config.seed)
-        translator = Translator(
-            config.model,
-            source_vocabulary_size=job.vocabulary_size,
-            target_vocabulary_size=job.vocabulary_size,
-            joint=True,
-            with_at=config.objective.trains_at,
-            with_nat=config.objective.trains_nat,
-        ).to(workers.device)
-        updater = Updater(config, MultiTaskObjective(translator.train(), config.objective), workers)
+        translator = config.translator_of(job.vocabulary_size, job.vocabulary_size, joint=True).to(workers.device)
+        objective = config.build_objective(translator.train())
+        updater = Updater(config, objective, workers)
         product = Product(
             config.training.max_tokens_per_batch,
             config.model.width,
@@ -103,13 +98,13 @@ def measure_updates(job: Job, rank: int, meeting: Path) -> Measured:
             meet=workers.meet,
         )
         seconds, peak, memory, done = _timed(job, workers, updater, product)
-    model_work = ModelWork(config.model, job.vocabulary_size, config.objective.encoder_passes)
+    model_flops = ModelFlops(config.model, job.vocabulary_size)
     draws = [draw for work in done for draw in work.draws]
     pads = [padding(draw) for draw in draws]
     return Measured(
         seconds=seconds,
         target_tokens=sum(work.target_tokens for work in done),
-        flops=sum(model_work.of(draw) for draw in draws),
+        flops=sum(objective.flops(model_flops, draw) for draw in draws),
         padded=sum(padded for padded, _ in pads),
         positions=sum(positions for _, positions in pads),
         peak_flops_per_second=peak,
@@ -117,6 +112,12 @@ def measure_updates(job: Job, rank: int, meeting: Path) -> Measured:
         precision=precision_name(updater.precision),
         device=device_name(workers.device),
     )
+
+
+def padding(draw: Draw) -> tuple[int, int]:
+    """Returns the number of padded positions of the source and of the branches' targets, and the number of all positions."""
+    rectangles = [draw.source_BS, *(noise.tensors["target"] for noise in draw.noise.values() if noise.sentences)]
+    return sum(int((tokens == PAD).sum()) for tokens in rectangles), sum(tokens.numel() for tokens in rectangles)
 
 
 @contextmanager
@@ -143,7 +144,7 @@ def _timed(job: Job, workers: Workers, updater: Updater, product: Product) -> tu
         in bytes, and the work of each update.
     """
     in_a_block = 1 if workers.device.type == "cpu" else -(-job.steps // BLOCKS_ON_GPU)
-    with Feed(job.experiment, TokenStore(job.store), workers) as feed:
+    with Feed(job.experiment, updater.module, TokenStore(job.store), workers) as feed:
         for _ in range(WARM_UP_UPDATES):
             updater.step(feed.next())
         seconds, memory, product_seconds, done = 0.0, 0, [], list[Work]()

@@ -17,7 +17,7 @@ from rich.text import Text
 from mtnat.cli.model import MODEL_HELP, add_decoding, decoding_of, open_model
 from mtnat.cli.testset import add_test_set, named_test_set, own_test_set, target_language
 from mtnat.data import Split
-from mtnat.decoding import DecoderName, DecodingConfig
+from mtnat.decoding import DecoderName, Decoding
 from mtnat.errors import UserError
 from mtnat.evaluation import Comparison, LengthBucket, MetricName, Score, paired_bootstrap
 from mtnat.evaluation.measures import NEAR_PIECES
@@ -29,20 +29,6 @@ SAMPLES = 1000
 """Number of resamples of the paired bootstrap."""
 _METRICS: Mapping[MetricName, str] = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER, lower is better"}
 _TOKENIZED: Mapping[str, str] = {"tokenized_bleu": "tokenized BLEU", "tokenized_bleu_lowercase": "tokenized, lower-cased"}
-_SETTINGS: Mapping[DecoderName, tuple[str, ...]] = {
-    "nat": (
-        "iterations",
-        "length_candidates",
-        "pieces_per_iteration",
-        "narrow_after",
-        "narrow_to",
-        "stop_unchanged",
-        "rerank",
-        "precision",
-    ),
-    "at": ("beam", "length_penalty", "precision"),
-}
-"""Settings that determine the translations of each decoder. The first two are always shown, others if not the default."""
 _TABLE_COLUMNS = 160
 
 
@@ -50,7 +36,7 @@ _TABLE_COLUMNS = 160
 class _System:
     name: str
     model: Model
-    decoding: DecodingConfig
+    decoding: Decoding
     decoder: DecoderName
 
 
@@ -279,7 +265,7 @@ def _scores(evaluation: Evaluation) -> dict[MetricName, Score]:
 
 def _described(evaluation: Evaluation) -> str:
     """Returns a description of the decoding, such as ``nat decoder: iterations 10, length candidates 5``."""
-    settings, defaults = evaluation.decoding.model_dump(), DecodingConfig().model_dump()
-    names = _SETTINGS[evaluation.decoder]
+    settings, defaults = evaluation.decoding.model_dump(), type(evaluation.decoding)().model_dump()
+    names = evaluation.decoding.settings_of(evaluation.decoder)
     shown = [name for name in names if name in names[:2] or settings[name] != defaults[name]]
     return f"{evaluation.decoder} decoder: " + ", ".join(f"{name.replace('_', ' ')} {settings[name]}" for name in shown)

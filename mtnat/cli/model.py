@@ -9,9 +9,10 @@ from typing import Any
 import yaml
 
 from mtnat.config import replace
-from mtnat.decoding import PRESETS, DecoderName, DecodingConfig
+from mtnat.decoding import DecoderName, Decoding
 from mtnat.errors import UserError
 from mtnat.lab.tracking.models import fetch_model, is_address
+from mtnat.systems.known import DECODINGS
 from mtnat.training import Model, default_device, load_model
 
 MODEL_HELP = "a folder, such as outputs/quickstart/best, or MLflow's runs:/<run>/model or models:/<name>/<version>"
@@ -23,10 +24,13 @@ _SETTINGS: Mapping[str, str] = {
 }
 
 
+_PRESETS = list(dict.fromkeys(name for kind in DECODINGS for name in kind.presets))
+
+
 def add_decoding(parser: argparse.ArgumentParser) -> None:
     """Adds the options that override the `decoding` of the experiment."""
     parser.add_argument("--decoder", choices=["nat", "at"], help="decoder to use (default: that of the experiment)")
-    parser.add_argument("--preset", choices=list(PRESETS), help="named group of settings of the NAT decoder; see README")
+    parser.add_argument("--preset", choices=_PRESETS, help="named group of settings of the NAT decoder; see README")
     for setting, meaning in _SETTINGS.items():
         parser.add_argument(f"--{setting.replace('_', '-')}", type=int, metavar="N", help=meaning)
     parser.add_argument("--rerank", choices=["none", "at"], help="how to choose among the candidates of the NAT decoder")
@@ -47,7 +51,7 @@ def add_at_decoding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], help="decoding.precision")
 
 
-def at_decoding_of(options: argparse.Namespace, model: Model) -> DecodingConfig:
+def at_decoding_of(options: argparse.Namespace, model: Model) -> Decoding:
     """Returns the settings of beam search: those of the experiment, overridden by the options.
 
     Raises:
@@ -76,19 +80,22 @@ def model_folder(name: str, downloads: Path) -> Path:
     return fetch_model(name, downloads) if is_address(name) else Path(name)
 
 
-def decoding_of(options: argparse.Namespace, model: Model) -> tuple[DecodingConfig, DecoderName]:
+def decoding_of(options: argparse.Namespace, model: Model) -> tuple[Decoding, DecoderName]:
     """Returns the decoding of a model: that of its experiment, overridden by the preset, overridden by the single options.
 
     Raises:
         UserError: if a setting is invalid, or the model lacks the decoder.
     """
-    objective = model.experiment.objective
-    if (options.decoder == "at" and not objective.trains_at) or (options.decoder == "nat" and not objective.trains_nat):
+    if options.decoder and options.decoder not in model.experiment.branches:
         raise UserError(f"--decoder {options.decoder}: the model was trained without that decoder; leave the option out.")
     decoder: DecoderName = options.decoder or model.experiment.decoder
     named = {name: getattr(options, name) for name in (*_SETTINGS, "rerank", "precision")}
     given = {name: value for name, value in named.items() if value is not None} | _others(options.set)
-    return replace(model.experiment.decoding, {**PRESETS.get(options.preset, {}), **given}), decoder
+    decoding = model.experiment.decoding
+    if options.preset and options.preset not in decoding.presets:
+        known = ", ".join(decoding.presets)
+        raise UserError(f"--preset {options.preset}: the model's kind of decoding has no such preset; known here: {known}.")
+    return replace(decoding, {**decoding.presets.get(options.preset, {}), **given}), decoder
 
 
 def _others(settings: Sequence[str]) -> dict[str, Any]:

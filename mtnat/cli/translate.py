@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from mtnat.cli.model import MODEL_HELP, add_decoding, decoding_of, open_model
-from mtnat.decoding import DecodingConfig, TracedPass, TranslatedLine, trace
+from mtnat.decoding import MaskPredictSearch, TracedPass, TranslatedLine, trace
 from mtnat.errors import UserError
 from mtnat.training import Model
 
@@ -55,8 +55,9 @@ def run(options: argparse.Namespace) -> int:
         raise UserError(f"--lines-at-once: must be at least 1; got {options.lines_at_once}.")
     model = open_model(options.model)
     config, decoder = decoding_of(options, model)
-    if options.trace and (decoder != "nat" or options.json or options.n_best):
-        raise UserError("--trace: shows only the NAT decoder's passes; leave out --json, --n-best and --decoder at.")
+    search = model.search(config, decoder)
+    if options.trace and (not isinstance(search, MaskPredictSearch) or options.json or options.n_best):
+        raise UserError("--trace: shows only the passes of mask-predict; leave out --json, --n-best and --decoder at.")
     model.translate([], config, decoder, options.n_best or 1)  # raises for an invalid setting before any input is read
     notes = Console(stderr=True)
     with ExitStack() as stack:
@@ -69,8 +70,8 @@ def run(options: argparse.Namespace) -> int:
         with _bar(notes) if shows_bar else nullcontext() as bar:
             task = bar.add_task("lines", total=total) if bar else None
             while chunk := list(islice(lines, 1 if is_typed or options.trace else options.lines_at_once)):
-                if options.trace:
-                    _show_trace(model, chunk[0], config, sink)
+                if options.trace and isinstance(search, MaskPredictSearch):
+                    _show_trace(model, chunk[0], search, sink)
                 else:
                     found = model.translate(chunk, config, decoder, options.n_best or 1)
                     _report_parts(found, done, model, notes)
@@ -168,10 +169,10 @@ def _written(found: Iterable[TranslatedLine], sources: list[str], done: int, opt
             yield f"{line.text}\n"
 
 
-def _show_trace(model: Model, line: str, config: DecodingConfig, sink: BinaryIO) -> None:
+def _show_trace(model: Model, line: str, search: MaskPredictSearch, sink: BinaryIO) -> None:
     """Writes the passes over a line, then its translation."""
     console = Console(force_terminal=sink.isatty(), highlight=False)
-    parts = trace(model.translator, model.vocabularies, line, config)
+    parts = trace(model.translator, model.vocabularies, line, search)
     for number, part in enumerate(parts, 1):
         if len(parts) > 1:
             sink.write(f"part {number} of {len(parts)}\n".encode())

@@ -13,7 +13,7 @@ DecoderName = Literal["nat", "at"]
 
 
 class Decoding(Record, ABC):
-    """Settings of the search. Subclasses add those of one kind of NAT search; beam search, for the AT decoder, has its own here.
+    """Settings of the search: here those of beam search, which the AT decoder has; subclasses add those of one NAT search.
 
     A subclass has a field ``kind`` with its name as the only value.
     """
@@ -21,11 +21,14 @@ class Decoding(Record, ABC):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Settings that belong together, by name, for ``--preset``."""
 
+    compared: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Settings that `bench decode` compares, by a readable name."""
+
     decoder: Literal["auto", "nat", "at"] = "auto"
     """Which decoder translates; auto is the NAT decoder where the objective trains one."""
     rerank: Literal["none", "at"] = "none"
-    """What chooses among the candidates of a NAT search: none is the search's own score, at is the AT decoder, which scores them
-    all in one parallel pass after the last one."""
+    """What chooses among the candidates of a NAT search: none is the search's own score, at is the AT decoder, which scores all
+    of them in one parallel pass after the last one."""
     beam: int = Field(5, ge=1, le=1_000)
     """Beam of the AT decoder; 1 is greedy search."""
     length_penalty: float = Field(1.0, ge=0, le=5)
@@ -35,3 +38,10 @@ class Decoding(Record, ABC):
     max_tokens_per_batch: int | None = Field(None, ge=64)
     """Positions decoded together, padding, beam or length candidates included; by default 2,048 on a CPU (8,192 for the
     AT decoder) and 32,768 on a GPU."""
+
+    def settings_of(self, decoder: DecoderName) -> tuple[str, ...]:
+        """Names the settings that determine a decoder's translations, the most important first."""
+        if decoder == "at":
+            return "beam", "length_penalty", "precision"
+        own = [name for name in type(self).model_fields if name not in Decoding.model_fields and name != "kind"]
+        return *own, "rerank", "precision"

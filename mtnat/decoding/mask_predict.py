@@ -20,7 +20,6 @@ from mtnat.model.flops import ModelFlops
 from mtnat.model.lengths import LengthHead
 from mtnat.tokens import EOS, MASK, PAD, SPECIAL
 
-
 _PAPER: Mapping[str, Any] = {
     "iterations": 10,
     "length_candidates": 5,
@@ -42,6 +41,12 @@ class MaskPredictDecoding(Decoding):
         "paper": _PAPER,
         "fast": {**_NARROW, "iterations": 8, "length_candidates": 4, "narrow_to": 2},
         "fastest": {**_NARROW, "iterations": 4, "length_candidates": 3, "narrow_to": 1},
+    }
+
+    compared: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        **{("1 pass" if passes == 1 else f"{passes} passes"): {**_PAPER, "iterations": passes} for passes in (1, 2, 4, 10)},
+        "fast": presets["fast"],
+        "fastest": presets["fastest"],
     }
 
     kind: Literal["mask-predict"] = "mask-predict"

@@ -15,6 +15,7 @@ from mtnat.decoding.search import Search
 from mtnat.errors import UserError
 from mtnat.model import Translator, computing_in, resolve_precision
 
+
 @dataclass(frozen=True)
 class Translation:
     """A translation of a line; of one that was translated in parts, all of them together."""

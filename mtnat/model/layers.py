@@ -69,7 +69,7 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention, attention to the source, and feed-forward. Whether self-attention is causal is an argument of the call."""
+    """Self-attention, attention to the source, and feed-forward; whether self-attention is causal, the call says."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

@@ -17,9 +17,7 @@ class TargetDecoder(nn.Module):
     The AT and the NAT decoder differ by ``causal`` only. Token sequences are padded on the right with PAD.
     """
 
-    def __init__(
-        self, config: ModelConfig, tokens: nn.Embedding, *, causal: bool, layers: nn.ModuleList | None = None
-    ) -> None:
+    def __init__(self, config: ModelConfig, tokens: nn.Embedding, *, causal: bool, layers: nn.ModuleList | None = None) -> None:
         """Builds the stack.
 
         Args:

@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from mtnat.model import Encoded, Translator
+from mtnat.model.flops import ModelFlops, lengths_of
 from mtnat.objective.config import ObjectiveConfig
 from mtnat.objective.immediate import differentiated_now
 from mtnat.objective.noise import Draw, Moment, Noise, draw_subset
@@ -40,6 +41,7 @@ class TrainedBranch(Protocol):
     def head_losses(self, encoded: Encoded, noise: Noise) -> Mapping[str, Loss]: ...
     def reads(self) -> list[nn.Parameter]: ...
     def weight_of(self, part: str) -> float: ...
+    def flops(self, work: ModelFlops, source_R: Tensor, noise: Noise) -> int: ...
 
 
 class MultiTaskObjective(nn.Module):
@@ -48,13 +50,18 @@ class MultiTaskObjective(nn.Module):
     It returns the sums of the losses over one batch. The caller divides by counts, once, over workers and batches.
     """
 
-    def __init__(self, translator: Translator, config: ObjectiveConfig, weights: Weights) -> None:
+    def __init__(
+        self, translator: Translator, config: ObjectiveConfig, weights: Weights, untrained: Mapping[str, object] | None = None
+    ) -> None:
         """Takes a translator and how Eq. 1 weighs its branches.
 
         Args:
             weights: the weight of each branch for a λ; see `mtnat.systems.System.weights`.
+            untrained: branches of the system that the translator lacks. They draw noise like the others, which nobody reads,
+                so that runs with the same seed send the same sentences to a branch whether or not the other one is trained.
         """
         super().__init__()
+        self._untrained = (cast("Mapping[str, TrainedBranch]", untrained or {}),)  # a tuple hides them from PyTorch
         self.translator = translator
         self.config = config
         self._weights = weights
@@ -90,9 +97,11 @@ class MultiTaskObjective(nn.Module):
         """
         sentences = len(source_BS)
         weights = self._weights(self.config.schedule(moment.step, moment.total_steps))
-        # The auxiliary branch comes last: the noise of the main one is then the same whether or not it has company.
+        # The auxiliary branch comes last, because it draws no noise but a subset of the sentences.
         branches = dict(reversed(self.branches.items()))
-        noise = {name: branch.draw(source_BS, target_BT, generator) for name, branch in branches.items()}
+        everyone = {**branches, **self._untrained[0]}
+        order = [name for name in reversed(list(weights)) if name in everyone]
+        noise = {name: everyone[name].draw(source_BS, target_BT, generator) for name in order}
         seen = {
             name: draw_subset(sentences, branch.fraction, generator) & (weights[name] > 0) for name, branch in branches.items()
         }
@@ -150,6 +159,18 @@ class MultiTaskObjective(nn.Module):
         counts = [losses[name].count if name in losses else 0 for name in names]
         counts_P = torch.stack([each.double() if isinstance(each, Tensor) else zero + each for each in counts])
         return total, sums_P, counts_P
+
+    def flops(self, work: ModelFlops, draw: Draw) -> int:
+        """Counts the operations of the forward and the backward pass of one batch, on the host."""
+        source_B = lengths_of(draw.source_BS)
+        total = passes = 0
+        for name, branch in self.branches.items():
+            noise = draw.noise[name]
+            if noise.sentences:
+                passes += 1
+                source_R = source_B if noise.rows_R is None else source_B[noise.rows_R]
+                total += branch.flops(work, source_R, noise)
+        return total + 3 * min(passes, self.config.encoder_passes) * work.encoder(source_B)
 
 
 def _now(

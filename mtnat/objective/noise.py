@@ -43,8 +43,8 @@ class Noise:
     tensors: Mapping[str, Tensor]
     """Tensors [B, …] by name; after `only`, [R, …]."""
     predictions: Mapping[str, Tensor]
-    """For each part of the loss the number of predictions in each sentence, [B]. Their sum is the divisor of the part. Where the
-    number is known only after a forward pass this is an upper bound, and the loss keeps a per-token scale."""
+    """For each part of the loss the number of predictions in each sentence, [B]. Their sum is the divisor of the part. Where
+    the number is known only after a forward pass this is an upper bound, and the loss keeps a per-token scale."""
     head_tensors: Mapping[str, Tensor] = field(default_factory=dict)
     """Tensors [B, …] that the heads on the encoder's states need. These heads see all sentences of the batch."""
     read: str | None = None

@@ -40,6 +40,12 @@ class CtcDecoding(Decoding):
         "fast": {"prefix_beam": 1, "rerank": "none", "precision": "auto"},
     }
 
+    compared: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "likeliest labels": presets["paper"],
+        "fast": presets["fast"],
+        "prefix beam 5": {**presets["paper"], "prefix_beam": 5},
+    }
+
     kind: Literal["ctc"] = "ctc"
     prefix_beam: int = Field(1, ge=1, le=1_000)
     """Translations that prefix beam search keeps at each position; 1 is no beam search but the likeliest label at each
@@ -71,16 +77,14 @@ class Ctc(System):
 class CtcBranch(Branch):
     """A decoder over the split states of the encoder (Libovický and Helcl 2018, section 3), which predicts a label each.
 
-    Unlike Saharia et al. 2020 its layers attend to the encoder as those of every other system here do, so that systems differ in
-    their objective and not in their size. The blank is an output of its own, not a token of the vocabulary.
+    Unlike in Saharia et al. 2020 its layers attend to the encoder, as those of every other system here do, so that systems
+    differ in their objective and not in their size. The blank is an output of its own, not a token of the vocabulary.
     """
 
     parts: ClassVar[tuple[str, ...]] = ("nat",)
     measures: ClassVar[tuple[str, ...]] = ("infeasible",)
 
-    def __init__(
-        self, system: Ctc, model: ModelConfig, tokens: nn.Embedding, layers: nn.ModuleList | None = None
-    ) -> None:
+    def __init__(self, system: Ctc, model: ModelConfig, tokens: nn.Embedding, layers: nn.ModuleList | None = None) -> None:
         super().__init__(tokens)
         self.upsampling = system.upsampling
         self.split = Linear(model.width, system.upsampling * model.width)
@@ -261,9 +265,7 @@ class CtcSearch:
     def _hypothesis(self, pieces: tuple[int, ...], log_probability: float, positions: int) -> Hypothesis:
         return Hypothesis(pieces[: self.branch.most_pieces], log_probability / positions, passes=1)
 
-    def _reranked(
-        self, reranker: TargetDecoder, encoded: Encoded, found: list[list[Hypothesis]]
-    ) -> list[list[Hypothesis]]:
+    def _reranked(self, reranker: TargetDecoder, encoded: Encoded, found: list[list[Hypothesis]]) -> list[list[Hypothesis]]:
         """The hypotheses in the order of the AT decoder's scores."""
         device = encoded.states_BSD.device
         most = max(len(hypotheses) for hypotheses in found)
@@ -272,9 +274,7 @@ class CtcSearch:
         lengths_BK = torch.tensor([[len(each.tokens) for each in row] for row in rows], device=device)
         longest = int(lengths_BK.max()) + 1
         tokens = [[[*each.tokens, *[EOS] * (longest - len(each.tokens))] for each in row] for row in rows]
-        scores_BK = at_scores(
-            reranker, encoded, torch.tensor(tokens, device=device), lengths_BK, self.config.length_penalty
-        )
+        scores_BK = at_scores(reranker, encoded, torch.tensor(tokens, device=device), lengths_BK, self.config.length_penalty)
         return [
             sorted(
                 (Hypothesis(each.tokens, score, each.passes) for each, score in zip(row, scores, strict=False)),

@@ -18,10 +18,10 @@ def prefix_beam_search(
 ) -> list[tuple[tuple[int, ...], float]]:
     """Finds the likeliest translations, adding up the probabilities of all alignments that collapse to the same one.
 
-    At each position every kept prefix goes on with a blank, with its own last piece again, or with a new piece. An alignment
-    that ends with a blank and one that ends with the last piece go on differently, so their probabilities are kept apart: an
-    equal piece after a blank begins a new piece, without a blank it repeats the old one. A beam that never has to drop a prefix,
-    with all pieces as candidates, is exact.
+    At each position every kept prefix is continued with a blank, with its own last piece again, or with a new piece. An
+    alignment that ends with a blank and one that ends with the last piece continue differently, so their probabilities are kept
+    apart: an equal piece after a blank is a new piece; without a blank between them it repeats the old one. The search is exact
+    if the beam never has to drop a prefix and all pieces are candidates.
 
     Args:
         tokens: candidates at each position.

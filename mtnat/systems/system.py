@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
+import torch
 from torch import nn
 
 from mtnat.config import Record
@@ -38,9 +39,7 @@ class System(Record, ABC):
             layers: decoder layers to share with the AT branch; None for layers of its own.
         """
 
-    def branches(
-        self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding
-    ) -> Mapping[BranchName, Branch]:
+    def branches(self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding) -> Mapping[BranchName, Branch]:
         """Builds the branches that the objective trains, the auxiliary AT branch first."""
         names = self.trained(objective)
         built: dict[BranchName, Branch] = {}
@@ -52,6 +51,15 @@ class System(Record, ABC):
         if "nat" in names:
             built["nat"] = self.nat_branch(model, objective, tokens, layers)
         return built
+
+    def untrained_branches(
+        self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding
+    ) -> Mapping[BranchName, Branch]:
+        """Builds the other branches without memory for their weights; see `MultiTaskObjective`."""
+        both = objective.model_copy(update={"schedule": Constant(value=0.5)})
+        trained = self.trained(objective)
+        with torch.device("meta"):
+            return {name: branch for name, branch in self.branches(model, both, tokens).items() if name not in trained}
 
     def weights(self, nat_weight: float) -> Mapping[str, float]:
         """Returns the weight of each branch's loss for a λ (Hao et al. 2021, Eq. 1)."""

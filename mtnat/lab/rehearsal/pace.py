@@ -36,7 +36,7 @@ def _pace(kind: Experiment, dataset: Dataset, alone: Alone, workers: int) -> Pac
     experiment = kind.model_copy(update={"training": share})
     torch.manual_seed(experiment.seed)
     translator = experiment.build_translator(dataset.vocabularies).to(alone.device).train()
-    step = _seconds_per_step(experiment, dataset, MultiTaskObjective(translator, experiment.objective), alone)
+    step = _seconds_per_step(experiment, dataset, experiment.build_objective(translator), alone)
     sentence = _seconds_per_sentence(Model(experiment, translator, dataset.vocabularies), dataset, alone)
     return Pace(step, sentence / workers, len(dataset.valid.sources), len(dataset.test.sources))
 
@@ -47,7 +47,7 @@ def _seconds_per_step(experiment: Experiment, dataset: Dataset, module: MultiTas
     updater = Updater(experiment, module, alone)
 
     def seconds(first: int, steps: int) -> float:
-        with Feed(experiment, dataset.train, alone, step=first) as feed:
+        with Feed(experiment, module, dataset.train, alone, step=first) as feed:
             _wait_for(alone.device)
             started = time.perf_counter()
             for number in range(steps):
@@ -81,7 +81,7 @@ def _seconds_per_sentence(model: Model, dataset: Dataset, alone: Alone) -> float
 def _pieces(line: TranslatedLine, model: Model) -> int:
     """For how many pieces a line was worked at, the end included: the AT decoder takes a pass for each."""
     best = line.translations[0]
-    return max(1, best.passes) if model.experiment.decoder == "at" else len(best.tokens) + 1
+    return max(1, best.passes) if model.search().is_stepwise else len(best.tokens) + 1
 
 
 def _wait_for(device: torch.device) -> None:

@@ -134,7 +134,7 @@ class _Check:
         folder, problems = Path(self.teacher.model), list[str]()
         experiment = _attempt(problems, lambda: read_experiment(folder))
         found += (f"teacher.model: {problem}" for problem in problems)
-        if experiment and not experiment.objective.trains_at:
+        if experiment and not experiment.can_teach:
             found.append(f"teacher.model: {folder} has no AT decoder, which a teacher translates with; give one that has.")
         return experiment
 
@@ -162,7 +162,7 @@ class _Check:
         where = "teacher.settings"
         if experiment := self._built(base, settings, where, found):
             yield experiment
-            if not experiment.objective.trains_at:
+            if not experiment.can_teach:
                 found.append(
                     f"{where}: must train an AT decoder, which a teacher translates with; "
                     "add objective.schedule: {kind: constant, value: 0.0}."
