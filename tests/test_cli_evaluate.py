@@ -221,7 +221,10 @@ def test_a_named_set_that_cannot_be_downloaded_gives_one_message(folder: Path, t
         ("--source FOLDER/empty.de --reference FOLDER/empty.de", "the source contains no text"),
         ("--source FOLDER/source.en --reference FOLDER/blank.de", "the reference contains no text"),
         ("--source FOLDER --reference FOLDER/short.de", "cannot be read"),
-        ("--test-set wmt14/ful --languages en-de", "--test-set wmt14/ful: is not a test set of sacreBLEU; did you mean 'wmt14/full'?"),
+        (
+            "--test-set wmt14/ful --languages en-de",
+            "--test-set wmt14/ful: is not a test set of sacreBLEU; did you mean 'wmt14/full'?",
+        ),
         (
             "--test-set wmt14/full --languages en-xx",
             "--languages en-xx: wmt14/full has no such pair; give one of cs-en, de-en,",
