@@ -229,7 +229,7 @@ def test_a_named_set_that_cannot_be_downloaded_gives_one_message(folder: Path, t
             "--test-set wmt14/full --languages en-xx",
             "--languages en-xx: wmt14/full has no such pair; give one of cs-en, de-en,",
         ),
-        ("--test-set wmt20 --languages en-zh", "--languages en-zh: sacreBLEU cuts that target's words"),
+        ("--test-set wmt20 --languages en-zh", "--languages en-zh: sacreBLEU uses a special tokenizer for that target"),
         ("--output FOLDER/nowhere/out.de", "FOLDER/nowhere/out.de: cannot be written (No such file or directory)"),
         ("--output FOLDER", "--output FOLDER: cannot be written (Is a directory)"),
         ("--against nowhere", "nowhere: is no model folder"),
