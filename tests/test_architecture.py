@@ -54,7 +54,7 @@ LAB_TOOLS = {
     "ray": {"cluster", "worker", "driver", "rehearsal", "overhead"},
     "ray.train": {"worker"},
     "ray.tune": {"worker", "driver", "overhead"},
-    "rich": {"report", "driver", "rehearsal", "overhead", "start", "command"},
+    "rich": {"results", "report", "driver", "rehearsal", "overhead", "start", "command"},
 }
 """The rooms of `mtnat/lab` that may import a library."""
 STUDY_TOOLS = {"mlflow", "optuna", "pandas", "ray", "scipy"}

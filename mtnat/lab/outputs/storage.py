@@ -46,8 +46,9 @@ class Storage(Protocol):
     def hear(self, run: str) -> None:
         """Where it runs: puts the file `STOP_FILE` in its folder, if the driver wished so."""
 
-    def fetch(self, run: str) -> None:
-        """At the driver: brings what a run has sent, checkpoints aside, to the study's folder."""
+    def fetch(self, run: str) -> Path:
+        """At the driver: brings what a run has sent, except checkpoints, to the run's folder there, and returns that folder."""
+        ...
 
     def fetch_all(self) -> None:
         """At the driver of a study that goes on: the same of every run, where the driver knows of no result."""
@@ -85,8 +86,8 @@ class SharedFolder:
     def hear(self, run: str) -> None:
         pass
 
-    def fetch(self, run: str) -> None:
-        pass
+    def fetch(self, run: str) -> Path:
+        return self.workplace.run(run)
 
     def fetch_all(self) -> None:
         pass
@@ -151,10 +152,12 @@ class RemoteFolder:
         if self._exists(self._of(run, STOP_FILE)):
             (self.workplace.run(run) / STOP_FILE).touch()
 
-    def fetch(self, run: str) -> None:
+    def fetch(self, run: str) -> Path:
+        folder = StudyFolder(self.path).run(run)
         manifest = self._manifest(run) or {}
         wanted = {name: digest for name, digest in manifest.items() if not name.startswith(_CHECKPOINTS)}
-        self._bring(run, wanted, StudyFolder(self.path).run(run))
+        self._bring(run, wanted, folder)
+        return folder
 
     def fetch_all(self) -> None:
         selector = fs.FileSelector(self._place("runs"), allow_not_found=True)

@@ -47,9 +47,9 @@ def test_baselines_then_proposals_then_the_best_of_them_with_every_seed() -> Non
 def test_a_run_of_both_phases_is_one_run_of_one_experiment() -> None:
     agenda = Agenda(study(), Listed(), {})
     trial = agenda.trials["linear"]
-    first, second = agenda.confirm_runs(trial)
-    assert agenda.search_run(trial).experiment == first.experiment
-    assert agenda.search_run(trial).id == first.id
+    first, second = agenda.runs(trial).confirm
+    assert agenda.runs(trial).full.experiment == first.experiment
+    assert agenda.runs(trial).full.id == first.id
     assert (second.experiment.seed, second.id) == (2, "linear-seed2")
 
 
