@@ -17,7 +17,9 @@ from mtnat.errors import ConfigError
 from mtnat.files import locked, whole_file
 from mtnat.lab.outputs.folder import LOCK_FILE, RESULT_FILE, STOP_FILE, StudyFolder
 
-_MANIFEST, _OBJECTS, _CHECKPOINTS = "manifest.json", "objects", "checkpoints/"
+CHECKPOINTS = "checkpoints/"
+"""Where a run's folder has what only the run itself needs."""
+_MANIFEST, _OBJECTS = "manifest.json", "objects"
 _BLOCK = 2**22
 
 
@@ -128,13 +130,13 @@ class RemoteFolder:
         with locked(folder / LOCK_FILE):
             if (manifest := self._manifest(run)) is None:
                 return  # nothing was ever sent; what a process on this machine left is all there is
-            for name in _files(folder) - manifest.keys():
+            for name in sent_files(folder) - manifest.keys():
                 (folder / name).unlink()
             self._bring(run, manifest, folder)
 
     def send(self, run: str) -> None:
         folder, before = self.workplace.run(run), self._manifest(run) or {}
-        manifest = {name: _hash(folder / name) for name in sorted(_files(folder))}
+        manifest = {name: _hash(folder / name) for name in sorted(sent_files(folder))}
         if manifest == before:
             return
         self._remote.create_dir(self._of(run, _OBJECTS), recursive=True)
@@ -155,7 +157,7 @@ class RemoteFolder:
     def fetch(self, run: str) -> Path:
         folder = StudyFolder(self.path).run(run)
         manifest = self._manifest(run) or {}
-        wanted = {name: digest for name, digest in manifest.items() if not name.startswith(_CHECKPOINTS)}
+        wanted = {name: digest for name, digest in manifest.items() if not name.startswith(CHECKPOINTS)}
         self._bring(run, wanted, folder)
         return folder
 
@@ -244,8 +246,8 @@ def study_storage(uri: str | None, folder: StudyFolder) -> Storage:
     return RemoteFolder(uri, folder.id, folder.path) if uri else SharedFolder(folder.path)
 
 
-def _files(folder: Path) -> set[str]:
-    """What a run's folder holds, but for locks, wishes and halves."""
+def sent_files(folder: Path) -> set[str]:
+    """The files of a run's folder that are sent: all except locks, wishes to stop, and files that are being written."""
     paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return {path.as_posix() for path in paths if path.name not in (LOCK_FILE, STOP_FILE) and not path.name.startswith(".")}
 

@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 from ray.tune.experiment import Trial as TuneTrial
 from rich.console import Console
-from small_study import Listed, power, study
+from small_study import power, study
 
 from mtnat.lab.cluster.room import Patience, Room
 from mtnat.lab.driver.interruption import Interruption
@@ -22,6 +22,7 @@ from mtnat.lab.outputs.micro_batches import read_micro_batches
 from mtnat.lab.outputs.runs import Result, Run
 from mtnat.lab.outputs.storage import study_storage
 from mtnat.lab.plan.agenda import Agenda
+from mtnat.lab.plan.listed_proposer import ListedProposer
 from mtnat.lab.study.resources import Machine
 from mtnat.lab.tracking.memory_tracker import MemoryTracker
 from mtnat.lab.worker.sessions import RUN_ID
@@ -34,7 +35,7 @@ class UnderWay:
         self.study = study(trials=1, confirm=None)
         self.folder = StudyFolder(path / "outputs" / "s")
         self.folder.begin(self.study, resume=False)
-        self.agenda = Agenda(self.study, Listed(power(2.0)), {})
+        self.agenda = Agenda(self.study, ListedProposer(power(2.0)), {})
         self.tracker, self.said = MemoryTracker(), StringIO()
         self.tracker.begin(self.folder.id, "s")
         screen = TerminalScreen(Console(file=self.said, width=200), self.agenda, 2)
