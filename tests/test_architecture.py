@@ -29,6 +29,7 @@ FLOORS = {
     "lab": 6,
     "cli": 7,
     "__main__": 8,
+    "testing": 9,
     "tune": 8,
 }
 LAB_FLOORS = {
@@ -54,7 +55,7 @@ LAB_TOOLS = {
     "ray": {"cluster", "worker", "driver", "rehearsal", "overhead"},
     "ray.train": {"worker"},
     "ray.tune": {"worker", "driver", "overhead"},
-    "rich": {"report", "driver", "rehearsal", "overhead", "start", "command"},
+    "rich": {"results", "report", "driver", "rehearsal", "overhead", "start", "command"},
 }
 """The rooms of `mtnat/lab` that may import a library."""
 STUDY_TOOLS = {"mlflow", "optuna", "pandas", "ray", "scipy"}
@@ -103,6 +104,11 @@ def test_an_import_only_goes_down_and_rooms_of_one_floor_do_not_know_each_other(
             if names[0] == "mtnat" and there != here and FLOORS.get(there, 99) >= FLOORS.get(here, -1):
                 broken.append(f"{place(file, line)}: {here or 'mtnat'} imports {there or 'mtnat'}")
     assert broken == []
+
+
+def test_nothing_imports_the_contracts_but_tests() -> None:
+    broken = [place(file, line) for file in FILES for line, names in imports(file) if names[:2] == ["mtnat", "testing"]]
+    assert [line for line in broken if not line.startswith("mtnat/testing/")] == []
 
 
 def lab_room(names: list[str]) -> str:
