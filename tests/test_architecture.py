@@ -174,6 +174,11 @@ def test_only_the_lab_knows_the_study_tools() -> None:
     assert broken == []
 
 
+def test_one_module_knows_how_yaml_is_read() -> None:
+    knows = {place(file, line) for file in FILES for line, names in imports(file) if names[0] in {"ruamel", "yaml"}}
+    assert {where.partition(":")[0] for where in knows} == {"mtnat/config/documents.py"}
+
+
 def test_only_tokenized_bleu_knows_sacremoses() -> None:
     knows = {file.name for file in FILES for _, names in imports(file) if names[0] == "sacremoses"}
     assert knows == {"tokenized.py"}
@@ -181,7 +186,9 @@ def test_only_tokenized_bleu_knows_sacremoses() -> None:
 
 @pytest.mark.parametrize("name", ["errors", "config", "files", "process", "tokens"])
 def test_the_ground_floors_need_no_torch(name: str) -> None:
-    assert "torch" not in {names[0] for _, names in imports(ROOT / "mtnat" / f"{name}.py")}
+    files = [file for file in FILES if room(module(file)) == name]
+    assert files
+    assert "torch" not in {names[0] for file in files for _, names in imports(file)}
 
 
 def test_only_the_shell_prints() -> None:

@@ -4,10 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 from pydantic_core import PydanticUndefined
 
-from mtnat.config import Record, build, leaf_types
+from mtnat.config import Record, build, leaf_types, read_value
 from mtnat.corpora import CORPORA, CleanOptions
 from mtnat.corpora.clean import RULES
 from mtnat.decoding import PRESETS
@@ -42,7 +41,8 @@ def test_every_setting_stands_there_with_its_default(part: str) -> None:
 def test_the_presets_stand_there() -> None:
     table = README.split("| preset | settings |", 1)[1].split("\n\n", 1)[0]
     named = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", table, re.MULTILINE))
-    assert {name: yaml.safe_load("\n".join(re.findall(r"`(.+?)`", settings))) for name, settings in named.items()} == PRESETS
+    told = {name: read_value("\n".join(re.findall(r"`(.+?)`", settings)), name) for name, settings in named.items()}
+    assert told == PRESETS
 
 
 def test_every_schedule_stands_there() -> None:
