@@ -118,7 +118,8 @@ class _Check:
             yield f"confirm.against: '{self.confirm.against}' is no baseline{hint}"
 
     def _names(self) -> Iterator[str]:
-        taken = {name: "a proposal" for name in map(slug, self.baselines) if is_proposal(name, self.search_checks.most_proposals)}
+        most = self.search_checks.most_proposals
+        taken = {name: "a proposal" for name in map(slug, self.baselines) if is_proposal(name, most)}
         if self.teacher:
             taken[slug(TEACHER_NAME)] = "the teacher"
         yield from _clashes("baselines", self.baselines, taken)
