@@ -238,7 +238,7 @@ def likeliest_lengths(length_head: LengthHead, encoded: Encoded, candidates: int
 
     Lengths above `most_pieces` come after all others: a length head that has just begun to learn would ask for a thousand.
     """
-    logits_BP = length_head(encoded.states_BSD, encoded.is_padding_BS)
+    logits_BP: Tensor = length_head(encoded.states_BSD, encoded.is_padding_BS)
     is_far_BP = torch.arange(logits_BP.shape[1], device=logits_BP.device) > most_pieces(encoded)[:, None]
     return (logits_BP - 1e6 * is_far_BP).topk(min(candidates, logits_BP.shape[1] - 1)).indices
 
