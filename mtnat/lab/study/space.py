@@ -1,5 +1,6 @@
 """The search space: leaves of the experiment, their ranges, and the conditions under which each is searched."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
@@ -192,7 +193,7 @@ def as_label(choice: Value) -> Value:
 
 def is_number(value: object, kind: str) -> bool:
     """Returns whether a value is a number of a kind, int or float."""
-    return not isinstance(value, bool) and isinstance(value, int if kind == "int" else (int, float))
+    return not isinstance(value, bool) and isinstance(value, int if kind == "int" else (int, float)) and math.isfinite(value)
 
 
 def _same(one: Value, other: Value) -> bool:
