@@ -27,6 +27,7 @@ FLOORS = {
     "training": 5,
     "bench": 6,
     "lab": 6,
+    "testing": 6,
     "cli": 7,
     "__main__": 8,
     "tune": 8,
