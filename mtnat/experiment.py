@@ -44,22 +44,22 @@ class TrainingConfig(Record):
     compile: bool = False
     """Compiles the model's layers before training: faster steps after a minute or two; worth it for long runs on a GPU."""
     most_skipped_steps: int = Field(20, ge=0)
-    """Updates with a non-finite gradient are skipped; more of them than this in a row end the run."""
+    """Most updates in a row that may be skipped because their gradient is not finite; more end the run."""
     log_every: int = Field(50, ge=1)
     """Updates between two points of the training curves."""
     validate_every: int = Field(2_000, ge=1)
     """Updates between two validations, each of which writes a checkpoint; the last step is always validated."""
     valid_sentences: int = Field(0, ge=0)
-    """How many validation sentences are decoded, the first ones; 0 is all."""
+    """Number of validation sentences that are decoded, the first ones; 0 is all."""
     keep_checkpoints: int = Field(5, ge=1)
-    """How many of the last checkpoints stay on disk, besides the best one, or, for `average_best`, how many of the best ones,
-    besides the last; an average takes so many (A.1: 5)."""
+    """Number of the last checkpoints that stay on disk besides the best one, or, for `average_best`, of the best ones besides
+    the last; also the number of checkpoints in an average (A.1: 5)."""
     model: Literal["best", "last", "average_last", "average_best"] = "best"
     """The weights a run ends with: those of the best validation score, of the last step, or the mean of the last or the best
     checkpoints."""
     patience: int = Field(0, ge=0)
-    """A run stops early after so many validations in a row without a better score; 0 is never. T, and with it every schedule,
-    stays that of `steps`."""
+    """Number of validations in a row without a better score after which a run stops early; 0 is never. T, and with it every
+    schedule, stays that of `steps`."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
     """Decay, per update, of an exponential moving average of the weights, which then is what is validated, averaged and saved;
     it looks back about 1 / (1 − decay) updates. 0 is off."""

@@ -53,16 +53,16 @@ class MaskPredictDecoding(Decoding):
     iterations: int = Field(10, ge=1, le=100)
     """Passes of the NAT decoder, the first one included."""
     pieces_per_iteration: float = Field(0.0, ge=0)
-    """Fewer passes for short targets: one for so many pieces of the likeliest length, `iterations` at most; 0 is `iterations`
-    for all."""
+    """Pieces of the likeliest length for each pass, so that short targets take fewer passes, at most `iterations`; 0 is
+    `iterations` for all."""
     length_candidates: int = Field(5, ge=1, le=50)
     """Target lengths tried in parallel, the likeliest first."""
     narrow_after: int = Field(0, ge=0, le=100)
-    """After so many passes only the best length candidates go on; 0 is never."""
+    """Number of passes after which only the best length candidates are kept; 0 is never."""
     narrow_to: int = Field(1, ge=1, le=50)
-    """How many then go on, those with the best mean log-probability so far."""
+    """Number of length candidates that are kept then, those with the best mean log-probability."""
     stop_unchanged: int = Field(0, ge=0, le=100)
-    """A sentence is finished when so many passes in a row have changed no piece of its candidates; 0 is never."""
+    """Number of passes in a row without a changed piece after which a sentence is finished; 0 is never."""
 
 
 @dataclass
@@ -238,7 +238,7 @@ def likeliest_lengths(length_head: LengthHead, encoded: Encoded, candidates: int
 
     Lengths above `most_pieces` come after all others: a length head that has just begun to learn would ask for a thousand.
     """
-    logits_BP = length_head(encoded.states_BSD, encoded.is_padding_BS)
+    logits_BP: Tensor = length_head(encoded.states_BSD, encoded.is_padding_BS)
     is_far_BP = torch.arange(logits_BP.shape[1], device=logits_BP.device) > most_pieces(encoded)[:, None]
     return (logits_BP - 1e6 * is_far_BP).topk(min(candidates, logits_BP.shape[1] - 1)).indices
 

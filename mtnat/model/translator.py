@@ -50,7 +50,7 @@ class Translator(nn.Module):
         self.encoder = Encoder(config)
         self.branches = nn.ModuleDict(branches(self.target_tokens))
         self.apply(_initialise)
-        self.register_load_state_dict_pre_hook(_rename_former)
+        self.register_load_state_dict_pre_hook(_rename_former)  # type: ignore[no-untyped-call]
 
     def encode(self, source_BS: Tensor, is_padded: bool | None = None) -> Encoded:
         """Encodes sources that end with EOS.
@@ -79,7 +79,7 @@ class Translator(nn.Module):
         self.always_masks = True
         self.encoder.compile(dynamic=True)
         for branch in self.branches.values():
-            branch.compile_stacks()
+            branch.compile_stacks()  # type: ignore[operator]
 
 
 def _rename_former(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:

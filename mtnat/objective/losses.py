@@ -3,8 +3,9 @@
 # B batch, S source, D width, P parts of the loss and measures
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import chain
-from typing import NamedTuple, Protocol, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -21,11 +22,13 @@ Weights = Callable[[float], Mapping[str, float]]
 """The weight of each branch as a function of λ."""
 
 
-class Loss(NamedTuple):
+@dataclass(frozen=True)
+class Loss:
     """A sum over predictions and their number. Both are added up over batches and workers; only then one divides the other."""
 
     sum: Tensor
     count: Tensor | int
+    """The number, on the host or on the device."""
 
 
 class TrainedBranch(Protocol):
@@ -39,7 +42,7 @@ class TrainedBranch(Protocol):
     def draw(self, source_BS: Tensor, target_BT: Tensor, generator: Generator) -> Noise: ...
     def losses(self, encoded: Encoded, noise: Noise, moment: Moment) -> Mapping[str, Loss]: ...
     def head_losses(self, encoded: Encoded, noise: Noise) -> Mapping[str, Loss]: ...
-    def reads(self) -> list[nn.Parameter]: ...
+    def reads(self) -> list[Tensor]: ...
     def weight_of(self, part: str) -> float: ...
     def flops(self, work: ModelFlops, source_R: Tensor, noise: Noise) -> int: ...
 
@@ -98,7 +101,7 @@ class MultiTaskObjective(nn.Module):
         sentences = len(source_BS)
         weights = self._weights(self.config.schedule(moment.step, moment.total_steps))
         # The auxiliary branch comes last, because it draws no noise but a subset of the sentences.
-        branches = dict(reversed(self.branches.items()))
+        branches = dict(reversed(list(self.branches.items())))
         everyone = {**branches, **self._untrained[0]}
         order = [name for name in reversed(list(weights)) if name in everyone]
         noise = {name: everyone[name].draw(source_BS, target_BT, generator) for name in order}
@@ -146,9 +149,9 @@ class MultiTaskObjective(nn.Module):
             if encoded is None or self.config.encoder_passes == 2:
                 encoded = self.translator.encode(draw.source_BS, draw.is_padded)
             if noise.sentences:
-                total, found = _now(branch, encoded, noise, moment, scales)
+                value, found = _now(branch, encoded, noise, moment, scales)
                 losses |= found
-                scaled += total
+                scaled.append(value)
             if has_heads:
                 heads = branch.head_losses(encoded, noise)
                 scaled += [loss.sum * scales[part] for part, loss in heads.items()]
@@ -175,7 +178,7 @@ class MultiTaskObjective(nn.Module):
 
 def _now(
     branch: TrainedBranch, encoded: Encoded, noise: Noise, moment: Moment, scales: Mapping[str, Tensor]
-) -> tuple[list[Tensor], dict[str, Loss]]:
+) -> tuple[Tensor, dict[str, Loss]]:
     """The scaled total of a branch's losses, differentiated at once, and the losses; nothing where it has none."""
     counts: dict[str, Tensor | int] = {}
 
@@ -187,7 +190,7 @@ def _now(
         return total, torch.stack([loss.sum.detach() for loss in losses.values()])
 
     total, sums = differentiated_now(scaled, encoded.states_BSD, branch.reads())
-    return [total], {name: Loss(value, count) for (name, count), value in zip(counts.items(), sums.unbind(), strict=True)}
+    return total, {name: Loss(value, count) for (name, count), value in zip(counts.items(), sums.unbind(), strict=True)}
 
 
 def _sample(weights: Mapping[str, float], names: list[str], sentences: int, generator: Generator) -> dict[str, Tensor]:

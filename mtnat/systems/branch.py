@@ -70,7 +70,7 @@ class Branch(nn.Module, ABC):
         """Returns the weight of a part within the branch's loss."""
         return 1.0
 
-    def reads(self) -> list[nn.Parameter]:
+    def reads(self) -> list[Tensor]:
         """Lists every parameter that `losses` may read."""
         return [*self.parameters(), self.tokens.weight]
 

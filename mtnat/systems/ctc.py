@@ -132,7 +132,7 @@ class CtcBranch(Branch):
         bytes_at_once = _BYTES_AT_ONCE.get(states_RUD.device.type, _BYTES_AT_ONCE_ELSEWHERE)
         at_once = max(1, bytes_at_once // (4 * states_RUD.shape[1] * (len(self.tokens.weight) + 1)))
         columns = (states_RUD, target_RT, lengths_R, positions_R, is_feasible_R)
-        blocks = list(zip(*(column.split(at_once) for column in columns), strict=True))
+        blocks = list(zip(*(torch.split(column, at_once) for column in columns), strict=True))
         if len(blocks) == 1:
             total = self._sum(*blocks[0])
         else:  # the log-probabilities of a block are computed again for its backward pass

@@ -39,10 +39,10 @@ class System(Record, ABC):
             layers: decoder layers to share with the AT branch; None for layers of its own.
         """
 
-    def branches(self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding) -> Mapping[BranchName, Branch]:
+    def branches(self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding) -> Mapping[str, Branch]:
         """Builds the branches that the objective trains, the auxiliary AT branch first."""
         names = self.trained(objective)
-        built: dict[BranchName, Branch] = {}
+        built: dict[str, Branch] = {}
         layers: nn.ModuleList | None = None
         if "at" in names:
             at = AtBranch(model, objective, tokens)
@@ -52,9 +52,7 @@ class System(Record, ABC):
             built["nat"] = self.nat_branch(model, objective, tokens, layers)
         return built
 
-    def untrained_branches(
-        self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding
-    ) -> Mapping[BranchName, Branch]:
+    def untrained_branches(self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding) -> Mapping[str, Branch]:
         """Builds the other branches without memory for their weights; see `MultiTaskObjective`."""
         both = objective.model_copy(update={"schedule": Constant(value=0.5)})
         trained = self.trained(objective)

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 import torch
+from mtnat.bench.flops import ModelWork, masked, padding
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from mtnat.bench.flops import ModelWork, masked, padding
 from mtnat.config import build
 from mtnat.decoding import DecodingConfig
 from mtnat.decoding.beam import beam_search

@@ -16,7 +16,9 @@ from mtnat.config import replace, write_yaml
 from mtnat.files import write_whole
 from mtnat.lab.cluster.room import Patience, Room
 from mtnat.lab.driver.interruption import Interruption
-from mtnat.lab.driver.listener import Listener
+from mtnat.lab.driver.listener import Listener, Pulse
+from mtnat.lab.driver.run_book import RunBook
+from mtnat.lab.driver.runs_under_way import RunsUnderWay
 from mtnat.lab.driver.screen import TerminalScreen
 from mtnat.lab.driver.searcher import AgendaSearcher
 from mtnat.lab.driver.teacher import DistilledText, distil, fetched_teacher, known_text, students, trained_teacher
@@ -133,15 +135,17 @@ class Driver:
     def _train_teacher(self, folder: StudyFolder, clock: Clock, study: Study) -> dict[str, Result]:
         agenda = Agenda(study, NoProposals(), folder.results())
         self._carry_out(study, folder, agenda, clock)
-        return {run.id: agenda.results[run.id] for run in map(agenda.search_run, agenda.trials.values())}
+        runs = [agenda.runs(trial).full for trial in agenda.trials.values()]
+        return {run.id: agenda.results[run.id] for run in runs}
 
     def _carry_out(self, study: Study, folder: StudyFolder, agenda: Agenda, clock: Clock) -> None:
         """Runs all that an agenda holds."""
         with TerminalScreen(self._console, agenda, self._room.runs) as screen:
             patience = Patience(study.resources, self._room)
             storage = study_storage(self._storage, folder)
-            listener = Listener(agenda, folder, storage, self._tracker, screen, self._interruption, clock, patience, _commit())
-            listener.catch_up()
+            runs = RunsUnderWay(agenda, storage, RunBook(self._tracker, folder, _commit()), patience, screen)
+            listener = Listener(runs, Pulse(self._interruption, clock, patience, screen))
+            runs.catch_up()
             try:
                 while True:
                     try:
@@ -152,9 +156,9 @@ class Driver:
                         if not isinstance(error.__cause__, ray.exceptions.RayError):
                             raise
                         self._reconnect()
-                        listener.lost(str(error.__cause__).split("\n", 1)[0])
+                        runs.lose_all(str(error.__cause__).split("\n", 1)[0])
             except BaseException:
-                listener.kill()
+                runs.kill()
                 raise
 
     def _keep_distilled(self, folder: StudyFolder, text: DistilledText) -> None:

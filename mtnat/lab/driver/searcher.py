@@ -6,7 +6,7 @@ from typing import Any, Self
 from ray.tune.search import Searcher
 
 from mtnat.lab.plan.agenda import Agenda
-from mtnat.lab.worker.sessions import RUN
+from mtnat.lab.worker.sessions import RUN, RUN_ID
 
 
 class DriverOnly:
@@ -36,7 +36,7 @@ class AgendaSearcher(DriverOnly, Searcher):
             return None
         run = self._agenda.next()
         if run:
-            return {RUN: run.model_dump_json()}
+            return {RUN: run.model_dump_json(), RUN_ID: run.id}
         return None if self._agenda.handed_out else Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:

@@ -17,7 +17,9 @@ from mtnat.errors import ConfigError
 from mtnat.files import locked, whole_file
 from mtnat.lab.outputs.folder import LOCK_FILE, RESULT_FILE, STOP_FILE, StudyFolder
 
-_MANIFEST, _OBJECTS, _CHECKPOINTS = "manifest.json", "objects", "checkpoints/"
+CHECKPOINTS = "checkpoints/"
+"""Where a run's folder has what only the run itself needs."""
+_MANIFEST, _OBJECTS = "manifest.json", "objects"
 _BLOCK = 2**22
 
 
@@ -46,8 +48,9 @@ class Storage(Protocol):
     def hear(self, run: str) -> None:
         """Where it runs: puts the file `STOP_FILE` in its folder, if the driver wished so."""
 
-    def fetch(self, run: str) -> None:
-        """At the driver: brings what a run has sent, checkpoints aside, to the study's folder."""
+    def fetch(self, run: str) -> Path:
+        """At the driver: brings what a run has sent, except checkpoints, to the run's folder there, and returns that folder."""
+        ...
 
     def fetch_all(self) -> None:
         """At the driver of a study that goes on: the same of every run, where the driver knows of no result."""
@@ -85,8 +88,8 @@ class SharedFolder:
     def hear(self, run: str) -> None:
         pass
 
-    def fetch(self, run: str) -> None:
-        pass
+    def fetch(self, run: str) -> Path:
+        return self.workplace.run(run)
 
     def fetch_all(self) -> None:
         pass
@@ -127,13 +130,13 @@ class RemoteFolder:
         with locked(folder / LOCK_FILE):
             if (manifest := self._manifest(run)) is None:
                 return  # nothing was ever sent; what a process on this machine left is all there is
-            for name in _files(folder) - manifest.keys():
+            for name in sent_files(folder) - manifest.keys():
                 (folder / name).unlink()
             self._bring(run, manifest, folder)
 
     def send(self, run: str) -> None:
         folder, before = self.workplace.run(run), self._manifest(run) or {}
-        manifest = {name: _hash(folder / name) for name in sorted(_files(folder))}
+        manifest = {name: _hash(folder / name) for name in sorted(sent_files(folder))}
         if manifest == before:
             return
         self._remote.create_dir(self._of(run, _OBJECTS), recursive=True)
@@ -151,10 +154,12 @@ class RemoteFolder:
         if self._exists(self._of(run, STOP_FILE)):
             (self.workplace.run(run) / STOP_FILE).touch()
 
-    def fetch(self, run: str) -> None:
+    def fetch(self, run: str) -> Path:
+        folder = StudyFolder(self.path).run(run)
         manifest = self._manifest(run) or {}
-        wanted = {name: digest for name, digest in manifest.items() if not name.startswith(_CHECKPOINTS)}
-        self._bring(run, wanted, StudyFolder(self.path).run(run))
+        wanted = {name: digest for name, digest in manifest.items() if not name.startswith(CHECKPOINTS)}
+        self._bring(run, wanted, folder)
+        return folder
 
     def fetch_all(self) -> None:
         selector = fs.FileSelector(self._place("runs"), allow_not_found=True)
@@ -241,8 +246,8 @@ def study_storage(uri: str | None, folder: StudyFolder) -> Storage:
     return RemoteFolder(uri, folder.id, folder.path) if uri else SharedFolder(folder.path)
 
 
-def _files(folder: Path) -> set[str]:
-    """What a run's folder holds, but for locks, wishes and halves."""
+def sent_files(folder: Path) -> set[str]:
+    """The files of a run's folder that are sent: all except locks, wishes to stop, and files that are being written."""
     paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return {path.as_posix() for path in paths if path.name not in (LOCK_FILE, STOP_FILE) and not path.name.startswith(".")}
 

@@ -15,10 +15,9 @@ from typing import Any, Self
 
 import mlflow
 import torch
-import yaml
 from pydantic import Field
 
-from mtnat.config import Record, build
+from mtnat.config import Record, build, to_yaml
 from mtnat.data import prepare
 from mtnat.errors import MtnatError
 from mtnat.experiment import Experiment
@@ -127,7 +126,7 @@ def bench_study(options: StudyBenchOptions, say: Callable[[str], None]) -> Study
         if options.seconds:
             say("timing a few steps")
             steps = max(_TRIVIAL_STEPS, round(options.seconds / _step_seconds(folder)))
-        (folder / f"{STUDY}.yaml").write_text(yaml.safe_dump(_study(options.trials, steps), sort_keys=False))
+        (folder / f"{STUDY}.yaml").write_text(to_yaml(_study(options.trials, steps)))
         say(f"a study of {options.trials} trials of {steps} steps, {cores()} side by side")
         started = time.time()
         looks = _run(folder, environment)

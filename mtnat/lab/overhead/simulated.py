@@ -21,7 +21,9 @@ from rich.console import Console
 from mtnat.config import Record, build
 from mtnat.lab.cluster.room import Patience, Room
 from mtnat.lab.driver.interruption import Interruption
-from mtnat.lab.driver.listener import Listener
+from mtnat.lab.driver.listener import Listener, Pulse
+from mtnat.lab.driver.run_book import RunBook
+from mtnat.lab.driver.runs_under_way import RunsUnderWay
 from mtnat.lab.driver.screen import TerminalScreen
 from mtnat.lab.driver.searcher import AgendaSearcher
 from mtnat.lab.outputs.clock import Clock
@@ -148,17 +150,9 @@ class SimulatedStudy:
         self._searcher = AgendaSearcher(self.agenda, lambda: options.workers)
         screen = TerminalScreen(Console(file=StringIO()), self.agenda, options.workers)
         room = Room(study.resources, look=lambda: [Machine(options.workers, 0)])
-        self._listener = Listener(
-            self.agenda,
-            folder,
-            study_storage(None, folder),
-            tracker,
-            screen,
-            Interruption(),
-            Clock(folder.clock),
-            Patience(study.resources, room),
-            "simulated",
-        )
+        patience = Patience(study.resources, room)
+        runs = RunsUnderWay(self.agenda, study_storage(None, folder), RunBook(tracker, folder, "simulated"), patience, screen)
+        self._listener = Listener(runs, Pulse(Interruption(), Clock(folder.clock), patience, screen))
         self._dice = random.Random(SEED)
         self.milliseconds: dict[Act, list[float]] = {act: [] for act in get_args(Act)}
         """Of every act so far."""

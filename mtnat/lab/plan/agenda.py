@@ -8,8 +8,9 @@ from mtnat.errors import ConfigError
 from mtnat.lab.outputs.runs import VALID, Kind, Result, Run, Trial
 from mtnat.lab.plan.proposer import Proposer
 from mtnat.lab.plan.ranking import Ranking
+from mtnat.lab.plan.trial_runs import TrialRuns
 from mtnat.lab.study.record import PROPOSAL_NAME, Settings, Study
-from mtnat.lab.study.searching import METRICS, compressed
+from mtnat.lab.study.searching import METRICS
 
 
 class Agenda:
@@ -49,13 +50,14 @@ class Agenda:
         """Of this study's sampler."""
         self.results: dict[str, Result] = dict(results)
         self.trials: dict[str, Trial] = {}
+        self._runs: dict[str, TrialRuns] = {}
         self.handed_out: dict[str, Run] = {}
         """Runs under way, by id."""
         for name, settings in {**study.baselines, **self._inherited, **proposer.known()}.items():
             kind: Kind = "baseline" if name in study.baselines else "trial"
             trial = self._add(Trial(name, kind, settings, replace(study.experiment, settings)))
-            self._ended |= {run.id for run in self.runs(trial) if run.id in self.results}
-            if self._is_open(first := self._first_run(trial)):
+            self._ended |= {run.id for run in self.runs(trial).all if run.id in self.results}
+            if self._is_open(first := self.runs(trial).search[0]):
                 self._queue[first.id] = first
             self._tell(trial)
 
@@ -85,7 +87,7 @@ class Agenda:
         self._ended.add(run.id)
         trial = self.trials[run.trial]
         self._rank(trial)
-        if run.phase == "search" and run.id == self._first_run(trial).id:
+        if run.phase == "search" and run.id == self.runs(trial).search[0].id:
             self._tell(trial)
 
     @property
@@ -124,43 +126,21 @@ class Agenda:
 
     def values(self, trial: Trial) -> tuple[float, ...] | None:
         """The metrics of a trial's full search run, in the study's order; None where it failed, was pruned or has not ended."""
-        return self._values(self.search_run(trial))
+        return self._values(self.runs(trial).full)
 
-    def search_run(self, trial: Trial) -> Run:
-        """A trial's run in the search phase, for all of T."""
-        return Run(trial=trial.name, kind=trial.kind, phase="search", experiment=trial.experiment)
-
-    def rung_runs(self, trial: Trial) -> list[Run]:
-        """A trial's complete runs for shorter T, ascending."""
-        horizon = self._study.horizon
-        if not horizon or not self._is_proposed(trial.name):
-            return []
-        return [
-            self.search_run(trial).model_copy(update={"rung": steps, "experiment": compressed(trial.experiment, steps)})
-            for steps in horizon.steps[:-1]
-        ]
+    def runs(self, trial: Trial) -> TrialRuns:
+        """All runs that a trial can have."""
+        return self._runs[trial.name]
 
     def last_run(self, trial: Trial) -> Run:
         """A trial's run of the search phase that went furthest: for all of T, or that of its last rung."""
-        runs = [*self.rung_runs(trial), self.search_run(trial)]
+        runs = self.runs(trial).search
         return next((run for run in reversed(runs) if run.id in self.results), runs[-1])
-
-    def confirm_runs(self, trial: Trial) -> list[Run]:
-        """A trial's runs in the confirm phase, one a seed."""
-        seeds = self._study.confirm.seeds if self._study.confirm else ()
-        return [
-            Run(trial=trial.name, kind=trial.kind, phase="confirm", experiment=replace(trial.experiment, {"seed": seed}))
-            for seed in seeds
-        ]
-
-    def runs(self, trial: Trial) -> list[Run]:
-        """All that a trial can have."""
-        return [*self.rung_runs(trial), self.search_run(trial), *self.confirm_runs(trial)]
 
     def _peek(self) -> Run | None:
         """The run that could start now; looking may ask for a proposal."""
         if not self._queue and (proposal := self._propose()):
-            first = self._first_run(proposal)
+            first = self.runs(proposal).search[0]
             self._queue[first.id] = first
         if self._queue:
             return next(iter(self._queue.values()))
@@ -177,7 +157,7 @@ class Agenda:
             assert horizon is not None
             scores: dict[str, float] = {}
             for trial in climbing:
-                run = self.rung_runs(trial)[rung]
+                run = self.runs(trial).search[rung]
                 if run.id not in self._ended:
                     return  # nobody is chosen before all are known
                 if values := self._values(run):
@@ -186,7 +166,7 @@ class Agenda:
             best = sorted(scores, key=lambda name: -scores[name])[:most]
             climbing = [trial for trial in climbing if trial.name in best]
             for trial in climbing:
-                run = [*self.rung_runs(trial), self.search_run(trial)][rung + 1]
+                run = self.runs(trial).search[rung + 1]
                 if self._is_open(run):
                     yield run
 
@@ -199,17 +179,13 @@ class Agenda:
         # Who is among the best is not known before the search ends.
         for trial in self._baselines() if searching else self.confirmed():
             if self.values(trial) is not None:
-                confirming += (run for run in self.confirm_runs(trial) if self._is_open(run))
+                confirming += (run for run in self.runs(trial).confirm if self._is_open(run))
         # The longest first, so that no long one is left over at the end with the other workers idle.
         yield from sorted(confirming, key=lambda run: -self._expected_seconds(run))
 
     def _expected_seconds(self, run: Run) -> float:
         """Of a run of the confirm phase: what its trial's search run took, nearly nothing where it only needs a test score."""
-        return 0.0 if run.id in self.results else self.results[self.search_run(self.trials[run.trial]).id].seconds
-
-    def _first_run(self, trial: Trial) -> Run:
-        """A trial's run that nothing has to be known for: the one whose score the proposer learns from."""
-        return next(iter(self.rung_runs(trial)), self.search_run(trial))
+        return 0.0 if run.id in self.results else self.results[self.runs(self.trials[run.trial]).full.id].seconds
 
     def _is_open(self, run: Run) -> bool:
         """Whether a run is still to be handed out."""
@@ -245,7 +221,10 @@ class Agenda:
         return experiment.model_dump_json() not in self._experiments
 
     def _add(self, trial: Trial) -> Trial:
+        horizon, confirm = self._study.horizon, self._study.confirm
+        rungs = horizon.steps[:-1] if horizon and self._is_proposed(trial.name) else ()
         self.trials[trial.name] = trial
+        self._runs[trial.name] = TrialRuns(trial, rungs, confirm.seeds if confirm else ())
         self._experiments.add(trial.experiment.model_dump_json())
         if self._is_proposed(trial.name):
             self._proposals.append(trial)
@@ -271,11 +250,11 @@ class Agenda:
         return tuple(found) if all(value is not None and math.isfinite(value) for value in found) else None
 
     def _has_failed(self, trial: Trial) -> bool:
-        return self.search_run(trial).id in self.results and self.values(trial) is None
+        return self.runs(trial).full.id in self.results and self.values(trial) is None
 
     def _tell(self, trial: Trial) -> None:
         """Tells the proposer what came of a trial's first run, if it has ended."""
-        run = self._first_run(trial)
+        run = self.runs(trial).search[0]  # the one whose score the proposer learns from
         result = self.results.get(run.id)
         if result is None:
             return

@@ -2,13 +2,15 @@
 
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal import BaseJournalBackend, JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from mtnat.experiment import Experiment
@@ -26,8 +28,8 @@ NAME, SETTINGS, PLACE = "name", "settings", "place"
 SAMPLER_ATTEMPTS, ATTEMPTS = 10, 100
 """Proposals that may be turned down in a row before random ones take over, and before the space counts as exhausted."""
 _STUDY = "study"
-_CREATE_TRIAL, _PARTS_OF_A_DRAW = 4, (3, 5, 9)
-"""Operations in Optuna's journal: a trial begins; what a sampler writes until the draw has its name or is turned down."""
+_MOST_LINES_OF_A_DRAW = 1_000
+"""Far more than a draw writes: a few, and one for each leaf."""
 
 
 class OptunaProposer:
@@ -56,7 +58,7 @@ class OptunaProposer:
         self._space = space
         self._samplers = Samplers(space, sampler, seed, trials=trials, metrics=len(directions), has_pruner=pruner is not None)
         self._pruner = make_pruner(pruner, total_steps) if pruner else None
-        _drop_what_a_kill_left(journal)
+        _repair(journal)
         self._storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=_NoLock(str(journal))))
         self._optuna = optuna.create_study(
             storage=self._storage,
@@ -200,19 +202,43 @@ class _NoLock(JournalFileOpenLock):
         pass
 
 
-def _drop_what_a_kill_left(journal: Path) -> None:
-    """Removes the line that was being written, and a draw that was cut short: the same one is then drawn again."""
+class _Lines(BaseJournalBackend):
+    """The lines of a journal, to be read only."""
+
+    def __init__(self, lines: Sequence[bytes]) -> None:
+        self._lines = lines
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        return map(json.loads, self._lines[log_number_from:])
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        raise AssertionError("these lines are read only")
+
+
+def _repair(journal: Path) -> None:
+    """Removes what a kill has left unfinished: a line, and a draw whose settings were not recorded. The same settings are then
+    drawn again, because a draw follows from its number and from what the journal holds before it."""
     if not journal.exists():
         return
     data = journal.read_bytes()
     lines = data.splitlines(keepends=True)
     if lines and not lines[-1].endswith(b"\n"):
         lines.pop()
-    for number in range(len(lines) - 1, -1, -1):
-        operation = json.loads(lines[number])
-        if operation["op_code"] == _CREATE_TRIAL and "state" not in operation:
-            del lines[number:]
-        if operation["op_code"] not in _PARTS_OF_A_DRAW:
-            break
+    trials = _trials(lines)
+    if trials and trials[-1].state == TrialState.RUNNING and PROPOSAL not in trials[-1].user_attrs:
+        # Nothing else is written during a draw, so all lines from the one that creates its trial belong to it. It is the line
+        # without which there is one trial less; what the lines say is known to Optuna alone.
+        earliest = max(0, len(lines) - _MOST_LINES_OF_A_DRAW)
+        searched = range(earliest, len(lines))
+        created = bisect_left(searched, len(trials), key=lambda number: len(_trials(lines[: number + 1])))
+        del lines[searched[created] :]
     if (whole := b"".join(lines)) != data:
         write_whole(journal, whole)
+
+
+def _trials(lines: Sequence[bytes]) -> list[FrozenTrial]:
+    """The trials that a journal's lines make up."""
+    storage = JournalStorage(_Lines(lines))
+    if not storage.get_all_studies():
+        return []
+    return storage.get_all_trials(storage.get_study_id_from_name(_STUDY), deepcopy=False)

@@ -136,13 +136,13 @@ def _read(folder: StudyFolder) -> WarmStart | None:
 
 def _studies(folder: StudyFolder) -> Iterator[tuple[StudyFolder, Study]]:
     """The study of a folder, or that of each of its columns."""
-    study = build(Study, read_yaml(folder.study), str(folder.study))
+    study = build(Study, read_yaml(folder.study))
     if not study.columns:
         yield folder, study
     for name in study.columns:
         column = folder.column(name)
         if column.study.exists():
-            yield column, build(Study, read_yaml(column.study), str(column.study))
+            yield column, build(Study, read_yaml(column.study))
 
 
 def _search_runs(folder: StudyFolder, study: Study) -> Iterator[tuple[str, Path]]:

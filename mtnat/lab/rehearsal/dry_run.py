@@ -8,12 +8,11 @@ from tempfile import TemporaryDirectory
 
 import ray
 import torch
-import yaml
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from mtnat.config import replace
+from mtnat.config import replace, to_yaml
 from mtnat.data.dataset import default_cache
 from mtnat.errors import ResourceError
 from mtnat.experiment import Experiment
@@ -286,8 +285,7 @@ def _shown(settings: Settings) -> str:
     """Settings as a study file has them, in one line."""
     if not settings:
         return "nothing"
-    text = yaml.safe_dump(settings, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10_000)
-    return text.strip().removeprefix("{").removesuffix("}")
+    return to_yaml(settings, one_line=True).strip().removeprefix("{").removesuffix("}")
 
 
 def _plural(word: str, number: int) -> str:

@@ -23,8 +23,8 @@ def read_fidelity(study: Study, agenda: Agenda, folder: StudyFolder) -> Fidelity
         for trial in agenda.trials.values()
         if trial.experiment.decoder == study.experiment.decoder and _is_trained(trial, agenda)
     ]
-    full = {trial.name: agenda.results[agenda.search_run(trial).id].valid or 0.0 for trial in trials}
-    curves = {trial.name: _validations(folder.run(agenda.search_run(trial).id)) for trial in trials}
+    full = {trial.name: agenda.results[agenda.runs(trial).full.id].valid or 0.0 for trial in trials}
+    curves = {trial.name: _validations(folder.run(agenda.runs(trial).full.id)) for trial in trials}
     signals: dict[tuple[Kind, int], Scores] = {}
     for rung in shorter:
         at_end = {trial.name: score for trial in trials if (score := _rung_score(trial, agenda, rung)) is not None}
@@ -38,12 +38,12 @@ def read_fidelity(study: Study, agenda: Agenda, folder: StudyFolder) -> Fidelity
 
 def _is_trained(trial: Trial, agenda: Agenda) -> bool:
     """Whether it has a full run with a score."""
-    result = agenda.results.get(agenda.search_run(trial).id)
+    result = agenda.results.get(agenda.runs(trial).full.id)
     return result is not None and result.valid is not None and result.pruned is None
 
 
 def _rung_score(trial: Trial, agenda: Agenda, rung: int) -> float | None:
-    ids = [run.id for run in agenda.rung_runs(trial) if run.rung == rung]
+    ids = [run.id for run in agenda.runs(trial).rungs if run.rung == rung]
     return next((agenda.results[run_id].valid for run_id in ids if run_id in agenda.results), None)
 
 

@@ -126,7 +126,7 @@ def compared(row: Row, against: str, rows: Sequence[Row], agenda: Agenda, judge:
     if not row.confirmed or row.name == against or not seeds:
         return row
     runs, others = (
-        {run.experiment.seed: run for run in agenda.confirm_runs(agenda.trials[name])} for name in (row.name, against)
+        {run.experiment.seed: run for run in agenda.runs(agenda.trials[name]).confirm} for name in (row.name, against)
     )
     scores, other_scores = (dict(zip(each.seeds, each.scores, strict=True)) for each in (row, baseline))
     differences = [scores[seed] - other_scores[seed] for seed in seeds]
@@ -152,14 +152,14 @@ def compared(row: Row, against: str, rows: Sequence[Row], agenda: Agenda, judge:
 def ended_runs(trial: Trial, agenda: Agenda, *, confirmed: bool) -> list[tuple[Run, Result]]:
     """The runs that a trial's row is about, as far as they have ended."""
     last = agenda.last_run(trial)
-    runs = agenda.confirm_runs(trial) if confirmed else [last]
+    runs = agenda.runs(trial).confirm if confirmed else [last]
     ended = [(run, agenda.results[run.id]) for run in runs if run.id in agenda.results]
     return ended or ([(last, agenda.results[last.id])] if last.id in agenda.results else [])
 
 
 def all_results(trial: Trial, agenda: Agenda) -> list[Result]:
     """What came of all a trial's runs that have ended."""
-    ids = dict.fromkeys(run.id for run in agenda.runs(trial) if run.id in agenda.results)
+    ids = dict.fromkeys(run.id for run in agenda.runs(trial).all if run.id in agenda.results)
     return [agenda.results[run_id] for run_id in ids]
 
 

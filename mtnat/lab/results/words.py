@@ -1,5 +1,7 @@
 """Figures in words, in as many digits as a person needs."""
 
+from rich.filesize import pick_unit_and_suffix
+
 
 def duration(seconds: float) -> str:
     """Seconds as a person says them."""
@@ -10,12 +12,10 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def size(count: int) -> str:
-    """Bytes as a person says them."""
-    for power, unit in ((9, "GB"), (6, "MB")):
-        if count >= 10**power:
-            return f"{count / 10**power:.0f} {unit}" if count >= 10 ** (power + 1) else f"{count / 10**power:.1f} {unit}"
-    return f"{count / 1000:.0f} kB"
+def size(count: float) -> str:
+    """Bytes as a person says them, in powers of 1,000."""
+    unit, name = pick_unit_and_suffix(int(count), ["bytes", "kB", "MB", "GB", "TB"], 1_000)
+    return f"{count / unit:.1f} {name}" if unit > 1_000 and count < 10 * unit else f"{count / unit:.0f} {name}"
 
 
 def plain(metric: str, value: float) -> str:

@@ -1,6 +1,6 @@
 """The study file: read once, checked whole, before anything starts."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 import mtnat.data
-from mtnat.config import build, nearest, read_yaml, replace
+from mtnat.config import Document, build, nearest, read_yaml, replace
+from mtnat.data.config import DataConfig
 from mtnat.errors import ConfigError, UserError
 from mtnat.experiment import Experiment
 from mtnat.lab.study.record import (
@@ -17,13 +18,13 @@ from mtnat.lab.study.record import (
     FIXED,
     FIXED_IN_COLUMNS,
     LEAVES,
-    PROPOSAL_NAME,
     TEACHER_NAME,
     Confirm,
     Published,
     Settings,
     Study,
     Teacher,
+    is_proposal,
     slug,
 )
 from mtnat.lab.study.resources import Machine, Resources, resource_problems
@@ -35,6 +36,9 @@ from mtnat.training import read_experiment
 
 _WRITTEN = "is what the teacher writes; a baseline may say null, for the corpus's own targets."
 Result = TypeVar("Result")
+_Origin = tuple[tuple[str, ...], ...]
+"""Where the settings of an experiment stand in the file, as names from its root, the ones that count first."""
+_EXPERIMENT: _Origin = (("experiment",),)
 
 
 def read_study(path: Path, cpus: float | None = None, gpus: float | None = None) -> Study:
@@ -52,7 +56,7 @@ def read_study(path: Path, cpus: float | None = None, gpus: float | None = None)
     check = _Check(data)
     problems += check.problems()
     if cpus is not None and gpus is not None:
-        problems += resource_problems(check.resources, [Machine(cpus, gpus)])
+        problems += map(data.told, resource_problems(check.resources, [Machine(cpus, gpus)]))
     if study is None or problems:
         raise ConfigError(dict.fromkeys(problems))
     return study
@@ -61,7 +65,8 @@ def read_study(path: Path, cpus: float | None = None, gpus: float | None = None)
 class _Check:
     """What goes beyond types, looked at in whichever parts of the file are right by themselves."""
 
-    def __init__(self, data: Mapping[str, Any]) -> None:
+    def __init__(self, data: Document) -> None:
+        self.given = data
         parts = {name: _salvage(field.annotation, data[name]) for name, field in Study.model_fields.items() if name in data}
         self.experiment: Experiment | None = parts.get("experiment")
         self.columns: dict[str, Settings] = parts.get("columns") or {}
@@ -71,11 +76,13 @@ class _Check:
         self.confirm: Confirm | None = parts.get("confirm")
         self.resources: Resources = parts.get("resources") or Resources()
         search = data.get("search")
-        self.search: dict[str, Any] = search if isinstance(search, dict) else {}
+        self.search: dict[str, Any] = {}
+        if isinstance(search, dict):
+            self.search = {path: text for path, text in search.items() if isinstance(path, str)}
         self.space, self.space_problems = parse_space(self.search, LEAVES, FIXED)
         self.search_checks = SearchChecks(
             given=data,
-            experiments=list(self._bases([])),
+            experiments=[base for _, base in self._bases([])],
             baselines=self.baselines,
             space=None if self.space_problems else self.space,
             trials=parts.get("trials", 0),
@@ -91,15 +98,19 @@ class _Check:
         )
 
     def problems(self) -> list[str]:
+        """Returns every problem, with its line."""
         found = [*self.space_problems, *self.search_checks.problems(), *self._confirm(), *self._names(), *self._published()]
         finished_teacher = self._finished_teacher(found)
         experiments = list(self._experiments(finished_teacher, found))
-        for experiment in experiments:
+        texts: dict[DataConfig, _Origin] = {}
+        for origin, experiment in experiments:
             found += self._sharing(experiment)
             found += self._rungs(experiment)
-        for data in dict.fromkeys(experiment.data for experiment in experiments):
-            found += mtnat.data.check(data)
-        return found
+            texts.setdefault(experiment.data, origin)
+        located = [self.given.told(problem) for problem in found]
+        for data, origin in texts.items():
+            located += (self.given.told(problem, origin) for problem in mtnat.data.check(data))
+        return located
 
     def _confirm(self) -> Iterator[str]:
         if self.confirm and self.confirm.against not in self.baselines:
@@ -107,7 +118,8 @@ class _Check:
             yield f"confirm.against: '{self.confirm.against}' is no baseline{hint}"
 
     def _names(self) -> Iterator[str]:
-        taken = {slug(PROPOSAL_NAME.format(number)): "a proposal" for number in range(1, self.search_checks.most_proposals + 1)}
+        most = self.search_checks.most_proposals
+        taken = {name: "a proposal" for name in map(slug, self.baselines) if is_proposal(name, most)}
         if self.teacher:
             taken[slug(TEACHER_NAME)] = "the teacher"
         yield from _clashes("baselines", self.baselines, taken)
@@ -138,24 +150,26 @@ class _Check:
             found.append(f"teacher.model: {folder} has no AT decoder, which a teacher translates with; give one that has.")
         return experiment
 
-    def _experiments(self, finished_teacher: Experiment | None, found: list[str]) -> Iterator[Experiment]:
-        """Every experiment whose fitness speaks for all that the study can run; what does not build is added to ``found``."""
+    def _experiments(self, finished_teacher: Experiment | None, found: list[str]) -> Iterator[tuple[_Origin, Experiment]]:
+        """Every experiment whose fitness speaks for all that the study can run, and where its settings stand; what does not
+        build is added to ``found``."""
         baselines = {f"baselines.{name}": settings for name, settings in self.baselines.items()}
         astray = {where: self._paths(settings, where) for where, settings in baselines.items()}
         found += chain.from_iterable(astray.values())
         teacher_astray = self._paths(self.teacher.settings, "teacher.settings") if self.teacher else []
         found += teacher_astray
-        for base in self._bases(found):
-            yield base
+        for origin, base in self._bases(found):
+            yield origin, base
             for where, settings in baselines.items():
                 if not astray[where] and (experiment := self._built(base, settings, where, found)):
-                    yield experiment
+                    yield (tuple(where.split(".", 1)), *origin), experiment
             if self.teacher:
                 found += self._taught(base, finished_teacher)
                 if not self.teacher.model and not teacher_astray:
-                    yield from self._teacher(base, self.teacher.settings, found)
+                    teachers = self._teacher(base, self.teacher.settings, found)
+                    yield from (((("teacher", "settings"), *origin), experiment) for experiment in teachers)
             if not self.space_problems:
-                yield from self._corners(base, found)
+                yield from (((("search",), *origin), experiment) for experiment in self._corners(base, found))
 
     def _teacher(self, base: Experiment, settings: Settings, found: list[str]) -> Iterator[Experiment]:
         """The experiment of a teacher that is trained here, where it builds."""
@@ -168,16 +182,16 @@ class _Check:
                     "add objective.schedule: {kind: constant, value: 0.0}."
                 )
 
-    def _bases(self, found: list[str]) -> Iterator[Experiment]:
+    def _bases(self, found: list[str]) -> Iterator[tuple[_Origin, Experiment]]:
         """What the trials' settings are laid over: the experiment, or that of each column."""
         for name, settings in self.columns.items():
             where = f"columns.{name}"
             if paths := [problem for path in settings if (problem := path_problem(path, LEAVES, FIXED_IN_COLUMNS, where))]:
                 found += paths
             elif self.experiment and (experiment := self._built(self.experiment, settings, where, found)):
-                yield experiment
+                yield (("columns", name), *_EXPERIMENT), experiment
         if self.experiment and not self.columns:
-            yield self.experiment
+            yield _EXPERIMENT, self.experiment
 
     def _taught(self, base: Experiment, finished_teacher: Experiment | None) -> Iterator[str]:
         """What keeps a teacher from writing this experiment's text."""
@@ -231,7 +245,7 @@ class _Check:
                 )
 
     def _sharing(self, experiment: Experiment) -> Iterator[str]:
-        """Workers share a step's batches evenly."""
+        """Workers share a step's batches evenly; of the numbers of workers that do not, the least is told."""
         batches, resources = experiment.training.batches_per_step, self.resources
         for workers in range(resources.least_workers, resources.most_workers + 1):
             if batches % workers:
@@ -239,6 +253,7 @@ class _Check:
                     "experiment.training.batches_per_step: must be a multiple of resources.workers; "
                     f"got {batches} and {workers}."
                 )
+                return
 
 
 def _clashes(where: str, names: Iterable[str], taken: dict[str, str]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from mtnat.config import Record, leaf_types, replace
 from mtnat.experiment import Experiment
@@ -117,6 +117,16 @@ class Study(Record):
     """For the table of a study with columns."""
     resources: Resources = Resources()
 
+    @model_serializer(mode="wrap")
+    def _as_read(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the defaults that a study file with these settings has to leave out."""
+        settings: dict[str, Any] = serialize(self)
+        if self.metrics:
+            settings.pop("metric", None)
+        if self.confirm and self.keep_models < self.confirm.top:
+            settings.pop("keep_models", None)
+        return settings
+
     @property
     def proposals(self) -> int:
         """How many trials Optuna proposes at most, 0 where only the budget ends the search; of a whole grid its combinations,
@@ -149,6 +159,12 @@ class Study(Record):
     def space(self) -> Space:
         """The parsed search."""
         return parse_space(self.search, LEAVES, FIXED)[0]
+
+
+def is_proposal(name: str, most: int) -> bool:
+    """Whether a folder's name is that of one of the first ``most`` proposals."""
+    number = re.fullmatch(r"\D*(\d{1,18})", name)
+    return bool(number) and 1 <= int(number[1]) <= most and name == slug(PROPOSAL_NAME.format(int(number[1])))
 
 
 def slug(name: str) -> str:

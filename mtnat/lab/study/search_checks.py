@@ -81,7 +81,7 @@ class SearchChecks:
             if wanted := self.budget.trials or self.trials:
                 yield f"search: names nothing to vary in {wanted} trials; add a leaf or drop trials."
             for part in ("pruner", "horizon"):
-                if part in self.given:
+                if self.given.get(part) is not None:
                     yield f"{part}: chooses among proposals, but nothing is searched; add a search, or drop it."
             if self.budget.hours or self.budget.gpu_hours:
                 yield "budget: ends a search, but nothing is searched; add a search, or drop it."

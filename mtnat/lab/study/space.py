@@ -1,5 +1,6 @@
 """What a study searches: leaves of the experiment, their ranges, and the conditions under which each is searched."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
@@ -8,12 +9,14 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
-from mtnat.config import Record, nearest, replace
+from mtnat.config import Record, nearest, replace, short
 from mtnat.errors import ConfigError
 
 Value = Any
 """What YAML can hold at a leaf."""
 
+_LARGEST_INT = 2**53
+"""Up to which a float is every whole number."""
 _NONE = object()
 """No value, where None is one."""
 _OPTIONS = {"float": {"log", "step", "when"}, "int": {"log", "step", "when"}, "choice": {"when"}}
@@ -217,7 +220,7 @@ def _parse_dimension(path: str, data: object, problems: list[str]) -> Dimension 
     where = f"search.{path}"
     kinds = [kind for kind in _OPTIONS if isinstance(data, Mapping) and kind in data]
     if not isinstance(data, Mapping) or len(kinds) != 1:
-        problems.append(f"{where}: must have one of float: [low, high], int: [low, high] or choice: […]; got {data!r}.")
+        problems.append(f"{where}: must have one of float: [low, high], int: [low, high] or choice: […]; got {short(data)}.")
         return None
     (kind,) = kinds
     before = len(problems)
@@ -235,28 +238,34 @@ def _parse_dimension(path: str, data: object, problems: list[str]) -> Dimension 
 
 def _parse_choices(choices: object, where: str, problems: list[str]) -> tuple[Value, ...]:
     if not isinstance(choices, list) or not choices:
-        problems.append(f"{where}.choice: must be a list of values; got {choices!r}.")
+        problems.append(f"{where}.choice: must be a list of values; got {short(choices)}.")
         return ()
     if len({as_label(choice) for choice in choices}) < len(choices):
-        problems.append(f"{where}.choice: holds a value twice; got {choices}.")
+        problems.append(f"{where}.choice: holds a value twice; got {short(choices)}.")
     return tuple(choices)
 
 
 def _parse_range(kind: str, data: Mapping[str, Any], where: str, problems: list[str]) -> dict[str, Any]:
     bounds, log, step = data[kind], data.get("log", False), data.get("step")
     if not isinstance(bounds, list) or len(bounds) != 2 or not all(_is_number(bound, kind) for bound in bounds):
-        name = "whole numbers" if kind == "int" else "numbers"
-        problems.append(f"{where}.{kind}: must be two {name}, [low, high]; got {bounds!r}.")
+        name = "whole numbers" if kind == "int" else "finite numbers"
+        problems.append(f"{where}.{kind}: must be two {name}, [low, high]; got {short(bounds)}.")
         return {}
     low, high = bounds
+    if kind == "int" and max(abs(low), abs(high)) > _LARGEST_INT:
+        problems.append(f"{where}.int: must be between -2^53 and 2^53; got {short(bounds)}.")
+        return {}
+    if not math.isfinite(high - low):
+        problems.append(f"{where}.float: high minus low must be a finite number; got {short(bounds)}.")
+        return {}
     if low >= high:
         problems.append(f"{where}.{kind}: low must be below high; got {low} and {high}.")
     if not isinstance(log, bool):
-        problems.append(f"{where}.log: must be true or false; got {log!r}.")
+        problems.append(f"{where}.log: must be true or false; got {short(log)}.")
     elif log and low <= 0:
         problems.append(f"{where}.log: needs a low bound above 0; got {low}.")
     if step is not None and (not _is_number(step, kind) or step <= 0):
-        problems.append(f"{where}.step: must be a {'whole ' if kind == 'int' else ''}number above 0; got {step!r}.")
+        problems.append(f"{where}.step: must be a {'whole ' if kind == 'int' else ''}number above 0; got {short(step)}.")
     elif step is not None and log:
         problems.append(f"{where}.step: does not go together with log; drop one of them.")
     return {"low": float(low), "high": float(high), "log": log, "step": None if step is None else float(step)}
@@ -264,9 +273,13 @@ def _parse_range(kind: str, data: Mapping[str, Any], where: str, problems: list[
 
 def _parse_when(when: object, where: str, problems: list[str]) -> dict[str, tuple[Value, ...]]:
     if not isinstance(when, Mapping):
-        problems.append(f"{where}.when: must be {{path: value}}; got {when!r}.")
+        problems.append(f"{where}.when: must be {{path: value}}; got {short(when)}.")
         return {}
-    return {path: tuple(value) if isinstance(value, list) else (value,) for path, value in when.items()}
+    problems += (
+        f"{where}.when: a name must be text; got {short(path)}; put it in quotes." for path in when if not isinstance(path, str)
+    )
+    named = {path: value for path, value in when.items() if isinstance(path, str)}
+    return {path: tuple(value) if isinstance(value, list) else (value,) for path, value in named.items()}
 
 
 def _condition_problems(dimension: Dimension, dimensions: Mapping[str, Dimension], data: Mapping[str, Any]) -> Iterator[str]:
@@ -319,7 +332,7 @@ def _in_order(dimensions: Mapping[str, Dimension]) -> list[Dimension]:
 
 
 def _is_number(value: object, kind: str) -> bool:
-    return not isinstance(value, bool) and isinstance(value, int if kind == "int" else (int, float))
+    return not isinstance(value, bool) and isinstance(value, int if kind == "int" else (int, float)) and math.isfinite(value)
 
 
 def _same(one: Value, other: Value) -> bool:

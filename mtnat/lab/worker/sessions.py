@@ -18,8 +18,8 @@ from mtnat.lab.study.resources import Resources
 from mtnat.lab.worker.execute import RESULT, execute
 from mtnat.training import Alone, Distributed, Workers
 
-RUN = "run"
-"""Key of a Tune config."""
+RUN, RUN_ID = "run", "run_id"
+"""Keys of a Tune config: a run as JSON, for its worker; its id, for the driver, which knows the run."""
 MOST_FAILURES = 2
 """How often a run whose process died is tried again; it goes on from its checkpoint."""
 

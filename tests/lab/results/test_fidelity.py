@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from small_study import EXPONENT, Listed, power, study
+from small_study import EXPONENT, power, study
 
 from mtnat.lab.outputs.folder import StudyFolder
 from mtnat.lab.outputs.runs import Result
 from mtnat.lab.plan.agenda import Agenda
+from mtnat.lab.plan.listed_proposer import ListedProposer
 from mtnat.lab.report.markdown import fidelity_section
 from mtnat.lab.results.fidelity import Fidelity, Kind, Scores, rate, sentences
 from mtnat.lab.results.fidelity_scores import read_fidelity
@@ -83,7 +84,7 @@ def test_only_trials_with_every_signal_count_and_four_are_the_fewest() -> None:
 
 def test_a_study_with_a_horizon_is_read_from_its_folder(tmp_path: Path) -> None:
     a_study = study(trials=4, confirm=None, horizon={"steps": [10, 20], "keep": 1.0})
-    agenda = Agenda(a_study, Listed(*map(power, (2.0, 3.0, 4.0, 5.0))), {})
+    agenda = Agenda(a_study, ListedProposer(*map(power, (2.0, 3.0, 4.0, 5.0))), {})
     folder = StudyFolder(tmp_path)
     while run := agenda.next():
         exponent = agenda.trials[run.trial].settings.get(EXPONENT, 1.0)

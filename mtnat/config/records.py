@@ -1,22 +1,23 @@
-"""YAML to frozen, strict records; every problem of a file at once, each with its path and its remedy."""
+"""Frozen, strict records; every problem of their settings at once, each with its path and its remedy."""
 
 import copy
 import difflib
-import math
 import re
 import types
 import typing
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from mtnat.config.documents import Document, short, to_yaml
 from mtnat.errors import ConfigError
 
 RecordType = TypeVar("RecordType", bound="Record")
+
+_NO_TEXT = "[key]"
+"""What pydantic adds to the place of a mapping's name that is no text."""
 
 
 class Record(BaseModel):
@@ -27,57 +28,13 @@ class Record(BaseModel):
     )
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML 1.2 numbers (``1e-3`` is a float) and no key given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a name must be plain text", key_node.start_mark)
-            key = self.construct_object(key_node)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-_UniqueKeyLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)$"), list("-+.0123456789")
-)
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
-
-    Raises:
-        ConfigError: the file cannot be read, is not YAML, or is not a mapping.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; give the path of a YAML file.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); give a readable YAML file.") from None
-    try:
-        data = yaml.load(text, Loader=_UniqueKeyLoader)
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigError(f"{path}{line}: is not valid YAML ({error.problem}); mend that line.") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2020-13-45
-        raise ConfigError(f"{path}: is not valid YAML ({' '.join(str(error).split())}); mend that place.") from None
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: must hold `name: value` lines; got {_short(data)}; see studies/quickstart.yaml.")
-    return data
-
-
 def write_yaml(record: Record) -> str:
     """A record as YAML that `build` reads back to an equal record."""
-    return yaml.safe_dump(record.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+    return to_yaml(record.model_dump(mode="json"))
 
 
 def build(record_type: type[RecordType], data: object, where: str = "") -> RecordType:
-    """The record that `data` describes.
+    """The record that `data` describes; of a `Document`, each problem is told with its line.
 
     Args:
         where: prefix of every problem's path, such as ``experiment``.
@@ -88,7 +45,9 @@ def build(record_type: type[RecordType], data: object, where: str = "") -> Recor
     try:
         return record_type.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(_problems(record_type, error, where)) from None
+        problems = _problems(record_type, error, where)
+        located = (data.at(names, problem) if isinstance(data, Document) else problem for names, problem in problems)
+        raise ConfigError(dict.fromkeys(located)) from None
 
 
 def replace(record: RecordType, settings: Mapping[str, Any], where: str = "") -> RecordType:
@@ -149,18 +108,27 @@ def _join(*names: str) -> str:
     return ".".join(name for name in names if name)
 
 
-def _problems(record_type: type[Record], error: ValidationError, where: str) -> list[str]:
-    """One sentence for each thing pydantic found."""
+def _problems(record_type: type[Record], error: ValidationError, where: str) -> Iterator[tuple[list[str], str]]:
+    """The names that lead to each thing pydantic found, and one sentence."""
     found = error.errors(include_url=False)
     broken = {tuple(problem["loc"]) for problem in found}
-    sentences: list[str] = []
     for problem in found:
         if any(place[: len(problem["loc"])] == problem["loc"] for place in broken - {problem["loc"]}):
             continue  # "too few items", said of a sequence because of a broken item that is named anyway
         owner, names = _place(record_type, problem["loc"])
         sentence = re.sub(r"\s+", " ", _sentence(problem, owner, _join(where, *names), names))
-        sentences.append(sentence if sentence.endswith(("?", ".")) else f"{sentence}.")
-    return list(dict.fromkeys(sentences))
+        yield [*names, *_blamed(problem)], sentence if sentence.endswith(("?", ".")) else f"{sentence}."
+
+
+def _blamed(problem: ErrorDetails) -> list[str]:
+    """The names below a problem's own place of the setting that it is about."""
+    match problem["type"]:
+        case "union_tag_invalid":
+            return ["kind"]
+        case "value_error":
+            return str(problem["ctx"]["error"]).split()[0].rstrip(":").split(".")
+        case _:
+            return []
 
 
 def _sentence(problem: ErrorDetails, owner: type[Record] | None, path: str, names: list[str]) -> str:
@@ -175,18 +143,19 @@ def _sentence(problem: ErrorDetails, owner: type[Record] | None, path: str, name
             tag, tags = str(problem["ctx"]["tag"]), str(problem["ctx"]["expected_tags"]).replace("'", "").split(", ")
             return f"{path}.kind: '{tag}' is unknown{_hint(tag, tags)}"
         case "union_tag_not_found":
-            return f"{path}: needs `kind: …`; got {_short(got)}"
+            return f"{path}: needs `kind: …`; got {short(got)}"
         case "value_error":
             message = str(problem["ctx"]["error"])
             about_a_field = owner is not None and message.split()[0].rstrip(":") in leaf_types(owner)
             return f"{path}{'.' if about_a_field else ': '}{message}" if path else message
-        case "invalid_key":
-            return f"{path.rpartition('.')[0] or 'the file'}: a name must be text; got {_short(got)}; put it in quotes"
+        case _ if problem["type"] == "invalid_key" or names[-1:] == [_NO_TEXT]:
+            inside = path.removesuffix(".".join(names[-2 if names[-1] == _NO_TEXT else -1 :])).rstrip(".")
+            return f"{inside or 'the file'}: a name must be text; got {short(got)}; put it in quotes"
         case "dict_type" | "model_type" | "model_attributes_type":
-            return f"{path or 'the file'}: must be `name: value` lines; got {_short(got)}"
+            return f"{path or 'the file'}: must be `name: value` lines; got {short(got)}"
         case _:
             rule = re.sub(r"^(Input|Value) should |^\w+ should ", "", problem["msg"])
-            return f"{path}: must {rule if rule.startswith(('be ', 'have ')) else f'be {rule}'}; got {_short(got)}"
+            return f"{path}: must {rule if rule.startswith(('be ', 'have ')) else f'be {rule}'}; got {short(got)}"
 
 
 def _hint(name: str, known: list[str]) -> str:
@@ -229,10 +198,3 @@ def _tag(record_type: type[Record]) -> str | None:
     """The value of a kind's `kind` field, by which pydantic names it inside a union."""
     field = record_type.model_fields.get("kind")
     return str(field.default) if field else None
-
-
-def _short(value: object) -> str:
-    if isinstance(value, float) and math.isnan(value):
-        return "nan"
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
