@@ -30,8 +30,8 @@ def cross_entropy_sum(states_ND: Tensor, weight_VD: Tensor, target_N: Tensor, la
     device = states_ND.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight_VD.dtype
     with torch.autocast(device, enabled=False):
-        total: Tensor = _CrossEntropySum.apply(states_ND, weight_VD, target_N, label_smoothing, dtype)  # type:
-    ignore[no-untyped-call] return total
+        total: Tensor = _CrossEntropySum.apply(states_ND, weight_VD, target_N, label_smoothing, dtype)  # type: ignore[no-untyped-call]
+    return total
 
 
 class _CrossEntropySum(torch.autograd.Function):
