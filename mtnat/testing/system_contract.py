@@ -278,7 +278,7 @@ class SystemContract:
 
     def test_an_empty_source_has_an_empty_translation(self, settings: Mapping[str, Any]) -> None:
         translator = self.translator(settings)
-        assert [[tokens for tokens, _, _ in best] for best in self.translations(translator, [[], [7, 8]])][0] == [()]
+        assert [tokens for tokens, _, _ in self.translations(translator, [[], [7, 8]])[0]] == [()]
 
     def test_the_operations_of_a_search_grow_with_the_batch(self) -> None:
         translator = self.translator({})

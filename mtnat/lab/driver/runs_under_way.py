@@ -8,7 +8,7 @@ from mtnat.lab.cluster.room import Patience
 from mtnat.lab.driver.run_book import RunBook
 from mtnat.lab.driver.screen import Screen
 from mtnat.lab.outputs.folder import read_result, write_result
-from mtnat.lab.outputs.micro_batches import halve_batches
+from mtnat.lab.outputs.micro_batches import double_micro_batches
 from mtnat.lab.outputs.runs import Result, Run
 from mtnat.lab.outputs.storage import Storage
 from mtnat.lab.plan.agenda import Agenda
@@ -80,7 +80,7 @@ class RunsUnderWay:
             self._start_again(run, step, "before it was there")
             return
         if short_of_memory:
-            halve_batches(folder)
+            double_micro_batches(folder)
         self._died(run, folder, step, reason)
 
     def lose_all(self, reason: str) -> None:
@@ -93,7 +93,7 @@ class RunsUnderWay:
                 continue
             step = _checkpoint_step(folder)
             if self._deaths[run.id, step]:  # not the first time, so this run may be the one that takes too much memory
-                halve_batches(folder)
+                double_micro_batches(folder)
             self._died(run, folder, step, reason)
 
     def kill(self) -> None:

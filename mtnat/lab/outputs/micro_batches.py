@@ -20,6 +20,6 @@ def write_micro_batches(run_folder: Path, count: int) -> None:
     write_whole(run_folder / _FILE, str(count).encode())
 
 
-def halve_batches(run_folder: Path) -> None:
+def double_micro_batches(run_folder: Path) -> None:
     """Doubles the number of micro-batches after a run's process was killed for lack of memory, up to `MOST_MICRO_BATCHES`."""
     write_micro_batches(run_folder, min(MOST_MICRO_BATCHES, 2 * read_micro_batches(run_folder)))

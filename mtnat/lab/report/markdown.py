@@ -82,7 +82,8 @@ def fidelity_section(fidelity: Fidelity) -> list[str]:
         f"τ: Kendall's, with the validation BLEU of the {len(fidelity.full)} full runs of {fidelity.steps} steps; p: of τ = 0; "
         "95 %: trials are resampled, and the interval is too narrow for few trials. Regret: the loss in BLEU if only the "
         "signal's choice is trained to the end. Place of the best: the rank that the signal gives to the trial with the best "
-        "full run. Scores in flight come from the full runs themselves and share their random variation; shorter runs do not.",
+        "full run. Scores in flight are from the full runs themselves and share their random variation; the shorter runs do "
+        "not.",
         "",
     ]
 
