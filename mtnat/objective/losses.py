@@ -159,6 +159,8 @@ class MultiTaskObjective(nn.Module):
                 heads = branch.head_losses(encoded, noise)
                 scaled += [loss.sum * scales[part] for part, loss in heads.items()]
                 losses |= {part: Loss(loss.sum.detach(), loss.count) for part, loss in heads.items()}
+        if not scaled:  # a part of a batch in which no branch has a sentence
+            scaled.append(0 * self.translator.target_tokens.weight.sum())  # data-parallel wrappers wait for a gradient
         names, total = (*self.parts, *self.measures), torch.stack(scaled).sum()
         zero = torch.zeros((), dtype=torch.float64, device=total.device)
         sums_P = torch.stack([losses[name].sum.double() if name in losses else zero for name in names])

@@ -243,7 +243,7 @@ class CtcSearch:
             [
                 self._hypothesis(pieces, score, length)
                 for pieces, score in prefix_beam_search(
-                    tokens[:length], scores[:length], blanks[:length], self.config.prefix_beam
+                    tokens[:length], scores[:length], blanks[:length], self.config.prefix_beam, self.branch.most_pieces
                 )
             ]
             for scores, tokens, blanks, length in rows

@@ -9,12 +9,15 @@ def collapse(labels: Sequence[int], blank: int) -> tuple[int, ...]:
 
     The order matters: two equal pieces are kept apart only by a blank between them.
     """
-    before = (None, *labels[:-1])
-    return tuple(label for label, former in zip(labels, before, strict=True) if label not in (former, blank))
+    return tuple(label for former, label in zip((None, *labels), labels, strict=False) if label not in (former, blank))
 
 
 def prefix_beam_search(
-    tokens: Sequence[Sequence[int]], scores: Sequence[Sequence[float]], blanks: Sequence[float], beam: int
+    tokens: Sequence[Sequence[int]],
+    scores: Sequence[Sequence[float]],
+    blanks: Sequence[float],
+    beam: int,
+    most_pieces: int | None = None,
 ) -> list[tuple[tuple[int, ...], float]]:
     """Finds the likeliest translations, adding up the probabilities of all alignments that collapse to the same one.
 
@@ -28,6 +31,7 @@ def prefix_beam_search(
         scores: their log-probabilities.
         blanks: the blank's log-probability at each position.
         beam: how many prefixes are kept.
+        most_pieces: the longest translation; None for as many pieces as there are positions.
 
     Returns:
         At most `beam` translations with their log-probabilities, the likeliest first.
@@ -44,7 +48,8 @@ def prefix_beam_search(
                 if prefix and token == prefix[-1]:
                     with_pieces[prefix] = _log_add(with_pieces.get(prefix, -math.inf), with_piece + score)
                     reached = with_blank
-                with_pieces[longer] = _log_add(with_pieces.get(longer, -math.inf), reached + score)
+                if most_pieces is None or len(longer) <= most_pieces:
+                    with_pieces[longer] = _log_add(with_pieces.get(longer, -math.inf), reached + score)
         grown = {
             prefix: (with_blanks.get(prefix, -math.inf), with_pieces.get(prefix, -math.inf))
             for prefix in with_blanks | with_pieces

@@ -1,6 +1,6 @@
 """GLAT, the glancing Transformer (Qian et al. 2021): one pass, trained with glances at the answer."""
 
-# B batch, R sentences that the branch sees, T target, N positions with a loss
+# B batch, R sentences that the branch sees, T target, M pieces, N pieces with a loss
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal
@@ -92,6 +92,7 @@ class GlatBranch(LengthBranch):
 
         On a GPU this waits once for the device, which finds the positions with a loss.
         """
+        assert noise.positions_N is not None
         target_RT, is_piece_RT, is_padded = noise.tensors["target"], noise.tensors["is_piece"], "input" in noise.padded
         memory = self.decoder.remember(encoded.only(noise.rows_R))
         # Two passes with the same dropout differ by what the second one is shown, and by nothing else.
@@ -99,10 +100,13 @@ class GlatBranch(LengthBranch):
         is_wrong_RT = self._is_wrong(memory, noise, is_padded)
         is_shown_RT = is_piece_RT & (noise.tensors["rank"] < (is_wrong_RT.sum(1) * self._system.ratio(moment)).long()[:, None])
         torch.manual_seed(moment.dropout_seed)
-        positions_N = (is_piece_RT & ~is_shown_RT).flatten().nonzero().squeeze(1)
         input_RT = torch.where(is_shown_RT, target_RT, noise.tensors["input"])
-        states_ND = self.decoder.states(memory, input_RT, is_padded, positions_N)
-        targets_N = target_RT.flatten().index_select(0, positions_N)
+        # The last layer computes the shown pieces too, because its dropout depends on which positions it computes.
+        states_MD = self.decoder.states(memory, input_RT, is_padded, noise.positions_N)
+        is_shown_M = is_shown_RT.flatten().index_select(0, noise.positions_N)
+        hidden_N = (~is_shown_M).nonzero().squeeze(1)
+        states_ND = states_MD.index_select(0, hidden_N)
+        targets_N = target_RT.flatten().index_select(0, noise.positions_N.index_select(0, hidden_N))
         total = cross_entropy_sum(states_ND, self.tokens.weight, targets_N, self._label_smoothing)
         return {
             "nat": Loss(total, len(targets_N)),
@@ -112,12 +116,12 @@ class GlatBranch(LengthBranch):
     @torch.no_grad()
     def _is_wrong(self, memory: Memory, noise: Noise, is_padded: bool) -> Tensor:
         """Runs pass 1; True for the pieces whose likeliest prediction is another one, [R, T]."""
-        positions_N = noise.positions_N
-        assert positions_N is not None
+        positions_M = noise.positions_N
+        assert positions_M is not None
         target_RT = noise.tensors["target"]
-        states_ND = self.decoder.states(memory, noise.tensors["input"], is_padded, positions_N)
-        guesses_N = torch.cat([logits_mV.argmax(1) for logits_mV in blocks_of_logits(self.decoder, states_ND, SPECIAL)])
-        guesses_RT = target_RT.flatten().index_copy(0, positions_N, guesses_N).view_as(target_RT)
+        states_MD = self.decoder.states(memory, noise.tensors["input"], is_padded, positions_M)
+        guesses_M = torch.cat([logits_mV.argmax(1) for logits_mV in blocks_of_logits(self.decoder, states_MD, SPECIAL)])
+        guesses_RT = target_RT.flatten().index_copy(0, positions_M, guesses_M).view_as(target_RT)
         return guesses_RT != target_RT
 
     def flops(self, work: ModelFlops, source_R: Tensor, noise: Noise) -> int:
