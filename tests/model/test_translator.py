@@ -80,8 +80,13 @@ def test_both_decoders_and_the_length_head_read_the_source(settings: dict[str, A
     other[0, 1] = 13
     before, after = translator.encode(SOURCE), translator.encode(other)
     assert changes(before.states_BSD, after.states_BSD) == [True] * 5
-    assert changes(at(translator).decoder.logits(before, AT_INPUT), at(translator).decoder.logits(after, AT_INPUT)) == [True] * 5
-    assert changes(nat(translator).decoder.logits(before, NAT_INPUT), nat(translator).decoder.logits(after, NAT_INPUT)) == [True] * 5
+    assert (
+        changes(at(translator).decoder.logits(before, AT_INPUT), at(translator).decoder.logits(after, AT_INPUT)) == [True] * 5
+    )
+    assert (
+        changes(nat(translator).decoder.logits(before, NAT_INPUT), nat(translator).decoder.logits(after, NAT_INPUT))
+        == [True] * 5
+    )
     assert not torch.allclose(nat(translator).length_logits(before)[0, 1:], nat(translator).length_logits(after)[0, 1:])
 
 
