@@ -1,4 +1,4 @@
-"""Eq. 1 as a module: one pass of the shared encoder, then the loss of every branch."""
+"""Eq. 1 as a module: the shared encoder, followed by the loss of every branch."""
 
 # B batch, S source, D width, P parts of the loss and measures
 
@@ -24,15 +24,15 @@ Weights = Callable[[float], Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Loss:
-    """A sum over predictions and their number. Both are added up over batches and workers; only then one divides the other."""
+    """The sum of a loss over predictions and their number. Both are added up over batches and workers before the division."""
 
     sum: Tensor
     count: Tensor | int
-    """The number, on the host or on the device."""
+    """The number of predictions, on the host or on the device."""
 
 
 class TrainedBranch(Protocol):
-    """What Eq. 1 needs of a branch; `mtnat.systems.Branch` documents it."""
+    """The interface that Eq. 1 needs of a branch; `mtnat.systems.Branch` documents it."""
 
     parts: tuple[str, ...]
     head_parts: tuple[str, ...]
@@ -50,18 +50,19 @@ class TrainedBranch(Protocol):
 class MultiTaskObjective(nn.Module):
     """Eq. 1 of Hao et al. 2021, ``L = λ(t)·L_nat + (1 − λ(t))·L_at``, as a sum over the translator's branches.
 
-    It returns the sums of the losses over one batch. The caller divides by counts, once, over workers and batches.
+    It returns the sums of the losses over one batch. The caller divides by the counts once, over all workers and batches.
     """
 
     def __init__(
         self, translator: Translator, config: ObjectiveConfig, weights: Weights, untrained: Mapping[str, object] | None = None
     ) -> None:
-        """Takes a translator and how Eq. 1 weighs its branches.
+        """Creates the objective of a translator.
 
         Args:
-            weights: the weight of each branch for a λ; see `mtnat.systems.System.weights`.
-            untrained: branches of the system that the translator lacks. They draw noise like the others, which nobody reads,
-                so that runs with the same seed send the same sentences to a branch whether or not the other one is trained.
+            weights: returns the weight of each branch for a λ; see `mtnat.systems.System.weights`.
+            untrained: branches of the system that the translator lacks. They draw noise, which is discarded, so that the random
+                number generator advances equally. With the same seed a branch then sees the same noise whether or not the
+                other branch is trained.
         """
         super().__init__()
         self._untrained = (cast("Mapping[str, TrainedBranch]", untrained or {}),)  # a tuple hides them from PyTorch
@@ -72,7 +73,7 @@ class MultiTaskObjective(nn.Module):
         self.parts = tuple(chain.from_iterable(branch.parts for branch in branches))
         """Names of the parts of the loss."""
         self.measures = tuple(chain.from_iterable(branch.measures for branch in branches))
-        """Names of what the branches measure besides, such as the share of glanced positions."""
+        """Names of further measures of the branches, such as the fraction of glanced positions."""
 
     @property
     def branches(self) -> Mapping[str, TrainedBranch]:
@@ -86,12 +87,12 @@ class MultiTaskObjective(nn.Module):
         return len(self.branches) == 1 or is_constant
 
     def weights_at(self, step: int, total_steps: int) -> dict[str, float]:
-        """Returns the weight of each part at an update: the weight of its branch in Eq. 1, times its weight in the branch."""
+        """Returns the weight of each part at an update: its branch's weight in Eq. 1 times the part's weight in the branch."""
         weights = self._weights(self.config.schedule(step, total_steps))
         return {part: weights[name] * each.weight_of(part) for name, each in self.branches.items() for part in each.parts}
 
     def draw(self, source_BS: Tensor, target_BT: Tensor, moment: Moment, generator: Generator) -> Draw:
-        """Draws the noise of every branch, and which sentences each branch sees.
+        """Draws the noise of every branch and selects the sentences that each branch sees.
 
         Args:
             source_BS: token ids, EOS at the end, PAD after it, on the host.
@@ -100,7 +101,8 @@ class MultiTaskObjective(nn.Module):
         """
         sentences = len(source_BS)
         weights = self._weights(self.config.schedule(moment.step, moment.total_steps))
-        # The auxiliary branch comes last, because it draws no noise but a subset of the sentences.
+        # The order of the draws is fixed: it decides which random numbers a branch gets. The auxiliary branch comes last,
+        # because it draws no noise but only a subset of the sentences.
         branches = dict(reversed(list(self.branches.items())))
         everyone = {**branches, **self._untrained[0]}
         order = [name for name in reversed(list(weights)) if name in everyone]
@@ -114,8 +116,9 @@ class MultiTaskObjective(nn.Module):
             for part in branch.parts
         }
         if self.config.estimator == "sampled":
-            # The expectation, not what is drawn below: that would make the gradient a ratio of two random numbers, which on
-            # average is not the gradient of Eq. 1. Heads see every sentence, so theirs stay.
+            # The divisor is the expected number of predictions, not the sampled one. Dividing by the sampled number would make
+            # the gradient a ratio of two random numbers, which is biased with respect to Eq. 1. Heads see every sentence, so
+            # their divisors stay.
             for name, branch in branches.items():
                 divisors |= {part: divisors[part] * weights[name] for part in branch.parts if part not in branch.head_parts}
             chosen = _sample(weights, list(branches), sentences, generator)
@@ -132,11 +135,11 @@ class MultiTaskObjective(nn.Module):
 
         Args:
             draw: a batch with its noise, or a part of one.
-            scales: by part, its weight over its divisor in the whole update.
+            scales: for each part its weight divided by its divisor in the whole update.
 
         Returns:
-            The scaled total, to call ``backward`` on; the unscaled sums and their counts, [P] each in the order of `parts` and
-            then `measures`, detached, in float64.
+            The scaled total, for ``backward``; the unscaled sums; and the counts. Sums and counts are [P], in the order of
+            `parts` and then `measures`, detached, in float64.
         """
         losses: dict[str, Loss] = {}
         scaled: list[Tensor] = []
@@ -184,7 +187,7 @@ def _has_heads(branch: TrainedBranch, draw: Draw) -> bool:
 def _now(
     branch: TrainedBranch, encoded: Encoded, noise: Noise, moment: Moment, scales: Mapping[str, Tensor]
 ) -> tuple[Tensor, dict[str, Loss]]:
-    """The scaled total of a branch's losses, differentiated at once, and the losses; nothing where it has none."""
+    """Computes the losses of a branch and differentiates them at once; returns their scaled total and the losses by name."""
     counts: dict[str, Tensor | int] = {}
 
     def scaled(states_BSD: Tensor) -> tuple[Tensor, Tensor]:
@@ -199,7 +202,7 @@ def _now(
 
 
 def _sample(weights: Mapping[str, float], names: list[str], sentences: int, generator: Generator) -> dict[str, Tensor]:
-    """Sends each sentence to one branch, drawn with the branches' weights; bool [B] by branch."""
+    """Assigns each sentence to one branch, drawn with the branches' weights as probabilities; returns bool [B] by branch."""
     uniform_B = torch.rand(sentences, generator=generator)
     chosen: dict[str, Tensor] = {}
     is_left_B, reached = torch.ones(sentences, dtype=torch.bool), 0.0
