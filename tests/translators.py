@@ -1,7 +1,5 @@
 """Small translators with the branches of Mask-Predict, and their branches by type."""
 
-from typing import Any
-
 import torch
 from torch import Generator, Tensor
 
@@ -66,7 +64,3 @@ def gradients(translator: Translator) -> dict[str, Tensor]:
     """Every parameter's gradient by name, 0 where it has none."""
     named = translator.named_parameters()
     return {name: torch.zeros_like(each) if each.grad is None else each.grad.clone() for name, each in named}
-
-
-def with_settings(config: ModelConfig, **settings: Any) -> ModelConfig:
-    return ModelConfig.model_validate(config.model_dump() | settings)

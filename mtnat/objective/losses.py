@@ -146,7 +146,7 @@ class MultiTaskObjective(nn.Module):
         encoded: Encoded | None = None
         for name, branch in self.branches.items():
             noise = draw.noise[name]
-            has_heads = any(draw.divisors[part] for part in branch.head_parts)
+            has_heads = _has_heads(branch, draw)
             if not (noise.sentences or has_heads):
                 continue
             if encoded is None or self.config.encoder_passes == 2:
@@ -174,11 +174,16 @@ class MultiTaskObjective(nn.Module):
         total = passes = 0
         for name, branch in self.branches.items():
             noise = draw.noise[name]
-            if noise.sentences:
+            if noise.sentences or _has_heads(branch, draw):
                 passes += 1
                 source_R = source_B if noise.rows_R is None else source_B[noise.rows_R]
                 total += branch.flops(work, source_R, noise)
         return total + 3 * min(passes, self.config.encoder_passes) * work.encoder(source_B)
+
+
+def _has_heads(branch: TrainedBranch, draw: Draw) -> bool:
+    """Whether the heads of a branch have a loss on this batch. They see all of its sentences, even where the decoder sees none."""
+    return any(draw.divisors[part] for part in branch.head_parts)
 
 
 def _now(

@@ -37,4 +37,4 @@ def test_its_loss_is_torchs_label_smoothed_sum_over_all_tokens(label_smoothing: 
         reduction="sum",
     )
     assert loss.count == 6
-    assert float(loss.sum) == pytest.approx(float(expected), rel=1e-5)
+    assert loss.sum.item() == pytest.approx(expected.item(), rel=1e-5)

@@ -43,11 +43,11 @@ def test_its_losses_are_torchs_sums_over_masked_pieces_and_over_sentences(label_
         reduction="sum",
     )
     assert loss.count == int(is_masked.sum())
-    assert float(loss.sum) == pytest.approx(float(expected), rel=1e-5)
+    assert loss.sum.item() == pytest.approx(expected.item(), rel=1e-5)
     length = branch.head_losses(encoded, noise)["length"]
     expected = functional.cross_entropy(branch.length_logits(encoded), torch.tensor([3, 1]), reduction="sum")
     assert length.count == 2
-    assert float(length.sum) == pytest.approx(float(expected), rel=1e-5)
+    assert length.sum.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_the_length_loss_has_its_weight_within_the_branch() -> None:
