@@ -12,7 +12,7 @@ from mtnat.decoding import MaskPredictDecoding
 from mtnat.model import ModelConfig, Precision, Translator
 from mtnat.objective import MultiTaskObjective, ObjectiveConfig
 from mtnat.systems import BranchName, MaskPredict
-from mtnat.systems.known import AnyDecoding, AnySystem, kind_of
+from mtnat.systems.registry import AnyDecoding, AnySystem, kind_of
 
 
 class TrainingConfig(Record):

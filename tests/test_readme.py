@@ -13,7 +13,7 @@ from mtnat.decoding import Decoding, MaskPredictDecoding
 from mtnat.experiment import Experiment
 from mtnat.objective.config import ObjectiveConfig
 from mtnat.systems import MaskPredict, System
-from mtnat.systems.known import BUILT_IN, kind_of
+from mtnat.systems.registry import BUILT_IN, kind_of
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 

@@ -10,7 +10,7 @@ from mtnat.config import read_value, replace
 from mtnat.decoding import DecoderName, Decoding
 from mtnat.errors import UserError
 from mtnat.lab.tracking.models import fetch_model, is_address
-from mtnat.systems.known import DECODINGS
+from mtnat.systems.registry import DECODINGS
 from mtnat.training import Model, default_device, load_model
 
 MODEL_HELP = "a folder, such as outputs/quickstart/best, or MLflow's runs:/<run>/model or models:/<name>/<version>"

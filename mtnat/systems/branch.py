@@ -18,7 +18,7 @@ class Branch(nn.Module, ABC):
     """A decoder with its heads. It draws its noise, computes its losses, searches for translations and counts its work.
 
     Every parameter that a loss reads must be a parameter of the module, or the target embeddings; others get no gradient.
-    `mtnat.testing.SystemContract` checks this, and what else a branch promises.
+    `mtnat.testing.system_contract.SystemContract` checks this, and what else a branch promises.
     """
 
     parts: ClassVar[tuple[str, ...]]

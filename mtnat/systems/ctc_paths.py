@@ -7,7 +7,7 @@ from collections.abc import Sequence
 def collapse(labels: Sequence[int], blank: int) -> tuple[int, ...]:
     """Merges repeated labels, then drops blanks: ``a a - a b`` becomes ``a a b``.
 
-    In that order: the blank is what keeps two equal pieces apart.
+    The order matters: two equal pieces are kept apart only by a blank between them.
     """
     before = (None, *labels[:-1])
     return tuple(label for label, former in zip(labels, before, strict=True) if label not in (former, blank))

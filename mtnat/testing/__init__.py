@@ -1,4 +1,4 @@
-"""Contracts: tests that every implementation of a port has to pass, for pytest.
+"""Contracts: tests that every system, and every implementation of a port, has to pass, for pytest.
 
 A test class that inherits a contract and overrides its fixture runs all of its tests:
 

@@ -100,10 +100,10 @@ class StorageContract:
         here = at("a")
         here.restore(RUN)
         folder = write(here, experiment="lr")
-        here.hear(RUN)
+        here.fetch_stop(RUN)
         assert not (folder / STOP_FILE).exists()
         at("driver").stop(RUN)
-        at("a").hear(RUN)
+        at("a").fetch_stop(RUN)
         assert (folder / STOP_FILE).exists()
 
     def test_the_files_of_ray_can_be_cleared_at_any_time(self, at: Callable[[str], Storage]) -> None:

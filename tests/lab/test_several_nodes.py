@@ -173,7 +173,7 @@ def test_a_submitted_job_answers_its_question(desk: Desk, nodes: Nodes, tmp_path
 
     refused = job()
     assert refused.returncode != 0
-    assert "removed after it" in refused.stdout
+    assert "removed when it ends" in refused.stdout
     done = job(*lasting)
     assert done.returncode == 0, done.stdout + done.stderr
     leaderboard = Leaderboard.model_validate_json((tmp_path / "outputs" / "tiny" / "leaderboard.json").read_bytes())

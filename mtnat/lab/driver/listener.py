@@ -22,7 +22,7 @@ differ with the process that died: an actor, a worker of Ray Train, or one of it
 
 
 class Pulse:
-    """What is due at every step of Tune's loop, several times a second."""
+    """What the driver does at every step of Tune's loop, several times per second."""
 
     def __init__(self, interruption: Interruption, clock: Clock, patience: Patience, screen: Screen) -> None:
         self._interruption, self._clock, self._patience, self._screen = interruption, clock, patience, screen

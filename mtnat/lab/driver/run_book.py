@@ -1,4 +1,4 @@
-"""What the tracker and the study's folder keep of runs."""
+"""The records of runs in the tracker, and the files of runs that are kept."""
 
 import shutil
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What the driver does when a run starts, reports, ends or loses its process. There is no Ray here."""
+"""What the driver does when a run starts, reports, ends or loses its process. It does not depend on Ray."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from mtnat.lab.cluster.room import Patience
 from mtnat.lab.driver.run_book import RunBook
 from mtnat.lab.driver.screen import Screen
 from mtnat.lab.outputs.folder import read_result, write_result
-from mtnat.lab.outputs.micro_batches import halve_batches
+from mtnat.lab.outputs.micro_batches import double_micro_batches
 from mtnat.lab.outputs.runs import Result, Run
 from mtnat.lab.outputs.storage import Storage
 from mtnat.lab.plan.agenda import Agenda
@@ -50,7 +50,7 @@ class RunsUnderWay:
     def report(self, run_id: str, step: int, metrics: Mapping[str, float]) -> None:
         """A run has reported a point of its curves."""
         run = self._agenda.handed_out[run_id]
-        self._patience.heard()
+        self._patience.progressed()
         self._book.log(run, step, metrics)
         self._screen.progressed(run, step, run.experiment.training.steps, metrics)
         if self._agenda.report(run, step, metrics):
@@ -58,9 +58,9 @@ class RunsUnderWay:
             self._storage.stop(run.id)
 
     def split_batches(self, run_id: str, parts: int) -> None:
-        """A run has run out of memory and goes on with smaller batches."""
+        """A run has run out of memory and continues with smaller batches."""
         run = self._agenda.handed_out[run_id]
-        self._screen.say(f"{run.name}: ran out of memory; goes on with each batch in {parts} parts")
+        self._screen.say(f"{run.name}: ran out of memory; continues with each batch in {parts} parts")
 
     def end(self, run_id: str) -> None:
         """A run's process has returned."""
@@ -80,11 +80,11 @@ class RunsUnderWay:
             self._start_again(run, step, "before it was there")
             return
         if short_of_memory:
-            halve_batches(folder)
+            double_micro_batches(folder)
         self._died(run, folder, step, reason)
 
     def lose_all(self, reason: str) -> None:
-        """Every run under way has lost its process, and Ray does not tell which of them was the cause."""
+        """Every run in progress has lost its process, and Ray does not tell which of them was the cause."""
         for run in list(self._agenda.handed_out.values()):
             folder = self._storage.fetch(run.id)
             if (result := read_result(folder)) and self._agenda.results.get(run.id) != result:
@@ -93,7 +93,7 @@ class RunsUnderWay:
                 continue
             step = _checkpoint_step(folder)
             if self._deaths[run.id, step]:  # not the first time, so this run may be the one that takes too much memory
-                halve_batches(folder)
+                double_micro_batches(folder)
             self._died(run, folder, step, reason)
 
     def kill(self) -> None:

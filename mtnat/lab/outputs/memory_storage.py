@@ -1,4 +1,4 @@
-"""A storage that keeps what is sent in memory, for machines that are parts of one process."""
+"""A storage in memory, for tests in which the machines are parts of one process."""
 
 import shutil
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from mtnat.lab.outputs.storage import CHECKPOINTS, sent_files
 
 @dataclass(frozen=True)
 class Sent:
-    """What machines exchange: one object for all of them."""
+    """The shared state: one object for all machines."""
 
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     """Content by file, by run."""
@@ -20,7 +20,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class MemoryStorage:
-    """What one machine sees."""
+    """The storage as one machine sees it."""
 
     sent: Sent
     scratch: Path
@@ -51,7 +51,7 @@ class MemoryStorage:
     def leave(self, run: str) -> None:
         shutil.rmtree(self.workplace.run(run), ignore_errors=True)
 
-    def hear(self, run: str) -> None:
+    def fetch_stop(self, run: str) -> None:
         if run in self.sent.stops:
             (self.workplace.run(run) / STOP_FILE).touch()
 

@@ -1,4 +1,4 @@
-"""A proposer that keeps everything in memory."""
+"""A proposer without Optuna, for tests."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -7,7 +7,7 @@ from mtnat.lab.study.record import Settings
 
 
 class ListedProposer:
-    """Proposes the settings of a list, in their order."""
+    """Proposes the settings of a list in their order, and keeps what it is told in memory."""
 
     def __init__(self, *proposals: Settings, prunes_below: float = -float("inf")) -> None:
         """
@@ -17,7 +17,7 @@ class ListedProposer:
         self.coming = list(proposals)
         self.made: dict[str, Settings] = {}
         self.told: dict[str, float | None] = {}
-        """The first metric by name, of trials from elsewhere too; None of a run that failed."""
+        """The first metric by name, including trials from elsewhere; None for a run that failed."""
         self.pruned: list[str] = []
         self._prunes_below = prunes_below
 

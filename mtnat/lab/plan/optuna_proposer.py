@@ -1,4 +1,4 @@
-"""Optuna as the one who proposes: ask and tell on a journal that survives a kill."""
+"""Optuna as the proposer: ask and tell, with a journal that survives a kill."""
 
 import json
 import warnings
@@ -21,19 +21,20 @@ from mtnat.lab.study.searching import Direction, Pruner, Sampler
 from mtnat.lab.study.space import Space
 
 PROPOSAL, KNOWN, ENDED = "proposal", "known", "ended"
-"""Attributes of an Optuna trial: our name and settings, written at once when they are complete; the name of one that was not
-proposed; the step at which it was told to end."""
+"""User attributes of an Optuna trial: the name and the settings of a proposal, written when the draw is complete; the name of a
+trial that was not proposed here; the step at which the pruner ended the trial."""
 NAME, SETTINGS, PLACE = "name", "settings", "place"
-"""Parts of the attribute PROPOSAL; the last one is the place on the grid."""
+"""Keys of the attribute PROPOSAL; PLACE is the index on the grid."""
 SAMPLER_ATTEMPTS, ATTEMPTS = 10, 100
-"""Proposals that may be turned down in a row before random ones take over, and before the space counts as exhausted."""
+"""Number of rejected draws in a row after which random draws replace those of the sampler, and after which the space is
+considered exhausted."""
 _STUDY = "study"
 _MOST_LINES_OF_A_DRAW = 1_000
-"""Far more than a draw writes: a few, and one for each leaf."""
+"""An upper bound on the lines of one draw, which has a few of its own and one for each leaf."""
 
 
 class OptunaProposer:
-    """One of Optuna's samplers, seeded. Each proposal follows from the seed and from what was proposed and told before."""
+    """Proposes with one of Optuna's samplers. A proposal depends only on the seed and on the earlier proposals and results."""
 
     def __init__(
         self,
@@ -49,9 +50,9 @@ class OptunaProposer:
     ) -> None:
         """
         Args:
-            trials: how many there will be; 0 where that is not known.
-            directions: of each metric that will be told.
-            total_steps: of a run that is not pruned.
+            trials: expected number of proposals; 0 if it is not known.
+            directions: the direction of each metric.
+            total_steps: steps of a run that is not pruned.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -67,11 +68,16 @@ class OptunaProposer:
             load_if_exists=True,
         )
         self._study_id = self._storage.get_study_id_from_name(_STUDY)
-        # Our own record of what Optuna would have to be searched for.
+        # An index of the Optuna trials, which would otherwise be searched at each call.
         self._numbers: dict[str, int] = {}
         self._settings: dict[str, Settings] = {}
         self._told: set[str] = set()
         self._count = self._turned_down = 0
+        place = self._index()
+        self._grid = islice(enumerate(space.grid()), place + 1, None) if sampler.kind == "grid" else None
+
+    def _index(self) -> int:
+        """Builds the index from the journal; returns the place of the last proposal on the grid, -1 if there is none."""
         place = -1
         for trial in self._optuna.get_trials(deepcopy=False):
             self._count += 1
@@ -82,7 +88,7 @@ class OptunaProposer:
                 self._told.add(trial.user_attrs[KNOWN])
             else:
                 self._turned_down += 1
-        self._grid = islice(enumerate(space.grid()), place + 1, None) if sampler.kind == "grid" else None
+        return place
 
     def known(self) -> Mapping[str, Settings]:
         return dict(self._settings)
@@ -111,11 +117,11 @@ class OptunaProposer:
         if ENDED in trial.user_attrs:
             return step >= int(trial.user_attrs[ENDED])
         if trial.last_step is not None and step < trial.last_step:
-            return False  # a run that went on from its checkpoint; it was let pass here before
+            return False  # the run continued from a checkpoint, and was not ended at this step before
         if step != trial.last_step:
             self._storage.set_trial_intermediate_value(self._id(name), step, value)
             trial = self._trial(name)
-        # Not by the Optuna study's own pruner: a Hyperband there would split the history that samplers learn from.
+        # The pruner is not given to the Optuna study: with Hyperband, samplers would only see the trials of one bracket.
         is_behind = self._pruner.prune(self._optuna, trial)
         if is_behind:
             self._storage.set_trial_user_attr(self._id(name), ENDED, step)
@@ -126,7 +132,7 @@ class OptunaProposer:
         if trial.state.is_finished():
             return
         if pruned:
-            self._optuna.tell(trial.number, state=TrialState.PRUNED)  # its value is the last that was reported
+            self._optuna.tell(trial.number, state=TrialState.PRUNED)  # its value is the last one that was reported
         elif values is None:
             self._optuna.tell(trial.number, state=TrialState.FAIL)
         else:
@@ -147,7 +153,7 @@ class OptunaProposer:
         return True
 
     def _ask_grid(self, name: str, is_wanted: Callable[[Settings], bool]) -> Settings | None:
-        """The next combination that is wanted; Optuna only keeps the trial."""
+        """Returns the next wanted combination of the grid; Optuna only stores the trial."""
         assert self._grid is not None
         for place, settings in self._grid:
             if is_wanted(settings):
@@ -166,7 +172,7 @@ class OptunaProposer:
         return None
 
     def _remember(self, name: str, settings: Settings) -> None:
-        """Takes down the proposal that the newest Optuna trial is."""
+        """Adds the proposal of the newest Optuna trial to the index."""
         self._numbers[name] = self._count - 1
         self._settings[name] = settings
         self._turned_down = 0
@@ -179,7 +185,7 @@ class OptunaProposer:
 
 
 def make_proposer(study: Study, journal: Path) -> OptunaProposer:
-    """Who proposes a study's trials."""
+    """Returns the proposer of a study."""
     return OptunaProposer(
         study.space,
         journal,
@@ -193,7 +199,7 @@ def make_proposer(study: Study, journal: Path) -> OptunaProposer:
 
 
 class _NoLock(JournalFileOpenLock):
-    """The study's folder is locked as a whole, and a lock of the journal's own would outlive a kill."""
+    """No lock: the driver has locked the whole folder of the study, and a lock file of the journal would outlive a kill."""
 
     def acquire(self) -> bool:
         return True
@@ -203,7 +209,7 @@ class _NoLock(JournalFileOpenLock):
 
 
 class _Lines(BaseJournalBackend):
-    """The lines of a journal, to be read only."""
+    """The lines of a journal as a read-only backend of Optuna's storage."""
 
     def __init__(self, lines: Sequence[bytes]) -> None:
         self._lines = lines
@@ -216,8 +222,8 @@ class _Lines(BaseJournalBackend):
 
 
 def _repair(journal: Path) -> None:
-    """Removes what a kill has left unfinished: a line, and a draw whose settings were not recorded. The same settings are then
-    drawn again, because a draw follows from its number and from what the journal holds before it."""
+    """Removes an incomplete last line, and an incomplete last draw, which a kill can leave behind. The proposer then draws the
+    same settings again, because a draw depends only on its number and on the journal before it."""
     if not journal.exists():
         return
     data = journal.read_bytes()
@@ -226,8 +232,8 @@ def _repair(journal: Path) -> None:
         lines.pop()
     trials = _trials(lines)
     if trials and trials[-1].state == TrialState.RUNNING and PROPOSAL not in trials[-1].user_attrs:
-        # Nothing else is written during a draw, so all lines from the one that creates its trial belong to it. It is the line
-        # without which there is one trial less; what the lines say is known to Optuna alone.
+        # Nothing else is written during a draw, so all lines from the creation of its trial on belong to it. The creation is
+        # found by replaying the journal up to each line, since the format of the lines is private to Optuna.
         earliest = max(0, len(lines) - _MOST_LINES_OF_A_DRAW)
         searched = range(earliest, len(lines))
         created = bisect_left(searched, len(trials), key=lambda number: len(_trials(lines[: number + 1])))
@@ -237,7 +243,7 @@ def _repair(journal: Path) -> None:
 
 
 def _trials(lines: Sequence[bytes]) -> list[FrozenTrial]:
-    """The trials that a journal's lines make up."""
+    """Returns the trials after replaying the lines of a journal."""
     storage = JournalStorage(_Lines(lines))
     if not storage.get_all_studies():
         return []

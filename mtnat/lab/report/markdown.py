@@ -10,7 +10,7 @@ from mtnat.lab.results.paper_table import Table
 
 
 def leaderboard_markdown(leaderboard: Leaderboard) -> str:
-    """The leaderboard as a page for people."""
+    """Returns the leaderboard as a Markdown page."""
     rows = leaderboard_rows(leaderboard)
     titles = list(rows[0]) if rows else []
     lines = [
@@ -29,7 +29,7 @@ def leaderboard_markdown(leaderboard: Leaderboard) -> str:
 
 
 def table_markdown(table: Table) -> str:
-    """The table as a page for people."""
+    """Returns the table as a Markdown page."""
     titles = ["", *(f"{column}: {title}" for column in table.columns for title in titles_of(table))]
     rows = [
         [
@@ -57,7 +57,7 @@ def table_markdown(table: Table) -> str:
 
 
 def fidelity_section(fidelity: Fidelity) -> list[str]:
-    """The report's lines, in Markdown."""
+    """Returns the lines of the section on fidelity."""
     titles = ("", "step", "share of the steps", "τ", "95 %", "p", "its choice", "regret, BLEU", "place of the best")
     rows = [
         (
@@ -79,19 +79,20 @@ def fidelity_section(fidelity: Fidelity) -> list[str]:
         *(f"{sentence}\n" for sentence in sentences(fidelity)),
         *markdown_table(titles, rows),
         "",
-        f"τ: Kendall's, with the validation BLEU of the {len(fidelity.full)} full runs of {fidelity.steps} steps; p: that it "
-        "is no better than chance; 95 %: the trials resampled, too narrow where they are few. Regret: what is lost by training "
-        "only the signal's choice to the end. Place of the best: where the signal puts the trial that is best in the end. "
-        "Scores in flight are of the very runs that they are held against, and share their chance; the shorter runs do not.",
+        f"τ: Kendall's, with the validation BLEU of the {len(fidelity.full)} full runs of {fidelity.steps} steps; p: of τ = 0; "
+        "95 %: trials are resampled, and the interval is too narrow for few trials. Regret: the loss in BLEU if only the "
+        "signal's choice is trained to the end. Place of the best: the rank that the signal gives to the trial with the best "
+        "full run. Scores in flight are from the full runs themselves and share their random variation; the shorter runs do "
+        "not.",
         "",
     ]
 
 
 def markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, are_figures: bool = False) -> Iterator[str]:
-    """The lines of a Markdown table.
+    """Yields the lines of a Markdown table.
 
     Args:
-        are_figures: all columns but the first are aligned to the right.
+        are_figures: aligns all columns but the first to the right.
     """
     alignments = ["---:" if are_figures and number else "---" for number in range(len(titles))]
     yield _line(titles)

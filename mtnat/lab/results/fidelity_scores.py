@@ -1,4 +1,4 @@
-"""What a study's folder holds of scores after less training."""
+"""Collects the scores of shorter trainings from a study's folder."""
 
 from pathlib import Path
 
@@ -11,9 +11,9 @@ from mtnat.lab.study.record import Study
 
 
 def read_fidelity(study: Study, agenda: Agenda, folder: StudyFolder) -> Fidelity | None:
-    """How well the rungs of a study's horizon ranked the trials, and how well the same steps of their full runs would have.
+    """Returns how well the rungs of a study's horizon rank the trials, and how well the same steps of the full runs do.
 
-    None without a horizon, or with too few trials to say.
+    Returns None without a horizon, and with too few trials.
     """
     if study.horizon is None:
         return None
@@ -37,7 +37,7 @@ def read_fidelity(study: Study, agenda: Agenda, folder: StudyFolder) -> Fidelity
 
 
 def _is_trained(trial: Trial, agenda: Agenda) -> bool:
-    """Whether it has a full run with a score."""
+    """Returns whether the trial has a full run with a score."""
     result = agenda.results.get(agenda.runs(trial).full.id)
     return result is not None and result.valid is not None and result.pruned is None
 
@@ -48,5 +48,5 @@ def _rung_score(trial: Trial, agenda: Agenda, rung: int) -> float | None:
 
 
 def _validations(run_folder: Path) -> dict[int, float]:
-    """BLEU on the validation set by step; of steps done twice, the second time."""
+    """Returns BLEU on the validation set by step; for a step that was repeated, the later value."""
     return {step: metrics[VALID] for step, metrics in read_curves(run_folder) if VALID in metrics}

@@ -1,4 +1,4 @@
-"""The study file: read once, checked whole, before anything starts."""
+"""Reads the study file and checks all of it before anything starts."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -30,7 +30,7 @@ from mtnat.lab.study.record import (
 from mtnat.lab.study.resources import Machine, Resources, resource_problems
 from mtnat.lab.study.search_checks import SearchChecks
 from mtnat.lab.study.searching import Budget, Sampler, compressed
-from mtnat.lab.study.space import parse_space, path_problem
+from mtnat.lab.study.space_reading import parse_space, path_problem
 from mtnat.lab.tracking.models import is_address
 from mtnat.training import read_experiment
 
@@ -42,13 +42,13 @@ _EXPERIMENT: _Origin = (("experiment",),)
 
 
 def read_study(path: Path, cpus: float | None = None, gpus: float | None = None) -> Study:
-    """The study in a file.
+    """Returns the study in a file.
 
     Args:
-        cpus, gpus: what this machine has; None where another one will run it.
+        cpus, gpus: resources of this machine; None if the study runs on another one.
 
     Raises:
-        UserError: with every problem of the file, of its corpora and of this machine's cores.
+        UserError: with every problem of the file, of its corpora and of the machine's resources.
     """
     data = read_yaml(path)
     problems: list[str] = []
@@ -63,7 +63,8 @@ def read_study(path: Path, cpus: float | None = None, gpus: float | None = None)
 
 
 class _Check:
-    """What goes beyond types, looked at in whichever parts of the file are right by themselves."""
+    """Checks that go beyond types. A part of the file that is not valid by itself is left out, so that the others are still
+    checked."""
 
     def __init__(self, data: Document) -> None:
         self.given = data
@@ -126,7 +127,7 @@ class _Check:
         yield from _clashes("columns", self.columns, {"runs": "the runs", "best": "the best model"})
 
     def _published(self) -> Iterator[str]:
-        """Figures must have a place in the table."""
+        """Every published figure must belong to a baseline and a column."""
         if self.published and not self.columns:
             yield "published: is shown in the table of a study with columns; add columns, or drop it."
         elif self.published:
@@ -140,7 +141,7 @@ class _Check:
                         yield f"published.bleu.{name}.{column}: is no column{hint}"
 
     def _finished_teacher(self, found: list[str]) -> Experiment | None:
-        """What a finished teacher was trained as, where that can be known; what is wrong is added to ``found``."""
+        """Returns the experiment of a finished teacher, or None if it cannot be known; adds its problems to ``found``."""
         if not self.teacher or not self.teacher.model or is_address(self.teacher.model):
             return None
         folder, problems = Path(self.teacher.model), list[str]()
@@ -151,8 +152,8 @@ class _Check:
         return experiment
 
     def _experiments(self, finished_teacher: Experiment | None, found: list[str]) -> Iterator[tuple[_Origin, Experiment]]:
-        """Every experiment whose fitness speaks for all that the study can run, and where its settings stand; what does not
-        build is added to ``found``."""
+        """Yields the experiments that stand for all that the study can run, each with the place of its settings in the file;
+        adds the problems of invalid ones to ``found``."""
         baselines = {f"baselines.{name}": settings for name, settings in self.baselines.items()}
         astray = {where: self._paths(settings, where) for where, settings in baselines.items()}
         found += chain.from_iterable(astray.values())
@@ -172,7 +173,7 @@ class _Check:
                 yield from (((("search",), *origin), experiment) for experiment in self._corners(base, found))
 
     def _teacher(self, base: Experiment, settings: Settings, found: list[str]) -> Iterator[Experiment]:
-        """The experiment of a teacher that is trained here, where it builds."""
+        """Yields the experiment of a teacher that is trained in this study, if it is valid."""
         where = "teacher.settings"
         if experiment := self._built(base, settings, where, found):
             yield experiment
@@ -183,7 +184,7 @@ class _Check:
                 )
 
     def _bases(self, found: list[str]) -> Iterator[tuple[_Origin, Experiment]]:
-        """What the trials' settings are laid over: the experiment, or that of each column."""
+        """Yields the experiments that the trials' settings change: the study's experiment, or that of each column."""
         for name, settings in self.columns.items():
             where = f"columns.{name}"
             if paths := [problem for path in settings if (problem := path_problem(path, LEAVES, FIXED_IN_COLUMNS, where))]:
@@ -194,7 +195,7 @@ class _Check:
             yield _EXPERIMENT, self.experiment
 
     def _taught(self, base: Experiment, finished_teacher: Experiment | None) -> Iterator[str]:
-        """What keeps a teacher from writing this experiment's text."""
+        """Yields the reasons why the teacher cannot write the training targets of this experiment."""
         if base.data.distilled is not None:
             yield f"experiment.{DISTILLED}: {_WRITTEN}"
         if DISTILLED in self.search:
@@ -207,7 +208,7 @@ class _Check:
             )
 
     def _corners(self, base: Experiment, found: list[str]) -> Iterator[Experiment]:
-        """The search's extremes, as far as they build; what both ends of a range have in common is said once."""
+        """Yields the valid experiments at the extremes of the search; a problem of both ends of a range is added once."""
         said: set[tuple[str, str]] = set()
         for dimension, settings in self.space.corners():
             problems: list[str] = []
@@ -235,7 +236,7 @@ class _Check:
         return built
 
     def _rungs(self, experiment: Experiment) -> Iterator[str]:
-        """A horizon compresses each experiment to its rungs."""
+        """The experiment must stay valid when a horizon compresses it to its rungs."""
         for steps in self.search_checks.horizon.steps[:-1] if self.search_checks.horizon else ():
             rung = _attempt([], partial(compressed, experiment, steps))
             if rung is None or (experiment.training.warmup_steps and not rung.training.warmup_steps):
@@ -245,7 +246,7 @@ class _Check:
                 )
 
     def _sharing(self, experiment: Experiment) -> Iterator[str]:
-        """Workers share a step's batches evenly; of the numbers of workers that do not, the least is told."""
+        """The batches of a step must divide evenly among the workers; yields the least number for which they do not."""
         batches, resources = experiment.training.batches_per_step, self.resources
         for workers in range(resources.least_workers, resources.most_workers + 1):
             if batches % workers:
@@ -257,7 +258,7 @@ class _Check:
 
 
 def _clashes(where: str, names: Iterable[str], taken: dict[str, str]) -> Iterator[str]:
-    """Names whose folders would be the same as those of others, or as `taken` ones."""
+    """Yields a problem for each name whose folder is that of another name or of a ``taken`` one."""
     for name in names:
         if slug(name) in taken:
             yield f"{where}.{name}: its folder would be that of {taken[slug(name)]}; choose another name."
@@ -265,7 +266,7 @@ def _clashes(where: str, names: Iterable[str], taken: dict[str, str]) -> Iterato
 
 
 def _attempt(problems: list[str], make: Callable[[], Result]) -> Result | None:
-    """What ``make`` returns; None, and its problems added, where it raises a UserError."""
+    """Returns the result of ``make``; if it raises a UserError, adds its problems and returns None."""
     try:
         return make()
     except UserError as error:
@@ -274,7 +275,7 @@ def _attempt(problems: list[str], make: Callable[[], Result]) -> Result | None:
 
 
 def _salvage(annotation: Any, data: object) -> Any:
-    """One part of the file where it is right by itself, else None."""
+    """Returns one part of the file, or None if it is not valid by itself."""
     try:
         return TypeAdapter(annotation).validate_python(data)
     except ValidationError:

@@ -127,11 +127,11 @@ def test_the_driver_gets_all_but_checkpoints(at: Machine) -> None:
 def test_a_wish_to_stop_reaches_the_run_and_ends_with_it(at: Machine) -> None:
     here = at("a")
     here.restore(RUN)
-    here.hear(RUN)
+    here.fetch_stop(RUN)
     assert not (here.workplace.run(RUN) / STOP_FILE).exists()
     at("driver").stop(RUN)
     here = at("a")
-    here.hear(RUN)
+    here.fetch_stop(RUN)
     assert (here.workplace.run(RUN) / STOP_FILE).exists()
     here.send(RUN)
     there = at("b")

@@ -16,7 +16,8 @@ from mtnat.lab.plan.optuna_proposer import OptunaProposer
 from mtnat.lab.plan.proposer import Proposer
 from mtnat.lab.study.record import FIXED, LEAVES, Settings
 from mtnat.lab.study.searching import Direction, Pruner, Sampler
-from mtnat.lab.study.space import Space, parse_space
+from mtnat.lab.study.space import Space
+from mtnat.lab.study.space_reading import parse_space
 from mtnat.testing.proposer_contract import SPACE, ProposerContract
 
 KIND, EXPONENT = "objective.schedule.kind", "objective.schedule.exponent"

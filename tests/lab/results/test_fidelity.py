@@ -68,7 +68,7 @@ def test_the_kinds_are_contrasted_at_equal_cost() -> None:
     assert "the shorter complete runs rank better" in sentences(found)[0]
     level = rated(way=[1.0, 2.0, 3.0, 5.0, 4.0], shorter=[2.0, 1.0, 3.0, 4.0, 5.0])
     assert level.contrasts[0].difference == pytest.approx(0.0)
-    assert "do not tell which ranks better" in sentences(level)[0]
+    assert "do not show which ranks better" in sentences(level)[0]
 
 
 def test_only_trials_with_every_signal_count_and_four_are_the_fewest() -> None:
@@ -78,7 +78,7 @@ def test_only_trials_with_every_signal_count_and_four_are_the_fewest() -> None:
     assert found
     assert [signal.scores.keys() for signal in found.signals] == [shorter.keys(), shorter.keys()]
     assert found.signals[0].tau == pytest.approx(1.0)  # without e, which is in neither
-    assert "of those that fell out it says nothing" in sentences(found)[-1]
+    assert "the others are not considered" in sentences(found)[-1]
     assert rate(FULL, {("horizon", 100): {"a": 1.0, "b": 2.0, "c": 3.0}}, steps=900) is None
 
 

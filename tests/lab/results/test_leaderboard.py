@@ -201,7 +201,7 @@ def test_a_confirmed_front_is_by_means_over_seeds_and_tells_who_was_not_confirme
     board = traded()  # of which only trial-03 is confirmed
     assert [row.name for row in board.rows if row.on_front] == ["trial-03"]
     assert board.answer.endswith(
-        "trial-03 (45.5, 3.50 s) alone is on the front of valid.bleu and decode.seconds: nothing else is better in any of them."
+        "trial-03 (45.5, 3.50 s) is alone on the front of valid.bleu and decode.seconds: no other is better in any of them."
     )
     assert any("not confirmed: trial-01;" in note for note in board.notes)
 

@@ -185,7 +185,7 @@ NOTHING_SEARCHED: dict[str, Any] = {"search": None, "trials": None, "confirm/top
         ),
         (
             {"pruner": ASHA, "horizon": {"steps": [10, 20]}},
-            "pruner: does not go together with horizon, which ends trials its own way; drop one of them.",
+            "pruner: cannot be combined with horizon, which ends trials in another way; drop one of them.",
         ),
         (
             {"pruner": ASHA, "metrics": TWO},
