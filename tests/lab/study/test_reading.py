@@ -399,7 +399,7 @@ class TestTeacher:
             "teacher: takes either settings to train with or a finished model; got both, model: m."
         ]
         (found,) = problems(tmp_path, {"teacher": {"model": "nowhere"}})
-        assert found.startswith("teacher.model: nowhere: is no model folder")
+        assert found.startswith("teacher.model: nowhere: is not a model folder")
 
     def test_its_text_is_everybodys(self, tmp_path: Path) -> None:
         baselines = GOOD["baselines"] | {"own": {"data.distilled": "t.de"}, "raw": {"data.distilled": None}}
