@@ -181,7 +181,7 @@ NOTHING_SEARCHED: dict[str, Any] = {"search": None, "trials": None, "confirm/top
         ({"pruner": ASHA | {"first_step": 20}}, "pruner.first_step: must be below experiment.training.steps; got 20 and 20."),
         (
             {"pruner": ASHA | {"first_step": 4}},
-            "pruner.first_step: must not be below experiment.training.validate_every, because it hears of",
+            "pruner.first_step: must not be below experiment.training.validate_every, because only validations",
         ),
         (
             {"pruner": ASHA, "horizon": {"steps": [10, 20]}},
