@@ -17,7 +17,10 @@ START, MIDDLE, END = 0, 50, 100
 """Steps of 100 at which a linear λ is 0, 1/2 and 1."""
 
 
-def build(schedule: Schedule = Linear(), dropout: float = 0.0, **settings: float | str) -> MultiTaskObjective:
+LINEAR = Linear()
+
+
+def build(schedule: Schedule = LINEAR, dropout: float = 0.0, **settings: float | str) -> MultiTaskObjective:
     torch.manual_seed(0)
     config = ObjectiveConfig.model_validate({"schedule": schedule, **settings})
     model = ModelConfig(
