@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from mtnat.config import build, read_yaml, replace
+from mtnat.decoding import MaskPredictDecoding
 from mtnat.lab.study.record import Study
 
 STUDIES = Path(__file__).parent.parent / "studies"
