@@ -180,7 +180,7 @@ class MultiTaskObjective(nn.Module):
 
 
 def _has_heads(branch: TrainedBranch, draw: Draw) -> bool:
-    """Whether the heads of a branch have a loss on this batch. They see all of its sentences, even where the decoder sees none."""
+    """Whether the heads of a branch have a loss on this batch; they see all of its sentences, unlike the decoder."""
     return any(draw.divisors[part] for part in branch.head_parts)
 
 

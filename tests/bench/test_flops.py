@@ -4,6 +4,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from translators import at, draw_of, nat, objective_of, translator_of
 
 from mtnat.bench.updates import padding
 from mtnat.config import build
