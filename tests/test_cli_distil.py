@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mtnat.cli import main
-from mtnat.decoding import DecodingConfig
+from mtnat.decoding import MaskPredictDecoding
 from mtnat.training import load_model
 
 LINES = ["The dog sees a cat .", "", "She reads a book .", "The old man sleeps ."]
@@ -24,7 +24,7 @@ def test_a_line_for_each_source_compressed_or_not(model: Path, source: Path, tmp
     assert main([*options, "--output", str(tmp_path / "new" / "out.de")]) == 0
     assert main([*options, "--output", str(tmp_path / "out.de.gz")]) == 0
     written = (tmp_path / "new" / "out.de").read_text()
-    expected = load_model(model).translate(LINES, DecodingConfig(beam=2), "at")
+    expected = load_model(model).translate(LINES, MaskPredictDecoding(beam=2), "at")
     assert written == "".join(f"{line.text}\n" for line in expected)
     assert gzip.decompress((tmp_path / "out.de.gz").read_bytes()).decode() == written
 

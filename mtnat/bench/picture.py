@@ -52,7 +52,8 @@ def draw(rows: Sequence[Row], title: str, path: Path) -> None:
     lines = []
     for kind, (colour, marker) in _STYLES.items():
         members = [row for row in rows if _kind(row) == kind]
-        joined = [row for row in members if row["preset"] in (None, "paper")]
+        # A line joins searches that differ in one number, the passes or the beam. A preset that differs in more is a star.
+        joined = [row for row in members if row["length_candidates"] == members[0]["length_candidates"]]
         single = [row for row in members if row not in joined]
         if joined:
             style = "none" if kind == "AT" else "-"

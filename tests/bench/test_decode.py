@@ -19,10 +19,10 @@ from mtnat.training import Model, load_model, save_model
 
 KEYS = [
     "decoder",
+    "search",
     "passes",
     "length_candidates",
     "beam",
-    "preset",
     "rerank",
     "precision",
     "sentences_per_second",
@@ -35,11 +35,12 @@ KEYS = [
     "device",
     "threads",
 ]
-AT = [("at", None, None, beam, None, None) for beam in (1, 5)]
+AT = [("at", "greedy", None, None, 1, None), ("at", "beam 5", None, None, 5, None)]
 NAT = [
-    *[("nat", passes, 5, None, "paper", "none") for passes in (1, 2, 4, 10)],
-    ("nat", 8, 4, None, "fast", "none"),
-    ("nat", 4, 3, None, "fastest", "none"),
+    ("nat", "1 pass", 1, 5, None, "none"),
+    *[("nat", f"{passes} passes", passes, 5, None, "none") for passes in (2, 4, 10)],
+    ("nat", "fast", 8, 4, None, "none"),
+    ("nat", "fastest", 4, 3, None, "none"),
 ]
 RERANKED = [(*system[:5], "at") for system in NAT[:-1]]
 SHARES_OF_NAT = {"both": 0.5, "at": 0.0, "nat": 1.0}
@@ -84,7 +85,7 @@ def test_a_model_has_a_row_for_each_search_that_it_supports(
     assert ("the model has no" in notes) == bool(missing)
     assert f"the model has no {missing} decoder; searches that need one are left out" in notes or not missing
     for row in found:
-        assert row["precision"] == "fp32" or row["preset"] in ("fast", "fastest")
+        assert row["precision"] == "fp32" or row["search"] in ("fast", "fastest")
         assert min(row[name] for name in KEYS if name.endswith(("per_second", "_ms", "_sentence", "_gflops"))) > 0
         assert 0 <= row["bleu"] <= 100
         assert 1 <= row["decoder_passes_mean"] <= (row["passes"] or 100)
