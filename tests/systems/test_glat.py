@@ -209,5 +209,5 @@ def test_the_divisor_is_the_number_of_pieces_and_the_end_has_no_loss() -> None:
 
 
 def test_a_ratio_beyond_its_range_is_refused() -> None:
-    with pytest.raises(ConfigError, match="start_ratio: must be less than or equal to 1; got 1.5"):
+    with pytest.raises(ConfigError, match=r"start_ratio: must be less than or equal to 1; got 1\.5"):
         build_record(Glat, {"start_ratio": 1.5})
