@@ -13,7 +13,7 @@ import pytest
 from mtnat.cli import main
 
 ROOT = Path(__file__).parent.parent
-NOBODY = "http://127.0.0.1:9"  # the discard port, on which no server listens
+NO_SERVER = "http://127.0.0.1:9"  # the discard port, on which no server listens
 SOURCES = ["The dog barks.", "", "She sees him.", "The dog barks."]
 TARGETS = ["Der Hund bellt.", "Nichts.", "Sie sieht\u00a0ihn.", "Der Hund bellt."]
 
@@ -28,7 +28,7 @@ def files(tmp_path: Path) -> list[str]:
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs the command in a new process without network access."""
-    env = {**os.environ, "https_proxy": NOBODY, "http_proxy": NOBODY, "no_proxy": "", **environment}
+    env = {**os.environ, "https_proxy": NO_SERVER, "http_proxy": NO_SERVER, "no_proxy": "", **environment}
     command = [sys.executable, "-m", "mtnat", "data", *arguments]
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False, cwd=ROOT)
 
@@ -152,7 +152,7 @@ def test_prepare_every_column_of_a_study(tmp_path: Path, capsys: pytest.CaptureF
         ("get sacrebleu/wmt14/full", "sacrebleu/wmt14/full: needs --languages, such as en-de."),
         (
             "get sacrebleu/wmt14/ful --languages en-de",
-            "sacrebleu/wmt14/ful: is none of sacreBLEU's; did you mean 'wmt14/full'?",
+            "sacrebleu/wmt14/ful: is not a test set of sacreBLEU; did you mean 'wmt14/full'?",
         ),
         ("get sacrebleu/wmt13 --languages en-xx", "--languages en-xx: wmt13 has no such pair; give one of cs-en,"),
         ("get multi30k --from FOLDER/gone --output FOLDER/m", "--from FOLDER/gone: no such folder"),

@@ -200,8 +200,8 @@ def test_a_named_set_is_read_from_sacrebleus_folder(folder: Path, tmp_path: Path
 
 def test_a_named_set_that_cannot_be_downloaded_gives_one_message(folder: Path, tmp_path: Path) -> None:
     command = arguments(folder, "--test-set", "wmt14/full", "--languages", "en-de")
-    nobody = "http://127.0.0.1:9"  # the discard port, on which no server listens
-    env = {**os.environ, "SACREBLEU": str(tmp_path), "https_proxy": nobody, "http_proxy": nobody, "no_proxy": ""}
+    no_server = "http://127.0.0.1:9"  # the discard port, on which no server listens
+    env = {**os.environ, "SACREBLEU": str(tmp_path), "https_proxy": no_server, "http_proxy": no_server, "no_proxy": ""}
     done = subprocess.run([sys.executable, "-m", "mtnat", *command], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("mtnat: --test-set wmt14/full: cannot be fetched (")
@@ -221,15 +221,18 @@ def test_a_named_set_that_cannot_be_downloaded_gives_one_message(folder: Path, t
         ("--source FOLDER/empty.de --reference FOLDER/empty.de", "the source contains no text"),
         ("--source FOLDER/source.en --reference FOLDER/blank.de", "the reference contains no text"),
         ("--source FOLDER --reference FOLDER/short.de", "cannot be read"),
-        ("--test-set wmt14/ful --languages en-de", "--test-set wmt14/ful: is none of sacreBLEU's; did you mean 'wmt14/full'?"),
+        (
+            "--test-set wmt14/ful --languages en-de",
+            "--test-set wmt14/ful: is not a test set of sacreBLEU; did you mean 'wmt14/full'?",
+        ),
         (
             "--test-set wmt14/full --languages en-xx",
             "--languages en-xx: wmt14/full has no such pair; give one of cs-en, de-en,",
         ),
-        ("--test-set wmt20 --languages en-zh", "--languages en-zh: sacreBLEU cuts that target's words"),
+        ("--test-set wmt20 --languages en-zh", "--languages en-zh: sacreBLEU uses a special tokenizer for that target"),
         ("--output FOLDER/nowhere/out.de", "FOLDER/nowhere/out.de: cannot be written (No such file or directory)"),
         ("--output FOLDER", "--output FOLDER: cannot be written (Is a directory)"),
-        ("--against nowhere", "nowhere: is no model folder"),
+        ("--against nowhere", "nowhere: is not a model folder"),
         (
             "--against FOLDER/nat/model --decoder at",
             "FOLDER/nat/model: --decoder at: the model was trained without that decoder",

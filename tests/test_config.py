@@ -1,10 +1,11 @@
 from pathlib import Path
+from random import Random
 from typing import Any, Literal, Self
 
 import pytest
 from pydantic import Field, ValidationError, model_validator
 
-from mtnat.config import Record, build, leaf_types, nearest, read_yaml, replace, write_yaml
+from mtnat.config import Document, Record, build, leaf_types, nearest, read_value, read_yaml, replace, to_yaml, write_yaml
 from mtnat.errors import ConfigError, UserError
 from mtnat.model.config import ModelConfig
 from mtnat.objective.config import ObjectiveConfig
@@ -51,7 +52,7 @@ def problems(data: object, where: str = "") -> tuple[str, ...]:
     return caught.value.problems
 
 
-def read(tmp_path: Path, text: str) -> dict[str, Any]:
+def read(tmp_path: Path, text: str) -> Document:
     path = tmp_path / "file.yaml"
     path.write_text(text, encoding="utf-8")
     return read_yaml(path)
@@ -181,20 +182,18 @@ class TestReading:
     @pytest.mark.parametrize(
         ("text", "problem"),
         [
-            ("a: 1\nb: 2\na: 3\n", "FOLDER/file.yaml, line 3: is not valid YAML ('a' is given twice); mend that line."),
-            ("a:\n  b: 1\n  b: 2\n", "FOLDER/file.yaml, line 3: is not valid YAML ('b' is given twice); mend that line."),
-            ("? [1, 2]\n: 3\n", "FOLDER/file.yaml, line 1: is not valid YAML (a name must be plain text); mend that line."),
-            ("a: 2020-13-45\n", "FOLDER/file.yaml: is not valid YAML (month must be in 1..12); mend that place."),
-            ("- a\n", "FOLDER/file.yaml: must hold `name: value` lines; got ['a']; see studies/quickstart.yaml."),
-            ("", "FOLDER/file.yaml: must hold `name: value` lines; got None; see studies/quickstart.yaml."),
+            ("a: 1\nb: 2\na: 3\n", "FOLDER/file.yaml, line 3: is not valid YAML ('a' is given twice); correct that line."),
+            ("a:\n  b: 1\n  b: 2\n", "FOLDER/file.yaml, line 3: is not valid YAML ('b' is given twice); correct that line."),
+            ("? [1, 2]\n: 3\n", "FOLDER/file.yaml, line 1: is not valid YAML (a name must be plain text); correct that line."),
+            ("a: 2020-13-45\n", "FOLDER/file.yaml, line 1: is not valid YAML (month must be in 1..12); correct that line."),
+            ("- a\n", "FOLDER/file.yaml, line 1: must hold `name: value` lines; got ['a']; see studies/quickstart.yaml."),
+            ("", "FOLDER/file.yaml, line 1: must hold `name: value` lines; got None; see studies/quickstart.yaml."),
         ],
     )
     def test_a_file_that_is_no_set_of_settings(self, tmp_path: Path, text: str, problem: str) -> None:
         assert reading_problem(tmp_path, text) == problem
 
-    @pytest.mark.parametrize(
-        "text", ["a: [1", "a: 'b", "a: !!python/name:os.system x\n", "a: \x00\n", "<<: {a: 1}\n", "\ta: 1"]
-    )
+    @pytest.mark.parametrize("text", ["a: [1", "a: 'b", "a: !!python/name:os.system x\n", "a: \x00\n", "<<: 3\n", "\ta: 1"])
     def test_a_file_that_is_not_yaml(self, tmp_path: Path, text: str) -> None:
         assert "is not valid YAML" in reading_problem(tmp_path, text)
 
@@ -206,6 +205,319 @@ class TestReading:
         (tmp_path / "bytes.yaml").write_bytes(b"a: \xff\n")
         with pytest.raises(ConfigError, match="cannot be read"):
             read_yaml(tmp_path / "bytes.yaml")
+
+
+class TestMergeKeys:
+    def test_what_stands_in_the_mapping_itself_counts_first(self, tmp_path: Path) -> None:
+        text = "a: &a {x: 1, y: 2}\nb: {y: 3, <<: *a}\nc:\n  <<: *a\n  x: 4\n"
+        assert read(tmp_path, text) == {"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 3}, "c": {"x": 4, "y": 2}}
+
+    def test_of_several_the_first_counts(self, tmp_path: Path) -> None:
+        text = "a: &a {x: 1}\nb: &b {x: 2, y: 2}\nc: {<<: [*a, *b]}\nd: {<<: {z: 1}}\n"
+        assert read(tmp_path, text) | {"a": 0, "b": 0} == {"a": 0, "b": 0, "c": {"x": 1, "y": 2}, "d": {"z": 1}}
+
+    def test_a_merged_mapping_may_merge_another(self, tmp_path: Path) -> None:
+        assert read(tmp_path, "a: &a {x: 1}\nb: &b {<<: *a}\nc: {<<: *b, y: 2}\n")["c"] == {"x": 1, "y": 2}
+
+    def test_two_of_them_are_one_given_twice(self, tmp_path: Path) -> None:
+        found = reading_problem(tmp_path, "a: &a {x: 1}\nb:\n  <<: *a\n  <<: {y: 1}\n")
+        assert found == "FOLDER/file.yaml, line 4: is not valid YAML ('<<' is given twice); correct that line."
+
+    def test_a_merged_setting_has_its_own_line(self, tmp_path: Path) -> None:
+        data = read(tmp_path, "part: &p\n  size: 0\nspare:\n  <<: *p\n  sise: 1\n")
+        with pytest.raises(ConfigError) as caught:
+            build(Whole, data)
+        assert [problem.partition(", ")[2] for problem in caught.value.problems] == [
+            "line 2: part.size: must be greater than or equal to 1; got 0.",
+            "line 2: spare.size: must be greater than or equal to 1; got 0.",
+            "line 5: spare.sise is unknown; did you mean 'size'?",
+        ]
+
+
+BOMB = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]\n" for level in range(1, 12)
+)
+CHAIN = "a0: &a0 [1]\n" + "".join(f"a{level}: &a{level} [*a{level - 1}]\n" for level in range(1, 2_000))
+
+
+class TestHostileText:
+    @pytest.mark.parametrize(
+        ("text", "problem"),
+        [
+            ("a: &a [*a]\n", "line 1: is not valid YAML (it contains itself)"),
+            ("b: 1\na: &a {<<: *a}\n", "line 2: is not valid YAML (it contains itself)"),
+            (BOMB, "line 5: is not valid YAML (it holds more than 20,000 settings)"),
+            (CHAIN, "line 50: is not valid YAML (it is nested deeper than 50 levels)"),
+            (f"a: {'[' * 5_000}", "line 1: is not valid YAML (it is nested deeper than 50 levels)"),
+            (f"a: {'{b: ' * 5_000}", "line 1: is not valid YAML (it is nested deeper than 50 levels)"),
+            (f"a: 1\nb: {'9' * 4_300}\n", f"line 2: is not valid YAML ('{'9' * 56}... is too large: a whole number must be"),
+            (f"a: 0x{'f' * 5_000}\n", f"line 1: is not valid YAML ('0x{'f' * 54}... is too large: a whole number must be"),
+            (
+                f"a: {2**63}\n",
+                "line 1: is not valid YAML ('9223372036854775808' is too large: a whole number must be below 2^63)",
+            ),
+            ("a: -_\n", "line 1: is not valid YAML (invalid literal for int() with base 10: '')"),
+            ('a: "x\\0"\n', "line 1: is not valid YAML ('x\\x00' holds a character that no text file can hold)"),
+            ('a: "\\ud800"\n', "line 1: is not valid YAML ('\\ud800' holds a character that no text file can hold)"),
+            ("a: 1\nb: \x01\n", "line 2: is not valid YAML (the character #x0001 is not allowed)"),
+            ("a: !!set {b, c}\n", "line 1: is not valid YAML (the tag tag:yaml.org,2002:set is unknown)"),
+            ("a: *nowhere\n", "line 1: is not valid YAML (found undefined alias 'nowhere')"),
+            ("a: 1\n---\nb: 2\n", "line 2: is not valid YAML (but found another document)"),
+            ("%YAML 9.9\n---\na: 1\n", "line 1: is not valid YAML (found incompatible YAML document"),
+        ],
+        ids=lambda value: value[:20],
+    )
+    def test_ends_in_a_sentence(self, tmp_path: Path, text: str, problem: str) -> None:
+        assert reading_problem(tmp_path, text).startswith(f"FOLDER/file.yaml, {problem}")
+
+    def test_a_file_without_end(self) -> None:
+        with pytest.raises(ConfigError, match="must not be longer than 262,144 characters"):
+            read_yaml("/dev/zero")
+
+    def test_a_path_with_a_nul(self) -> None:
+        with pytest.raises(ConfigError, match="cannot be read"):
+            read_yaml("a\0b")
+
+    def test_all_values_that_cannot_be_read_at_once(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError) as caught:
+            read(tmp_path, f"a: 1\na: 2\nb: 2020-13-45\nc: {'9' * 4_300}\n")
+        assert [problem.split(": ")[0].split(", ")[1] for problem in caught.value.problems] == ["line 2", "line 3", "line 4"]
+
+    @pytest.mark.parametrize("number", [".inf", "-.inf", ".nan", "1e999"])
+    def test_a_number_that_is_not_finite(self, tmp_path: Path, number: str) -> None:
+        with pytest.raises(ConfigError, match=r"line 1: part\.rate: must be a finite number; got"):
+            build(Whole, read(tmp_path, f"part: {{rate: {number}}}\n"))
+
+    def test_an_anchor_may_be_used_again(self, tmp_path: Path) -> None:
+        assert read(tmp_path, "a: &x 1\nb: &x 2\nc: *x\n") == {"a": 1, "b": 2, "c": 2}
+
+
+class TestLines:
+    def located(self, tmp_path: Path, text: str) -> list[str]:
+        with pytest.raises(ConfigError) as caught:
+            build(Whole, read(tmp_path, text))
+        return [problem.removeprefix(f"{tmp_path}/file.yaml, line ") for problem in caught.value.problems]
+
+    def test_each_problem_of_a_file_has_its_line(self, tmp_path: Path) -> None:
+        text = """\
+# first comes a comment
+part:
+  size: 0
+  rate: high
+  nmae: x
+objctive: {}
+named:
+  "a.b: c":
+    size: -1
+  3: {}
+objective:
+  schedule: {kind: piecewise, knots: [
+    [0.0, x],
+    [1.0]]}
+mode: slow
+"""
+        assert self.located(tmp_path, text) == [
+            "3: part.size: must be greater than or equal to 1; got 0.",
+            "4: part.rate: must be a valid number; got 'high'.",
+            "5: part.nmae is unknown; did you mean 'name'?",
+            "9: named.a.b: c.size: must be greater than or equal to 1; got -1.",
+            "10: named: a name must be text; got 3; put it in quotes.",
+            "13: objective.schedule.knots.0.1: must be a valid number; got 'x'.",
+            "14: objective.schedule.knots.1.1 is missing; add it.",
+            "15: mode: must be 'fast' or 'exact'; got 'slow'.",
+            "6: objctive is unknown; did you mean 'objective'?",
+        ]
+
+    def test_what_is_missing_has_the_line_of_the_mapping_that_lacks_it(self, tmp_path: Path) -> None:
+        assert self.located(tmp_path, "\nmode: fast\n") == ["2: part is missing; add it."]
+        text = "mode: fast\npart: {}\nobjective:\n  schedule:\n    kind: piecewise\n"
+        assert self.located(tmp_path, text) == ["4: objective.schedule.knots is missing; add it."]
+
+    def test_a_kind_has_its_line(self, tmp_path: Path) -> None:
+        text = "part: {}\nobjective:\n  schedule:\n    kind: lineer\n"
+        assert self.located(tmp_path, text) == ["4: objective.schedule.kind: 'lineer' is unknown; did you mean 'linear'?"]
+        text = "part: {}\nobjective:\n  schedule:\n    value: 1.0\n"
+        assert self.located(tmp_path, text) == ["3: objective.schedule: needs `kind: …`; got {'value': 1.0}."]
+
+    def test_a_rule_about_several_settings_has_the_line_of_the_one_it_names(self, tmp_path: Path) -> None:
+        assert self.located(tmp_path, "part:\n  rate: 1.0\n  size: 101\n") == ["3: part.size must not exceed 100; got 101."]
+        assert self.located(tmp_path, "part:\n  rate: 5.0\n") == ["1: part: takes no rate above its size; got 5.0 and 4."]
+
+    def test_a_name_that_is_no_text(self, tmp_path: Path) -> None:
+        assert self.located(tmp_path, "part:\n  true: 1\n  1.5: 2\n") == [
+            "2: part: a name must be text; got True; put it in quotes.",
+            "3: part: a name must be text; got 1.5; put it in quotes.",
+        ]
+
+    @pytest.mark.parametrize(
+        ("sentence", "line"),
+        [
+            ("named.a.b.size: must be 1.", 4),
+            ("named.a.b: part.size: must be 1.", 5),
+            ("named.a.b.part.size = 3: must be 1.", 5),
+            ("named.a.c: is unknown.", 6),
+            ("named.a is unknown.", 2),
+            ("named: is short.", 2),
+            ("nothing: is missing.", 1),
+            ("", 1),
+        ],
+    )
+    def test_the_path_that_a_sentence_begins_with(self, tmp_path: Path, sentence: str, line: int) -> None:
+        document = read(tmp_path, "mode: fast\nnamed:\n  a.b:\n    size: 1\n    part.size: 1\n  a.c: {}\n")
+        assert document.told(sentence) == f"{tmp_path}/file.yaml, line {line}: {sentence}"
+
+    def test_a_sentence_whose_path_begins_inside(self, tmp_path: Path) -> None:
+        document = read(tmp_path, "experiment:\n  seed: 1\n  size: 1\ncolumns:\n  a:\n    seed: 2\n")
+        bases = (("columns", "a"), ("experiment",))
+        assert document.told("seed: is odd.", bases) == f"{tmp_path}/file.yaml, line 6: seed: is odd."
+        assert document.told("size: is odd.", bases) == f"{tmp_path}/file.yaml, line 3: size: is odd."
+
+
+NASTY = [
+    *("", " ", "~", "=", "<<", "-", "?", ":", "#", "&", "*", "!", "|", ">", "%", "@", "`", "{}", "[]", "---", "...", ", "),
+    *("null", "Null", "true", "False", "on", "off", "yes", "No", "y", "n", "nan", "inf", ".nan", ".inf", "-.INF", "None"),
+    *("1", "-1", "+1", "01", "0o17", "0x1f", "0b1", "1_000", "1.", ".5", ".5e1", "1e3", "1e-3", "1E+3", "1.5e3", "-_", "1:30"),
+    *("2020-01-01", "2020-13-45", "2020-01-01T10:00:00Z", "12-3", "1e3x", "!!int 3", "*alias", "&anchor", "<<: *x", "a: b"),
+    *(
+        ":=",
+        "?a",
+        "- a",
+        "? a",
+        ": a",
+        "a #b",
+        "a: ",
+        " a",
+        "a ",
+        "a  b",
+        "'",
+        '"',
+        "''",
+        '"a"',
+        "\\",
+        "\\n",
+        "{a",
+        "[a",
+        "a]",
+        "a,b",
+    ),
+    *(
+        "\n",
+        "a\nb",
+        "a\n\n b\n",
+        "\r",
+        "a\r\nb",
+        "\t",
+        "a\tb",
+        "\x1b[0m",
+        "\x7f",
+        "\x85",
+        "\u2028",
+        "\u2029",
+        "\ufeff",
+        "\xa0",
+        "\u200b",
+    ),
+    *("naïve: yes", "λ", "字" * 100, "😀", "\U0010ffff", "\ufffe", "[red]x[/red]", ":warning:", "word " * 60, "x" * 2_000),
+    *(f"a{' ' * 140}b", f"a{' ' * 140}\n b", f"{'word ' * 30}\n{'word ' * 30}"),
+]
+
+
+class Anything(Record):
+    values: dict[str, Any]
+
+
+class TestAnyText:
+    @pytest.mark.parametrize("text", NASTY, ids=ascii)
+    def test_reads_back_equal_as_name_and_as_value(self, tmp_path: Path, text: str) -> None:
+        record = Anything(values={text: text, "nested": [text, {text: [text]}]})
+        assert build(Anything, read(tmp_path, write_yaml(record))) == record
+
+    @pytest.mark.parametrize("text", NASTY, ids=ascii)
+    def test_reads_back_equal_in_one_line(self, text: str) -> None:
+        settings = {text: text, "nested": [text, {text: [text]}]}
+        line = to_yaml(settings, one_line=True)
+        assert line.count("\n") == 1
+        assert read_value(line, "line") == settings
+
+    def test_drawn_at_random(self) -> None:
+        random = Random(1)
+        pieces = [*NASTY, *"abz019-+._:#,[]{}&*!|>'\"%@`?~=<\\/ \t\n\r"]
+        for _ in range(100):
+            text = "".join(random.choices(pieces, k=random.choice([2, 3, 5, 8])))
+            settings = {text: text, "nested": [text]}
+            assert read_value(to_yaml(settings), "text") == settings, text
+            assert read_value(to_yaml(settings, one_line=True), "text") == settings, text
+
+    @pytest.mark.parametrize(
+        "number", [0, -1, 2**63 - 1, -(2**63), 0.1, 1e-7, 1e17, -0.0, 1 / 3, 5e-324, 1.7976931348623157e308]
+    )
+    def test_so_do_numbers(self, number: float) -> None:
+        read_back = read_value(to_yaml([number]), "text")
+        assert read_back == [number]
+        assert repr(read_back[0]) == repr(number)
+
+
+# As PyYAML's `safe_dump` wrote files before, with a line folded at 120 characters and names quoted as YAML 1.1 needs it.
+WRITTEN_BY_PYYAML = f"""\
+question: 'Does a question that is longer than a line of a hundred and twenty characters, and that has a colon: read
+  back as it was?'
+experiment:
+  peak_learning_rate: 0.0005
+  initial_learning_rate: 1.0e-07
+  adam_betas:
+  - 0.9
+  - 0.98
+  distilled: null
+  compile: false
+baselines:
+  'yes': {{}}
+  'on': {{}}
+  '1': {{}}
+  '2020-01-01': {{}}
+  mask-predict ✓: &id001
+    objective.schedule:
+      kind: constant
+  again: *id001
+  ? a name of more than 128 characters, for which PyYAML writes a question mark, {"-" * 60}
+  : x: "two\\nlines\\x85"
+"""
+
+
+def test_what_pyyaml_has_written_reads_as_before(tmp_path: Path) -> None:
+    schedule = {"objective.schedule": {"kind": "constant"}}
+    assert read(tmp_path, WRITTEN_BY_PYYAML) == {
+        "question": "Does a question that is longer than a line of a hundred and twenty characters, and that has a colon: read "
+        "back as it was?",
+        "experiment": {
+            "peak_learning_rate": 0.0005,
+            "initial_learning_rate": 1e-7,
+            "adam_betas": [0.9, 0.98],
+            "distilled": None,
+            "compile": False,
+        },
+        "baselines": {
+            "yes": {},
+            "on": {},
+            "1": {},
+            "2020-01-01": {},
+            "mask-predict ✓": schedule,
+            "again": schedule,
+            f"a name of more than 128 characters, for which PyYAML writes a question mark, {'-' * 60}": {"x": "two\nlines\x85"},
+        },
+    }
+
+
+class TestValues:
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [("2", 2), ("1e-1", 0.1), ("[a, 1]", ["a", 1]), ("on", "on"), ("true", True), ("", None), ("{a: 1}", {"a": 1})],
+    )
+    def test_a_value_alone(self, text: str, value: object) -> None:
+        assert read_value(text, "--set x") == value
+
+    def test_what_is_no_yaml(self) -> None:
+        with pytest.raises(ConfigError, match=r"^--set precision: is not valid YAML \(.+\); correct it\.$"):
+            read_value("{", "--set precision")
 
 
 class TestWriting:

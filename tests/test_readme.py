@@ -4,22 +4,23 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 from pydantic_core import PydanticUndefined
 
-from mtnat.config import Record, build, leaf_types
+from mtnat.config import Record, build, leaf_types, read_value
 from mtnat.corpora import CORPORA, CleanOptions
 from mtnat.corpora.clean import RULES
-from mtnat.decoding import PRESETS
+from mtnat.decoding import Decoding, MaskPredictDecoding
 from mtnat.experiment import Experiment
 from mtnat.objective.config import ObjectiveConfig
+from mtnat.systems import MaskPredict, System
+from mtnat.systems.registry import BUILT_IN, kind_of
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 
 def rows(part: str) -> dict[str, str]:
-    """The table of one part of the experiment: default by setting."""
-    table = README.split(f"`experiment.{part}`:\n\n", 1)[1].split("\n\n", 1)[0]
+    """Returns the table behind a line that begins with `experiment.PART`: default by setting."""
+    table = README.split(f"`experiment.{part}", 1)[1].split("\n\n", 2)[1]
     return dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", table, re.MULTILINE))
 
 
@@ -31,18 +32,39 @@ def shown(default: object) -> str:
     return "none" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
 
 
-@pytest.mark.parametrize("part", ["data", "model", "objective", "training", "decoding"])
+def defaults(record: type[Record], inherited: type[Record] = Record) -> dict[str, str]:
+    fields = {name: field.default for name, field in record.model_fields.items() if name not in inherited.model_fields}
+    assert PydanticUndefined not in fields.values()
+    return {name: shown(default) for name, default in fields.items() if name != "kind"}
+
+
+@pytest.mark.parametrize("part", ["data", "model", "objective", "training"])
 def test_every_setting_stands_there_with_its_default(part: str) -> None:
     (record,) = leaf_types(Experiment)[part]
-    fields = {name: field.default for name, field in record.model_fields.items()}
-    assert PydanticUndefined not in fields.values()
-    assert rows(part) == {name: shown(default) for name, default in fields.items()}
+    assert rows(f"{part}`:") == defaults(record)
+
+
+@pytest.mark.parametrize("system", [system for system in BUILT_IN if len(system.model_fields) > 1])
+def test_every_setting_of_a_system_stands_there(system: type[System]) -> None:
+    assert rows(f"system` of kind `{kind_of(system)}`") == defaults(system)
+
+
+def test_every_kind_of_system_stands_there() -> None:
+    table = README.split("| `system` | NAT branch |", 1)[1].split("\n\n", 1)[0]
+    assert re.findall(r"^\| `\{kind: ([\w-]+)\}`", table, re.MULTILINE) == [kind_of(system) for system in BUILT_IN]
+
+
+@pytest.mark.parametrize("decoding", dict.fromkeys(kind for system in BUILT_IN for kind in system.decodings))
+def test_every_setting_of_decoding_stands_there(decoding: type[Decoding]) -> None:
+    assert rows("decoding`, of every kind") == defaults(Decoding)
+    assert rows(f"decoding` of kind `{kind_of(decoding)}`") == defaults(decoding, Decoding)
 
 
 def test_the_presets_stand_there() -> None:
     table = README.split("| preset | settings |", 1)[1].split("\n\n", 1)[0]
     named = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", table, re.MULTILINE))
-    assert {name: yaml.safe_load("\n".join(re.findall(r"`(.+?)`", settings))) for name, settings in named.items()} == PRESETS
+    told = {name: read_value("\n".join(re.findall(r"`(.+?)`", settings)), name) for name, settings in named.items()}
+    assert told == MaskPredictDecoding.presets
 
 
 def test_every_schedule_stands_there() -> None:
@@ -64,16 +86,12 @@ def test_the_rules_of_cleaning_stand_there_with_their_defaults() -> None:
     assert re.findall(r"\((\d+)\)", table) == [f"{options.max_words}", f"{options.max_ratio:g}"]
 
 
-def test_the_systems_are_what_the_table_says() -> None:
-    table = README.split("| system | `objective` |", 1)[1].split("\n\n", 1)[0]
+def test_the_trained_branches_are_what_the_table_says() -> None:
+    table = README.split("| trained branches | `objective` |", 1)[1].split("\n\n", 1)[0]
     values = re.findall(r"kind: (\w+)(?:, value: ([\d.]+))?\}", table)
     objectives = [
         build(ObjectiveConfig, {"schedule": {"kind": kind} | ({"value": float(value)} if value else {})})
         for kind, value in values
     ]
-    assert [(objective.trains_at, objective.trains_nat) for objective in objectives] == [
-        (True, False),
-        (False, True),
-        (True, True),
-        (True, True),
-    ]
+    trained = [MaskPredict().trained(objective) for objective in objectives]
+    assert trained == [("at",), ("nat",), ("at", "nat"), ("at", "nat")]

@@ -3,7 +3,7 @@
 from mtnat.bench.data import DataOptions, bench_data
 from mtnat.bench.decode import DecodeOptions, bench_decode
 from mtnat.bench.report import show
-from mtnat.bench.systems import named
+from mtnat.bench.searches import named
 from mtnat.bench.train import TrainOptions, bench_train
 
 __all__ = ["DataOptions", "DecodeOptions", "TrainOptions", "bench_data", "bench_decode", "bench_train", "named", "show"]

@@ -21,6 +21,8 @@ from mtnat.data import BatchStream, DataConfig, EpochPlan, TokenStore, padding_s
 from mtnat.data.corpus import SPLITS, open_corpus
 from mtnat.errors import MtnatError, UserError
 from mtnat.experiment import Experiment
+from mtnat.model import ModelConfig
+from mtnat.tokens import SPECIAL
 from mtnat.training import Alone, Feed
 
 CORPORA: Mapping[str, Mapping[str, Any]] = {
@@ -155,7 +157,10 @@ def _feed_alone(config: DataConfig, store: TokenStore) -> tuple[int, int, float]
         },
     )
     batches = tokens = 0
-    with Feed(experiment, store, Alone()) as feed:
+    # Branches draw noise without their weights, so a small model does.
+    small = experiment.model_copy(update={"model": ModelConfig(width=8, heads=1, feed_forward=8)})
+    objective = small.build_objective(small.translator_of(len(SPECIAL), len(SPECIAL), joint=True))
+    with Feed(experiment, objective, store, Alone()) as feed:
         feed.next()
         started = time.perf_counter()
         while (seconds := time.perf_counter() - started) < _FEED_SECONDS or not batches:

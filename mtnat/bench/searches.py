@@ -55,8 +55,8 @@ def searches_of(model: Model, precision: Precision | None) -> list[SearchSetting
     if "at" in branches:
         found += [setting("at", "greedy" if beam == 1 else f"beam {beam}", {"beam": beam}, ("beam",)) for beam in BEAMS]
     if "nat" in branches:
-        shown = ("iterations", "length_candidates", "prefix_beam", "rerank")
-        shown = tuple(name for name in shown if name in type(decoding).model_fields)
+        columns = ("iterations", "length_candidates", "prefix_beam", "rerank")
+        shown = tuple(name for name in columns if name in type(decoding).model_fields)
         for rerank in ("none", "at") if "at" in branches else ("none",):
             for name, settings in decoding.compared.items():
                 search = setting("nat", name, {**settings, "rerank": rerank}, shown)

@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-import yaml
 from rich.console import Console
 
 from mtnat import bench
 from mtnat.cli.model import MODEL_HELP, open_model
 from mtnat.cli.testset import add_test_set, named_test_set, own_test_set
-from mtnat.config import Record, build
+from mtnat.config import Record, build, read_value
 
 Options = TypeVar("Options", bound=Record)
 
@@ -102,7 +101,8 @@ def _bench_study(options: argparse.Namespace) -> int:
     with _notes() as note:
         if options.simulate:
             made_up = dict(text.partition("=")[::2] for text in options.simulate)
-            simulated = build(SimulationOptions, {name: yaml.safe_load(value) for name, value in made_up.items()}, "--simulate")
+            numbers = {name: read_value(text, f"--simulate {name}") for name, text in made_up.items()}
+            simulated = build(SimulationOptions, numbers, "--simulate")
             rows = [figures.model_dump() for figures in simulate(simulated, note)]
         else:
             rows = [bench_study(_given(StudyBenchOptions, options), note).model_dump()]

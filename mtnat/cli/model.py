@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from mtnat.config import replace
+from mtnat.config import read_value, replace
 from mtnat.decoding import DecoderName, Decoding
 from mtnat.errors import UserError
 from mtnat.lab.tracking.models import fetch_model, is_address
-from mtnat.systems.known import DECODINGS
+from mtnat.systems.registry import DECODINGS
 from mtnat.training import Model, default_device, load_model
 
 MODEL_HELP = "a folder, such as outputs/quickstart/best, or MLflow's runs:/<run>/model or models:/<name>/<version>"
@@ -104,4 +102,4 @@ def _others(settings: Sequence[str]) -> dict[str, Any]:
     for name, equals, _ in pairs:
         if not equals:
             raise UserError(f"--set {name}: must be SETTING=VALUE, such as narrow_after=2.")
-    return {name: yaml.safe_load(value) for name, _, value in pairs}
+    return {name: read_value(value, f"--set {name}") for name, _, value in pairs}

@@ -30,7 +30,7 @@ def check_named_set(name: str, languages: str, *, name_as: str, languages_as: st
     pairs = sacrebleu_sets.get_langpairs_for_testset(name)
     if not pairs:
         close = nearest(name, sacrebleu_sets.get_available_testsets()) or "; `sacrebleu --list` shows them."
-        raise UserError(f"{name_as}: is none of sacreBLEU's{close}")
+        raise UserError(f"{name_as}: is not a test set of sacreBLEU{close}")
     if languages not in pairs:
         raise UserError(f"{languages_as}: {name} has no such pair; give one of {', '.join(sorted(pairs))}.")
 

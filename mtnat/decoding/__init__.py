@@ -1,4 +1,4 @@
-"""Searching for the best translation."""
+"""Decoding: mask-predict, beam search, reranking, and translation of lines."""
 
 from mtnat.decoding.beam import BeamSearch
 from mtnat.decoding.config import DecoderName, Decoding

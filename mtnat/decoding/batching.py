@@ -1,4 +1,4 @@
-"""Groups of sequences that are decoded together."""
+"""Batches of sequences that are decoded together."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,22 +8,26 @@ from torch import Tensor
 from mtnat.tokens import EOS, PAD
 
 _CPU_TOKENS, _CPU_TOKENS_STEPWISE, _GPU_TOKENS = 2_048, 8_192, 32_768
-"""Positions decoded together: those that one pass computes stay in a processor's cache; beam search computes only one of each
-hypothesis in a step; more fill a GPU."""
+"""Default number of positions decoded together. On a CPU the positions of one pass stay in its cache; beam search computes only
+one position of each hypothesis per step, so more fit. A GPU needs more positions to be busy."""
 
 
 def token_budget(max_tokens: int | None, device: torch.device, *, stepwise: bool = False) -> int:
-    """The setting, or what suits the device and a search that does or does not go position by position."""
+    """Returns the number of positions to decode together: `max_tokens` if set, otherwise a default.
+
+    Args:
+        stepwise: whether the search computes one position of each hypothesis at a time.
+    """
     if max_tokens or device.type != "cpu":
         return max_tokens or _GPU_TOKENS
     return _CPU_TOKENS_STEPWISE if stepwise else _CPU_TOKENS
 
 
 def group(lengths: Sequence[int], copies: int, max_tokens: int) -> Iterator[list[int]]:
-    """Indices of sequences of similar length, the longest first, so that what will not fit in memory shows at once.
+    """Groups sequences of similar length and yields the indices of each group, the longest sequences first.
 
-    A group's positions, its longest sequence (with EOS) × its size × `copies`, stay within `max_tokens`, unless it is one
-    sequence.
+    The longest group comes first, so that running out of memory shows at once. The positions of a group, its longest sequence
+    (with EOS) × its size × `copies`, do not exceed `max_tokens`, unless the group is a single sequence.
     """
     order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
     start = 0
@@ -34,7 +38,7 @@ def group(lengths: Sequence[int], copies: int, max_tokens: int) -> Iterator[list
 
 
 def pad(sources: Sequence[Sequence[int]], device: torch.device) -> Tensor:
-    """The sources with EOS, padded on the right, [B, S]."""
+    """Appends EOS to the sources and pads them on the right, [B, S]."""
     longest = max(len(source) for source in sources)
     rows = [[*source, EOS, *[PAD] * (longest - len(source))] for source in sources]
     return torch.tensor(rows, device=device)

@@ -1,4 +1,4 @@
-"""Beam search: the AT decoder's search."""
+"""Beam search for the AT decoder."""
 
 # B sentences still decoded, K beam, N hypotheses wanted, C candidates of one step, T target, V vocabulary
 
@@ -17,25 +17,25 @@ from mtnat.tokens import BOS, EOS
 
 @dataclass
 class _Beam:
-    """The unfinished hypotheses of each sentence and its best finished ones, the best first."""
+    """The unfinished hypotheses of each sentence and its best finished ones, each in descending order."""
 
     sentences_B: Tensor
-    """Which source each row is."""
+    """Index of the source of each row."""
     limits_B: Tensor
-    """The most pieces its hypotheses may have."""
+    """Maximum number of pieces of a hypothesis."""
     tokens_BKT: Tensor
-    """BOS and the pieces so far."""
+    """BOS and the pieces so far of the unfinished hypotheses."""
     totals_BK: Tensor
-    """Log-probabilities of the unfinished hypotheses; −inf where there is none."""
+    """Log-probabilities of the unfinished hypotheses; −inf in an empty beam slot."""
     finished_B: Tensor
-    """How many hypotheses have finished."""
+    """Number of finished hypotheses."""
     best_scores_BN: Tensor
-    """Scores of the best finished hypotheses, −inf where there is none yet."""
+    """Scores of the best finished hypotheses; −inf in an empty slot."""
     best_tokens_BNT: Tensor
-    """Their pieces, filled up with EOS."""
+    """Pieces of the best finished hypotheses, padded with EOS."""
 
     def keep(self, rows: Tensor) -> "_Beam":
-        """Only these sentences."""
+        """Selects sentences."""
         return _Beam(**{name: value.index_select(0, rows) for name, value in vars(self).items()})
 
 
@@ -57,13 +57,18 @@ class BeamSearch:
         return "beam", self.beam
 
     def __call__(self, encoded: Encoded, n_best: int = 1) -> list[list[Hypothesis]]:
-        """Finds the best finished hypotheses of each source, by log-probability / length^penalty, the length counting EOS.
+        """Finds the best finished hypotheses of each source, ranked by log-probability / length^penalty, EOS counted.
 
-        Each step extends the hypotheses to their likeliest continuations. Of the best `beam` ones those that end with EOS are
-        finished; the best `beam` that do not end go on. A sentence leaves the batch when `beam` of its hypotheses are finished,
-        or when none that goes on could still be one of the best even if all its further tokens were certain and it grew to the
-        longest length: twice the source and ten pieces, or what the model has positions for, where EOS is the only
-        continuation.
+        Each step extends every hypothesis by its likeliest tokens. Those among the best `beam` extensions that end with EOS are
+        finished. The best `beam` extensions that do not end with EOS stay in the beam.
+
+        A sentence is done when one of these holds:
+
+        - `beam` of its hypotheses are finished.
+        - No unfinished hypothesis can enter the best `n_best`, even if all its further tokens had probability 1 and it grew to
+          the maximum length.
+        - The maximum length is reached, where EOS is the only continuation. It is twice the source length plus ten pieces, or
+          the number of positions of the model if that is less.
         """
         limits_B = most_pieces(encoded).clamp(max=self.decoder.config.max_positions - 1)
         state, cache = _start(limits_B, self.beam, n_best), self.decoder.start(encoded, self.beam)
@@ -79,13 +84,13 @@ class BeamSearch:
         return [hypotheses[index] for index in range(len(limits_B))]
 
     def flops(self, work: ModelFlops, source_B: Tensor, pieces_B: Tensor, passes_B: Tensor) -> int:
-        """A step computes of each hypothesis what one pass over all of them would at that position; beams count as full."""
+        """Counts the encoder and all steps. A beam counts as full; a step costs what a whole pass computes at its position."""
         steps = self.beam * work.at_pass(source_B, passes_B) + work.vocabulary(self.beam * int(passes_B.sum()))
         return work.encoder(source_B) + work.memory(source_B) + steps
 
 
 def _start(limits_B: Tensor, beam: int, n_best: int) -> _Beam:
-    """One hypothesis a sentence, BOS; the other places of the beam are empty."""
+    """Returns beams with one hypothesis per sentence, BOS; the other slots of the beam are empty."""
     size, device = len(limits_B), limits_B.device
     totals_BK = torch.full((size, beam), -torch.inf, device=device)
     totals_BK[:, 0] = 0.0
@@ -101,11 +106,12 @@ def _start(limits_B: Tensor, beam: int, n_best: int) -> _Beam:
 
 
 def _advance(state: _Beam, cache: AtCache, logits_BKV: Tensor, length_penalty: float) -> Tensor:
-    """Chooses every hypothesis' next token, in place; whether each sentence is done, [B]."""
+    """Extends every hypothesis by one token, in place; returns whether each sentence is done, [B]."""
     beam, pieces = state.totals_BK.shape[1], state.tokens_BKT.shape[2] - 1
     is_last_B = state.limits_B == pieces
     totals_BC, parents_BC, tokens_BC = _candidates(state.totals_BK, logits_BKV, is_last_B)
     ends_BC = tokens_BC == EOS
+    # Only an EOS among the best `beam` candidates finishes a hypothesis. `_finish` ignores totals of −inf.
     _finish(state, totals_BC[:, :beam].masked_fill(~ends_BC[:, :beam], -torch.inf), parents_BC, length_penalty)
 
     state.totals_BK, chosen_BK = totals_BC.masked_fill(ends_BC, -torch.inf).topk(beam)
@@ -114,14 +120,16 @@ def _advance(state: _Beam, cache: AtCache, logits_BKV: Tensor, length_penalty: f
     state.tokens_BKT = torch.cat((prefixes_BKT, tokens_BC.gather(1, chosen_BK)[:, :, None]), dim=2)
     cache.reorder(parents_BK)
 
+    # The best score that the first unfinished hypothesis can still reach: log-probabilities only fall, and a negative total
+    # divided by the largest length is the highest quotient.
     could_reach_B = state.totals_BK[:, 0] / (state.limits_B + 1) ** length_penalty
     return is_last_B | (state.finished_B >= beam) | (state.best_scores_BN[:, -1] >= could_reach_B)
 
 
 def _candidates(totals_BK: Tensor, logits_BKV: Tensor, is_last_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The likeliest continuations, best first: log-probability, parent and token, [B, C] each.
+    """Returns the likeliest continuations, the best first: log-probability, parent slot and token, [B, C] each.
 
-    At most K of the best 2K end with EOS, one of each parent, so C = 2K leaves K that go on.
+    Each parent has one continuation with EOS, so at most K of the best C = 2K continuations end, and at least K do not.
     """
     logits_BKV[:, :, FORBIDDEN_TO_AT] = -torch.inf
     normalizer_BK = logits_BKV.logsumexp(dim=2)
@@ -129,6 +137,8 @@ def _candidates(totals_BK: Tensor, logits_BKV: Tensor, is_last_B: Tensor) -> tup
     if is_last_B.any():
         logits_BKV = logits_BKV.masked_fill(is_last_B[:, None, None] & is_piece_V, -torch.inf)
     size = 2 * totals_BK.shape[1]
+    # The best C of a sentence are among the best C of each of its parents, which avoids a topk over K·V numbers. The normaliser
+    # is constant within a parent, so the log-softmax is applied to the selected logits only.
     best_BKC, tokens_BKC = logits_BKV.topk(min(size, logits_BKV.shape[2]))
     totals_BKC = best_BKC + (totals_BK - normalizer_BK)[:, :, None]
     totals_BC, chosen_BC = totals_BKC.flatten(1).topk(min(size, totals_BKC[0].numel()))
@@ -137,7 +147,11 @@ def _candidates(totals_BK: Tensor, logits_BKV: Tensor, is_last_B: Tensor) -> tup
 
 
 def _finish(state: _Beam, totals_BK: Tensor, parents_BC: Tensor, length_penalty: float) -> None:
-    """Counts the hypotheses that have just ended (their log-probability is not −inf) and remembers the best so far."""
+    """Counts the hypotheses that end in this step and merges them into the best finished ones, in place.
+
+    Args:
+        totals_BK: log-probabilities of the ending hypotheses; −inf for the others.
+    """
     has_ended_BK = totals_BK.isfinite()
     if not has_ended_BK.any():
         return
@@ -146,7 +160,7 @@ def _finish(state: _Beam, totals_BK: Tensor, parents_BC: Tensor, length_penalty:
     pieces_BKT = _take(state.tokens_BKT, parents_BC[:, : totals_BK.shape[1]])[:, :, 1:]
     scores_BC = torch.cat((state.best_scores_BN, totals_BK / length**length_penalty), dim=1)
     tokens_BCT = torch.cat((state.best_tokens_BNT[:, :, : length - 1], pieces_BKT), dim=1)
-    # Stable, so that of equal scores the earlier hypothesis stays before the later one.
+    # A stable sort keeps the earlier hypothesis first if scores are equal.
     scores_BC, order_BC = scores_BC.sort(dim=1, descending=True, stable=True)
     wanted = state.best_scores_BN.shape[1]
     tokens_BNT = _take(tokens_BCT, order_BC[:, :wanted])
@@ -155,12 +169,12 @@ def _finish(state: _Beam, totals_BK: Tensor, parents_BC: Tensor, length_penalty:
 
 
 def _take(tokens_BKT: Tensor, places_BK: Tensor) -> Tensor:
-    """Each sentence's hypotheses at those places of its beam."""
+    """Selects the hypotheses in these slots of each sentence's beam."""
     return tokens_BKT.gather(1, places_BK[:, :, None].expand(-1, -1, tokens_BKT.shape[2]))
 
 
 def _finished(state: _Beam, passes: int) -> dict[int, list[Hypothesis]]:
-    """The sentences' best hypotheses, by the index of their source."""
+    """Returns the best hypotheses of each sentence, by the index of its source."""
     rows = zip(state.sentences_B.tolist(), state.best_tokens_BNT.tolist(), state.best_scores_BN.tolist(), strict=True)
     return {
         index: [

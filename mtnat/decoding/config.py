@@ -1,4 +1,4 @@
-"""How a translator turns a source into a hypothesis: the settings that every kind of search has."""
+"""Settings of decoding that all kinds of search have in common."""
 
 from abc import ABC
 from collections.abc import Mapping
@@ -13,34 +13,35 @@ DecoderName = Literal["nat", "at"]
 
 
 class Decoding(Record, ABC):
-    """Settings of the search: here those of beam search, which the AT decoder has; subclasses add those of one NAT search.
+    """Settings of a search. This class has those of the AT decoder's beam search; a subclass adds those of one NAT search.
 
     A subclass has a field ``kind`` with its name as the only value.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Settings that belong together, by name, for ``--preset``."""
+    """Named combinations of settings for ``--preset``."""
 
     compared: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Settings that `bench decode` compares, by a readable name."""
+    """Named combinations of settings that `bench decode` compares."""
 
     decoder: Literal["auto", "nat", "at"] = "auto"
-    """Which decoder translates; auto is the NAT decoder where the objective trains one."""
+    """The decoder that translates; auto is the NAT decoder if the objective trains one, otherwise the AT decoder."""
     rerank: Literal["none", "at"] = "none"
-    """What chooses among the candidates of a NAT search: none is the search's own score, at is the AT decoder, which scores all
-    of them in one parallel pass after the last one."""
+    """How the best candidate of a NAT search is chosen: none uses the search's own score; at uses the AT decoder, which scores
+    all candidates in one parallel pass after the search."""
     beam: int = Field(5, ge=1, le=1_000)
-    """Beam of the AT decoder; 1 is greedy search."""
+    """Beam size of the AT decoder; 1 is greedy search."""
     length_penalty: float = Field(1.0, ge=0, le=5)
-    """Exponent of the length by which an AT hypothesis' log-probability is divided, also when reranking."""
+    """Exponent α of the length normalisation: the AT decoder scores a hypothesis by log-probability / length^α, also when it
+    reranks."""
     precision: Precision = "fp32"
-    """Autocast as in training.precision; unlike there fp32, because rounding to bf16 changes a translation now and then."""
+    """Autocast of decoding; see training.precision. The default is fp32, because rounding to bf16 changes some translations."""
     max_tokens_per_batch: int | None = Field(None, ge=64)
-    """Positions decoded together, padding, beam or length candidates included; by default 2,048 on a CPU (8,192 for the
-    AT decoder) and 32,768 on a GPU."""
+    """Maximum number of positions decoded together, including padding and the beam or the length candidates. The default is
+    2,048 on a CPU (8,192 for the AT decoder) and 32,768 on a GPU."""
 
     def settings_of(self, decoder: DecoderName) -> tuple[str, ...]:
-        """Names the settings that determine a decoder's translations, the most important first."""
+        """Returns the names of the settings that determine a decoder's translations, the most important first."""
         if decoder == "at":
             return "beam", "length_penalty", "precision"
         own = [name for name in type(self).model_fields if name not in Decoding.model_fields and name != "kind"]

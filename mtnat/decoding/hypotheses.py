@@ -1,4 +1,4 @@
-"""What decoding returns."""
+"""The results of decoding."""
 
 from dataclasses import dataclass
 
@@ -14,10 +14,10 @@ class Hypothesis:
     tokens: tuple[int, ...]
     """Target pieces, without EOS."""
     score: float
-    """NAT: mean log-probability of the pieces. AT and reranked: the AT decoder's log-probability divided by length^penalty, the
-    length counting EOS."""
+    """Mask-predict: mean log-probability of the pieces. CTC: see `CtcSearch`. AT, and reranked: the AT decoder's
+    log-probability divided by length^penalty, EOS counted."""
     passes: int
-    """NAT: passes in which a piece of this hypothesis was predicted. AT: passes until its source was done."""
+    """NAT: number of passes that predicted a piece of this hypothesis. AT: number of steps until its source was done."""
 
 
 NOTHING = Hypothesis(tokens=(), score=0.0, passes=0)
@@ -25,5 +25,7 @@ NOTHING = Hypothesis(tokens=(), score=0.0, passes=0)
 
 
 def most_pieces(encoded: Encoded) -> Tensor:
-    """The longest hypothesis that is looked for, [B]: twice the source's pieces and 10, EOS not counted on either side."""
+    """Returns the maximum length of a hypothesis, [B]: twice the number of source pieces plus 10, without EOS on either
+    side."""
+    # The tokens counted here include EOS: 2·(pieces + 1) + 8 = 2·pieces + 10.
     return 2 * (~encoded.is_padding_BS).sum(dim=1) + 8

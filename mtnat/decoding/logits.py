@@ -1,6 +1,6 @@
-"""Vocabulary logits of many positions, a block at a time."""
+"""Vocabulary logits of many positions, one block at a time."""
 
-# M positions, m those of one block, D width, V vocabulary
+# M positions, m positions of one block, D width, V vocabulary
 
 from collections.abc import Iterator, Sequence
 
@@ -14,11 +14,11 @@ FORBIDDEN_TO_AT = [token for token in SPECIAL if token != EOS]
 """Tokens that the AT decoder never predicts; the NAT decoder predicts none of `SPECIAL`."""
 
 _CPU_LOGITS, _GPU_LOGITS = 2**22, 2**27
-"""Logits held at once: 16 MiB near the processor's cache, 512 MiB where starting kernels costs more."""
+"""Number of logits of one block: 16 MiB fit the cache of a CPU; 512 MiB on a GPU, where each kernel launch costs time."""
 
 
 def blocks_of_logits(decoder: TargetDecoder, states_MD: Tensor, forbidden: Sequence[int]) -> Iterator[Tensor]:
-    """Float32 logits [m, V] of one block of states after the other; those of forbidden tokens are −inf."""
+    """Yields float32 logits [m, V], one block of states at a time; the logits of forbidden tokens are −inf."""
     logits = _CPU_LOGITS if states_MD.device.type == "cpu" else _GPU_LOGITS
     for block_mD in torch.split(states_MD, max(1, logits // decoder.tokens.num_embeddings)):
         logits_mV = decoder.vocabulary_logits(block_mD).float()

@@ -1,6 +1,7 @@
-"""Mask-predict (Ghazvininejad et al. 2019, section 3): the NAT decoder's search."""
+"""Mask-predict (Ghazvininejad et al. 2019, section 3): iterative decoding with the NAT decoder."""
 
-# B sentences, A those still refined, K length candidates, T target, P max_positions, V vocabulary, M masked positions of all
+# B sentences, A active sentences, K length candidates, T target, P max_positions, V vocabulary, M masked positions of all A·K
+# candidates
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -33,10 +34,11 @@ _NARROW: Mapping[str, Any] = {**_PAPER, "narrow_after": 1, "precision": "auto"}
 
 
 class MaskPredictDecoding(Decoding):
-    """Mask-predict (Ghazvininejad et al. 2019, section 3) with several length candidates; one iteration is a single pass."""
+    """Mask-predict (Ghazvininejad et al. 2019, section 3) with several length candidates; one iteration is single-pass
+    decoding."""
 
-    # The paper's settings (Hao et al. 2021, A.1); nearly as good in a third of the time, better where the AT decoder reranks;
-    # and faster than beam search.
+    # paper: the settings of Hao et al. 2021, A.1. fast: almost the same quality in a third of the time, and better quality if
+    # the AT decoder reranks. fastest: faster than beam search.
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": _PAPER,
         "fast": {**_NARROW, "iterations": 8, "length_candidates": 4, "narrow_to": 2},
@@ -51,18 +53,18 @@ class MaskPredictDecoding(Decoding):
 
     kind: Literal["mask-predict"] = "mask-predict"
     iterations: int = Field(10, ge=1, le=100)
-    """Passes of the NAT decoder, the first one included."""
+    """Maximum number of passes of the NAT decoder, including the first."""
     pieces_per_iteration: float = Field(0.0, ge=0)
-    """Fewer passes for short targets: one for so many pieces of the likeliest length, `iterations` at most; 0 is `iterations`
-    for all."""
+    """Pieces per pass: a target takes its likeliest length divided by this many passes, at most `iterations`, so short targets
+    take fewer. 0 gives every target `iterations` passes."""
     length_candidates: int = Field(5, ge=1, le=50)
-    """Target lengths tried in parallel, the likeliest first."""
+    """Number of target lengths that are decoded in parallel, the likeliest ones."""
     narrow_after: int = Field(0, ge=0, le=100)
-    """After so many passes only the best length candidates go on; 0 is never."""
+    """Number of passes after which only the best length candidates are kept; 0 keeps all."""
     narrow_to: int = Field(1, ge=1, le=50)
-    """How many then go on, those with the best mean log-probability so far."""
+    """Number of length candidates kept after `narrow_after` passes, those with the best mean log-probability."""
     stop_unchanged: int = Field(0, ge=0, le=100)
-    """A sentence is finished when so many passes in a row have changed no piece of its candidates; 0 is never."""
+    """Number of consecutive passes without a changed piece after which a sentence is finished; 0 disables this."""
 
 
 @dataclass
@@ -70,28 +72,29 @@ class Candidates:
     """The length candidates of a batch of sentences, refined pass by pass."""
 
     lengths_BK: Tensor
-    """Pieces, all different within a sentence."""
+    """Number of pieces; the candidates of a sentence all have different lengths."""
     tokens_BKT: Tensor
     """The pieces, then EOS, then PAD."""
     scores_BKT: Tensor
-    """Log-probability of each piece in the pass that last predicted it; 0 behind the pieces."""
+    """Log-probability of each piece in the pass that last predicted it; 0 at EOS and PAD."""
     is_masked_BKT: Tensor
-    """What the last pass predicted."""
+    """The pieces that the last pass predicted."""
     is_changed_BKT: Tensor
-    """Which pieces are others since the last pass."""
+    """The pieces that the last pass changed."""
     passes_BK: Tensor
-    """Passes that predicted a piece of the candidate."""
+    """Number of passes that predicted a piece of the candidate."""
     limits_B: Tensor
-    """N, the passes of each sentence at most."""
+    """N, the maximum number of passes of each sentence."""
     unchanged_B: Tensor
-    """How many passes in a row have changed no piece of any of a sentence's candidates."""
+    """Number of consecutive passes that changed no piece of any candidate of the sentence."""
 
     @classmethod
     def blank(cls, lengths_BK: Tensor, config: MaskPredictDecoding) -> "Candidates":
-        """Before the first pass: MASK for each piece."""
+        """Creates the candidates before the first pass: MASK for each piece."""
         limits_B = torch.full_like(lengths_BK[:, 0], config.iterations)
         if config.pieces_per_iteration > 0:
-            # The same for all of a sentence's candidates: of one that took more passes the pieces would have better scores.
+            # N depends on the likeliest length and is the same for all candidates of a sentence. A candidate with more passes
+            # would have better scores, and the comparison of candidates would be unfair.
             wanted_B = (lengths_BK[:, 0] / config.pieces_per_iteration).ceil().long()
             limits_B = torch.minimum(limits_B, wanted_B.clamp(min=1))
         places_T = torch.arange(int(lengths_BK.max()) + 1, device=lengths_BK.device)
@@ -110,19 +113,22 @@ class Candidates:
         )
 
     def means(self) -> Tensor:
-        """Mean log-probability of the pieces, [B, K]."""
+        """Returns the mean log-probability of the pieces, [B, K]."""
         return self.scores_BKT.sum(dim=2) / self.lengths_BK
 
     def narrow(self, size: int) -> None:
-        """Leaves the `size` candidates of each sentence with the best means; of equal ones the likelier length."""
+        """Keeps the `size` candidates of each sentence with the best means; for equal means the likelier length."""
         order_BK = self.means().argsort(dim=1, descending=True, stable=True)[:, :size].sort(dim=1).values
         rows_B1 = torch.arange(len(order_BK), device=order_BK.device)[:, None]
         for name, value in list(vars(self).items()):
-            if value.ndim > 1:
+            if value.ndim > 1:  # fields by candidate; the others have one value per sentence
                 setattr(self, name, value[rows_B1, order_BK])
 
     def to_predict(self, done: int, config: MaskPredictDecoding) -> Tensor:
-        """How many pieces of each candidate the next pass predicts, [B, K], after `done` passes."""
+        """Returns the number of pieces of each candidate that the next pass predicts, [B, K], after `done` passes.
+
+        This is ⌊L·(N − done)/N⌋ for a candidate with L pieces, and 0 after N passes or if the sentence is finished early.
+        """
         limits_B1 = self.limits_B[:, None]
         counts_BK = self.lengths_BK * (limits_B1 - done).clamp(min=0) // limits_B1
         if config.stop_unchanged:
@@ -134,15 +140,16 @@ class Candidates:
 class MaskPredictSearch:
     """Mask-predict; see `refine`.
 
-    The best mean log-probability wins, or with a reranker its score; where they are equal the likelier length.
+    Candidates are ranked by mean log-probability, or by the reranker's score if there is one; for equal scores the likelier
+    length comes first.
     """
 
     decoder: TargetDecoder
     length_head: LengthHead
     config: MaskPredictDecoding
     reranker: TargetDecoder | None = None
-    """The AT decoder, which then chooses among the candidates."""
-    copies = 1  # it makes groups of its own of what it is given
+    """The AT decoder that ranks the candidates, if any."""
+    copies = 1  # `__call__` groups the candidates itself
     is_stepwise = False
 
     @property
@@ -152,9 +159,10 @@ class MaskPredictSearch:
         return setting, getattr(self.config, setting)
 
     def __call__(self, encoded: Encoded, n_best: int = 1) -> list[list[Hypothesis]]:
-        """Finds the best hypotheses of each source, of different lengths.
+        """Finds the best hypotheses of each source; they have different lengths.
 
-        Sources of one length have targets of many; those whose targets are alike are refined together.
+        Sources of equal length can have targets of very different lengths. Sources are therefore grouped again, by the longest
+        of their length candidates, so that little padding is decoded.
         """
         lengths_BK = likeliest_lengths(self.length_head, encoded, self.config.length_candidates)
         hypotheses: dict[int, list[Hypothesis]] = {}
@@ -182,10 +190,10 @@ class MaskPredictSearch:
         ]
 
     def flops(self, work: ModelFlops, source_B: Tensor, pieces_B: Tensor, passes_B: Tensor) -> int:
-        """Counts the passes, and the AT decoder's pass over the candidates where that reranks.
+        """Counts all passes, and the AT decoder's pass over the candidates if it reranks.
 
-        All candidates of a source count as if they were as long as the winner and took as many passes, which is nearly so:
-        lengths tried are neighbours, and only `stop_unchanged` ends candidates of a source at different times.
+        All candidates of a source count as if they had the length and the passes of the best one. This is a close estimate: the
+        lengths are usually similar, and the candidates of a source share N.
         """
         total = work.encoder(source_B) + work.lengths(len(source_B)) + work.memory(source_B)
         for done in range(int(passes_B.max())):
@@ -200,31 +208,33 @@ class MaskPredictSearch:
         return total
 
     def _tried(self, done: int) -> int:
-        """Length candidates that are still tried after so many passes."""
+        """Returns the number of length candidates that are left after `done` passes."""
         candidates = min(self.config.length_candidates, self.decoder.config.max_positions - 1)
         return min(candidates, self.config.narrow_to) if 0 < self.config.narrow_after <= done else candidates
 
 
 def refine(decoder: TargetDecoder, encoded: Encoded, lengths_BK: Tensor, config: MaskPredictDecoding) -> Iterator[Candidates]:
-    """Yields the candidates after each pass, at least once; the same object, which narrowing may change after the last pass.
+    """Decodes all length candidates in parallel and yields them after each pass, at least once.
 
-    The first pass predicts every piece. Before pass t + 1 of N the ⌊L·(N − t)/N⌋ pieces of L with the lowest scores are masked
-    (Ghazvininejad et al. 2019, section 3.1). Pass t + 1 predicts those again, and a piece keeps the log-probability of the pass
-    that last predicted it: its score is not recomputed when its context changes. Where nothing is left to mask (t > N − N/L)
-    the remaining passes are left out, since they would change nothing. All lengths of a source are decoded in parallel.
-    Special tokens are never predicted.
+    The first pass predicts every piece. After t of N passes, the ⌊L·(N − t)/N⌋ of the L pieces with the lowest scores are
+    masked, and pass t + 1 predicts them again (Ghazvininejad et al. 2019, section 3.1). The score of a piece is its
+    log-probability in the pass that last predicted it; it is not recomputed when the context changes. Passes that would mask
+    nothing (t > N − N/L) are skipped. Special tokens are never predicted.
 
-    N is `iterations`, or less for short targets with `pieces_per_iteration`. `narrow_after` drops candidates before the last
-    pass, and `stop_unchanged` ends whole sentences.
+    N is `iterations`, or less for short targets with `pieces_per_iteration`. `narrow_after` drops candidates, and
+    `stop_unchanged` ends a sentence with all its candidates.
+
+    The same object is yielded each time and modified in place. Narrowing can modify it after the last pass as well.
     """
     memory = decoder.remember(encoded)
     found = Candidates.blank(lengths_BK, config)
     active_A = torch.arange(len(lengths_BK), device=lengths_BK.device)
     for done in range(config.iterations):
         if 0 < done == config.narrow_after:
-            # By the NAT decoder even where the AT decoder reranks, which misjudges what is unfinished.
+            # By the NAT decoder's scores even if the AT decoder reranks: the AT decoder misjudges unfinished candidates.
             found.narrow(config.narrow_to)
         counts_BK = found.to_predict(done, config)
+        # A sentence without masked pieces is finished and leaves the batch of active sentences.
         goes_on_A = counts_BK[active_A].amax(dim=1) > 0
         if not goes_on_A.all():
             active_A, memory = active_A[goes_on_A], memory.keep(goes_on_A.nonzero().squeeze(1))
@@ -234,27 +244,30 @@ def refine(decoder: TargetDecoder, encoded: Encoded, lengths_BK: Tensor, config:
 
 
 def likeliest_lengths(length_head: LengthHead, encoded: Encoded, candidates: int) -> Tensor:
-    """Returns the likeliest lengths, at least 1 piece each, [B, K]; K is less than asked for where the model has fewer lengths.
+    """Returns the likeliest lengths, the likeliest first, [B, K]. K is smaller than `candidates` if the model has fewer
+    lengths.
 
-    Lengths above `most_pieces` come after all others: a length head that has just begun to learn would ask for a thousand.
+    Length 0 is never returned. Lengths above `most_pieces` rank below all others, because a length head that is hardly trained
+    may predict a thousand pieces.
     """
-    logits_BP = length_head(encoded.states_BSD, encoded.is_padding_BS)
+    logits_BP: Tensor = length_head(encoded.states_BSD, encoded.is_padding_BS)
     is_far_BP = torch.arange(logits_BP.shape[1], device=logits_BP.device) > most_pieces(encoded)[:, None]
     return (logits_BP - 1e6 * is_far_BP).topk(min(candidates, logits_BP.shape[1] - 1)).indices
 
 
 def _pass(decoder: TargetDecoder, memory: Memory, found: Candidates, active_A: Tensor, counts_BK: Tensor) -> None:
-    """Runs one pass over the active sentences and predicts their `counts_BK` worst pieces again, in place.
+    """Runs one pass over the active sentences: masks their `counts_BK` worst pieces and predicts them, in place.
 
     Args:
-        memory: of the active sentences.
+        memory: memory of the active sentences only.
     """
     counts_AK = counts_BK[active_A]
-    # Sentences that have left, or candidates, may have been the only ones that long.
+    # The longest sentences or candidates may be gone, so the pass computes no more columns than the active ones need.
     longest = int(found.lengths_BK[active_A].max()) + 1
     before_AKT, scores_AKT = found.tokens_BKT[active_A, :, :longest], found.scores_BKT[active_A, :, :longest]
     is_piece_AKT = torch.arange(longest, device=active_A.device) < found.lengths_BK[active_A][:, :, None]
     is_masked_AKT = _worst(scores_AKT, is_piece_AKT, counts_AK)
+    # Logits are needed at masked positions only, so the last layer computes these M positions and no others.
     places_M = is_masked_AKT.flatten().nonzero().squeeze(1)
     input_AKT = before_AKT.masked_fill(is_masked_AKT, MASK)
     states_MD = decoder.states(memory, input_AKT.flatten(0, 1), read_N=places_M)
@@ -271,21 +284,22 @@ def _pass(decoder: TargetDecoder, memory: Memory, found: Candidates, active_A: T
 
 
 def _spread(marks_AKT: Tensor, active_A: Tensor, like_BKT: Tensor) -> Tensor:
-    """The active sentences' marks among those of all, which have none."""
+    """Expands marks of the active sentences to all sentences; the others are False."""
     marks_BKT = torch.zeros_like(like_BKT, dtype=torch.bool)
     marks_BKT[active_A, :, : marks_AKT.shape[2]] = marks_AKT
     return marks_BKT
 
 
 def _worst(scores_BKT: Tensor, is_piece_BKT: Tensor, counts_BK: Tensor) -> Tensor:
-    """Marks the `counts_BK` pieces with the lowest scores, of equal ones the leftmost, [B, K, T]."""
+    """Marks the `counts_BK` pieces with the lowest scores, [B, K, T]; for equal scores the leftmost."""
     order_BKT = scores_BKT.masked_fill(~is_piece_BKT, torch.inf).argsort(dim=2, stable=True)
+    # `order[i]` is the position with the i-th lowest score; the first `counts` of these positions are marked.
     is_early_BKT = torch.arange(scores_BKT.shape[2], device=scores_BKT.device) < counts_BK[:, :, None]
     return torch.zeros_like(is_piece_BKT).scatter(2, order_BKT, is_early_BKT)
 
 
 def _likeliest(decoder: TargetDecoder, states_MD: Tensor) -> tuple[Tensor, Tensor]:
-    """The log-probability and the id of the likeliest piece at each position, [M] both."""
+    """Returns the log-probability and the id of the likeliest piece at each position, [M] each."""
     scores, tokens = [], []
     for logits_mV in blocks_of_logits(decoder, states_MD, SPECIAL):
         best_m, token_m = logits_mV.log_softmax(dim=1).max(dim=1)

@@ -1,4 +1,4 @@
-"""Reranking: the AT decoder, which inference otherwise drops, chooses among the NAT decoder's candidates."""
+"""Reranking of the NAT decoder's candidates by the AT decoder, which NAT inference otherwise does not need."""
 
 # B sentences, K candidates, T target, M real positions of the whole batch, V vocabulary
 
@@ -13,13 +13,15 @@ from mtnat.tokens import BOS
 def at_scores(
     decoder: TargetDecoder, encoded: Encoded, tokens_BKT: Tensor, lengths_BK: Tensor, length_penalty: float
 ) -> Tensor:
-    """What beam search would score these hypotheses with, [B, K], by one pass of the AT decoder over all of them.
+    """Computes the scores that beam search gives to these hypotheses, [B, K], by one parallel pass of the AT decoder.
 
-    Each row of the tokens is its pieces, EOS and anything.
+    Args:
+        tokens_BKT: the pieces of each hypothesis, then EOS. Tokens after EOS are ignored.
+        lengths_BK: number of pieces.
     """
     places_T = torch.arange(tokens_BKT.shape[2], device=tokens_BKT.device)
     is_real_BKT = places_T <= lengths_BK[:, :, None]
-    # What stands behind EOS is seen by no position that is read.
+    # The decoder is causal, so tokens after EOS do not change the states up to EOS.
     input_BKT = torch.cat((torch.full_like(tokens_BKT[:, :, :1], BOS), tokens_BKT[:, :, :-1]), dim=2)
     states = decoder.states(decoder.remember(encoded), input_BKT.flatten(0, 1))
     states_MD = states.flatten(0, 1)[is_real_BKT.flatten()]

@@ -1,4 +1,4 @@
-"""What mask-predict did to one line, pass by pass."""
+"""A record of mask-predict on one line, pass by pass."""
 
 from copy import deepcopy
 from dataclasses import dataclass
@@ -14,34 +14,34 @@ from mtnat.model import Translator, computing_in, resolve_precision
 
 @dataclass(frozen=True)
 class TracedPass:
-    """The winning length candidate after one pass."""
+    """The length candidate that is best in the end, after one pass."""
 
     number: int
-    """1 is the first."""
+    """Number of the pass, from 1."""
     pieces: tuple[str, ...]
-    """The target, with ``▁`` for a space."""
+    """The target pieces, with ``▁`` for a space."""
     is_masked: tuple[bool, ...]
-    """Which pieces this pass predicted."""
+    """Whether this pass predicted each piece."""
     is_changed: tuple[bool, ...]
-    """Which of them are others than before."""
+    """Whether this pass changed each piece."""
     score: float
     """Mean log-probability of the pieces."""
     lengths: tuple[int, ...]
-    """Of all length candidates that are still in the race, the likeliest first."""
+    """Lengths of all remaining length candidates, the likeliest first."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """How a line, or a part of one that was translated in parts, came about."""
+    """The passes that translated a line, or one part of a line that was translated in parts."""
 
     passes: tuple[TracedPass, ...]
-    """Those that predicted something."""
+    """The passes that predicted at least one piece."""
     text: str
     """The translation."""
 
 
 def trace(translator: Translator, vocabularies: Vocabularies, line: str, search: MaskPredictSearch) -> list[Trace]:
-    """Translates each part of a line; most lines have one part, an empty one has none."""
+    """Translates each part of a line. Most lines have one part; an empty line has none."""
     [pieces] = vocabularies.source.encode([line])
     was_training = translator.training
     translator.eval()
@@ -58,7 +58,7 @@ def _trace_part(translator: Translator, vocabularies: Vocabularies, source: list
     with computing_in(resolve_precision(config.precision, device), device):
         encoded = translator.encode(pad([source], device))
         lengths_1K = likeliest_lengths(search.length_head, encoded, config.length_candidates)
-        # Who wins is known at the end, so every pass is kept with all candidates.
+        # The best candidate is only known after the last pass, so the states of all candidates are kept.
         states = []
         for found in refine(search.decoder, encoded, lengths_1K, config):
             states.append(deepcopy(found))
@@ -69,7 +69,7 @@ def _trace_part(translator: Translator, vocabularies: Vocabularies, source: list
 
 
 def _traced(vocabularies: Vocabularies, number: int, state: Candidates, length: int) -> TracedPass:
-    """One pass over the candidate of that length."""
+    """Returns the state of the candidate with this length after one pass."""
     lengths = tuple(state.lengths_BK[0].tolist())
     place = 0, lengths.index(length)
     return TracedPass(

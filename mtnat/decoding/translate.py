@@ -1,4 +1,4 @@
-"""From sources to hypotheses, and from lines to translations."""
+"""Decoding of token sequences and translation of lines of text."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -18,46 +18,47 @@ from mtnat.model import Translator, computing_in, resolve_precision
 
 @dataclass(frozen=True)
 class Translation:
-    """A translation of a line; of one that was translated in parts, all of them together."""
+    """A translation of a line. The parts of a line that was translated in parts are joined."""
 
     text: str
     tokens: tuple[int, ...]
     """Target pieces."""
     score: float
-    """As `Hypothesis.score`; of several parts the mean, weighted by their pieces."""
+    """See `Hypothesis.score`; for several parts the mean, weighted by the number of pieces."""
     passes: int
-    """As `Hypothesis.passes`; of several parts the most."""
+    """See `Hypothesis.passes`; for several parts the maximum."""
 
 
 @dataclass(frozen=True)
 class TranslatedLine:
-    """What became of a line."""
+    """A line's translations and how it was split."""
 
     translations: tuple[Translation, ...]
-    """At least one, the best first."""
+    """At least one translation, the best first."""
     pieces: int
-    """Of the source."""
+    """Number of source pieces."""
     parts: int
-    """In how many it was translated: more than one where it has more pieces than the model has positions."""
+    """Number of parts that were translated separately; more than one if the line has more pieces than the model has
+    positions."""
 
     @property
     def text(self) -> str:
-        """The best translation."""
+        """The text of the best translation."""
         return self.translations[0].text
 
 
 def decode(
     translator: Translator, sources: Sequence[Sequence[int]], config: Decoding, search: Search, n_best: int = 1
 ) -> list[list[Hypothesis]]:
-    """Returns the best hypotheses of each source, in the sources' order; they do not depend on how sources are batched.
+    """Returns the best hypotheses of each source, in the order of the sources. They do not depend on the batching.
 
     Args:
-        sources: pieces without EOS; of an empty source the only hypothesis is empty.
-        search: of one of the translator's branches.
-        n_best: how many, at most; a search that finds fewer gives fewer.
+        sources: pieces without EOS. The only hypothesis of an empty source is empty.
+        search: the search of one of the translator's branches.
+        n_best: maximum number of hypotheses of a source; a search may find fewer.
 
     Raises:
-        UserError: a source is longer than the model has positions for, or the search has fewer candidates than `n_best`.
+        UserError: a source has more pieces than the model has positions, or the search has fewer candidates than `n_best`.
     """
     _check(translator, sources, search, n_best)
     filled = [index for index, source in enumerate(sources) if source]
@@ -88,7 +89,7 @@ def translate(
     search: Search,
     n_best: int = 1,
 ) -> list[TranslatedLine]:
-    """Translates lines; one that is too long for the model is translated in parts, at sentence ends where that is possible.
+    """Translates lines. A line that is too long for the model is split, at sentence ends if possible, and translated in parts.
 
     Raises:
         UserError: the search has fewer candidates than `n_best`.
@@ -105,7 +106,8 @@ def translate(
 
 
 def parts_of(translator: Translator, vocabulary: Vocabulary, line: str, pieces: list[int]) -> list[list[int]]:
-    """A line's pieces in parts that the model has positions for: whole sentences where they fit, else cut where one is full."""
+    """Splits a line's pieces into parts that fit the model: whole sentences if they fit, otherwise cuts at the maximum
+    length."""
     most = translator.config.max_positions - 1
     if len(pieces) <= most:
         return [pieces]
@@ -133,13 +135,13 @@ def _check(translator: Translator, sources: Sequence[Sequence[int]], search: Sea
 
 
 def _ranked(parts: Sequence[list[Hypothesis]]) -> list[list[Hypothesis]]:
-    """The n-th best of all parts together; a part that has fewer gives its last one again."""
+    """Returns for each rank n the n-th best hypotheses of all parts; a part with fewer hypotheses repeats its last one."""
     most = max(len(part) for part in parts)
     return [[part[min(rank, len(part) - 1)] for part in parts] for rank in range(most)]
 
 
 def _joined(parts: Sequence[Hypothesis], texts: Iterator[str]) -> Translation:
-    """One translation of a line's parts, with their texts."""
+    """Joins the hypotheses of a line's parts and their texts to one translation."""
     pieces = sum(len(part.tokens) for part in parts)
     return Translation(
         text=" ".join(next(texts) for _ in parts),

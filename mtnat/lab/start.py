@@ -1,4 +1,4 @@
-"""A study from its file to what is shown at its end: looks, then runs, cut down or whole."""
+"""Starts a study: reads its file, then shows, reduces or runs it, and prints the result."""
 
 import os
 import time
@@ -32,11 +32,11 @@ MLFLOW_EXPERIMENT, MLFLOW_SMOKE_EXPERIMENT = "mtnat", "mtnat smoke"
 
 
 def run_study(options: Options, console: Console, interruption: Interruption) -> None:
-    """Runs a study, or goes on with it, until it has its answer, and shows that.
+    """Runs or resumes a study until it has its answer, and shows it.
 
     Raises:
-        UserError: something in the file, the folder or the machine is wrong; nothing has been started then.
-        KeyboardInterrupt: a person stopped it; it can be resumed.
+        UserError: there is a problem with the file, the folder or the machine; nothing has been started.
+        KeyboardInterrupt: the study was stopped; it can be resumed.
     """
     is_local = options.address is None
     study = read_study(options.study, cores() if is_local else None, torch.cuda.device_count() if is_local else None)
@@ -63,10 +63,10 @@ def run_study(options: Options, console: Console, interruption: Interruption) ->
 
 
 def _smoke(study: Study, options: Options, console: Console, interruption: Interruption) -> None:
-    """Runs the study with everything cut down, in a folder of its own that is made anew.
+    """Runs a reduced copy of the study in a separate folder, which is emptied first.
 
     Raises:
-        SmokeError: it does not run.
+        SmokeError: the study does not run.
     """
     started = time.monotonic()
     folder = StudyFolder(options.outputs / f"{options.study.stem}-smoke")
@@ -88,7 +88,7 @@ def _smoke(study: Study, options: Options, console: Console, interruption: Inter
 
 
 def _show(study: Study, folder: StudyFolder, options: Options, console: Console) -> None:
-    """What a finished study ended with."""
+    """Shows the result of a finished study."""
     if study.columns:
         show_table(console, Table.model_validate_json(folder.table.read_bytes()), folder, _mlflow_command(options))
     else:
@@ -98,7 +98,7 @@ def _show(study: Study, folder: StudyFolder, options: Options, console: Console)
 
 def _run(study: Study, folder: StudyFolder, options: Options, console: Console, interruption: Interruption) -> None:
     console.print(f"{study.question}", markup=False, highlight=False)
-    # MLflow takes seconds to make its database, and Ray to start: they do so side by side.
+    # MLflow takes seconds to create its database, and Ray to start, so they do it at the same time.
     with ThreadPoolExecutor(1) as background, ray_cluster(options, study.resources):
         experiment = MLFLOW_SMOKE_EXPERIMENT if options.smoke else MLFLOW_EXPERIMENT
         opening = background.submit(_open_tracker, _tracking_uri(options), experiment)
@@ -118,18 +118,19 @@ def _tracking_uri(options: Options) -> str:
 
 
 def _mlflow_command(options: Options) -> str:
-    """By which a person looks at the study's runs."""
+    """Returns the command that shows the study's runs."""
     uri = _tracking_uri(options)
     return "mlflow ui" if uri == default_uri() else f"mlflow ui --backend-store-uri {uri}"
 
 
 def _open_tracker(uri: str, experiment: str) -> Tracker:
-    from mtnat.lab.tracking.mlflow_tracker import MlflowTracker  # its import takes seconds in which Ray starts
+    from mtnat.lab.tracking.mlflow_tracker import MlflowTracker  # its import takes seconds, during which Ray starts
 
     return MlflowTracker(uri, experiment, _beside(uri))
 
 
 def _beside(uri: str) -> str | None:
-    """Where the files of a bare database lie: a server knows its own, and MLflow's default depends on who asks from where."""
+    """Returns the URI of the artifacts beside a database. A server has its own, and MLflow's default for a database is relative
+    to the current folder of each process."""
     database = uri.removeprefix("sqlite:///")
     return (Path(database).absolute().parent / "mlartifacts").as_uri() if database != uri else None

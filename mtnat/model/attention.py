@@ -1,4 +1,4 @@
-"""Multi-head attention, with cached keys and values for decoding one token at a time."""
+"""Multi-head attention with a cache of keys and values for decoding one token at a time."""
 
 # B batch, T queries, S keys, N chosen queries, D width, H heads, E features of a head, K beam
 
@@ -14,38 +14,39 @@ from mtnat.model.linear import Linear, linear
 from mtnat.model.short_attention import short_attention
 
 _SHORT = 64
-"""Most keys in training on the CPU of which all probabilities are kept for the backward pass."""
+"""Maximum number of keys for `short_attention`, which keeps all attention weights for the backward pass."""
 
 
 class KeysValues(NamedTuple):
-    """What attention reads."""
+    """The keys and values that attention reads."""
 
     keys_BSHE: Tensor
     values_BSHE: Tensor
 
 
 class Places(NamedTuple):
-    """Some positions of a batch of sequences."""
+    """A selection of N positions in a batch of sequences."""
 
     flat_N: Tensor
-    """Indices into B·T."""
+    """Indices into the flattened B·T positions."""
     batch: int
     length: int
 
     def pack(self, states_BTD: Tensor) -> Tensor:
-        """What stands at these positions, [N, D]."""
+        """Selects the states of these positions, [N, D]."""
         return states_BTD.flatten(0, 1).index_select(0, self.flat_N)
 
     def spread(self, states_ND: Tensor) -> Tensor:
-        """The reverse, [B, T, D], zeros elsewhere."""
+        """Writes states back to these positions, [B, T, D]; other positions are zero."""
         zeros = states_ND.new_zeros(self.batch * self.length, states_ND.shape[1])
         return zeros.index_copy(0, self.flat_N, states_ND).view(self.batch, self.length, -1)
 
 
 class Past:
-    """One layer's keys and values of the tokens decoded so far, of every place in the beam.
+    """One layer's keys and values of the tokens decoded so far, for every beam slot.
 
-    A reordered beam copies nothing: a key stays where it was written and each hypothesis sees those of its own ancestors.
+    Reordering the beam copies nothing. A key stays in the slot where it was written, and `AtCache.mask` makes the keys of a
+    hypothesis' ancestors visible to it.
     """
 
     def __init__(self) -> None:
@@ -53,7 +54,7 @@ class Past:
         self._store_BTK2HE: Tensor | None = None
 
     def extend(self, now: KeysValues) -> KeysValues:
-        """Appends one step's K keys and values, and returns all of them, [B, steps·K, H, E]."""
+        """Appends the K keys and values of one step and returns those of all steps, [B, steps·K, H, E]."""
         now_BK2HE = torch.stack(now, dim=2)
         store = self._room(now_BK2HE)
         store[:, self.steps] = now_BK2HE
@@ -66,7 +67,7 @@ class Past:
             self._store_BTK2HE = self._store_BTK2HE[:, : self.steps].index_select(0, rows)
 
     def _room(self, now_BK2HE: Tensor) -> Tensor:
-        """The store with space for another step; it doubles, so that appending costs constant time on average."""
+        """Returns the store with space for one more step. Its capacity doubles, so appending takes amortised constant time."""
         old = self._store_BTK2HE
         if old is None or old.shape[1] == self.steps:
             batch, *rest = now_BK2HE.shape
@@ -78,7 +79,7 @@ class Past:
 
 
 class _Heads(nn.Module):
-    """What self- and cross-attention share: the attention itself and the output projection."""
+    """Base of self- and cross-attention: scaled dot-product attention and the output projection."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -95,9 +96,14 @@ class _Heads(nn.Module):
         causal: bool = False,
         places: Places | None = None,
     ) -> Tensor:
-        """softmax(QKᵀ/√E)·V and the output projection, [B, T, D], or [N, D] of the places alone.
+        """Computes softmax(QKᵀ/√E)·V and the output projection.
 
-        The mask, broadcast to [B, H, T, S], is True where seen.
+        Args:
+            mask: broadcast to [B, H, T, S]; True where a query sees a key.
+            places: the only positions that the output projection computes.
+
+        Returns:
+            States [B, T, D], or [N, D] with `places`.
         """
         dropout = self.dropout if self.training else 0.0
         mixed_BTD = _mixed(queries_BTHE, memory, mask, causal=causal, dropout=dropout).flatten(2)
@@ -106,10 +112,10 @@ class _Heads(nn.Module):
 
 
 def _mixed(queries_BTHE: Tensor, memory: KeysValues, mask: Tensor | None, *, causal: bool, dropout: float) -> Tensor:
-    """softmax(QKᵀ/√E)·V, [B, T, H, E].
+    """Computes softmax(QKᵀ/√E)·V, [B, T, H, E].
 
-    In float32 for training on the CPU: the fused kernel's backward pass there took 5.0 (16 tokens) to 1.7 times (128) as long
-    in bfloat16. Elsewhere in whatever the projections came out in.
+    Training on the CPU computes in float32, because the backward pass of PyTorch's fused kernel took 5.0 times (16 tokens) to
+    1.7 times (128 tokens) as long in bfloat16. Otherwise the dtype of the projections is kept.
     """
     trains_on_cpu = queries_BTHE.device.type == "cpu" and queries_BTHE.requires_grad
     if trains_on_cpu and dropout == 0 and memory.keys_BSHE.shape[1] <= _SHORT and not torch.compiler.is_compiling():
@@ -127,7 +133,7 @@ def _mixed(queries_BTHE: Tensor, memory: KeysValues, mask: Tensor | None, *, cau
 
 
 class SelfAttention(_Heads):
-    """Attention of a sequence to itself."""
+    """Multi-head self-attention."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
@@ -142,17 +148,18 @@ class SelfAttention(_Heads):
         past: Past | None = None,
         places: Places | None = None,
     ) -> Tensor:
-        """Attends from every position to the sequence.
+        """Attends from every position to the whole sequence.
 
         Args:
             mask: hides padding; a causal call ignores it.
-            causal: whether each position sees itself and earlier positions only. One set of weights serves both kinds of call,
-                so that an AT and a NAT decoder can share their layers.
-            past: keys and values of earlier steps. The states are then those of K hypotheses' newest tokens, [B, K, D], and the
-                mask says which keys each hypothesis sees.
-            places: the only positions that attend, [N, D]. Not for causal calls.
+            causal: whether each position sees only itself and earlier positions. This is an argument of the call rather than of
+                the module, so that an AT and a NAT decoder can share their layers.
+            past: keys and values of earlier steps. The states are then those of the newest token of K hypotheses, [B, K, D],
+                and the mask selects the keys that each hypothesis sees.
+            places: the only positions whose states are computed; the result is [N, D]. Not for causal calls.
         """
         if places is not None:
+            # Queries are needed at the selected positions only; keys and values are needed at all positions.
             width = states_BTD.shape[-1]
             weight, bias = self.queries_keys_values.weight, self.queries_keys_values.bias
             queries_BTD = places.spread(linear(places.pack(states_BTD), weight[:width], bias[:width]))
@@ -164,12 +171,12 @@ class SelfAttention(_Heads):
         now = KeysValues(keys, values)
         if past is not None:
             return self.attend(queries, past.extend(now), mask)
-        # Padding is on the right, so no causal query that anyone reads can see it: causality needs no mask besides.
+        # Padding is on the right, so causality already hides it from every query at a real token.
         return self.attend(queries, now, None if causal else mask, causal=causal)
 
 
 class CrossAttention(_Heads):
-    """Attention of the target to the encoder's states."""
+    """Multi-head attention from the target to the encoder states."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
@@ -177,13 +184,14 @@ class CrossAttention(_Heads):
         self.keys_values = Linear(config.width, 2 * config.width)
 
     def remember(self, encoder_states_BSD: Tensor) -> KeysValues:
-        """The keys and values of a batch of sources, which every pass and every hypothesis reads."""
+        """Computes the keys and values of a batch of sources. All passes and all hypotheses of a source reuse them."""
         return KeysValues(*self.keys_values(encoder_states_BSD).unflatten(-1, (2, self.heads, -1)).unbind(2))
 
     def forward(self, states: Tensor, memory: KeysValues, mask: Tensor | None, places: Places | None = None) -> Tensor:
-        """[B·K, T, D] to the same shape: K targets of one source, side by side, read one copy of its keys and values.
+        """Attends to the sources, from [B·K, T, D] to the same shape.
 
-        With places the states are of those positions alone, [N, D].
+        The K targets of one source are adjacent rows and read a single copy of its keys and values. With `places` the states
+        are those of the selected positions only, [N, D].
         """
         queries = self.queries(states) if places is None else places.spread(self.queries(states))
         by_source = queries.view(memory.keys_BSHE.shape[0], -1, self.heads, states.shape[-1] // self.heads)

@@ -11,36 +11,37 @@ class ModelConfig(Record):
     """A Transformer (Vaswani et al. 2017); the defaults are the paper's base model (A.1)."""
 
     width: int = Field(512, ge=8, le=8192)
-    """Features of a token, in every layer."""
+    """Model dimension: features of a token in every layer."""
     heads: int = Field(8, ge=1)
-    """Attention heads; must divide the width."""
+    """Number of attention heads; must divide `width`."""
     feed_forward: int = Field(2048, ge=8)
-    """Features inside a layer's feed-forward part."""
+    """Inner dimension of the feed-forward sublayer."""
     encoder_layers: int = Field(6, ge=1, le=100)
-    """Layers of the shared encoder."""
+    """Number of layers of the shared encoder."""
     decoder_layers: int = Field(6, ge=1, le=100)
-    """Layers of each decoder."""
+    """Number of layers of each decoder."""
     shared_decoder_layers: bool = False
-    """Whether the AT and the NAT decoder use the same layers; positions, heads and the last normalisation stay separate. The
-    authors' code has the flag (`--share-decoder`), their script does not set it; the paper names it as future work."""
+    """Whether the AT and the NAT decoder share their layers. Position embeddings, output heads and the final layer
+    normalisation stay separate. The paper names this as future work; the authors' code has the flag `--share-decoder`, which
+    their script does not set."""
     dropout: float = Field(0.3, ge=0, lt=1)
-    """Dropout of embeddings and of every residual branch."""
+    """Dropout probability of the embeddings and of every sublayer's output."""
     attention_dropout: float = Field(0.0, ge=0, lt=1)
-    """Dropout of attention weights."""
+    """Dropout probability of the attention weights."""
     activation_dropout: float = Field(0.0, ge=0, lt=1)
-    """Dropout inside the feed-forward part."""
+    """Dropout probability inside the feed-forward sublayer."""
     activation: Literal["relu", "gelu"] = "relu"
-    """Non-linearity of the feed-forward part."""
+    """Activation function of the feed-forward sublayer."""
     norm: Literal["pre", "post"] = "post"
-    """Layer normalisation before each branch, or after each sum as in Vaswani et al. 2017."""
+    """Place of the layer normalisation: pre is before each sublayer, post is after each residual sum (Vaswani et al. 2017)."""
     positions: Literal["learned", "sinusoidal"] = "learned"
-    """Position embeddings; learned is what the NAT decoder of Ghazvininejad et al. 2019 uses."""
+    """Kind of position embeddings; the NAT decoder of Ghazvininejad et al. 2019 uses learned ones."""
     max_positions: int = Field(1024, ge=8, le=65_536)
-    """Longest source or target, in tokens; also the classes of an absolute length head."""
+    """Maximum length of a source or a target, in tokens; also the number of classes of an absolute length head."""
     length_prediction: Literal["offset", "absolute"] = "offset"
-    """The length head's classes: target minus source length, or (Ghazvininejad et al. 2019) the target length itself.
-
-    Unlike the paper the default is the offset, because it needs far fewer updates to become right on small corpora."""
+    """What the length head predicts: offset is the target length minus the source length, absolute is the target length
+    (Ghazvininejad et al. 2019). Unlike the paper, the default is offset, because it learns in far fewer updates on small
+    corpora."""
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:

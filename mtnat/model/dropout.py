@@ -1,4 +1,4 @@
-"""Dropout that does not wait for random numbers."""
+"""Dropout with cheap random numbers on the CPU."""
 
 import torch
 from torch import Tensor, nn
@@ -8,11 +8,12 @@ _LEVELS = 65_536
 
 
 class Dropout(nn.Module):
-    """Sets features to zero with a probability, scales the others by its inverse, in training only.
+    """Sets features to zero with probability p and scales the others by 1 / (1 − p), in training only.
 
-    On the CPU one 64-bit draw decides about four features, so the probability is rounded to a multiple of 1/65,536; PyTorch's
-    own draws a number for each, which there took up to a sixth of a training step (measured: 7 ns a feature, against 1 ns).
-    A compiler fuses PyTorch's own with what stands around it.
+    On the CPU one 64-bit random number decides four features, 16 bits each, so p is rounded to a multiple of 1/65,536.
+    PyTorch's dropout draws one number per feature, which took up to a sixth of a training step on the CPU (measured: 7 ns per
+    feature instead of 1 ns). Other devices and compiled code use PyTorch's dropout, which a compiler fuses with the operations
+    around it.
     """
 
     def __init__(self, probability: float) -> None:
@@ -20,7 +21,7 @@ class Dropout(nn.Module):
         self.probability = probability
 
     def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
-        """The states after dropout, and added to what is given."""
+        """Applies dropout to the states and adds the result to `onto`, if given."""
         if not self.training or self.probability == 0:
             return states if onto is None else onto + states
         if states.device.type != "cpu" or torch.compiler.is_compiling():
@@ -34,9 +35,9 @@ class Dropout(nn.Module):
 
 
 def _drawn(shape: torch.Size, probability: float) -> Tensor:
-    """1 for what is kept and 0 for the rest, drawn from PyTorch's global generator; a byte for each feature.
+    """Draws 1 for each feature to keep and 0 for the others, as uint8, from PyTorch's global generator.
 
-    They are for multiplying: to fill by a mask took seven times as long.
+    The result is a factor rather than a Boolean mask, because `masked_fill` took seven times as long as a multiplication.
     """
     features = shape.numel()
     draws = torch.empty(-(-features // 4), dtype=torch.int64).random_(-(2**63), None)

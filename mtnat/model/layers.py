@@ -1,4 +1,4 @@
-"""A Transformer layer and what stands before the first one."""
+"""Transformer layers, position embeddings and the padding mask."""
 
 # B batch, T target or source positions, D width
 
@@ -15,9 +15,9 @@ from mtnat.model.linear import Linear
 
 
 class Residual(nn.Module):
-    """A branch's surroundings: x + dropout(f(norm(x))) for pre-norm, norm(x + dropout(f(x))) for post-norm.
+    """A residual connection around a sublayer f: x + dropout(f(norm(x))) for pre-norm, norm(x + dropout(f(x))) for post-norm.
 
-    The sum stays float32 under autocast, and so does the layer normalisation.
+    Under autocast the sum and the layer normalisation stay float32.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -27,7 +27,10 @@ class Residual(nn.Module):
         self.dropout = Dropout(config.dropout)
 
     def forward(self, states: Tensor, branch: Callable[[Tensor], Tensor], places: Places | None = None) -> Tensor:
-        """With places the branch answers for those positions alone, and so does this."""
+        """Applies the sublayer `branch` and the residual connection.
+
+        With `places` the sublayer returns states of these positions only, and so does this method, [N, D].
+        """
         kept = states if places is None else places.pack(states)
         if self.before:
             total: Tensor = self.dropout(branch(self.norm(states)), onto=kept)
@@ -37,7 +40,7 @@ class Residual(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear maps with a non-linearity between, at every position alone."""
+    """The position-wise feed-forward sublayer: two linear layers with an activation between them."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -47,14 +50,14 @@ class FeedForward(nn.Module):
         self.outer = Linear(config.feed_forward, config.width)
 
     def forward(self, states: Tensor) -> Tensor:
-        # Of more than two dimensions the inner map's result would be a view, whose gradient an activation in place copies.
+        # With more than two dimensions the linear layer returns a view, and an in-place activation copies a view's gradient.
         inner = self.activation(self.inner(states.flatten(0, -2)))
         output: Tensor = self.outer(self.dropout(inner)).view(states.shape)
         return output
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and feed-forward."""
+    """Self-attention and feed-forward sublayers."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -69,7 +72,7 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention, attention to the source, and feed-forward; whether self-attention is causal, the call says."""
+    """Self-attention, cross-attention and feed-forward sublayers. An argument of the call makes self-attention causal."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -98,12 +101,12 @@ class DecoderLayer(nn.Module):
 
 
 class Positions(nn.Module):
-    """Adds to token embeddings where they stand, and scales.
+    """Adds position embeddings to token embeddings and scales them.
 
-    Token embeddings are drawn with deviation 1/√D since they are the output matrix too; √D brings them to 1. Unlike fairseq's,
-    learned position embeddings are scaled along: in a row of MASK tokens the position is all that tells two places apart, and
-    unscaled it begins so weak that the NAT decoder took about twice the updates to learn to reverse a sentence. The sinusoids
-    of Vaswani et al. 2017 need no scale.
+    Token embeddings are also the output matrix and are therefore initialised with standard deviation 1/√D. The factor √D brings
+    them to 1. Unlike fairseq, learned position embeddings are scaled by √D as well: in a row of MASK tokens only the position
+    distinguishes one input from another. Unscaled, it starts so small that the NAT decoder needed about twice as many updates
+    to learn to reverse a sentence. The sinusoids of Vaswani et al. 2017 are not scaled.
     """
 
     sinusoids_TD: Tensor
@@ -117,12 +120,12 @@ class Positions(nn.Module):
         self.dropout = Dropout(config.dropout)
 
     def forward(self, tokens_BTD: Tensor) -> Tensor:
-        """Embeddings of tokens at positions 0, 1, …"""
+        """Embeds tokens at positions 0, 1, …, T − 1."""
         length = tokens_BTD.shape[1]
         return self._placed(tokens_BTD, slice(0, length))
 
     def at(self, tokens_BKD: Tensor, position: int) -> Tensor:
-        """Embeddings of tokens that all stand at one position."""
+        """Embeds tokens that all have the same position."""
         return self._placed(tokens_BKD, slice(position, position + 1))
 
     def _placed(self, tokens: Tensor, where: slice) -> Tensor:
@@ -135,17 +138,22 @@ class Positions(nn.Module):
 
 
 def sinusoids(positions: int, width: int) -> Tensor:
-    """sin in the even features, cos in the odd ones (Vaswani et al. 2017, section 3.5), [positions, width]."""
+    """Returns sinusoidal position embeddings [positions, width]: sin in even features, cos in odd ones.
+
+    Source: Vaswani et al. 2017, section 3.5.
+    """
     rates = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
     angles = torch.arange(positions)[:, None] * rates
     return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)
 
 
 def visible(is_padding_BS: Tensor, is_padded: bool | None = None) -> Tensor | None:
-    """The attention mask [B, 1, 1, S] that hides padding, or None where there is none to hide.
+    """Returns the attention mask [B, 1, 1, S] that hides padding, or None if there is no padding.
 
-    Where the caller does not know whether there is any, it is looked up on the CPU only, because elsewhere the answer would
-    make the host wait.
+    Args:
+        is_padding_BS: True at padding.
+        is_padded: whether there is any padding. If None, the CPU checks; other devices assume padding, because a check would
+            make the host wait for the device.
     """
     if is_padded is None:
         is_padded = is_padding_BS.device.type != "cpu" or bool(is_padding_BS.any())

@@ -10,9 +10,9 @@ from mtnat.model.linear import Linear
 
 
 class LengthHead(nn.Module):
-    """Predicts the target's length from the mean of the encoder's states.
+    """Predicts the target length from the mean of the encoder states.
 
-    The offset classes span every difference that two lengths below P can have, so no target is out of reach.
+    The offset classes cover every difference between two lengths below P, so every target length has a class.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -22,14 +22,15 @@ class LengthHead(nn.Module):
         self.classes = Linear(config.width, 2 * config.max_positions - 1 if self.is_offset else config.max_positions)
 
     def forward(self, states_BSD: Tensor, is_padding_BS: Tensor) -> Tensor:
-        """Float32 log-odds [B, P] of the target lengths 0, 1, … P−1, counted without EOS; 0 is impossible, −inf."""
+        """Computes float32 logits [B, P] of the target lengths 0, 1, …, P−1, without EOS. Length 0 has −inf."""
         is_token_BS = ~is_padding_BS
         tokens_B = is_token_BS.sum(dim=1)
         mean_BD = (states_BSD.float() * is_token_BS[:, :, None]).sum(dim=1) / tokens_B[:, None]
-        with torch.autocast(mean_BD.device.type, enabled=False):  # in bfloat16 neighbouring lengths would often be equal
+        with torch.autocast(mean_BD.device.type, enabled=False):  # bfloat16 would often give neighbouring lengths equal logits
             logits: Tensor = self.classes(mean_BD)
         lengths_P = torch.arange(self.max_positions, device=logits.device)
         if self.is_offset:
-            # Class c stands for the difference c − (P − 1); the source's EOS is not part of its length.
+            # Class c stands for the offset c − (P − 1), so target length l has class l − source length + P − 1, with the source
+            # length without EOS.
             logits = logits.gather(1, lengths_P - (tokens_B - 1)[:, None] + self.max_positions - 1)
         return logits.masked_fill(lengths_P < 1, -torch.inf)

@@ -1,4 +1,4 @@
-"""A linear map whose programs are compiled once, not for every batch."""
+"""A linear layer that avoids compiling new CPU kernels for every batch size in half precision."""
 
 # B batch, R rows, P rows with padding, I features in, O features out
 
@@ -11,18 +11,19 @@ from torch.nn import functional
 
 
 class Linear(nn.Linear):
-    """`torch.nn.Linear` by way of `linear`."""
+    """`torch.nn.Linear` that computes its output with `linear`."""
 
     def forward(self, states: Tensor) -> Tensor:
         return linear(states, self.weight, self.bias)
 
 
 def linear(states: Tensor, weight_OI: Tensor, bias_O: Tensor) -> Tensor:
-    """``states·weightᵀ + bias``, [..., I] to [..., O].
+    """Computes ``states·weightᵀ + bias``, from [..., I] to [..., O].
 
-    In half precision on the CPU oneDNN compiles programs for each number of rows, and keeps a thousand. That number is another
-    in most batches, and at every update for what masks and samples draw: to compile, map and unmap the programs took up to an
-    eighth of an update and hundreds of megabytes. So training there pads the rows to one of few numbers.
+    In half precision on the CPU, oneDNN compiles a kernel for each number of rows and caches a thousand of them. In training
+    this number changes with most batches, and with every draw of masks or samples. Compiling, mapping and unmapping the kernels
+    took up to an eighth of an update and hundreds of megabytes. Half-precision training on the CPU therefore pads the rows to
+    one of a few counts; see `padded_count`.
     """
     trains_in_half = states.device.type == "cpu" and torch.is_autocast_enabled("cpu") and torch.is_grad_enabled()
     if not trains_in_half or torch.compiler.is_compiling():
@@ -32,13 +33,13 @@ def linear(states: Tensor, weight_OI: Tensor, bias_O: Tensor) -> Tensor:
 
 
 def padded_count(rows: int) -> int:
-    """To how many rows so many are padded: to a number of five binary digits before its zeros, on average 2 to 3 % more."""
+    """Rounds a number of rows up to one with at most five significant binary digits; this adds 2 to 3 % of rows on average."""
     step = 1 << max(0, rows.bit_length() - 5)
     return -(-rows // step) * step
 
 
 def pad_rows(states_RI: Tensor, dtype: torch.dtype) -> Tensor:
-    """These rows in another type, [P, I], and rows of zeros up to their `padded_count`."""
+    """Converts rows to a dtype and appends rows of zeros up to their `padded_count`; returns [P, I]."""
     rows, width = states_RI.shape
     states_PI = states_RI.new_empty(padded_count(rows), width, dtype=dtype)
     states_PI[:rows].copy_(states_RI)
@@ -52,7 +53,7 @@ class _Linear(torch.autograd.Function):
         states_PI, weight = pad_rows(states.flatten(0, -2), dtype), weight_OI.to(dtype)
         ctx.save_for_backward(states_PI, weight)
         ctx.shape, ctx.dtype = states.shape, states.dtype
-        # Not a view of the first rows, which an activation could not change in place.
+        # resize_ drops the padding rows without making a view: an in-place activation could not modify a view.
         return torch.addmm(bias_O.to(dtype), states_PI, weight.t()).resize_(*states.shape[:-1], len(weight))
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The number format of a forward pass; weights are always float32."""
+"""The floating-point format of a forward pass; weights are always float32."""
 
 from typing import Literal
 
@@ -10,7 +10,10 @@ _NAMED = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
-    """What autocast computes in; auto is bf16 where the processor has it in hardware, fp16 on older GPUs, fp32 elsewhere."""
+    """Returns the dtype that autocast computes in.
+
+    ``auto`` is bf16 if the processor supports it in hardware, otherwise fp16 on a GPU and fp32 on a CPU.
+    """
     if precision != "auto":
         return _NAMED[precision]
     if device.type == "cuda":
@@ -21,10 +24,10 @@ def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype
 
 
 def precision_name(precision: torch.dtype) -> str:
-    """What a setting calls it."""
+    """Returns the name of a dtype in settings, such as ``bf16``."""
     return next(name for name, dtype in _NAMED.items() if dtype is precision)
 
 
 def computing_in(precision: torch.dtype, device: torch.device) -> torch.autocast:
-    """The autocast of that format; of float32, none."""
+    """Returns the autocast context for a dtype; for float32 autocast is disabled."""
     return torch.autocast(device.type, precision, enabled=precision is not torch.float32)

@@ -1,4 +1,4 @@
-"""Attention over short sequences, in training on the CPU."""
+"""Attention over short sequences for training on the CPU."""
 
 # B batch, T queries, S keys, H heads, E features of a head
 
@@ -10,13 +10,14 @@ from torch.autograd.function import once_differentiable
 
 
 def short_attention(queries_BTHE: Tensor, keys_BSHE: Tensor, values_BSHE: Tensor, mask_BTS: Tensor | None) -> Tensor:
-    """softmax(QKᵀ/√E)·V, [B, T, H, E], in float32 under autocast, as products over all sentences, a head at a time.
+    """Computes softmax(QKᵀ/√E)·V, [B, T, H, E], by one batched matrix product per head; in float32 even under autocast.
 
-    PyTorch's fused kernel multiplies each sentence's own small matrices, which two threads do hardly faster than one
-    (``measurements/attention.py`` compares). This keeps the probabilities for the backward pass, so it is for short sequences.
+    PyTorch's fused kernel multiplies the small matrices of each sentence separately, which two threads do hardly faster than
+    one (measured by ``measurements/attention.py``). This implementation keeps all attention weights for the backward pass, so
+    its memory grows with T·S: use it for short sequences only.
 
     Args:
-        mask_BTS: broadcast to [B, T, S], True for what a query may see, which is something.
+        mask_BTS: broadcast to [B, T, S]; True where a query sees a key. Every query must see at least one key.
     """
     result: Tensor = _ShortAttention.apply(queries_BTHE, keys_BSHE, values_BSHE, mask_BTS)  # type: ignore[no-untyped-call]
     return result
@@ -27,8 +28,10 @@ class _ShortAttention(torch.autograd.Function):
     @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
     def forward(ctx: Any, queries: Tensor, keys: Tensor, values: Tensor, mask_BTS: Tensor | None) -> Tensor:
         batch, length, heads, features = queries.shape
-        # A head at a time, because only its rows lie evenly apart: over all of them each operand would have to be copied.
-        # Queries come last, because a softmax over fewer than sixteen numbers that lie side by side takes four times as long.
+        # One product per head: `queries[:, :, head]` is a strided view that bmm accepts. A single product over batch and heads
+        # would first have to copy each operand.
+        # The weights are stored transposed, keys before queries, because the softmax then runs along a strided dimension. A
+        # softmax over fewer than sixteen contiguous numbers takes four times as long.
         weights_HBST = queries.new_empty(heads, batch, keys.shape[1], length)
         for head, weight_BST in enumerate(weights_HBST):
             weight_BST.baddbmm_(keys[:, :, head], queries[:, :, head].transpose(1, 2), beta=0, alpha=features**-0.5)
@@ -47,6 +50,7 @@ class _ShortAttention(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         queries, keys, values, weights_HBST = ctx.saved_tensors
         batch, length, heads, features = queries.shape
+        # `of_x` is the gradient with respect to x.
         of_weights_HBST = torch.empty_like(weights_HBST)
         of_queries_HBTE = queries.new_empty(heads, batch, length, features)
         of_keys_HBSE, of_values_HBSE = queries.new_empty(2, heads, batch, keys.shape[1], features)

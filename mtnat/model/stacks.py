@@ -14,12 +14,12 @@ from mtnat.model.layers import DecoderLayer, EncoderLayer, Positions
 
 
 class Encoded(NamedTuple):
-    """A batch of sources after the encoder."""
+    """The encoder's output for a batch of sources."""
 
     states_BSD: Tensor
     is_padding_BS: Tensor
     mask: Tensor | None
-    """What attention may see of the states, or None for all of them; see `visible`."""
+    """The attention mask that hides padding, or None if there is no padding; see `visible`."""
 
     def only(self, rows: Tensor | None) -> "Encoded":
         """Selects sentences; None selects all of them."""
@@ -30,19 +30,19 @@ class Encoded(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What a decoder reads of a batch of sources, computed once."""
+    """The cross-attention keys and values of a batch of sources, by decoder layer; computed once per batch."""
 
     layers: tuple[KeysValues, ...]
     mask: Tensor | None
 
     def keep(self, rows: Tensor) -> "Memory":
-        """Only these sentences."""
+        """Selects sentences."""
         layers = tuple(KeysValues(*(part.index_select(0, rows) for part in layer)) for layer in self.layers)
         return Memory(layers, None if self.mask is None else self.mask.index_select(0, rows))
 
 
 class AtCache:
-    """The state of decoding K hypotheses of each of B sentences one token at a time."""
+    """The decoder's state while it decodes K hypotheses of each of B sentences, one token at a time."""
 
     def __init__(self, memory: Memory, beam: int) -> None:
         self.memory = memory
@@ -52,11 +52,14 @@ class AtCache:
 
     @property
     def position(self) -> int:
-        """Tokens read so far."""
+        """The number of tokens read so far."""
         return self.pasts[0].steps
 
     def mask(self) -> Tensor | None:
-        """Makes the newest tokens visible, each to its own hypothesis; the mask [B, 1, K, steps·K] of all so far."""
+        """Makes each newest token visible to its own hypothesis and returns the mask of all tokens so far, [B, 1, K, steps·K].
+
+        With a beam of 1 every token is visible and the mask is None.
+        """
         if self.beam == 1:
             return None
         keys = self.memory.layers[0].keys_BSHE
@@ -65,7 +68,10 @@ class AtCache:
         return self.sees_BKS[:, None]
 
     def reorder(self, parents_BK: Tensor) -> None:
-        """Makes hypothesis k of each sentence the continuation of its hypothesis ``parents_BK[:, k]``."""
+        """Makes hypothesis k of each sentence a continuation of hypothesis ``parents_BK[:, k]``.
+
+        Only the mask changes: hypothesis k inherits the visible tokens of its parent, and no keys or values move.
+        """
         if self.sees_BKS is not None:
             self.sees_BKS = self.sees_BKS.gather(1, parents_BK[:, :, None].expand_as(self.sees_BKS))
 
@@ -78,7 +84,7 @@ class AtCache:
 
 
 def _last_norm(config: ModelConfig) -> nn.Module:
-    """Pre-norm layers leave their sum unnormalised, so a stack of them ends with a norm of its own."""
+    """Returns the normalisation after the last layer, which only pre-norm stacks need: their residual sum is unnormalised."""
     return nn.LayerNorm(config.width) if config.norm == "pre" else nn.Identity()
 
 
@@ -92,7 +98,7 @@ class Encoder(nn.Module):
         self.norm = _last_norm(config)
 
     def forward(self, tokens_BSD: Tensor, mask: Tensor | None) -> Tensor:
-        """From token embeddings to states, [B, S, D]; the mask hides padding."""
+        """Computes the states [B, S, D] of token embeddings; the mask hides padding."""
         states = self.positions(tokens_BSD)
         for layer in self.layers:
             states = layer(states, mask)
@@ -103,7 +109,8 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """A stack of decoder layers, autoregressive (causal) or not.
 
-    Two decoders that are given the same layers share their weights; positions and the last normalisation stay their own.
+    Two decoders built from the same layers share the layers' weights. Position embeddings and the final normalisation stay
+    separate.
     """
 
     def __init__(self, config: ModelConfig, *, causal: bool, layers: nn.ModuleList | None = None) -> None:
@@ -114,7 +121,7 @@ class Decoder(nn.Module):
         self.norm = _last_norm(config)
 
     def remember(self, encoded: Encoded) -> Memory:
-        """Computes every layer's keys and values of the encoder's states."""
+        """Computes the cross-attention keys and values of the encoder states for every layer."""
         layers = cast("Iterable[DecoderLayer]", self.layers)
         return Memory(tuple(layer.cross_attention.remember(encoded.states_BSD) for layer in layers), encoded.mask)
 
@@ -123,7 +130,7 @@ class Decoder(nn.Module):
 
         Args:
             mask: hides padding of the input; see `visible`. A causal decoder ignores it, because padding is on the right.
-            read_N: flat indices into B·T. The result then has the states of these positions only, [N, D].
+            read_N: flat indices into B·T. The last layer then computes these positions only, and the result is [N, D].
         """
         assert read_N is None or not self.causal
         states = self.positions(input_BTD)
@@ -136,7 +143,7 @@ class Decoder(nn.Module):
         return output
 
     def step(self, tokens_BKD: Tensor, cache: AtCache) -> Tensor:
-        """Computes the states after one more token of each hypothesis, [B, K, D]; the cache remembers that token."""
+        """Computes the states [B, K, D] of one more token of each hypothesis and adds its keys and values to the cache."""
         states = self.positions.at(tokens_BKD, cache.position)
         mask = cache.mask()
         for layer, read, past in zip(self.layers, cache.memory.layers, cache.pasts, strict=True):

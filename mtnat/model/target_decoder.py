@@ -1,4 +1,4 @@
-"""A decoder together with the target embeddings that it reads and predicts with."""
+"""A decoder with the target embeddings, which are also its output matrix."""
 
 # B batch, S source, T target, D width, V vocabulary, K beam
 
@@ -12,17 +12,17 @@ from mtnat.tokens import PAD
 
 
 class TargetDecoder(nn.Module):
-    """Embeds target tokens, runs a stack of decoder layers, and predicts tokens with the embedding matrix.
+    """Embeds target tokens, runs a stack of decoder layers and predicts tokens with the embedding matrix.
 
-    The AT and the NAT decoder differ by ``causal`` only. Token sequences are padded on the right with PAD.
+    The AT and the NAT decoder differ in ``causal`` only. Token sequences are padded on the right with PAD.
     """
 
     def __init__(self, config: ModelConfig, tokens: nn.Embedding, *, causal: bool, layers: nn.ModuleList | None = None) -> None:
         """Builds the stack.
 
         Args:
-            tokens: the target embeddings. They belong to the translator and are no parameters of this module.
-            layers: decoder layers to share with another decoder; by default the decoder has its own.
+            tokens: the target embeddings. They belong to the translator and are not registered as parameters of this module.
+            layers: decoder layers to share with another decoder; by default new layers are built.
         """
         super().__init__()
         self.config = config
@@ -36,7 +36,7 @@ class TargetDecoder(nn.Module):
         return self._tokens[0]
 
     def remember(self, encoded: Encoded) -> Memory:
-        """Computes what every pass reads of the sources."""
+        """Computes the cross-attention keys and values of the sources, which every pass reuses."""
         return self.stack.remember(encoded)
 
     def states(
@@ -44,14 +44,14 @@ class TargetDecoder(nn.Module):
     ) -> Tensor:
         """Computes the states [B, T, D] of an input.
 
-        A causal decoder reads BOS and the tokens so far; its state at position t predicts token t. Any other decoder reads the
-        whole input, in which MASK stands for the tokens to predict.
+        A causal decoder reads BOS and the tokens so far; its state at position t predicts token t. A bidirectional decoder
+        reads the whole input, in which MASK stands for the tokens to predict.
 
         Args:
-            source: the encoder's result, or what `remember` made of it. With a memory the input may have K rows for each
-                source, those of one source side by side: [B·K, T].
-            is_padded: whether the input holds any PAD; None looks it up.
-            read_N: flat indices into the input. The result then has the states of these positions only, [N, D].
+            source: the encoder's output, or the result of `remember` for it. With a memory the input may have K adjacent rows
+                for each source, [B·K, T].
+            is_padded: whether the input contains PAD; see `visible` for None.
+            read_N: flat indices into the input. The last layer then computes these positions only, and the result is [N, D].
         """
         memory = source if isinstance(source, Memory) else self.remember(source)
         mask = None if self.stack.causal else visible(input_BT == PAD, self.always_masks or is_padded)
@@ -59,7 +59,7 @@ class TargetDecoder(nn.Module):
         return states
 
     def vocabulary_logits(self, states: Tensor) -> Tensor:
-        """Maps states [..., D] to logits [..., V]; select the positions you need first."""
+        """Maps states [..., D] to logits [..., V]. Logits are large: select the needed positions first."""
         return functional.linear(states, self.tokens.weight)
 
     def logits(self, source: Encoded | Memory, input_BT: Tensor) -> Tensor:
@@ -67,15 +67,15 @@ class TargetDecoder(nn.Module):
         return self.vocabulary_logits(self.states(source, input_BT))
 
     def start(self, encoded: Encoded, beam: int = 1) -> AtCache:
-        """Returns the cache before the first token of `beam` hypotheses of each source."""
+        """Returns an empty cache for `beam` hypotheses of each source."""
         return AtCache(self.remember(encoded), beam)
 
     def step(self, cache: AtCache, token_BK: Tensor) -> Tensor:
-        """Reads one more token of each hypothesis (first BOS) into the cache and returns the logits of the next, [B, K, V]."""
+        """Adds one token of each hypothesis (first BOS) to the cache and returns the logits of the next token, [B, K, V]."""
         return self.vocabulary_logits(self.stack.step(self.tokens(token_BK), cache))
 
     def compile_stack(self) -> None:
-        """Compiles the stack in place, for any shape."""
-        # With and without a mask would be two programs.
+        """Compiles the stack in place for dynamic shapes."""
+        # Always passing a mask avoids a second compiled program for batches without padding.
         self.always_masks = True
         self.stack.compile(dynamic=True)

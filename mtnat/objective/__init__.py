@@ -1,4 +1,4 @@
-"""What training minimises: Eq. 1 of Hao et al. 2021, its schedules, and the random choices of a batch."""
+"""The training objective: Eq. 1 of Hao et al. 2021, schedules of its weight λ, and the noise of a batch."""
 
 from mtnat.objective.config import ObjectiveConfig
 from mtnat.objective.cross_entropy import cross_entropy_sum

@@ -1,4 +1,4 @@
-"""The training objective: Eq. 1 and its parts."""
+"""The settings of the training objective."""
 
 from typing import Literal
 
@@ -12,18 +12,18 @@ class ObjectiveConfig(Record):
     """``L = λ(t)·L_nat + (1 − λ(t))·L_at`` (Hao et al. 2021, Eq. 1)."""
 
     schedule: Schedule = Linear()
-    """λ(t), the weight of the NAT loss at step t.
-
-    Constant 0 is the Transformer (AT only), constant 1 is Mask-Predict (NAT only), another constant is Multi-Task NAT, linear
-    is Multi-Task NAT with importance annealing."""
+    """λ(t), the weight of the NAT loss at step t. Constant 0 trains the AT branch alone (Transformer). Constant 1 trains the
+    system's NAT branch alone. Any other constant trains both with a fixed λ (Multi-Task NAT). Linear trains both with
+    importance annealing."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)
-    """Label smoothing of both decoders' cross-entropies, uniform over the vocabulary (A.1)."""
+    """Label smoothing of the token cross-entropies, uniform over the vocabulary (authors' script)."""
     length_weight: float = Field(0.1, ge=0)
     """Weight of the length loss inside L_nat (Ghazvininejad et al. 2019)."""
     encoder_passes: int = Field(1, ge=1, le=2)
-    """Unlike the authors' code, which encodes the source anew for each decoder (2), one pass serves both: it costs less."""
+    """Number of encoder passes per batch: 1 shares one pass between both decoders and is faster; 2 runs one for each decoder,
+    as in the authors' code."""
     at_fraction: float = Field(1.0, gt=0, le=1)
-    """Share of a batch's sentences that the AT decoder sees; the paper halves its AT batch (A.1)."""
+    """Fraction of the sentences of a batch on which the AT decoder is trained."""
     estimator: Literal["weighted", "sampled"] = "weighted"
-    """How a step estimates Eq. 1: weighted sends every sentence to both decoders; sampled sends each to the NAT decoder with
-    probability λ(t), else to the AT decoder: the same gradient on average, at less cost."""
+    """How a step estimates Eq. 1. weighted trains both decoders on every sentence. sampled trains the NAT decoder on a sentence
+    with probability λ(t) and the AT decoder otherwise, which gives the same gradient on average at lower cost."""

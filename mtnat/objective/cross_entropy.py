@@ -1,6 +1,6 @@
-"""Label-smoothed cross-entropy over a large vocabulary that never holds all its logits.
+"""Label-smoothed cross-entropy over a large vocabulary, computed without holding all logits in memory.
 
-Shapes: N positions with a loss, R of them at once, P with padding, D width, V vocabulary.
+Shapes: N positions with a loss, R positions of one block, P positions of a block with padding rows, D width, V vocabulary.
 """
 
 from typing import Any
@@ -12,16 +12,20 @@ from torch.autograd.function import once_differentiable
 from mtnat.model.linear import pad_rows, padded_count
 
 _BYTES_AT_ONCE = {"cpu": 1 << 24}
-"""Room for the logits of R positions in float32: what fits the CPU's cache; elsewhere enough to fill the device."""
+"""Bytes for the float32 logits of one block: on a CPU they fit the cache; on other devices they are enough to keep it busy."""
 _BYTES_AT_ONCE_ELSEWHERE = 1 << 29
 
 
 def cross_entropy_sum(states_ND: Tensor, weight_VD: Tensor, target_N: Tensor, label_smoothing: float) -> Tensor:
-    """The label-smoothed cross-entropy of ``states·weightᵀ``, summed over the positions; float32, a scalar.
+    """Computes the label-smoothed cross-entropy of ``states·weightᵀ``, summed over the positions; a float32 scalar.
 
-    Logits are computed for R positions at a time, in autocast's type where it is on, and turned into gradients at once, so that
-    the backward pass needs neither them nor a second product. PyTorch has the like from 2.13 on (``linear_cross_entropy``);
-    this one also runs on 2.11.
+    The forward pass computes logits for a block of R positions at a time, in autocast's dtype if autocast is on, and turns them
+    into gradients immediately. The backward pass then needs neither the logits nor a second matrix product with the vocabulary.
+    PyTorch has a similar function from 2.13 on (``linear_cross_entropy``); this one also runs on 2.11.
+
+    Per position with target y, V tokens, logits z and smoothing ε, the loss is
+    ``logsumexp(z) − (1 − ε)·z_y − (ε / V)·Σ z`` and its gradient with respect to z is
+    ``softmax(z) − (1 − ε)·onehot(y) − ε / V``.
     """
     device = states_ND.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight_VD.dtype
@@ -46,9 +50,9 @@ class _CrossEntropySum(torch.autograd.Function):
             gradient_VD = torch.zeros_like(weight_VD)
         rows = max(1, _BYTES_AT_ONCE.get(states_ND.device.type, _BYTES_AT_ONCE_ELSEWHERE) // (4 * vocabulary))
         rows = max(1, padded_count(min(rows, len(states_ND))))
-        # Used again and again: to ask for as much anew each time would cost as much as the product.
+        # One buffer serves all blocks: allocating it for each block would cost as much as the product.
         logits = weight.new_empty(rows, vocabulary)
-        # On the CPU, a row at a time, softmax may write where it reads.
+        # The softmax of a CPU processes one row at a time, so it can overwrite its input.
         probabilities = (
             logits if is_exact and weight.device.type == "cpu" else weight.new_empty(logits.shape, dtype=torch.float32)
         )
@@ -57,21 +61,24 @@ class _CrossEntropySum(torch.autograd.Function):
             states_PD = states_RD if is_exact else pad_rows(states_RD, dtype)
             logits_PV = torch.mm(states_PD, weight.t(), out=logits[: len(states_PD)])
             logits_RV, errors_RV = logits_PV[: len(states_RD)], probabilities[: len(states_RD)]
+            # Read before the softmax, which may overwrite the logits.
             largest_R, target_logits_R1 = logits_RV.amax(1).float(), logits_RV.gather(1, target_R1).float()
             torch.softmax(logits_RV, 1, dtype=torch.float32, out=errors_RV)
-            # The largest probability is e⁰ over the normaliser.
+            # logsumexp without a second pass over the logits: max(p) = exp(max(z) − logsumexp(z)).
             normaliser_R = largest_R - errors_RV.amax(1).log()
             total += normaliser_R.sum() - confidence * target_logits_R1.sum()
             if wants_gradient:
+                # The gradient with respect to the logits, softmax − (1 − ε)·onehot, without its constant term −ε/V.
                 errors_RV.scatter_add_(1, target_R1, errors_RV.new_full((), -confidence).expand_as(target_R1))
                 if is_exact:
                     gradient_ND[start : start + rows] = errors_RV @ weight
                     gradient_VD.addmm_(errors_RV.t(), states_RD)
                 else:
-                    logits_RV.copy_(errors_RV)
+                    logits_RV.copy_(errors_RV)  # the products run in half precision
                     gradient_ND[start : start + rows] = (logits_PV @ weight)[: len(states_RD)]
-                    gradient_VD += logits_PV.t() @ states_PD  # states of padding are zeros
-        # Smoothing is the same for every position and every token, so it needs no pass over the logits.
+                    gradient_VD += logits_PV.t() @ states_PD  # padding rows of states_PD are zeros and add nothing
+        # The smoothing term −(ε/V)·Σ z is linear in the logits: Σ over positions and tokens of states·weightᵀ is the product of
+        # the two sums. It needs no pass over the logits.
         states_D, weight_D = states_ND.sum(0, dtype=torch.float32), weight_VD.sum(0, dtype=torch.float32)
         total -= uniform * (states_D @ weight_D)
         if wants_gradient:

@@ -1,4 +1,4 @@
-"""A loss that is differentiated as soon as it is computed."""
+"""Differentiation of a loss during the forward pass."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,15 +11,15 @@ Loss = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def differentiated_now(loss: Loss, states: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """``loss(states)``, with the gradients of its first part computed along with it where any are wanted.
+    """Computes ``loss(states)`` and, if gradients are enabled, the gradients of its first result in the same call.
 
-    What a decoder keeps for its backward pass is then forgotten before the next decoder runs, so that the two need the memory
-    of one. Gradients are those of an ordinary backward pass.
+    The activations of one decoder are thus freed before the next decoder runs, so that two decoders need no more memory than
+    one. The gradients equal those of an ordinary backward pass.
 
     Args:
-        loss: gives a scalar to differentiate and whatever else is to come back with it, without a gradient.
-        states: what the loss reads that is not a parameter.
-        parameters: every parameter that the loss reads.
+        loss: returns a scalar to differentiate and a second tensor, which gets no gradient.
+        states: the input of the loss that is not a parameter.
+        parameters: every parameter that the loss reads. A parameter that is missing here gets no gradient.
     """
     if not torch.is_grad_enabled():
         return loss(states)
@@ -42,6 +42,6 @@ class _Now(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        if upstream.device.type == "cpu" and upstream.item() == 1:  # elsewhere the question would cost more than the products
+        if upstream.device.type == "cpu" and upstream.item() == 1:  # on other devices `item` would cost more than the products
             return None, *ctx.saved_tensors
         return None, *(None if gradient is None else gradient * upstream for gradient in ctx.saved_tensors)

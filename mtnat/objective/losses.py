@@ -1,10 +1,11 @@
-"""Eq. 1 as a module: one pass of the shared encoder, then the loss of every branch."""
+"""Eq. 1 as a module: the shared encoder, followed by the loss of every branch."""
 
 # B batch, S source, D width, P parts of the loss and measures
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import chain
-from typing import NamedTuple, Protocol, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -21,15 +22,17 @@ Weights = Callable[[float], Mapping[str, float]]
 """The weight of each branch as a function of λ."""
 
 
-class Loss(NamedTuple):
-    """A sum over predictions and their number. Both are added up over batches and workers; only then one divides the other."""
+@dataclass(frozen=True)
+class Loss:
+    """The sum of a loss over predictions and their number. Both are added up over batches and workers before the division."""
 
     sum: Tensor
     count: Tensor | int
+    """The number of predictions, on the host or on the device."""
 
 
 class TrainedBranch(Protocol):
-    """What Eq. 1 needs of a branch; `mtnat.systems.Branch` documents it."""
+    """The interface that Eq. 1 needs of a branch; `mtnat.systems.Branch` documents it."""
 
     parts: tuple[str, ...]
     head_parts: tuple[str, ...]
@@ -39,7 +42,7 @@ class TrainedBranch(Protocol):
     def draw(self, source_BS: Tensor, target_BT: Tensor, generator: Generator) -> Noise: ...
     def losses(self, encoded: Encoded, noise: Noise, moment: Moment) -> Mapping[str, Loss]: ...
     def head_losses(self, encoded: Encoded, noise: Noise) -> Mapping[str, Loss]: ...
-    def reads(self) -> list[nn.Parameter]: ...
+    def reads(self) -> list[Tensor]: ...
     def weight_of(self, part: str) -> float: ...
     def flops(self, work: ModelFlops, source_R: Tensor, noise: Noise) -> int: ...
 
@@ -47,18 +50,19 @@ class TrainedBranch(Protocol):
 class MultiTaskObjective(nn.Module):
     """Eq. 1 of Hao et al. 2021, ``L = λ(t)·L_nat + (1 − λ(t))·L_at``, as a sum over the translator's branches.
 
-    It returns the sums of the losses over one batch. The caller divides by counts, once, over workers and batches.
+    It returns the sums of the losses over one batch. The caller divides by the counts once, over all workers and batches.
     """
 
     def __init__(
         self, translator: Translator, config: ObjectiveConfig, weights: Weights, untrained: Mapping[str, object] | None = None
     ) -> None:
-        """Takes a translator and how Eq. 1 weighs its branches.
+        """Creates the objective of a translator.
 
         Args:
-            weights: the weight of each branch for a λ; see `mtnat.systems.System.weights`.
-            untrained: branches of the system that the translator lacks. They draw noise like the others, which nobody reads,
-                so that runs with the same seed send the same sentences to a branch whether or not the other one is trained.
+            weights: returns the weight of each branch for a λ; see `mtnat.systems.System.weights`.
+            untrained: branches of the system that the translator lacks. They draw noise, which is discarded, so that the random
+                number generator advances equally. With the same seed a branch then sees the same noise whether or not the
+                other branch is trained.
         """
         super().__init__()
         self._untrained = (cast("Mapping[str, TrainedBranch]", untrained or {}),)  # a tuple hides them from PyTorch
@@ -69,7 +73,7 @@ class MultiTaskObjective(nn.Module):
         self.parts = tuple(chain.from_iterable(branch.parts for branch in branches))
         """Names of the parts of the loss."""
         self.measures = tuple(chain.from_iterable(branch.measures for branch in branches))
-        """Names of what the branches measure besides, such as the share of glanced positions."""
+        """Names of further measures of the branches, such as the fraction of glanced positions."""
 
     @property
     def branches(self) -> Mapping[str, TrainedBranch]:
@@ -83,12 +87,12 @@ class MultiTaskObjective(nn.Module):
         return len(self.branches) == 1 or is_constant
 
     def weights_at(self, step: int, total_steps: int) -> dict[str, float]:
-        """Returns the weight of each part at an update: the weight of its branch in Eq. 1, times its weight in the branch."""
+        """Returns the weight of each part at an update: its branch's weight in Eq. 1 times the part's weight in the branch."""
         weights = self._weights(self.config.schedule(step, total_steps))
         return {part: weights[name] * each.weight_of(part) for name, each in self.branches.items() for part in each.parts}
 
     def draw(self, source_BS: Tensor, target_BT: Tensor, moment: Moment, generator: Generator) -> Draw:
-        """Draws the noise of every branch, and which sentences each branch sees.
+        """Draws the noise of every branch and selects the sentences that each branch sees.
 
         Args:
             source_BS: token ids, EOS at the end, PAD after it, on the host.
@@ -97,8 +101,9 @@ class MultiTaskObjective(nn.Module):
         """
         sentences = len(source_BS)
         weights = self._weights(self.config.schedule(moment.step, moment.total_steps))
-        # The auxiliary branch comes last, because it draws no noise but a subset of the sentences.
-        branches = dict(reversed(self.branches.items()))
+        # The order of the draws is fixed: it decides which random numbers a branch gets. The auxiliary branch comes last,
+        # because it draws no noise but only a subset of the sentences.
+        branches = dict(reversed(list(self.branches.items())))
         everyone = {**branches, **self._untrained[0]}
         order = [name for name in reversed(list(weights)) if name in everyone]
         noise = {name: everyone[name].draw(source_BS, target_BT, generator) for name in order}
@@ -111,8 +116,9 @@ class MultiTaskObjective(nn.Module):
             for part in branch.parts
         }
         if self.config.estimator == "sampled":
-            # The expectation, not what is drawn below: that would make the gradient a ratio of two random numbers, which on
-            # average is not the gradient of Eq. 1. Heads see every sentence, so theirs stay.
+            # The divisor is the expected number of predictions, not the sampled one. Dividing by the sampled number would make
+            # the gradient a ratio of two random numbers, which is biased with respect to Eq. 1. Heads see every sentence, so
+            # their divisors stay.
             for name, branch in branches.items():
                 divisors |= {part: divisors[part] * weights[name] for part in branch.parts if part not in branch.head_parts}
             chosen = _sample(weights, list(branches), sentences, generator)
@@ -129,26 +135,26 @@ class MultiTaskObjective(nn.Module):
 
         Args:
             draw: a batch with its noise, or a part of one.
-            scales: by part, its weight over its divisor in the whole update.
+            scales: for each part its weight divided by its divisor in the whole update.
 
         Returns:
-            The scaled total, to call ``backward`` on; the unscaled sums and their counts, [P] each in the order of `parts` and
-            then `measures`, detached, in float64.
+            The scaled total, for ``backward``; the unscaled sums; and the counts. Sums and counts are [P], in the order of
+            `parts` and then `measures`, detached, in float64.
         """
         losses: dict[str, Loss] = {}
         scaled: list[Tensor] = []
         encoded: Encoded | None = None
         for name, branch in self.branches.items():
             noise = draw.noise[name]
-            has_heads = any(draw.divisors[part] for part in branch.head_parts)
+            has_heads = _has_heads(branch, draw)
             if not (noise.sentences or has_heads):
                 continue
             if encoded is None or self.config.encoder_passes == 2:
                 encoded = self.translator.encode(draw.source_BS, draw.is_padded)
             if noise.sentences:
-                total, found = _now(branch, encoded, noise, moment, scales)
+                value, found = _now(branch, encoded, noise, moment, scales)
                 losses |= found
-                scaled += total
+                scaled.append(value)
             if has_heads:
                 heads = branch.head_losses(encoded, noise)
                 scaled += [loss.sum * scales[part] for part, loss in heads.items()]
@@ -168,17 +174,22 @@ class MultiTaskObjective(nn.Module):
         total = passes = 0
         for name, branch in self.branches.items():
             noise = draw.noise[name]
-            if noise.sentences:
+            if noise.sentences or _has_heads(branch, draw):
                 passes += 1
                 source_R = source_B if noise.rows_R is None else source_B[noise.rows_R]
                 total += branch.flops(work, source_R, noise)
         return total + 3 * min(passes, self.config.encoder_passes) * work.encoder(source_B)
 
 
+def _has_heads(branch: TrainedBranch, draw: Draw) -> bool:
+    """Returns whether a branch's heads have a loss on this batch; they see all sentences, even if the decoder sees none."""
+    return any(draw.divisors[part] for part in branch.head_parts)
+
+
 def _now(
     branch: TrainedBranch, encoded: Encoded, noise: Noise, moment: Moment, scales: Mapping[str, Tensor]
-) -> tuple[list[Tensor], dict[str, Loss]]:
-    """The scaled total of a branch's losses, differentiated at once, and the losses; nothing where it has none."""
+) -> tuple[Tensor, dict[str, Loss]]:
+    """Computes the losses of a branch and differentiates them at once; returns their scaled total and the losses by name."""
     counts: dict[str, Tensor | int] = {}
 
     def scaled(states_BSD: Tensor) -> tuple[Tensor, Tensor]:
@@ -189,11 +200,11 @@ def _now(
         return total, torch.stack([loss.sum.detach() for loss in losses.values()])
 
     total, sums = differentiated_now(scaled, encoded.states_BSD, branch.reads())
-    return [total], {name: Loss(value, count) for (name, count), value in zip(counts.items(), sums.unbind(), strict=True)}
+    return total, {name: Loss(value, count) for (name, count), value in zip(counts.items(), sums.unbind(), strict=True)}
 
 
 def _sample(weights: Mapping[str, float], names: list[str], sentences: int, generator: Generator) -> dict[str, Tensor]:
-    """Sends each sentence to one branch, drawn with the branches' weights; bool [B] by branch."""
+    """Assigns each sentence to one branch, drawn with the branches' weights as probabilities; returns bool [B] by branch."""
     uniform_B = torch.rand(sentences, generator=generator)
     chosen: dict[str, Tensor] = {}
     is_left_B, reached = torch.ones(sentences, dtype=torch.bool), 0.0

@@ -1,6 +1,6 @@
-"""The random choices of one batch: which sentences each branch sees, and what each branch has drawn for them.
+"""The random choices of one batch: the sentences that each branch sees, and the noise that each branch draws for them.
 
-Everything here is computed on the host, so that training never has to ask the device.
+Everything here is computed on the host, so that training never waits for the device.
 """
 
 # B sentences of the batch, S source, T target, R sentences that a branch sees, N positions with a loss
@@ -17,14 +17,15 @@ from mtnat.tokens import PAD
 
 
 class Moment(NamedTuple):
-    """When a loss is computed. Losses that change in the course of training read it."""
+    """The time in training at which a loss is computed, for losses that change during training."""
 
     step: int
     """Updates done before this one."""
     total_steps: int
-    """T."""
+    """T, the total number of updates."""
     dropout_seed: int = 0
-    """Seed of PyTorch's global generator for this batch. A branch that runs twice seeds it again to draw the same dropout."""
+    """Seed of PyTorch's global generator for this batch. A branch that runs its decoder twice sets it again to get the same
+    dropout."""
 
     @property
     def progress(self) -> float:
@@ -34,31 +35,32 @@ class Moment(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """What one branch needs of a batch, with its random choices.
+    """The inputs and targets of one branch for a batch, with the branch's random choices.
 
-    A branch draws noise for every sentence of the batch, so that what it draws does not depend on which sentences it is given.
-    All tensors have one row for each sentence, which makes selecting, splitting and moving them the same for every branch.
+    A branch draws noise for every sentence of the batch. Its draws therefore do not depend on which of the sentences it later
+    sees. All tensors have one row per sentence, so that selecting, splitting and moving them is the same for every branch.
     """
 
     tensors: Mapping[str, Tensor]
     """Tensors [B, …] by name; after `only`, [R, …]."""
     predictions: Mapping[str, Tensor]
-    """For each part of the loss the number of predictions in each sentence, [B]. Their sum is the divisor of the part. Where
-    the number is known only after a forward pass this is an upper bound, and the loss keeps a per-token scale."""
+    """For each part of the loss the number of predictions in each sentence, [B]. Their sum is the divisor of the part. If the
+    number is known only after a forward pass, this is an upper bound, and the loss keeps its per-token scale."""
     head_tensors: Mapping[str, Tensor] = field(default_factory=dict)
-    """Tensors [B, …] that the heads on the encoder's states need. These heads see all sentences of the batch."""
+    """Tensors [B, …] for heads that read the encoder states, such as the length head. They see all sentences of the batch."""
     read: str | None = None
     """Name of the Boolean tensor [B, T] that marks the positions with a loss."""
     rows_R: Tensor | None = None
-    """The sentences that the branch sees; None is all of them, in order."""
+    """Indices of the sentences that the branch sees, ascending; None is all sentences."""
     positions_N: Tensor | None = None
-    """Flat indices into R·T of the positions that `read` marks. Found on the host, because on a GPU finding them would wait."""
+    """Flat indices into R·T of the positions that `read` marks. The host computes them, because `nonzero` on a GPU would make
+    it wait."""
     padded: frozenset[str] = frozenset()
-    """Names of the token tensors that hold any PAD."""
+    """Names of the token tensors that contain PAD."""
 
     @property
     def sentences(self) -> int:
-        """R."""
+        """R, the number of sentences that the branch sees."""
         return len(next(iter(self.tensors.values())))
 
     def only(self, is_in_B: Tensor) -> Self:
@@ -68,11 +70,11 @@ class Noise:
         return replace(self, tensors=tensors, rows_R=rows)._looked_up()
 
     def between(self, start: int, end: int) -> Self:
-        """Selects the sentences of the batch from `start` up to `end`, and counts them from there."""
+        """Selects the sentences from `start` up to `end` of the batch and renumbers them from 0."""
         heads = {name: value[start:end] for name, value in self.head_tensors.items()}
         if self.rows_R is None:
             first, last, rows = start, end, None
-        else:  # rows ascend
+        else:  # rows_R ascends, so the sentences in the range are neighbours
             first, last = torch.searchsorted(self.rows_R, torch.tensor([start, end])).tolist()
             rows = None if last - first == end - start else self.rows_R[first:last] - start
         tensors = {name: value[first:last] for name, value in self.tensors.items()}
@@ -89,7 +91,7 @@ class Noise:
         )
 
     def _looked_up(self) -> Self:
-        """Looks up what only the host may look up."""
+        """Fills in `positions_N` and `padded`, which depend on the values of tensors and are only cheap on the host."""
         tokens = {name: value for name, value in self.tensors.items() if value.dtype == torch.int64 and value.ndim == 2}
         return replace(
             self,
@@ -104,17 +106,17 @@ class Draw:
 
     source_BS: Tensor
     is_padded: bool
-    """Whether the source holds any PAD."""
+    """Whether the source contains PAD."""
     noise: Mapping[str, Noise]
-    """By branch."""
+    """The noise of each branch."""
     divisors: Mapping[str, float]
-    """What the sum of each part of the loss is divided by: the number of predictions, or, in a sampled batch, its expectation.
-    A part of a batch has the divisors of the whole. A part of the loss with divisor 0 is not computed."""
+    """The divisor of each part of the loss: the number of predictions, or its expectation if branches are sampled. A part of a
+    batch keeps the divisors of the whole batch. A part of the loss with divisor 0 is not computed."""
 
     def split(self, count: int) -> tuple[Self, ...]:
-        """Cuts the batch into at most `count` parts of neighbouring sentences, none of them empty.
+        """Splits the batch into at most `count` non-empty parts of neighbouring sentences.
 
-        The sums of the parts add up to those of the whole. In one of them a branch may have no sentence.
+        The losses of the parts add up to the loss of the whole batch. A branch may have no sentence in a part.
         """
         sentences = len(self.source_BS)
         count = min(count, sentences)
@@ -129,11 +131,11 @@ class Draw:
         return replace(self, source_BS=source_BS, is_padded=bool((source_BS == PAD).any()), noise=noise)
 
     def to(self, device: torch.device) -> Self:
-        """Moves the tensors to a device; does not wait for it where the host memory is pinned."""
+        """Moves the tensors to a device; asynchronous if the host memory is pinned."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin(self) -> Self:
-        """Copies the tensors to memory from which a GPU copies by itself."""
+        """Copies the tensors to pinned memory, from which a GPU copies asynchronously."""
         return self._each(Tensor.pin_memory)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
@@ -142,11 +144,15 @@ class Draw:
 
 
 def draw_masks(lengths_B: Tensor, width: int, generator: torch.Generator) -> Tensor:
-    """Draws which of ``width`` positions are masked (Ghazvininejad et al. 2019, section 3.2).
+    """Draws the masked positions of each sentence (Ghazvininejad et al. 2019, section 3.2).
 
-    The number of masked positions is uniform on 1..length, so that training covers every state that mask-predict goes through,
-    from all masked to one masked. Then that many positions are drawn, uniformly: each position gets a random number, and
-    those with the smallest numbers are masked.
+    The number of masked positions is uniform on 1..length, so that training covers every state of mask-predict, from all
+    pieces masked to one. Then this number of positions is drawn uniformly without replacement: each position gets a random
+    number, and the positions with the smallest numbers are masked.
+
+    Args:
+        lengths_B: number of pieces of each sentence.
+        width: number of columns of the result.
 
     Returns:
         bool [B, width]; only the first ``length`` positions of a row can be masked.
@@ -154,12 +160,13 @@ def draw_masks(lengths_B: Tensor, width: int, generator: torch.Generator) -> Ten
     uniform_B = torch.rand(len(lengths_B), generator=generator)
     counts_B = torch.minimum((uniform_B * lengths_B).long() + 1, lengths_B)
     order_BT = torch.rand(len(lengths_B), width, generator=generator)
-    order_BT.masked_fill_(torch.arange(width) >= lengths_B[:, None], 2.0)  # above every draw, so these come last
+    order_BT.masked_fill_(torch.arange(width) >= lengths_B[:, None], 2.0)  # above every draw in [0, 1), so these rank last
+    # The second argsort turns the order into ranks: [b, t] is the rank of position t among the random numbers of row b.
     return order_BT.argsort(1).argsort(1) < counts_B[:, None]
 
 
 def draw_subset(sentences: int, fraction: float, generator: torch.Generator) -> Tensor:
-    """Draws a random subset of this share of the sentences, never an empty one, as bool [B]."""
+    """Draws a random subset with this fraction of the sentences, at least one; returns bool [B]."""
     if fraction == 1:
         return torch.ones(sentences, dtype=torch.bool)
     chosen = torch.randperm(sentences, generator=generator)[: max(1, round(fraction * sentences))]

@@ -1,4 +1,4 @@
-"""λ(t), the weight of the NAT loss: pure functions of the step."""
+"""Schedules of λ(t), the weight of the NAT loss, as pure functions of the step."""
 
 import bisect
 import itertools
@@ -15,10 +15,10 @@ Weight = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Annealing(Record, ABC):
-    """A curve over the progress t/T; subclasses give its shape between 0 and 1."""
+    """A function of the progress t/T."""
 
     def __call__(self, step: int, total_steps: int) -> float:
-        """λ at an optimizer update.
+        """Returns λ at an optimizer update, clipped to [0, 1].
 
         Args:
             step: t, updates done before this one; steps beyond T count as T.
@@ -28,11 +28,11 @@ class _Annealing(Record, ABC):
 
     @abstractmethod
     def at(self, progress: float) -> float:
-        """λ at ``progress`` = t/T in [0, 1]."""
+        """Returns λ at ``progress`` = t/T in [0, 1]."""
 
 
 class Constant(_Annealing):
-    """The same weight all the way: 0 is the Transformer, 1 is Mask-Predict, between them Multi-Task NAT with a fixed λ."""
+    """A fixed λ: 0 trains the AT branch alone, 1 the NAT branch alone, a value in between both (Multi-Task NAT)."""
 
     kind: Literal["constant"] = "constant"
     value: Weight = 0.5
@@ -43,7 +43,7 @@ class Constant(_Annealing):
 
 
 class _Ramp(_Annealing):
-    """A curve from `start` to `end` along a shape."""
+    """An interpolation from `start` to `end`; subclasses define its shape."""
 
     start: Weight = 0.0
     """λ at the first step."""
@@ -56,7 +56,7 @@ class _Ramp(_Annealing):
 
     @abstractmethod
     def shape(self, progress: float) -> float:
-        """0 at 0, 1 at 1."""
+        """Returns the share of the way from `start` to `end`: 0 at progress 0, 1 at progress 1."""
 
 
 class Linear(_Ramp):
@@ -69,18 +69,18 @@ class Linear(_Ramp):
 
 
 class Power(_Ramp):
-    """(t/T)^exponent: below 1 hands over early, above 1 late."""
+    """(t/T)^exponent: an exponent below 1 shifts the change to early steps, one above 1 to late steps."""
 
     kind: Literal["power"] = "power"
     exponent: float = Field(2.0, gt=0, le=100)
-    """1 is linear."""
+    """Exponent of the progress; 1 is linear."""
 
     def shape(self, progress: float) -> float:
         return float(progress**self.exponent)
 
 
 class Cosine(_Ramp):
-    """Half a cosine wave: slow at both ends."""
+    """Half a cosine wave, which changes slowly at both ends."""
 
     kind: Literal["cosine"] = "cosine"
 
@@ -89,25 +89,26 @@ class Cosine(_Ramp):
 
 
 class Sigmoid(_Ramp):
-    """A logistic curve around a midpoint, stretched so that it meets both ends exactly."""
+    """A logistic curve around a midpoint, rescaled so that it reaches both ends exactly."""
 
     kind: Literal["sigmoid"] = "sigmoid"
     steepness: float = Field(10.0, gt=0, le=500)
-    """Slope of the logistic, per unit of progress."""
+    """Steepness of the logistic function, per unit of progress."""
     midpoint: float = Field(0.5, ge=0, le=1)
-    """Progress at which the logistic is one half."""
+    """Progress at which the logistic function is one half."""
 
     def shape(self, progress: float) -> float:
         low, here, high = (math.tanh(self.steepness * (x - self.midpoint) / 2) for x in (0.0, progress, 1.0))  # 2·logistic − 1
-        return (here - low) / (high - low) if high > low else progress  # a steepness that rounds to none is linear
+        return (here - low) / (high - low) if high > low else progress  # a steepness that rounds to 0 is linear
 
 
 class Exponential(_Ramp):
-    """1 − e^(−rate·t/T), stretched to end at 1; a negative rate hands over late."""
+    """1 − e^(−rate·t/T), rescaled to end at 1; a positive rate shifts the change to early steps, a negative one to late
+    steps."""
 
     kind: Literal["exponential"] = "exponential"
     rate: float = Field(5.0, ge=-50, le=50)
-    """Curvature; 0 is linear."""
+    """Rate of the exponential; 0 is linear."""
 
     def shape(self, progress: float) -> float:
         if self.rate == 0:
@@ -116,22 +117,22 @@ class Exponential(_Ramp):
 
 
 class Step(_Ramp):
-    """Pre-training on one decoder, then the other: `start` until a point, then `end`."""
+    """A jump from `start` to `end`, such as pre-training with one decoder and then training the other."""
 
     kind: Literal["step"] = "step"
     threshold: float = Field(0.5, ge=0, le=1)
-    """Progress from which `end` holds."""
+    """Progress from which λ is `end`."""
 
     def shape(self, progress: float) -> float:
         return float(progress >= self.threshold)
 
 
 class Piecewise(_Annealing):
-    """Straight lines between knots; flat before the first and after the last."""
+    """Linear interpolation between knots, constant before the first and after the last knot."""
 
     kind: Literal["piecewise"] = "piecewise"
     knots: Annotated[tuple[Knot, ...], Field(strict=False, min_length=1)]
-    """Pairs [progress, λ], progress rising, both between 0 and 1."""
+    """Pairs [progress, λ] in ascending order of progress; both are between 0 and 1."""
 
     @model_validator(mode="after")
     def _knots_rise(self) -> Self:

@@ -8,14 +8,14 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from translators import at, draw_of, nat, objective_of, translator_of
 
-from mtnat.bench.flops import ModelWork, masked, padding
+from mtnat.bench.updates import padding
 from mtnat.config import build
-from mtnat.decoding import DecodingConfig
-from mtnat.decoding.beam import beam_search
-from mtnat.decoding.mask_predict import mask_predict
+from mtnat.decoding import MaskPredictDecoding, Search
 from mtnat.model import ModelConfig, Translator
-from mtnat.objective import PARTS, Draw, MultiTaskObjective, ObjectiveConfig, draw_noise
+from mtnat.model.flops import ModelFlops
+from mtnat.objective import Draw, Moment, MultiTaskObjective, ObjectiveConfig
 from mtnat.tokens import EOS, PAD
 
 VOCABULARY = 96
@@ -52,28 +52,28 @@ def sentences(lengths: list[int], seed: int) -> Tensor:
     return rows
 
 
-def draw_of(objective: ObjectiveConfig, source: list[int], target: list[int]) -> Draw:
-    nat_weight = objective.schedule(0, 1)
-    generator = torch.Generator().manual_seed(3)
-    return draw_noise(sentences(source, 1), sentences(target, 2), objective, nat_weight, generator)
+def objective_in(model: ModelConfig, settings: dict[str, Any]) -> MultiTaskObjective:
+    config = build(ObjectiveConfig, settings)
+    return objective_of(translator_of(model, VOCABULARY, config), config)
 
 
-def counted(model: ModelConfig, objective: ObjectiveConfig, draw: Draw) -> int:
+def draw_for(objective: MultiTaskObjective, source: list[int], target: list[int]) -> Draw:
+    return draw_of(objective, sentences(source, 1), sentences(target, 2), seed=3)
+
+
+def counted(objective: MultiTaskObjective, draw: Draw) -> int:
     """Counts the operations of a forward and a backward pass, with attention as plain matrix products."""
-    translator = Translator(
-        model,
-        source_vocabulary_size=VOCABULARY,
-        target_vocabulary_size=VOCABULARY,
-        joint=True,
-        with_at=objective.trains_at,
-        with_nat=objective.trains_nat,
-    )
-    scales = {part: torch.ones(()) for part in PARTS}
+    scales = {part: torch.ones(()) for part in objective.parts}
     counter = Counter()
     with counter:
-        total, _ = MultiTaskObjective(translator, objective)(draw, scales)
+        total, *_ = objective(draw, scales, Moment(0, 1))
         total.backward()
     return counter.flops
+
+
+def masked(draw: Draw) -> Tensor:
+    """The number of masked positions of each sentence that the NAT decoder sees; none where there is no NAT decoder."""
+    return draw.noise["nat"].tensors["is_masked"].sum(1) if "nat" in draw.noise else torch.zeros(0, dtype=torch.long)
 
 
 @pytest.mark.parametrize(
@@ -91,15 +91,16 @@ def counted(model: ModelConfig, objective: ObjectiveConfig, draw: Draw) -> int:
 @pytest.mark.parametrize("length_prediction", ["offset", "absolute"])
 def test_operations_of_training_equal_the_counter(settings: dict[str, Any], length_prediction: str) -> None:
     model = build(ModelConfig, {**MODEL, "length_prediction": length_prediction})
-    objective = build(ObjectiveConfig, settings)
-    draw = draw_of(objective, [SOURCE] * SENTENCES, [TARGET] * SENTENCES)
+    objective = objective_in(model, settings)
+    draw = draw_for(objective, [SOURCE] * SENTENCES, [TARGET] * SENTENCES)
     assert padding(draw)[0] == 0
     # Plain products also compute attention that the model does not require: the masked half of the AT decoder, and, in the last
     # layer of the NAT decoder, the positions that are not read.
-    unseen = model.decoder_layers * len(draw.at_input_AT) * 2 * TARGET**2 * model.width
+    at_sentences = draw.noise["at"].sentences if "at" in draw.noise else 0
+    unseen = model.decoder_layers * at_sentences * 2 * TARGET**2 * model.width
     unread = int((TARGET - masked(draw)).sum()) * 4 * (TARGET + SOURCE) * model.width
-    work = ModelWork(model, VOCABULARY, objective.encoder_passes).of(draw)
-    assert work + 3 * (unseen + unread) == counted(model, objective, draw)
+    work = objective.flops(ModelFlops(model, VOCABULARY), draw)
+    assert work + 3 * (unseen + unread) == counted(objective, draw)
 
 
 def test_the_counter_agrees_with_that_of_pytorch() -> None:
@@ -111,94 +112,121 @@ def test_the_counter_agrees_with_that_of_pytorch() -> None:
 
 
 def test_padding_does_not_count() -> None:
-    model, objective = build(ModelConfig, MODEL), build(ObjectiveConfig, ONE_HALF)
-    work = ModelWork(model, VOCABULARY)
-    draw = draw_of(objective, [3, 7], [6, 4])
+    model = build(ModelConfig, MODEL)
+    work, objective = ModelFlops(model, VOCABULARY), objective_in(model, ONE_HALF)
+    draw = draw_for(objective, [3, 7], [6, 4])
     padded, positions = padding(draw)
     assert (padded, positions) == (4 + 2 + 2, 14 + 12 + 12)
     lengths = zip((3, 7), (6, 4), masked(draw).tolist(), strict=True)
     forward = 0
     for source, target, read in ((torch.tensor([length]) for length in sentence) for sentence in lengths):
-        forward += work.encoder(source) + work.at_decoder(source, target) + work.nat_decoder(source, target, read)
-    predictions = 10 + len(draw.nat_positions_N)
-    assert work.of(draw) == 3 * (forward + work.vocabulary(predictions) + work.lengths(2))
+        forward += work.encoder(source) + work.memory(source) + work.at_pass(source, target)
+        forward += work.memory(source) + work.nat_pass(source, target, read)
+    predictions = 10 + int(masked(draw).sum())
+    assert objective.flops(work, draw) == 3 * (forward + work.vocabulary(predictions) + work.lengths(2))
+
+
+def test_a_batch_without_a_sentence_for_the_nat_decoder_has_the_operations_of_its_length_head() -> None:
+    model = build(ModelConfig, MODEL)
+    work = ModelFlops(model, VOCABULARY)
+    rare = {"schedule": {"kind": "constant", "value": 1e-9}, "estimator": "sampled"}
+    for passes in (1, 2):
+        objective = objective_in(model, {**rare, "encoder_passes": passes})
+        draw = draw_for(objective, [3, 7], [6, 4])
+        assert draw.noise["nat"].sentences == 0
+        source, target = torch.tensor([3, 7]), torch.tensor([6, 4])
+        at = work.memory(source) + work.at_pass(source, target) + work.vocabulary(10)
+        assert objective.flops(work, draw) == 3 * (passes * work.encoder(source) + at + work.lengths(2))
 
 
 def test_one_layer_by_hand() -> None:
     model = build(ModelConfig, {"width": 8, "heads": 1, "feed_forward": 16, "encoder_layers": 1, "decoder_layers": 1})
-    work = ModelWork(model, 10)
+    work = ModelFlops(model, 10)
     # 2 tokens: four 8×8 projections and two of 8×16, 2 operations for each weight and token; attention twice 2·2·2·8.
     assert work.encoder(torch.tensor([2])) == 2 * (2 * (4 * 64 + 2 * 128)) + 128
     # 3 targets on 2 sources: self- and cross-attention's projections, causal attention 4·8·9/2, to the source 4·8·6.
     source, target = torch.tensor([2]), torch.tensor([3])
     keys_values = 2 * (2 + 3) * 2 * 64
-    assert work.at_decoder(source, target) == 2 * 3 * (2 * 64 + 2 * 64 + 2 * 128) + keys_values + 144 + 192
+    assert work.memory(source) + work.at_pass(source, target) == 2 * 3 * (2 * 64 + 2 * 64 + 2 * 128) + keys_values + 144 + 192
     # One of the 3 is read: only its query attends to all 3 targets and to both sources.
-    assert work.nat_decoder(source, target, torch.tensor([1])) == 2 * (2 * 64 + 2 * 64 + 2 * 128) + keys_values + 4 * 8 * 5
+    assert (
+        work.memory(source) + work.nat_pass(source, target, torch.tensor([1]))
+        == 2 * (2 * 64 + 2 * 64 + 2 * 128) + keys_values + 4 * 8 * 5
+    )
     assert work.vocabulary(5) == 2 * 8 * 10 * 5
     assert work.lengths(1) == 2 * 8 * 2047
 
 
-def searched(translator: Translator, config: DecodingConfig, decoder: str) -> tuple[int, Tensor, Tensor]:
+def searched(translator: Translator, search: Search) -> tuple[int, Tensor, Tensor]:
     """Decodes one source; returns the counted operations, and the length and the passes of the best hypothesis."""
     counter = Counter()
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
-        search = beam_search if decoder == "at" else mask_predict
-        [[best]] = search(translator, sentences([SOURCE], 1), config)
+        [[best]] = search(translator.encode(sentences([SOURCE], 1)), 1)
     return counter.flops, torch.tensor([len(best.tokens)]), torch.tensor([best.passes])
 
 
 def random_translator(model: ModelConfig) -> Translator:
     torch.manual_seed(4)
-    return Translator(model, source_vocabulary_size=VOCABULARY, target_vocabulary_size=VOCABULARY, joint=True).eval()
+    return translator_of(model, VOCABULARY).eval()
 
 
 def test_operations_of_greedy_search_equal_the_counter() -> None:
     model = build(ModelConfig, MODEL)
-    flops, _, steps = searched(random_translator(model), DecodingConfig(beam=1), "at")
+    translator = random_translator(model)
+    search = at(translator).search(MaskPredictDecoding(beam=1), translator)
+    flops, pieces, steps = searched(translator, search)
     # Step n attends to n keys; half of the square would be n - 1/2.
     more = model.decoder_layers * 2 * model.width * int(steps)
-    assert ModelWork(model, VOCABULARY).beam_search(torch.tensor([SOURCE]), steps, beam=1) + more == flops
+    assert search.flops(ModelFlops(model, VOCABULARY), torch.tensor([SOURCE]), pieces, steps) + more == flops
 
 
 @pytest.mark.parametrize("rerank", ["none", "at"])
 @pytest.mark.parametrize("iterations", [1, 3])
 def test_operations_of_mask_predict_equal_the_counter(rerank: str, iterations: int) -> None:
     model = build(ModelConfig, MODEL)
-    config = build(DecodingConfig, {"iterations": iterations, "length_candidates": 1, "rerank": rerank})
-    flops, pieces, passes = searched(random_translator(model), config, "nat")
+    config = build(MaskPredictDecoding, {"iterations": iterations, "length_candidates": 1, "rerank": rerank})
+    translator = random_translator(model)
+    search = nat(translator).search(config, translator)
+    flops, pieces, passes = searched(translator, search)
     target = int(pieces) + 1
     reads = [int(pieces) * (iterations - done) // iterations for done in range(int(passes))]
     # Plain products also compute outputs that are not read; see the test of training above.
     unread = sum(target - read for read in reads) * 4 * (target + SOURCE) * model.width
     unseen = model.decoder_layers * 2 * target**2 * model.width if rerank == "at" else 0
-    work = ModelWork(model, VOCABULARY).mask_predict(torch.tensor([SOURCE]), pieces, passes, config)
+    work = search.flops(ModelFlops(model, VOCABULARY), torch.tensor([SOURCE]), pieces, passes)
     assert work + unread + unseen == flops
 
 
 def test_searches_by_hand() -> None:
     model = build(ModelConfig, {"width": 8, "heads": 1, "feed_forward": 16, "encoder_layers": 1, "decoder_layers": 1})
-    work, source, pieces = ModelWork(model, 10), torch.tensor([2]), torch.tensor([3])
+    translator = translator_of(model, 10)
+    work, source, pieces = ModelFlops(model, 10), torch.tensor([2]), torch.tensor([3])
+
+    def mask_predict(config: MaskPredictDecoding, passes: list[int]) -> int:
+        search = nat(translator).search(config, translator)
+        rows = len(passes)
+        return search.flops(work, source.repeat(rows), pieces.repeat(rows), torch.tensor(passes))
+
     # The source: two tokens through the encoder, and their keys and values for the decoder, 2 times 8×8 each.
     encoder, memory = 2 * (2 * (4 * 64 + 2 * 128)) + 128, 2 * 2 * 2 * 64
     # A decoded token: six 8×8 projections, two of 8×16, attention to both sources, ten logits.
     step = 2 * (6 * 64 + 2 * 128) + 4 * 8 * 2 + 2 * 8 * 10
     # Three steps, with self-attention to half of 3×3 positions, for each of 5 hypotheses.
-    assert work.beam_search(source, pieces, beam=5) == encoder + memory + 5 * (3 * step + 4 * 8 * 9 // 2)
+    beam_search = at(translator).search(MaskPredictDecoding(beam=5), translator)
+    assert beam_search.flops(work, source, pieces - 1, pieces) == encoder + memory + 5 * (3 * step + 4 * 8 * 9 // 2)
 
     # Four positions, EOS one of them, have keys and values; those to predict, 3 and then 3·1/2 = 1, all else.
     asked, asking = 2 * 4 * 2 * 64, 2 * (4 * 64 + 2 * 128) + 4 * 8 * (4 + 2) + 2 * 8 * 10
     lengths = 2 * 8 * 2047
-    config = DecodingConfig(iterations=2, length_candidates=4)
+    config = MaskPredictDecoding(iterations=2, length_candidates=4)
     four = encoder + lengths + memory + 4 * (asked + 3 * asking) + 4 * (asked + asking)
-    assert work.mask_predict(source, pieces, torch.tensor([2]), config) == four
+    assert mask_predict(config, [2]) == four
     narrowed = config.model_copy(update={"narrow_after": 1, "narrow_to": 2})
     two = four - 2 * (asked + asking)
-    assert work.mask_predict(source, pieces, torch.tensor([2]), narrowed) == two
+    assert mask_predict(narrowed, [2]) == two
     # The AT decoder reads BOS and 3 pieces, and predicts 3 pieces and EOS, for the remaining candidates.
     reranked = narrowed.model_copy(update={"rerank": "at"})
     scored = memory + 2 * (4 * step + 4 * 8 * 16 // 2)
-    assert work.mask_predict(source, pieces, torch.tensor([2]), reranked) == two + scored
+    assert mask_predict(reranked, [2]) == two + scored
     # A finished source needs no further operations.
-    both = work.mask_predict(source.repeat(2), pieces.repeat(2), torch.tensor([2, 1]), config)
-    assert both == 2 * four - 4 * (asked + asking)
+    assert mask_predict(config, [2, 1]) == 2 * four - 4 * (asked + asking)

@@ -19,7 +19,7 @@ from mtnat.corpora.formats import Columns, Members
 from mtnat.errors import DataError
 
 ROOT = Path(__file__).parent.parent.parent
-NOBODY = "http://127.0.0.1:9"  # the discard port, on which no server listens
+NO_SERVER = "http://127.0.0.1:9"  # the discard port, on which no server listens
 
 
 def tgz(members: dict[str, str]) -> bytes:
@@ -72,7 +72,7 @@ def test_equal_downloads_give_equal_bytes(tmp_path: Path) -> None:
         place.mkdir()
         for file, content in FILES.items():
             (place / file).write_bytes(content)
-        get(small_corpus(f"{NOBODY}/"), place / name, brought=place)
+        get(small_corpus(f"{NO_SERVER}/"), place / name, brought=place)
         os.utime(place / name / "train.en.gz", (0, 0))
     for file in ("train.en.gz", "train.de.gz", "corpus.json"):
         assert (tmp_path / "a" / "x" / file).read_bytes() == (tmp_path / "b" / "y" / file).read_bytes()
@@ -105,7 +105,7 @@ def test_a_folder_with_other_content_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "small").mkdir()
     (tmp_path / "small" / "train.en.gz").write_bytes(b"precious")
     with pytest.raises(DataError, match=r"small: is not a complete small; remove it"):
-        get(small_corpus(f"{NOBODY}/"), tmp_path / "small")
+        get(small_corpus(f"{NO_SERVER}/"), tmp_path / "small")
     assert (tmp_path / "small" / "train.en.gz").read_bytes() == b"precious"
 
 
@@ -127,7 +127,7 @@ def test_copied_files_from_another_folder_are_unchanged(tmp_path: Path) -> None:
     (tmp_path / "brought").mkdir()
     for name, content in FILES.items():
         (tmp_path / "brought" / name).write_bytes(content)
-    get(copied_corpus(f"{NOBODY}/"), tmp_path / "copied", brought=tmp_path / "brought")
+    get(copied_corpus(f"{NO_SERVER}/"), tmp_path / "copied", brought=tmp_path / "brought")
     assert {name: (tmp_path / "copied" / name).read_bytes() for name in FILES} == FILES
 
 
@@ -175,6 +175,6 @@ def test_a_named_set_is_placed_where_sacrebleu_finds_it(tmp_path: Path) -> None:
     }
     (tmp_path / "brought.tgz").write_bytes(tgz(members))
     command = [sys.executable, "-c", NAMED_SET, str(tmp_path / "brought.tgz"), str(tmp_path / "some")]
-    environment = {**os.environ, "SACREBLEU": str(tmp_path / "sets"), "https_proxy": NOBODY}
+    environment = {**os.environ, "SACREBLEU": str(tmp_path / "sets"), "https_proxy": NO_SERVER}
     subprocess.run(command, env=environment, cwd=ROOT, check=True)
     assert lines(tmp_path / "some" / "valid.de.gz") == ["A & B.", "Zwei.", ""]

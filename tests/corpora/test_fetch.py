@@ -11,7 +11,7 @@ from mtnat.corpora.fetch import alone, fetch
 from mtnat.errors import DataError
 
 CONTENT = bytes(range(256)) * 40
-NOBODY = "http://127.0.0.1:9"  # the discard port, on which no server listens
+NO_SERVER = "http://127.0.0.1:9"  # the discard port, on which no server listens
 
 
 def download(url: str, content: bytes = CONTENT) -> Download:
@@ -19,15 +19,15 @@ def download(url: str, content: bytes = CONTENT) -> Download:
 
 
 def test_a_file_is_downloaded_once(tmp_path: Path) -> None:
-    told: list[tuple[str, int, int | None]] = []
+    reports: list[tuple[str, int, int | None]] = []
     with serving({"a.tgz": CONTENT}) as server:
         wanted = download(server.url("a.tgz"))
         for _ in range(2):
-            found = fetch([wanted, wanted], tmp_path, listener=lambda *news: told.append(news))
+            found = fetch([wanted, wanted], tmp_path, listener=lambda *report: reports.append(report))
             assert found == {wanted: tmp_path / "a.tgz"}
         assert server.asked == [("a.tgz", "")]
     assert (tmp_path / "a.tgz").read_bytes() == CONTENT
-    assert ("a.tgz", len(CONTENT), len(CONTENT)) in told
+    assert ("a.tgz", len(CONTENT), len(CONTENT)) in reports
     assert [path.name for path in tmp_path.iterdir()] == ["a.tgz"]
 
 
@@ -80,36 +80,36 @@ def test_a_wrong_download_is_not_kept(tmp_path: Path) -> None:
 def test_a_wrong_existing_file_is_reported_and_not_changed(tmp_path: Path) -> None:
     (tmp_path / "a.tgz").write_bytes(CONTENT[::-1])
     with pytest.raises(DataError, match=r"a\.tgz: is another file \(sha256 .*; remove it, or replace it by the right file\.$"):
-        fetch([download(f"{NOBODY}/a.tgz")], tmp_path)
+        fetch([download(f"{NO_SERVER}/a.tgz")], tmp_path)
     assert (tmp_path / "a.tgz").read_bytes() == CONTENT[::-1]
 
 
 def test_sacrebleus_md5_is_checked_as_well(tmp_path: Path) -> None:
     (tmp_path / "a.tgz").write_bytes(CONTENT)
-    right = Download(f"{NOBODY}/a.tgz", md5=hashlib.md5(CONTENT).hexdigest())
+    right = Download(f"{NO_SERVER}/a.tgz", md5=hashlib.md5(CONTENT).hexdigest())
     assert fetch([right], tmp_path) == {right: tmp_path / "a.tgz"}
     with pytest.raises(DataError, match="md5"):
-        fetch([Download(f"{NOBODY}/a.tgz", md5="0" * 32)], tmp_path)
+        fetch([Download(f"{NO_SERVER}/a.tgz", md5="0" * 32)], tmp_path)
 
 
 def test_files_from_another_folder_need_no_network(tmp_path: Path) -> None:
     brought = tmp_path / "brought"
     brought.mkdir()
     (brought / "short.tgz").write_bytes(CONTENT)
-    wanted = Download(f"{NOBODY}/a.tgz", hashlib.sha256(CONTENT).hexdigest(), saved_as="short.tgz")
+    wanted = Download(f"{NO_SERVER}/a.tgz", hashlib.sha256(CONTENT).hexdigest(), saved_as="short.tgz")
     assert fetch([wanted], tmp_path / "downloads", brought=brought) == {wanted: brought / "short.tgz"}
     assert not (tmp_path / "downloads").exists()
 
 
 def test_without_a_network_one_message_names_all_missing_files(tmp_path: Path) -> None:
     (tmp_path / "b.tgz").write_bytes(CONTENT)
-    wanted = [download(f"{NOBODY}/{name}") for name in ("a.tgz", "b.tgz", "c.zip")]
+    wanted = [download(f"{NO_SERVER}/{name}") for name in ("a.tgz", "b.tgz", "c.zip")]
     with pytest.raises(DataError) as raised:
         fetch(wanted, tmp_path)
     assert str(raised.value) == (
         "a.tgz: cannot be fetched (Connection refused); "
         "try again, or download these files in another way and name their folder with --from: "
-        f"a.tgz ({NOBODY}/a.tgz), c.zip ({NOBODY}/c.zip)."
+        f"a.tgz ({NO_SERVER}/a.tgz), c.zip ({NO_SERVER}/c.zip)."
     )
 
 

@@ -5,23 +5,31 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from translators import at, nat, translator_of
 
-from mtnat.decoding import DecodingConfig
-from mtnat.model import Encoded, ModelConfig, Translator
+from mtnat.decoding import Decoding, MaskPredictDecoding
+from mtnat.model import Encoded, ModelConfig, TargetDecoder, Translator
 from mtnat.tokens import BOS, EOS, MASK, SPECIAL
 
 VOCABULARY = 30
 
 
 def random_translator(
-    seed: int, *, vocabulary: int = VOCABULARY, max_positions: int = 24, kind: type[Translator] = Translator
+    seed: int, *, vocabulary: int = VOCABULARY, max_positions: int = 24, kind: type[TargetDecoder] = TargetDecoder
 ) -> Translator:
-    """A small translator with weights so large that it is sure of what it says and says different things."""
+    """A small translator with weights so large that it is sure of what it says and says different things.
+
+    Args:
+        kind: of the AT decoder.
+    """
     torch.manual_seed(seed)
     config = ModelConfig(
         width=16, heads=2, feed_forward=32, encoder_layers=1, decoder_layers=2, norm="pre", max_positions=max_positions
     )
-    translator = kind(config, source_vocabulary_size=vocabulary, target_vocabulary_size=vocabulary, joint=True)
+    translator = translator_of(config, vocabulary)
+    if kind is not TargetDecoder:
+        with torch.random.fork_rng():
+            at(translator).decoder = kind(config, translator.target_tokens, causal=True)
     for parameter in translator.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
     return translator.eval()
@@ -44,9 +52,9 @@ Found = list[tuple[tuple[int, ...], float]]
 
 
 @torch.no_grad()
-def plain_mask_predict(translator: Translator, source: Sequence[int], config: DecodingConfig, n_best: int = 1) -> Found:
+def plain_mask_predict(translator: Translator, source: Sequence[int], config: MaskPredictDecoding, n_best: int = 1) -> Found:
     encoded = translator.encode(torch.tensor([[*source, EOS]]))
-    length_scores = translator.length_logits(encoded)[0].tolist()
+    length_scores = nat(translator).length_logits(encoded)[0].tolist()
     most = 2 * len(source) + 10
     lengths = sorted(range(1, len(length_scores)), key=lambda length: (length > most, -length_scores[length]))
     candidates = [_Candidate(length) for length in lengths[: config.length_candidates]]
@@ -87,7 +95,7 @@ class _Candidate:
         masked = sorted(range(length), key=lambda place: self.scores[place])[:count]
         for place in masked:
             self.tokens[place] = MASK
-        logits_TV = translator.nat_logits(encoded, torch.tensor([self.tokens]))[0]
+        logits_TV = nat(translator).decoder.logits(encoded, torch.tensor([self.tokens]))[0]
         for place in masked:
             row = log_probabilities(logits_TV[place], SPECIAL)
             self.scores[place] = max(row)
@@ -97,14 +105,14 @@ class _Candidate:
 
 def plain_at_score(translator: Translator, encoded: Encoded, pieces: Sequence[int], penalty: float) -> float:
     """Log-probability of the pieces and EOS by the AT decoder, divided by length^penalty."""
-    logits_TV = translator.at_logits(encoded, torch.tensor([[BOS, *pieces]]))[0]
+    logits_TV = at(translator).decoder.logits(encoded, torch.tensor([[BOS, *pieces]]))[0]
     rows = [log_probabilities(logits_V, [token for token in SPECIAL if token != EOS]) for logits_V in logits_TV]
     total = sum(row[token] for row, token in zip(rows, [*pieces, EOS], strict=True))
     return total / math.pow(len(pieces) + 1, penalty)
 
 
 @torch.no_grad()
-def plain_beam_search(translator: Translator, source: Sequence[int], config: DecodingConfig, n_best: int = 1) -> Found:
+def plain_beam_search(translator: Translator, source: Sequence[int], config: Decoding, n_best: int = 1) -> Found:
     """The best of the first `beam` finished hypotheses, with no other reason to stop early."""
     encoded = translator.encode(torch.tensor([[*source, EOS]]))
     beam, limit = config.beam, min(2 * len(source) + 10, translator.config.max_positions - 1)
@@ -113,7 +121,7 @@ def plain_beam_search(translator: Translator, source: Sequence[int], config: Dec
     while len(finished) < beam and alive:
         continued = []
         for total, pieces in alive:
-            logits_V = translator.at_logits(encoded, torch.tensor([[BOS, *pieces]]))[0, -1]
+            logits_V = at(translator).decoder.logits(encoded, torch.tensor([[BOS, *pieces]]))[0, -1]
             row = log_probabilities(logits_V, [token for token in SPECIAL if token != EOS])
             allowed = [EOS] if len(pieces) == limit else [EOS, *range(len(SPECIAL), len(row))]
             continued += [(total + row[token], [*pieces, token]) for token in allowed]

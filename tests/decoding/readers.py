@@ -5,6 +5,7 @@ import re
 from functools import cache
 
 import torch
+from translators import translator_of
 
 from mtnat.data.vocabulary import Vocabularies, Vocabulary
 from mtnat.model import ModelConfig, Translator
@@ -26,7 +27,7 @@ def reader() -> Translator:
     torch.manual_seed(1)
     config = ModelConfig(width=16, heads=2, feed_forward=16, encoder_layers=1, decoder_layers=1, max_positions=16)
     size = len(vocabularies().source)
-    translator = Translator(config, source_vocabulary_size=size, target_vocabulary_size=size, joint=True)
+    translator = translator_of(config, size)
     for parameter in translator.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
     return translator

@@ -7,15 +7,15 @@ import pytest
 import torch
 from plain_searches import log_probabilities, plain_beam_search, random_sources, random_translator
 from torch import Tensor
+from translators import at
 
-from mtnat.decoding import DecodingConfig, decode
-from mtnat.decoding.beam import beam_search
-from mtnat.model import AtCache, Translator
+from mtnat.decoding import Hypothesis, MaskPredictDecoding, decode
+from mtnat.model import AtCache, TargetDecoder, Translator
 from mtnat.tokens import BOS, EOS, SPECIAL
 
 
-class Endless(Translator):
-    """A translator that will not end."""
+class Endless(TargetDecoder):
+    """An AT decoder that will not end."""
 
     def vocabulary_logits(self, states: Tensor) -> Tensor:
         logits = super().vocabulary_logits(states)
@@ -23,8 +23,8 @@ class Endless(Translator):
         return logits
 
 
-class Hasty(Translator):
-    """A translator that could end anywhere, so that finished hypotheses and those that go on compete at every step."""
+class Hasty(TargetDecoder):
+    """An AT decoder that could end anywhere, so that finished hypotheses and those that go on compete at every step."""
 
     def vocabulary_logits(self, states: Tensor) -> Tensor:
         logits = super().vocabulary_logits(states)
@@ -37,15 +37,21 @@ A, B, C = 5, 6, 7
 AFTER = {BOS: {EOS: 0.40, A: 0.35, B: 0.25}, A: {A: 0.6, B: 0.4}, B: {C: 1.0}, C: {EOS: 1.0}}
 
 
-class ByTheBook(Translator):
-    """A translator whose AT decoder looks up what follows the last token."""
+class ByTheBook(TargetDecoder):
+    """An AT decoder that looks up what follows the last token."""
 
-    def at_step(self, cache: AtCache, token_BK: Tensor) -> Tensor:
-        logits_BKV = torch.full_like(super().at_step(cache, token_BK), -torch.inf)
+    def step(self, cache: AtCache, token_BK: Tensor) -> Tensor:
+        logits_BKV = torch.full_like(super().step(cache, token_BK), -torch.inf)
         for place, last in enumerate(token_BK[0].tolist()):
             for token, probability in AFTER.get(last, {EOS: 1.0}).items():
                 logits_BKV[0, place, token] = math.log(probability)
         return logits_BKV
+
+
+def beam_search(
+    translator: Translator, sources: list[list[int]], config: MaskPredictDecoding, n_best: int = 1
+) -> list[list[Hypothesis]]:
+    return decode(translator, sources, config, at(translator).search(config, translator), n_best)
 
 
 @pytest.mark.parametrize(
@@ -64,32 +70,34 @@ class ByTheBook(Translator):
 )
 def test_a_search_worked_by_hand(beam: int, penalty: float, tokens: tuple[int, ...], score: float, passes: int) -> None:
     translator = random_translator(1, vocabulary=8, kind=ByTheBook)
-    [[hypothesis]] = beam_search(translator, torch.tensor([[A, EOS]]), DecodingConfig(beam=beam, length_penalty=penalty))
+    config = MaskPredictDecoding(beam=beam, length_penalty=penalty)
+    with torch.inference_mode():
+        [[hypothesis]] = at(translator).search(config, translator)(translator.encode(torch.tensor([[A, EOS]])), 1)
     assert (hypothesis.tokens, hypothesis.passes) == (tokens, passes)
     assert hypothesis.score == pytest.approx(score)
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("kind", [Translator, Hasty])
+@pytest.mark.parametrize("kind", [TargetDecoder, Hasty])
 @pytest.mark.parametrize(("beam", "penalty"), [(1, 1.0), (2, 0.0), (4, 1.0), (5, 0.6)])
-def test_the_plain_search_finds_the_same(seed: int, kind: type[Translator], beam: int, penalty: float) -> None:
+def test_the_plain_search_finds_the_same(seed: int, kind: type[TargetDecoder], beam: int, penalty: float) -> None:
     translator = random_translator(seed, kind=kind)
     sources = random_sources(seed, lengths=[3, 1, 6])
-    config = DecodingConfig(beam=beam, length_penalty=penalty)
-    for source, [hypothesis] in zip(sources, decode(translator, sources, config, "at"), strict=True):
+    config = MaskPredictDecoding(beam=beam, length_penalty=penalty)
+    for source, [hypothesis] in zip(sources, beam_search(translator, sources, config), strict=True):
         [(tokens, score)] = plain_beam_search(translator, source, config)
         assert hypothesis.score == pytest.approx(score, rel=1e-4)
         assert hypothesis.tokens == tokens
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("kind", [Translator, Hasty])
+@pytest.mark.parametrize("kind", [TargetDecoder, Hasty])
 @pytest.mark.parametrize(("beam", "n_best"), [(2, 2), (5, 3), (5, 5)])
-def test_the_plain_search_finds_the_same_best_ones(seed: int, kind: type[Translator], beam: int, n_best: int) -> None:
+def test_the_plain_search_finds_the_same_best_ones(seed: int, kind: type[TargetDecoder], beam: int, n_best: int) -> None:
     translator = random_translator(seed, kind=kind)
     sources = random_sources(seed, lengths=[3, 1, 6])
-    config = DecodingConfig(beam=beam)
-    for source, best in zip(sources, decode(translator, sources, config, "at", n_best), strict=True):
+    config = MaskPredictDecoding(beam=beam)
+    for source, best in zip(sources, beam_search(translator, sources, config, n_best), strict=True):
         expected = plain_beam_search(translator, source, config, n_best)
         assert [hypothesis.tokens for hypothesis in best] == [tokens for tokens, _ in expected]
         assert [hypothesis.score for hypothesis in best] == pytest.approx([score for _, score in expected], rel=1e-4)
@@ -100,12 +108,12 @@ def test_the_plain_search_finds_the_same_best_ones(seed: int, kind: type[Transla
 def test_a_beam_of_one_is_greedy_search(seed: int) -> None:
     translator = random_translator(seed)
     sources = random_sources(seed, lengths=[2, 5])
-    hypotheses = decode(translator, sources, DecodingConfig(beam=1), "at")
+    hypotheses = beam_search(translator, sources, MaskPredictDecoding(beam=1))
     for source, [hypothesis] in zip(sources, hypotheses, strict=True):
         encoded = translator.encode(torch.tensor([[*source, EOS]]))
         pieces: list[int] = []
         while len(pieces) < min(2 * len(source) + 10, 23):
-            logits_V = translator.at_logits(encoded, torch.tensor([[BOS, *pieces]]))[0, -1]
+            logits_V = at(translator).decoder.logits(encoded, torch.tensor([[BOS, *pieces]]))[0, -1]
             row = log_probabilities(logits_V, [token for token in SPECIAL if token != EOS])
             if row.index(max(row)) == EOS:
                 break
@@ -120,11 +128,12 @@ def test_a_beam_of_one_is_greedy_search(seed: int) -> None:
 def test_a_beam_as_wide_as_the_language_finds_the_best_translation_there_is(seed: int, penalty: float) -> None:
     translator = random_translator(seed, vocabulary=7, max_positions=8)  # two pieces, at most 7 of them: 255 translations
     source_BS = torch.tensor([[5, 6, EOS]])
-    [[hypothesis]] = beam_search(translator, source_BS, DecodingConfig(beam=256, length_penalty=penalty))
+    config = MaskPredictDecoding(beam=256, length_penalty=penalty)
+    [[hypothesis]] = at(translator).search(config, translator)(translator.encode(source_BS), 1)
 
     every = [pieces for length in range(8) for pieces in itertools.product((5, 6), repeat=length)]
     inputs_NT = torch.tensor([[BOS, *pieces, *[5] * (7 - len(pieces))] for pieces in every])
-    logits_NTV = translator.at_logits(translator.encode(source_BS.expand(255, -1)), inputs_NT)
+    logits_NTV = at(translator).decoder.logits(translator.encode(source_BS.expand(255, -1)), inputs_NT)
     scores = {}
     for pieces, logits_TV in zip(every, logits_NTV, strict=True):
         rows = [log_probabilities(logits_V, [token for token in SPECIAL if token != EOS]) for logits_V in logits_TV]
@@ -139,7 +148,7 @@ def test_a_beam_as_wide_as_the_language_finds_the_best_translation_there_is(seed
 @pytest.mark.parametrize("beam", [1, 3])
 def test_a_hypothesis_that_will_not_end_is_ended(max_positions: int, longest: int, beam: int) -> None:
     translator = random_translator(1, max_positions=max_positions, kind=Endless)
-    [[hypothesis]] = decode(translator, [[7, 8, 9]], DecodingConfig(beam=beam), "at")
+    [[hypothesis]] = beam_search(translator, [[7, 8, 9]], MaskPredictDecoding(beam=beam))
     assert len(hypothesis.tokens) == longest
     assert hypothesis.passes == longest + 1
     assert hypothesis.score < -50 / (longest + 1)

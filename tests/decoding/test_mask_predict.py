@@ -6,14 +6,14 @@ from collections.abc import Mapping
 import pytest
 import torch
 from plain_searches import plain_mask_predict, random_sources, random_translator
-from torch import Tensor
+from torch import Tensor, nn
+from translators import at, nat, translator_of
 
 from mtnat.config import build
-from mtnat.decoding import PRESETS, DecodingConfig, decode
-from mtnat.decoding.beam import beam_search
-from mtnat.decoding.mask_predict import mask_predict
+from mtnat.decoding import Hypothesis, MaskPredictDecoding, decode
 from mtnat.decoding.rerank import at_scores
-from mtnat.model import Encoded, Memory, ModelConfig, Precision, Translator
+from mtnat.model import Encoded, Memory, ModelConfig, Precision, TargetDecoder, Translator
+from mtnat.model.lengths import LengthHead
 from mtnat.tokens import EOS, MASK, PAD, SPECIAL
 
 A, B, C = 5, 6, 7
@@ -21,30 +21,44 @@ Prediction = tuple[int, float]  # the likeliest piece and its probability; the o
 Book = dict[tuple[int, ...], list[Prediction]]
 
 
-class ByTheBook(Translator):
+class ByTheBook:
     """A translator whose NAT decoder looks its predictions up: for each input, the prediction at each place.
 
     An input that is not in the book is an error, so the book says which tokens are masked before which pass.
     """
 
     def __init__(self, lengths: list[int], book: Book) -> None:
-        super().__init__(
-            ModelConfig(width=8, heads=1, feed_forward=8, encoder_layers=1, decoder_layers=1, max_positions=8),
-            source_vocabulary_size=8,
-            target_vocabulary_size=8,
-            joint=True,
-        )
-        self.lengths, self.book = lengths, book
-        self.asked: list[tuple[int, ...]] = []
+        config = ModelConfig(width=8, heads=1, feed_forward=8, encoder_layers=1, decoder_layers=1, max_positions=8)
+        self.translator = translator_of(config, vocabulary=8)
+        self.decoder = BookDecoder(config, self.translator.target_tokens, book)
+        nat(self.translator).decoder = self.decoder
+        nat(self.translator).length_head = BookLengths(config, lengths)
 
-    def length_logits(self, encoded: Encoded) -> Tensor:
-        logits_BP = torch.full((len(encoded.states_BSD), 8), -9.0)
+    @property
+    def asked(self) -> list[tuple[int, ...]]:
+        return self.decoder.asked
+
+
+class BookLengths(LengthHead):
+    def __init__(self, config: ModelConfig, lengths: list[int]) -> None:
+        super().__init__(config)
+        self.lengths = lengths
+
+    def forward(self, states_BSD: Tensor, is_padding_BS: Tensor) -> Tensor:
+        logits_BP = torch.full((len(states_BSD), 8), -9.0)
         logits_BP[:, 0] = -torch.inf
         for rank, length in enumerate(self.lengths):
             logits_BP[:, length] = -float(rank)
         return logits_BP
 
-    def nat_states(
+
+class BookDecoder(TargetDecoder):
+    def __init__(self, config: ModelConfig, tokens: nn.Embedding, book: Book) -> None:
+        super().__init__(config, tokens, causal=False)
+        self.book = book
+        self.asked: list[tuple[int, ...]] = []
+
+    def states(
         self, source: Encoded | Memory, input_BT: Tensor, is_padded: bool | None = None, read_N: Tensor | None = None
     ) -> Tensor:
         probabilities_BTV = torch.full((*input_BT.shape, 8), 1e-9)
@@ -62,6 +76,18 @@ class ByTheBook(Translator):
         return states
 
 
+@torch.inference_mode()
+def mask_predict(book: ByTheBook, source_BS: Tensor, config: MaskPredictDecoding) -> list[list[Hypothesis]]:
+    search = nat(book.translator).search(config, book.translator)
+    return search(book.translator.encode(source_BS), 1)
+
+
+def found(
+    translator: Translator, sources: list[list[int]], config: MaskPredictDecoding, n_best: int = 1
+) -> list[list[Hypothesis]]:
+    return decode(translator, sources, config, nat(translator).search(config, translator), n_best)
+
+
 SOURCE = torch.tensor([[A, B, EOS]])
 
 
@@ -76,7 +102,7 @@ def test_four_pieces_in_three_passes_worked_by_hand() -> None:
         (A, MASK, B, A, EOS): [(B, 0.99), (B, 0.95), (C, 0.99), (B, 0.99)],
     }
     translator = ByTheBook([4], book)
-    [[hypothesis]] = mask_predict(translator, SOURCE, DecodingConfig(iterations=3, length_candidates=1))
+    [[hypothesis]] = mask_predict(translator, SOURCE, MaskPredictDecoding(iterations=3, length_candidates=1))
     assert translator.asked == list(book)
     assert hypothesis.tokens == (A, B, B, A)
     assert hypothesis.score == pytest.approx((math.log(0.9) + math.log(0.95) + math.log(0.8) + math.log(0.7)) / 4)
@@ -91,10 +117,10 @@ def test_of_two_lengths_the_better_mean_wins_and_a_short_one_needs_fewer_passes(
         (A, MASK, C, EOS): [(A, 0.4), (A, 0.5), (A, 0.4)],
         (C, EOS): [(A, 0.9)],  # nothing is masked in the shorter one, so this says nothing
     }
-    [[both]] = mask_predict(ByTheBook([3, 1], book), SOURCE, DecodingConfig(iterations=2, length_candidates=2))
+    [[both]] = mask_predict(ByTheBook([3, 1], book), SOURCE, MaskPredictDecoding(iterations=2, length_candidates=2))
     assert both.tokens == (A, A, C)  # ln 0.8·0.5·0.8 / 3 = −0.38, and ln 0.6 = −0.51
     assert both.score == pytest.approx(math.log(0.8 * 0.5 * 0.8) / 3)
-    [[likeliest]] = mask_predict(ByTheBook([1, 3], book), SOURCE, DecodingConfig(iterations=2, length_candidates=1))
+    [[likeliest]] = mask_predict(ByTheBook([1, 3], book), SOURCE, MaskPredictDecoding(iterations=2, length_candidates=1))
     assert (likeliest.tokens, likeliest.passes) == ((C,), 1)
     assert likeliest.score == pytest.approx(math.log(0.6))
 
@@ -104,17 +130,17 @@ def test_of_equal_scores_the_leftmost_is_masked() -> None:
         (MASK, MASK, EOS): [(A, 0.5), (A, 0.5)],
         (MASK, A, EOS): [(B, 0.9), (C, 0.9)],
     }
-    [[hypothesis]] = mask_predict(ByTheBook([2], book), SOURCE, DecodingConfig(iterations=2, length_candidates=1))
+    [[hypothesis]] = mask_predict(ByTheBook([2], book), SOURCE, MaskPredictDecoding(iterations=2, length_candidates=1))
     assert hypothesis.tokens == (B, A)
 
 
 def test_more_candidates_than_lengths_are_all_the_lengths() -> None:
     book: Book = {(*[MASK] * length, EOS): [(A, length / 10 + 0.25)] * length for length in range(1, 8)}
-    [[hypothesis]] = mask_predict(ByTheBook([2], book), SOURCE, DecodingConfig(iterations=1, length_candidates=50))
+    [[hypothesis]] = mask_predict(ByTheBook([2], book), SOURCE, MaskPredictDecoding(iterations=1, length_candidates=50))
     assert hypothesis.tokens == (A,) * 7
 
 
-FAST: Mapping[str, object] = {**PRESETS["fast"], "precision": "fp32"}
+FAST: Mapping[str, object] = {**MaskPredictDecoding.presets["fast"], "precision": "fp32"}
 """The plain search rounds nothing to bf16, which `auto` does where the processor has it."""
 OPTIONS = {
     "the paper's": {},
@@ -138,8 +164,8 @@ OPTIONS = {
 def test_the_plain_search_finds_the_same_with_any_options(options: Mapping[str, object], seed: int) -> None:
     translator = random_translator(seed)
     sources = random_sources(seed, lengths=[1, 9, 4, 6, 3])
-    config = build(DecodingConfig, options)
-    for source, [hypothesis] in zip(sources, decode(translator, sources, config, "nat"), strict=True):
+    config = build(MaskPredictDecoding, options)
+    for source, [hypothesis] in zip(sources, found(translator, sources, config), strict=True):
         [(tokens, score)] = plain_mask_predict(translator, source, config)
         assert hypothesis.tokens == tokens
         assert hypothesis.score == pytest.approx(score, rel=1e-4)
@@ -150,8 +176,8 @@ def test_the_plain_search_finds_the_same_with_any_options(options: Mapping[str, 
 def test_the_plain_search_finds_the_same(iterations: int, candidates: int) -> None:
     translator = random_translator(seed=iterations)
     sources = random_sources(seed=iterations, lengths=[1, 9, 4, 6])
-    config = DecodingConfig(iterations=iterations, length_candidates=candidates)
-    for source, best in zip(sources, decode(translator, sources, config, "nat", n_best=candidates), strict=True):
+    config = MaskPredictDecoding(iterations=iterations, length_candidates=candidates)
+    for source, best in zip(sources, found(translator, sources, config, n_best=candidates), strict=True):
         expected = plain_mask_predict(translator, source, config, n_best=candidates)
         assert [hypothesis.tokens for hypothesis in best] == [tokens for tokens, _ in expected]
         assert [hypothesis.score for hypothesis in best] == pytest.approx([score for _, score in expected], rel=1e-4)
@@ -164,14 +190,14 @@ def test_a_sentence_that_a_pass_leaves_as_it_was_is_finished() -> None:
         (A, MASK, MASK, MASK, EOS): [(B, 0.99), (B, 0.6), (C, 0.8), (A, 0.9)],
     }
     translator = ByTheBook([4], book)
-    [[hypothesis]] = mask_predict(translator, SOURCE, DecodingConfig(iterations=4, length_candidates=1, stop_unchanged=1))
+    [[hypothesis]] = mask_predict(translator, SOURCE, MaskPredictDecoding(iterations=4, length_candidates=1, stop_unchanged=1))
     assert translator.asked == list(book)
     assert (hypothesis.tokens, hypothesis.passes) == ((A, B, C, A), 2)
     assert hypothesis.score == pytest.approx((math.log(0.9) + math.log(0.6) + math.log(0.8) + math.log(0.9)) / 4)
     [[patient]] = mask_predict(
         ByTheBook([4], book | {(A, MASK, MASK, A, EOS): [(B, 0.9), (B, 0.6), (C, 0.8), (A, 0.9)]}),
         SOURCE,
-        DecodingConfig(iterations=4, length_candidates=1, stop_unchanged=2),
+        MaskPredictDecoding(iterations=4, length_candidates=1, stop_unchanged=2),
     )
     assert patient.passes == 3
 
@@ -183,7 +209,7 @@ def test_only_the_best_candidate_goes_on_after_the_first_pass() -> None:
         (A, MASK, EOS): [(C, 0.99), (C, 0.1)],  # and worse in the end, which nobody knows
     }
     translator = ByTheBook([3, 2], book)
-    config = DecodingConfig(iterations=2, length_candidates=2, narrow_after=1)
+    config = MaskPredictDecoding(iterations=2, length_candidates=2, narrow_after=1)
     [[hypothesis]] = mask_predict(translator, SOURCE, config)
     assert hypothesis.tokens == (A, A)
     assert hypothesis.score == pytest.approx((math.log(0.6) + math.log(0.45)) / 2)
@@ -193,11 +219,12 @@ def test_only_the_best_candidate_goes_on_after_the_first_pass() -> None:
 def test_the_at_decoder_scores_a_candidate_as_its_own_search_would() -> None:
     translator = random_translator(3)
     source_BS = torch.tensor([[*source, EOS] for source in random_sources(3, [4, 4])])
-    found = beam_search(translator, source_BS, DecodingConfig(beam=3, length_penalty=0.6), n_best=3)
+    encoded, config = translator.encode(source_BS), MaskPredictDecoding(beam=3, length_penalty=0.6)
+    found = at(translator).search(config, translator)(encoded, 3)
     lengths_BK = torch.tensor([[len(hypothesis.tokens) for hypothesis in best] for best in found])
     longest = int(lengths_BK.max()) + 1
     tokens_BKT = torch.tensor([[[*h.tokens, EOS, *[PAD] * (longest - 1 - len(h.tokens))] for h in best] for best in found])
-    scores_BK = at_scores(translator, translator.encode(source_BS), tokens_BKT, lengths_BK, length_penalty=0.6)
+    scores_BK = at_scores(at(translator).decoder, encoded, tokens_BKT, lengths_BK, length_penalty=0.6)
     torch.testing.assert_close(scores_BK, torch.tensor([[hypothesis.score for hypothesis in best] for best in found]))
 
 
@@ -205,7 +232,7 @@ def test_reranking_finds_what_the_at_decoder_likes_best() -> None:
     translator = random_translator(7)
     sources = random_sources(7, [5, 8, 3, 6])
     plain, reranked = (
-        decode(translator, sources, DecodingConfig(length_candidates=9, rerank=rerank), "nat", n_best=9)
+        found(translator, sources, MaskPredictDecoding(length_candidates=9, rerank=rerank), n_best=9)
         for rerank in ("none", "at")
     )
     for ours, others in zip(plain, reranked, strict=True):
@@ -218,9 +245,9 @@ def test_reranking_finds_what_the_at_decoder_likes_best() -> None:
 def test_half_precision_translates_nearly_the_same(precision: Precision) -> None:
     translator = random_translator(2)
     sources = random_sources(2, lengths=[6] * 20)
-    config = DecodingConfig(iterations=4, length_candidates=2)
-    whole = decode(translator, sources, config, "nat")
-    half = decode(translator, sources, config.model_copy(update={"precision": precision}), "nat")
+    config = MaskPredictDecoding(iterations=4, length_candidates=2)
+    whole = found(translator, sources, config)
+    half = found(translator, sources, config.model_copy(update={"precision": precision}))
     # Of sure translators; the first pass of another length is another translation altogether.
     agreeing = sum(ours[0].tokens == others[0].tokens for ours, others in zip(whole, half, strict=True))
     assert agreeing >= 12

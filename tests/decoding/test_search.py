@@ -9,13 +9,29 @@ from plain_searches import random_sources, random_translator
 from readers import reader, vocabularies
 
 from mtnat.config import build
-from mtnat.decoding import DecoderName, DecodingConfig, Hypothesis, decode, translate
+from mtnat.decoding import DecoderName, Hypothesis, MaskPredictDecoding, TranslatedLine
+from mtnat.decoding import decode as decode_with
+from mtnat.decoding import translate as translate_with
 from mtnat.decoding.batching import group, pad
 from mtnat.errors import UserError
+from mtnat.model import Translator
+from mtnat.systems import branch_of
 from mtnat.tokens import EOS, PAD, SPECIAL
 
 LENGTHS = [4, 9, 1, 0, 7, 7, 2, 11, 3, 0, 5]
 both_decoders = pytest.mark.parametrize("decoder", ["nat", "at"])
+
+
+def decode(
+    translator: Translator, sources: list[list[int]], config: MaskPredictDecoding, decoder: DecoderName, n_best: int = 1
+) -> list[list[Hypothesis]]:
+    search = branch_of(translator, decoder).search(config, translator)
+    return decode_with(translator, sources, config, search, n_best)
+
+
+def translate(lines: list[str], config: MaskPredictDecoding, decoder: DecoderName, n_best: int = 1) -> list[TranslatedLine]:
+    search = branch_of(reader(), decoder).search(config, reader())
+    return translate_with(reader(), vocabularies(), lines, config, search, n_best)
 
 
 def same(ours: list[list[Hypothesis]], others: list[list[Hypothesis]]) -> None:
@@ -28,12 +44,13 @@ def same(ours: list[list[Hypothesis]], others: list[list[Hypothesis]]) -> None:
 @both_decoders
 def test_a_translation_does_not_depend_on_its_batch_or_its_place(decoder: DecoderName) -> None:
     translator, sources = random_translator(3), random_sources(3, LENGTHS)
-    together = decode(translator, sources, DecodingConfig(), decoder)
-    same(together, [decode(translator, [source], DecodingConfig(), decoder)[0] for source in sources])
-    same(together, decode(translator, sources, DecodingConfig(max_tokens_per_batch=100), decoder))
+    together = decode(translator, sources, MaskPredictDecoding(), decoder)
+    same(together, [decode(translator, [source], MaskPredictDecoding(), decoder)[0] for source in sources])
+    same(together, decode(translator, sources, MaskPredictDecoding(max_tokens_per_batch=100), decoder))
     order = random.Random(1).sample(range(len(sources)), len(sources))
     same(
-        [together[index] for index in order], decode(translator, [sources[index] for index in order], DecodingConfig(), decoder)
+        [together[index] for index in order],
+        decode(translator, [sources[index] for index in order], MaskPredictDecoding(), decoder),
     )
 
 
@@ -42,41 +59,44 @@ def test_special_tokens_are_never_predicted(decoder: DecoderName) -> None:
     translator = random_translator(5)
     with torch.no_grad():
         translator.target_tokens.weight[list(SPECIAL)] *= 3
-    for [hypothesis] in decode(translator, random_sources(5, [3, 4, 5]), DecodingConfig(length_penalty=2), decoder):
+    for [hypothesis] in decode(translator, random_sources(5, [3, 4, 5]), MaskPredictDecoding(length_penalty=2), decoder):
         assert not set(hypothesis.tokens) & set(SPECIAL)
 
 
 @both_decoders
 def test_an_empty_source_has_an_empty_translation(decoder: DecoderName) -> None:
     translator = random_translator(1)
-    assert decode(translator, [], DecodingConfig(), decoder) == []
-    assert decode(translator, [[]], DecodingConfig(), decoder) == [[Hypothesis(tokens=(), score=0.0, passes=0)]]
+    assert decode(translator, [], MaskPredictDecoding(), decoder) == []
+    assert decode(translator, [[]], MaskPredictDecoding(), decoder) == [[Hypothesis(tokens=(), score=0.0, passes=0)]]
 
 
 @both_decoders
 def test_the_longest_source_fits_and_a_longer_one_is_refused(decoder: DecoderName) -> None:
     translator = random_translator(1, max_positions=12)
-    [[hypothesis]] = decode(translator, [[7] * 11], DecodingConfig(max_tokens_per_batch=64), decoder)
+    [[hypothesis]] = decode(translator, [[7] * 11], MaskPredictDecoding(max_tokens_per_batch=64), decoder)
     assert 0 <= len(hypothesis.tokens) <= 11
     with pytest.raises(UserError, match="source 1: must have at most 11 pieces; got 12"):
-        decode(translator, [[7], [7] * 12], DecodingConfig(), decoder)
+        decode(translator, [[7], [7] * 12], MaskPredictDecoding(), decoder)
 
 
 @both_decoders
 @pytest.mark.parametrize("training", [True, False])
 def test_the_translator_is_left_as_it_was(decoder: DecoderName, training: bool) -> None:
     translator = random_translator(1).train(training)
-    first = decode(translator, random_sources(1, [5]), DecodingConfig(), decoder)
+    first = decode(translator, random_sources(1, [5]), MaskPredictDecoding(), decoder)
     assert translator.training is training
     assert all(parameter.requires_grad and parameter.grad is None for parameter in translator.parameters())
-    same(first, decode(translator, random_sources(1, [5]), DecodingConfig(), decoder))  # no dropout, no randomness
+    same(first, decode(translator, random_sources(1, [5]), MaskPredictDecoding(), decoder))  # no dropout, no randomness
 
 
 @both_decoders
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_finds_the_same(decoder: DecoderName) -> None:
     translator, sources = random_translator(3), random_sources(3, LENGTHS)
-    same(decode(translator, sources, DecodingConfig(), decoder), decode(translator.cuda(), sources, DecodingConfig(), decoder))
+    same(
+        decode(translator, sources, MaskPredictDecoding(), decoder),
+        decode(translator.cuda(), sources, MaskPredictDecoding(), decoder),
+    )
 
 
 def test_groups_hold_similar_lengths_within_the_budget() -> None:
@@ -93,13 +113,13 @@ def test_sources_are_padded_behind_their_end() -> None:
 @both_decoders
 def test_every_line_has_a_line_however_long_empty_or_strange(decoder: DecoderName) -> None:
     lines = ["the dog sees a cat.", "", "   ", "the dog. " * 50, "x" * 200, "語😀\u0085", "a red house and my old cat."]
-    translated = translate(reader(), vocabularies(), lines, DecodingConfig(), decoder)
+    translated = translate(lines, MaskPredictDecoding(), decoder)
     assert len(translated) == len(lines)
     assert translated[1].text == translated[2].text == ""
     assert all(translated[index].text for index in (0, 3, 4, 6))
     assert [line.parts for line in translated] == [1, 1, 1, 25, 1, 1, 1]
-    assert translate(reader(), vocabularies(), [], DecodingConfig(), decoder) == []
-    [alone] = translate(reader(), vocabularies(), lines[:1], DecodingConfig(), decoder)[0].translations
+    assert translate([], MaskPredictDecoding(), decoder) == []
+    [alone] = translate(lines[:1], MaskPredictDecoding(), decoder)[0].translations
     [among_others] = translated[0].translations
     assert (alone.text, alone.tokens, alone.passes) == (among_others.text, among_others.tokens, among_others.passes)
     assert alone.score == pytest.approx(among_others.score, rel=1e-5)
@@ -113,7 +133,7 @@ def test_a_line_that_is_too_long_is_translated_sentence_by_sentence(decoder: Dec
         <= 15
         < len(vocabularies().source.encode([f"{first} {second}"])[0])
     )
-    [joined, *apart] = translate(reader(), vocabularies(), [f"{first} {second}", first, second], DecodingConfig(), decoder)
+    [joined, *apart] = translate([f"{first} {second}", first, second], MaskPredictDecoding(), decoder)
     assert joined.text == " ".join(line.text for line in apart)
     assert joined.parts == 2
 
@@ -121,7 +141,7 @@ def test_a_line_that_is_too_long_is_translated_sentence_by_sentence(decoder: Dec
 @both_decoders
 def test_the_best_of_all_parts_together_is_the_best_of_the_line(decoder: DecoderName) -> None:
     first, second = "the dog sees a cat.", "my old dog sleeps!"
-    found = translate(reader(), vocabularies(), [f"{first} {second}", first, second], DecodingConfig(), decoder, 3)
+    found = translate([f"{first} {second}", first, second], MaskPredictDecoding(), decoder, 3)
     [joined, *apart] = [line.translations for line in found]
     assert [len(best) for best in (joined, *apart)] == [3, 3, 3]
     for whole, *parts in zip(joined, *apart, strict=True):
@@ -146,4 +166,4 @@ def test_more_translations_than_the_search_has_are_refused(
     decoder: DecoderName, settings: dict[str, int], n_best: int, said: str
 ) -> None:
     with pytest.raises(UserError, match=said):
-        decode(random_translator(1), [[7, 8]], build(DecodingConfig, settings), decoder, n_best)
+        decode(random_translator(1), [[7, 8]], build(MaskPredictDecoding, settings), decoder, n_best)

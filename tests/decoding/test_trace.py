@@ -4,18 +4,25 @@ from itertools import pairwise
 
 import pytest
 from readers import reader, vocabularies
+from translators import nat
 
 from mtnat.config import build
-from mtnat.decoding import PRESETS, DecodingConfig, trace, translate
+from mtnat.decoding import MaskPredictDecoding, MaskPredictSearch, trace, translate
 
 LINE = "the old cat sees a green house."
 
 
-@pytest.mark.parametrize("settings", [{}, {"rerank": "at"}, {**PRESETS["fast"]}], ids=["plain", "reranked", "fast"])
+def search(config: MaskPredictDecoding) -> MaskPredictSearch:
+    return nat(reader()).search(config, reader())
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"rerank": "at"}, {**MaskPredictDecoding.presets["fast"]}], ids=["plain", "reranked", "fast"]
+)
 def test_the_last_pass_ends_with_the_translation(settings: dict[str, object]) -> None:
-    config = build(DecodingConfig, settings)
-    [traced] = trace(reader(), vocabularies(), LINE, config)
-    [line] = translate(reader(), vocabularies(), [LINE], config, "nat")
+    config = build(MaskPredictDecoding, settings)
+    [traced] = trace(reader(), vocabularies(), LINE, search(config))
+    [line] = translate(reader(), vocabularies(), [LINE], config, search(config))
     best, passes = line.translations[0], traced.passes
     assert traced.text == best.text
     assert passes[-1].pieces == tuple(vocabularies().target.piece(token) for token in best.tokens)
@@ -23,8 +30,8 @@ def test_the_last_pass_ends_with_the_translation(settings: dict[str, object]) ->
 
 
 def test_each_pass_masks_fewer_pieces_and_changes_no_other() -> None:
-    config = DecodingConfig(iterations=5, length_candidates=3)
-    [traced] = trace(reader(), vocabularies(), LINE, config)
+    config = MaskPredictDecoding(iterations=5, length_candidates=3)
+    [traced] = trace(reader(), vocabularies(), LINE, search(config))
     passes = traced.passes
     length = len(passes[0].pieces)
     assert passes[0].is_masked == passes[0].is_changed == (True,) * length
@@ -39,15 +46,15 @@ def test_each_pass_masks_fewer_pieces_and_changes_no_other() -> None:
 
 
 def test_candidates_that_were_dropped_are_no_longer_told() -> None:
-    config = DecodingConfig(narrow_after=2, narrow_to=1, length_candidates=4)
-    [traced] = trace(reader(), vocabularies(), LINE, config)
+    config = MaskPredictDecoding(narrow_after=2, narrow_to=1, length_candidates=4)
+    [traced] = trace(reader(), vocabularies(), LINE, search(config))
     passes = traced.passes
     assert [len(each.lengths) for each in passes][:3] == [4, 4, 1]
 
 
 def test_a_long_line_has_a_trace_for_each_part_and_an_empty_one_none() -> None:
-    config = DecodingConfig()
-    assert trace(reader(), vocabularies(), "", config) == []
-    [line] = translate(reader(), vocabularies(), ["the dog. " * 9], config, "nat")
+    config = MaskPredictDecoding()
+    assert trace(reader(), vocabularies(), "", search(config)) == []
+    [line] = translate(reader(), vocabularies(), ["the dog. " * 9], config, search(config))
     assert line.parts > 1
-    assert len(trace(reader(), vocabularies(), "the dog. " * 9, config)) == line.parts
+    assert len(trace(reader(), vocabularies(), "the dog. " * 9, search(config))) == line.parts

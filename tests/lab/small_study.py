@@ -1,49 +1,17 @@
 """A small study, and what it ends with: what several tests begin with."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mtnat.config import build
 from mtnat.evaluation import Comparison, Score
-from mtnat.experiment import Experiment
 from mtnat.lab.outputs.runs import Result, Run
 from mtnat.lab.plan.agenda import Agenda
+from mtnat.lab.plan.listed_proposer import ListedProposer
 from mtnat.lab.results.leaderboard import Leaderboard, make_leaderboard
 from mtnat.lab.study.record import Settings, Study
 
 EXPONENT = "objective.schedule.exponent"
-
-
-class Listed:
-    """Proposes what a list says, and remembers what it is told."""
-
-    def __init__(self, *proposals: Settings) -> None:
-        self.coming = list(proposals)
-        self.made: dict[str, Settings] = {}
-        self.told: dict[str, float | None] = {}
-        self.pruned: list[str] = []
-
-    def known(self) -> Mapping[str, Settings]:
-        return dict(self.made)
-
-    def ask(self, name: str, is_wanted: Callable[[Settings], bool]) -> Settings | None:
-        while self.coming:
-            if is_wanted(settings := self.coming.pop(0)):
-                self.made[name] = settings
-                return settings
-        return None
-
-    def report(self, name: str, step: int, value: float) -> bool:
-        return value < 5
-
-    def tell(self, name: str, values: Sequence[float] | None, *, pruned: bool = False) -> None:
-        self.told[name] = values[0] if values else None
-        if pruned:
-            self.pruned.append(name)
-
-    def tell_known(self, name: str, experiment: Experiment, base: Experiment, values: Sequence[float]) -> bool:
-        self.told[name] = values[0]
-        return True
 
 
 def power(exponent: float) -> Settings:
@@ -84,7 +52,7 @@ class Verdict:
 
 
 def concluded(a_study: Study, scores: Scores, p_value: float = 0.5) -> Leaderboard:
-    agenda = Agenda(a_study, Listed(power(2.0), power(3.0)), {})
+    agenda = Agenda(a_study, ListedProposer(power(2.0), power(3.0)), {})
     while run := agenda.next():
         valid, test = scores[run.trial][run.experiment.seed - 1]
         agenda.end(
@@ -121,7 +89,7 @@ def traded(**changes: Any) -> Leaderboard:
         "linear": {},
     }
     a_study = study(**{"metrics": METRICS, "baselines": baselines} | changes)
-    agenda = Agenda(a_study, Listed(*map(power, (2.0, 3.0, 4.0))), {})
+    agenda = Agenda(a_study, ListedProposer(*map(power, (2.0, 3.0, 4.0))), {})
     while run := agenda.next():
         more = run.experiment.seed - 1.0
         agenda.end(

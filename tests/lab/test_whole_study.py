@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from mlflow import MlflowClient
 
-from mtnat.config import build, read_yaml
+from mtnat.config import build, read_yaml, to_yaml
 from mtnat.errors import StudyError
 from mtnat.experiment import Experiment
 from mtnat.lab.outputs.folder import StudyFolder
@@ -66,7 +65,7 @@ class Desk:
             "decoding": {"iterations": 2, "length_candidates": 2},
         }
         study = {"question": "Does it work?", "experiment": experiment} | changes
-        (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+        (self.folder / f"{name}.yaml").write_text(to_yaml(study))
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, str(ROOT / "tune.py"), *arguments]

@@ -66,13 +66,13 @@ def test_it_computes_in_float32_under_autocast() -> None:
 def test_layers_answer_alike_with_and_without_it(causal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(1)
     config = ModelConfig(width=32, heads=HEADS)
-    to_itself, to_source = SelfAttention(config, causal), CrossAttention(config)
+    to_itself, to_source = SelfAttention(config), CrossAttention(config)
     states, source = torch.randn(SENTENCES, 9, 32), torch.randn(SENTENCES, 12, 32)
     parameters = [*to_itself.parameters(), *to_source.parameters()]
     own_mask, source_mask = (None if causal else padding(9)[:, None]), padding(12)[:, None]
 
     def answer() -> tuple[Tensor, ...]:
-        mixed = to_source(to_itself(states, own_mask), to_source.remember(source), source_mask)
+        mixed = to_source(to_itself(states, own_mask, causal=causal), to_source.remember(source), source_mask)
         return mixed, *torch.autograd.grad(mixed.square().sum(), parameters)
 
     short = answer()

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from translators import BOTH, ONLY_AT, ONLY_NAT, at, nat, translator_of
 
 from mtnat.errors import ModelError
 from mtnat.model import ModelConfig, Translator
+from mtnat.objective import ObjectiveConfig
 from mtnat.tokens import BOS, EOS, MASK, PAD
 
 SMALL = {"width": 16, "heads": 2, "feed_forward": 24, "encoder_layers": 2, "decoder_layers": 3, "max_positions": 12}
@@ -18,17 +20,11 @@ NAT_INPUT = torch.tensor([[5, MASK, 6, MASK, EOS], [MASK, 9, EOS, PAD, PAD]])
 VOCABULARY = 20
 
 
-def make(joint: bool = True, with_at: bool = True, with_nat: bool = True, **settings: Any) -> Translator:
+def make(joint: bool = True, objective: ObjectiveConfig = BOTH, **settings: Any) -> Translator:
     """A translator with weights large enough that every input matters."""
     torch.manual_seed(1)
-    translator = Translator(
-        ModelConfig.model_validate(SMALL | settings),
-        source_vocabulary_size=VOCABULARY if joint else VOCABULARY + 3,
-        target_vocabulary_size=VOCABULARY,
-        joint=joint,
-        with_at=with_at,
-        with_nat=with_nat,
-    )
+    config = ModelConfig.model_validate(SMALL | settings)
+    translator = translator_of(config, VOCABULARY, objective, source_vocabulary=None if joint else VOCABULARY + 3)
     for parameter in translator.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return translator.eval()
@@ -61,7 +57,7 @@ def test_the_at_decoder_never_sees_the_future(settings: dict[str, Any]) -> None:
     encoded = translator.encode(SOURCE)
     other = AT_INPUT.clone()
     other[0, 2] = 13
-    changed = changes(translator.at_logits(encoded, AT_INPUT), translator.at_logits(encoded, other))
+    changed = changes(at(translator).decoder.logits(encoded, AT_INPUT), at(translator).decoder.logits(encoded, other))
     assert changed == [False, False, True, True, True]
 
 
@@ -72,7 +68,7 @@ def test_the_nat_decoder_sees_both_sides(settings: dict[str, Any]) -> None:
     encoded = translator.encode(SOURCE)
     other = NAT_INPUT.clone()
     other[0, 2] = 13
-    changed = changes(translator.nat_logits(encoded, NAT_INPUT), translator.nat_logits(encoded, other))
+    changed = changes(nat(translator).decoder.logits(encoded, NAT_INPUT), nat(translator).decoder.logits(encoded, other))
     assert changed == [True] * 5
 
 
@@ -84,9 +80,14 @@ def test_both_decoders_and_the_length_head_read_the_source(settings: dict[str, A
     other[0, 1] = 13
     before, after = translator.encode(SOURCE), translator.encode(other)
     assert changes(before.states_BSD, after.states_BSD) == [True] * 5
-    assert changes(translator.at_logits(before, AT_INPUT), translator.at_logits(after, AT_INPUT)) == [True] * 5
-    assert changes(translator.nat_logits(before, NAT_INPUT), translator.nat_logits(after, NAT_INPUT)) == [True] * 5
-    assert not torch.allclose(translator.length_logits(before)[0, 1:], translator.length_logits(after)[0, 1:])
+    assert (
+        changes(at(translator).decoder.logits(before, AT_INPUT), at(translator).decoder.logits(after, AT_INPUT)) == [True] * 5
+    )
+    assert (
+        changes(nat(translator).decoder.logits(before, NAT_INPUT), nat(translator).decoder.logits(after, NAT_INPUT))
+        == [True] * 5
+    )
+    assert not torch.allclose(nat(translator).length_logits(before)[0, 1:], nat(translator).length_logits(after)[0, 1:])
 
 
 @every_architecture
@@ -95,9 +96,9 @@ def test_padding_changes_nothing(settings: dict[str, Any]) -> None:
     translator = make(**settings)
     padded, alone = translator.encode(SOURCE), translator.encode(SOURCE[1:, :3])
     torch.testing.assert_close(padded.states_BSD[1:, :3], alone.states_BSD)
-    for logits, inputs in ((translator.at_logits, AT_INPUT), (translator.nat_logits, NAT_INPUT)):
-        torch.testing.assert_close(logits(padded, inputs)[1:, :3], logits(alone, inputs[1:, :3]))
-    torch.testing.assert_close(translator.length_logits(padded)[1:], translator.length_logits(alone))
+    for decoder, inputs in ((at(translator).decoder, AT_INPUT), (nat(translator).decoder, NAT_INPUT)):
+        torch.testing.assert_close(decoder.logits(padded, inputs)[1:, :3], decoder.logits(alone, inputs[1:, :3]))
+    torch.testing.assert_close(nat(translator).length_logits(padded)[1:], nat(translator).length_logits(alone))
 
 
 @every_architecture
@@ -105,27 +106,27 @@ def test_padding_changes_nothing(settings: dict[str, Any]) -> None:
 def test_decoding_token_by_token_gives_the_logits_of_one_pass(settings: dict[str, Any]) -> None:
     translator = make(**settings)
     encoded = translator.encode(SOURCE)
-    cache = translator.at_start(encoded)
-    stepwise = torch.cat([translator.at_step(cache, AT_INPUT[:, [step]]) for step in range(5)], dim=1)
+    cache = at(translator).decoder.start(encoded)
+    stepwise = torch.cat([at(translator).decoder.step(cache, AT_INPUT[:, [step]]) for step in range(5)], dim=1)
     assert cache.position == 5
-    torch.testing.assert_close(stepwise, translator.at_logits(encoded, AT_INPUT))
+    torch.testing.assert_close(stepwise, at(translator).decoder.logits(encoded, AT_INPUT))
 
 
 @torch.no_grad()
 def test_a_cache_follows_its_hypotheses_through_reordering_and_leaving_sentences() -> None:
     translator = make()
     encoded = translator.encode(SOURCE)
-    cache = translator.at_start(encoded, beam=2)
-    translator.at_step(cache, torch.tensor([[BOS, BOS], [BOS, BOS]]))
-    translator.at_step(cache, torch.tensor([[5, 6], [7, 8]]))
+    cache = at(translator).decoder.start(encoded, beam=2)
+    at(translator).decoder.step(cache, torch.tensor([[BOS, BOS], [BOS, BOS]]))
+    at(translator).decoder.step(cache, torch.tensor([[5, 6], [7, 8]]))
     cache.reorder(torch.tensor([[1, 1], [1, 0]]))  # sentence 1 now continues [8] and [7]
     cache.keep(torch.tensor([1]))
-    translator.at_step(cache, torch.tensor([[9, 10]]))
+    at(translator).decoder.step(cache, torch.tensor([[9, 10]]))
     cache.reorder(torch.tensor([[1, 0]]))  # [7, 10] and [8, 9]
-    logits = translator.at_step(cache, torch.tensor([[11, 12]]))
+    logits = at(translator).decoder.step(cache, torch.tensor([[11, 12]]))
     prefixes = torch.tensor([[BOS, 7, 10, 11], [BOS, 8, 9, 12]])
     second = translator.encode(SOURCE[1:].expand(2, -1))
-    torch.testing.assert_close(logits[0], translator.at_logits(second, prefixes)[:, -1])
+    torch.testing.assert_close(logits[0], at(translator).decoder.logits(second, prefixes)[:, -1])
 
 
 @torch.no_grad()
@@ -133,9 +134,9 @@ def test_a_long_past_outgrows_its_first_room() -> None:
     translator = make(max_positions=40)
     encoded = translator.encode(SOURCE)
     inputs = torch.randint(5, VOCABULARY, (2, 40))
-    cache = translator.at_start(encoded)
-    stepwise = torch.cat([translator.at_step(cache, inputs[:, [step]]) for step in range(40)], dim=1)
-    torch.testing.assert_close(stepwise, translator.at_logits(encoded, inputs))
+    cache = at(translator).decoder.start(encoded)
+    stepwise = torch.cat([at(translator).decoder.step(cache, inputs[:, [step]]) for step in range(40)], dim=1)
+    torch.testing.assert_close(stepwise, at(translator).decoder.logits(encoded, inputs))
 
 
 @torch.no_grad()
@@ -143,8 +144,8 @@ def test_several_targets_of_a_source_share_its_memory() -> None:
     translator = make()
     encoded = translator.encode(SOURCE)
     candidates = torch.tensor([[5, MASK, EOS], [MASK, EOS, PAD], [6, 7, EOS], [MASK, MASK, EOS]])
-    shared = translator.nat_states(translator.nat_memory(encoded), candidates)
-    apart = translator.nat_states(translator.encode(SOURCE.repeat_interleave(2, dim=0)), candidates)
+    shared = nat(translator).decoder.states(nat(translator).decoder.remember(encoded), candidates)
+    apart = nat(translator).decoder.states(translator.encode(SOURCE.repeat_interleave(2, dim=0)), candidates)
     torch.testing.assert_close(shared, apart)
 
 
@@ -162,25 +163,23 @@ def test_the_number_of_parameters_is_the_one_worked_out_by_hand(joint: bool, pos
     lengths = (width + 1) * (2 * places - 1)
     embeddings = width * (VOCABULARY if joint else VOCABULARY + VOCABULARY + 3)
 
-    def count(with_at: bool, with_nat: bool) -> int:
-        translator = make(joint, with_at, with_nat, positions=positions, norm=norm)
+    def count(objective: ObjectiveConfig) -> int:
+        translator = make(joint, objective, positions=positions, norm=norm)
         return sum(parameter.numel() for parameter in translator.parameters())
 
-    assert count(with_at=True, with_nat=True) == embeddings + encoder + 2 * decoder + lengths
-    assert count(with_at=True, with_nat=False) == embeddings + encoder + decoder
-    assert count(with_at=False, with_nat=True) == embeddings + encoder + decoder + lengths
+    assert count(BOTH) == embeddings + encoder + 2 * decoder + lengths
+    assert count(ONLY_AT) == embeddings + encoder + decoder
+    assert count(ONLY_NAT) == embeddings + encoder + decoder + lengths
 
 
 def test_a_missing_decoder_is_absent_and_says_so() -> None:
-    only_at, only_nat = make(with_nat=False), make(with_at=False)
-    assert not any("nat" in name or "length" in name for name, _ in only_at.named_parameters())
-    assert not any("at_decoder" in name.split(".") for name, _ in only_nat.named_parameters())
+    only_at, only_nat = make(objective=ONLY_AT), make(objective=ONLY_NAT)
+    assert not any("nat" in name.split(".") or "length" in name for name, _ in only_at.named_parameters())
+    assert not any("at" in name.split(".") for name, _ in only_nat.named_parameters())
     with pytest.raises(ModelError, match="NAT decoder"):
-        only_at.nat_states(only_at.encode(SOURCE), NAT_INPUT)
-    with pytest.raises(ModelError, match="NAT decoder"):
-        only_at.length_logits(only_at.encode(SOURCE))
+        only_at.branch("nat")
     with pytest.raises(ModelError, match="AT decoder"):
-        only_nat.at_states(only_nat.encode(SOURCE), AT_INPUT)
+        only_nat.branch("at")
 
 
 def test_one_matrix_embeds_the_target_and_is_the_output_of_both_decoders() -> None:
@@ -188,9 +187,9 @@ def test_one_matrix_embeds_the_target_and_is_the_output_of_both_decoders() -> No
     names = [name for name, parameter in translator.named_parameters() if VOCABULARY in parameter.shape]
     assert names == ["target_tokens.weight"]
     encoded = translator.encode(SOURCE)
-    states = translator.nat_states(encoded, NAT_INPUT)
-    torch.testing.assert_close(translator.nat_logits(encoded, NAT_INPUT), states @ translator.target_tokens.weight.T)
-    torch.autograd.backward(translator.length_logits(encoded)[:, 1:].sum())
+    states = nat(translator).decoder.states(encoded, NAT_INPUT)
+    torch.testing.assert_close(nat(translator).decoder.logits(encoded, NAT_INPUT), states @ translator.target_tokens.weight.T)
+    torch.autograd.backward(nat(translator).length_logits(encoded)[:, 1:].sum())
     gradient = translator.target_tokens.weight.grad
     assert gradient is not None
     assert gradient.abs().sum(dim=1).nonzero().flatten().tolist() == [EOS, 7, 8, 9, 10, 11, 12]  # the source's tokens
@@ -203,10 +202,19 @@ def test_separate_vocabularies_have_separate_matrices() -> None:
     assert translator.encode(torch.full((1, 2), VOCABULARY + 2)).states_BSD.shape == (1, 2, 16)
 
 
-def test_fresh_weights_have_the_deviations_of_their_kind() -> None:
+@pytest.mark.parametrize("shared", [False, True])
+def test_fresh_weights_have_the_deviations_of_their_kind(shared: bool) -> None:
     torch.manual_seed(1)
-    config = ModelConfig(width=64, heads=4, feed_forward=96, encoder_layers=1, decoder_layers=1, max_positions=64)
-    translator = Translator(config, source_vocabulary_size=300, target_vocabulary_size=300, joint=True)
+    config = ModelConfig(
+        width=64,
+        heads=4,
+        feed_forward=96,
+        encoder_layers=1,
+        decoder_layers=1,
+        max_positions=64,
+        shared_decoder_layers=shared,
+    )
+    translator = translator_of(config, 300)
     for name, parameter in translator.named_parameters():
         if name.endswith("bias"):
             assert not parameter.any(), name
@@ -223,7 +231,7 @@ def test_fresh_weights_have_the_deviations_of_their_kind() -> None:
 @torch.no_grad()
 def test_every_length_but_zero_is_possible(length_prediction: str) -> None:
     translator = make(length_prediction=length_prediction)
-    logits = translator.length_logits(translator.encode(SOURCE))
+    logits = nat(translator).length_logits(translator.encode(SOURCE))
     assert logits.shape == (2, 12)
     assert logits.dtype == torch.float32
     assert logits[:, 0].isneginf().all()
@@ -233,10 +241,9 @@ def test_every_length_but_zero_is_possible(length_prediction: str) -> None:
 @torch.no_grad()
 def test_offset_classes_stand_for_the_difference_to_the_source() -> None:
     translator = make(length_prediction="offset")
-    assert translator.length_head is not None
-    translator.length_head.classes.weight.zero_()
-    translator.length_head.classes.bias.copy_(torch.arange(23.0) - 11)  # the log-odds of a difference are the difference
-    logits = translator.length_logits(translator.encode(SOURCE))  # sources of 4 and of 2 pieces
+    nat(translator).length_head.classes.weight.zero_()
+    nat(translator).length_head.classes.bias.copy_(torch.arange(23.0) - 11)  # the log-odds of a difference are the difference
+    logits = nat(translator).length_logits(translator.encode(SOURCE))  # sources of 4 and of 2 pieces
     assert logits[0, 1:].tolist() == [-3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7]
     assert logits[1, 1:].tolist() == [-1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
 
@@ -244,43 +251,42 @@ def test_offset_classes_stand_for_the_difference_to_the_source() -> None:
 @torch.no_grad()
 def test_the_length_is_predicted_from_the_mean_state() -> None:
     translator = make(length_prediction="absolute")
-    assert translator.length_head is not None
     encoded = translator.encode(SOURCE)
     means = torch.stack([encoded.states_BSD[0].mean(dim=0), encoded.states_BSD[1, :3].mean(dim=0)])
-    expected = translator.length_head.classes(means)
-    torch.testing.assert_close(translator.length_logits(encoded)[:, 1:], expected[:, 1:])
+    expected = nat(translator).length_head.classes(means)
+    torch.testing.assert_close(nat(translator).length_logits(encoded)[:, 1:], expected[:, 1:])
 
 
 def test_bfloat16_autocast_trains_and_keeps_states_and_lengths_in_float32() -> None:
     translator = make(attention_dropout=0.1).train()
     with torch.autocast("cpu", torch.bfloat16):
         encoded = translator.encode(SOURCE)
-        states = translator.nat_states(encoded, NAT_INPUT)
-        logits = translator.vocabulary_logits(states)
-        lengths = translator.length_logits(encoded)
+        states = nat(translator).decoder.states(encoded, NAT_INPUT)
+        logits = nat(translator).decoder.vocabulary_logits(states)
+        lengths = nat(translator).length_logits(encoded)
     assert (encoded.states_BSD.dtype, states.dtype, lengths.dtype) == (torch.float32,) * 3
     assert logits.dtype == torch.bfloat16
-    torch.testing.assert_close(lengths, translator.length_logits(encoded))  # not rounded, or neighbours would be equal
+    torch.testing.assert_close(lengths, nat(translator).length_logits(encoded))  # not rounded, or neighbours would be equal
     torch.autograd.backward(logits.float().logsumexp(-1).sum() + lengths[:, 1:].sum())
     missing = [name for name, parameter in translator.named_parameters() if parameter.grad is None]
-    assert all("at_decoder" in name.split(".") for name in missing)
+    assert all(name.startswith("branches.at.") for name in missing)
     assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in translator.parameters())
 
 
 @torch.no_grad()
 def test_bfloat16_logits_are_close_to_float32() -> None:
     translator = make()
-    exact = translator.nat_logits(translator.encode(SOURCE), NAT_INPUT)
+    exact = nat(translator).decoder.logits(translator.encode(SOURCE), NAT_INPUT)
     with torch.autocast("cpu", torch.bfloat16):
-        rough = translator.nat_logits(translator.encode(SOURCE), NAT_INPUT)
+        rough = nat(translator).decoder.logits(translator.encode(SOURCE), NAT_INPUT)
     assert (exact - rough)[0].abs().max() < 0.05 * exact[0].abs().max()
 
 
 def test_the_fast_paths_of_training_compute_what_evaluation_computes() -> None:
     translator = make(dropout=0.0).train()
-    trained = translator.nat_logits(translator.encode(SOURCE), NAT_INPUT)
+    trained = nat(translator).decoder.logits(translator.encode(SOURCE), NAT_INPUT)
     with torch.no_grad():
-        evaluated = translator.eval().nat_logits(translator.encode(SOURCE), NAT_INPUT)
+        evaluated = nat(translator.eval()).decoder.logits(translator.encode(SOURCE), NAT_INPUT)
     torch.testing.assert_close(trained, evaluated)
 
 
@@ -300,10 +306,81 @@ def test_positions_read_alone_have_the_states_and_the_gradients_they_have_among_
         translator = make(norm=norm)
         encoded = translator.encode(SOURCE)
         if alone:
-            states = translator.nat_states(encoded, NAT_INPUT, read_N=read)
+            states = nat(translator).decoder.states(encoded, NAT_INPUT, read_N=read)
         else:
-            states = translator.nat_states(encoded, NAT_INPUT).flatten(0, 1)[read]
+            states = nat(translator).decoder.states(encoded, NAT_INPUT).flatten(0, 1)[read]
         states.square().sum().backward()  # type: ignore[no-untyped-call]
         results.append((states, {name: p.grad for name, p in translator.named_parameters() if p.grad is not None}))
     torch.testing.assert_close(results[0][0], results[1][0])
     torch.testing.assert_close(results[0][1], results[1][1], atol=1e-5, rtol=1e-4)
+
+
+FORMER = {
+    "branches.at.decoder.stack.": "at_decoder.",
+    "branches.nat.decoder.stack.": "nat_decoder.",
+    "branches.nat.length_head.": "length_head.",
+}
+
+
+@pytest.mark.parametrize("objective", [BOTH, ONLY_AT, ONLY_NAT], ids=["both", "at", "nat"])
+@pytest.mark.parametrize("joint", [True, False])
+def test_weights_with_their_former_names_still_load(joint: bool, objective: ObjectiveConfig) -> None:
+    weights = make(joint, objective).state_dict()
+    former = {}
+    for name, weight in weights.items():
+        prefix = next((prefix for prefix in FORMER if name.startswith(prefix)), "")
+        former[FORMER.get(prefix, "") + name.removeprefix(prefix)] = weight
+    assert not any("branches" in name for name in former)
+    fresh = make(joint, objective)
+    for parameter in fresh.parameters():
+        torch.nn.init.zeros_(parameter)
+    fresh.load_state_dict(former)
+    assert fresh.state_dict().keys() == weights.keys()
+    assert all(torch.equal(weight, weights[name]) for name, weight in fresh.state_dict().items())
+
+
+class TestSharedDecoderLayers:
+    def test_both_decoders_have_the_same_layers_and_all_else_of_their_own(self) -> None:
+        shared, apart = make(shared_decoder_layers=True), make()
+        theirs, ours = at(shared).decoder.stack, nat(shared).decoder.stack
+        assert theirs.layers is ours.layers
+        assert theirs.positions is not ours.positions
+        assert theirs.norm is not ours.norm
+        layers = sum(parameter.numel() for parameter in theirs.layers.parameters())
+        assert sum(p.numel() for p in shared.parameters()) == sum(p.numel() for p in apart.parameters()) - layers
+
+    @pytest.mark.parametrize("objective", [ONLY_AT, ONLY_NAT], ids=["at", "nat"])
+    def test_a_single_decoder_has_layers_of_its_own(self, objective: ObjectiveConfig) -> None:
+        shared, apart = make(objective=objective, shared_decoder_layers=True), make(objective=objective)
+        assert shared.state_dict().keys() == apart.state_dict().keys()
+
+    @every_architecture
+    @torch.no_grad()
+    def test_one_decoder_is_causal_and_the_other_sees_both_sides(self, settings: dict[str, Any]) -> None:
+        translator = make(shared_decoder_layers=True, **settings)
+        encoded = translator.encode(SOURCE)
+        for decoder, tokens, expected in (
+            (at(translator).decoder, AT_INPUT, [False, False, True, True, True]),
+            (nat(translator).decoder, NAT_INPUT, [True] * 5),
+            (at(translator).decoder, AT_INPUT, [False, False, True, True, True]),  # whichever ran last
+        ):
+            other = tokens.clone()
+            other[0, 2] = 13
+            assert changes(decoder.logits(encoded, tokens), decoder.logits(encoded, other)) == expected
+
+    @torch.no_grad()
+    def test_decoding_token_by_token_gives_the_logits_of_one_pass(self) -> None:
+        translator = make(shared_decoder_layers=True)
+        encoded, decoder = translator.encode(SOURCE), at(translator).decoder
+        cache = decoder.start(encoded)
+        stepwise = torch.cat([decoder.step(cache, AT_INPUT[:, [step]]) for step in range(5)], dim=1)
+        torch.testing.assert_close(stepwise, decoder.logits(encoded, AT_INPUT))
+
+    def test_weights_load_as_they_were_saved_and_the_layers_stay_shared(self) -> None:
+        saved = make(shared_decoder_layers=True)
+        loaded = make(shared_decoder_layers=True)
+        for parameter in loaded.parameters():
+            torch.nn.init.zeros_(parameter)
+        loaded.load_state_dict(saved.state_dict())
+        assert at(loaded).decoder.stack.layers is nat(loaded).decoder.stack.layers
+        assert all(torch.equal(weight, saved.state_dict()[name]) for name, weight in loaded.state_dict().items())

@@ -1,76 +1,82 @@
+"""Eq. 1: its weights, its parts, its gradient, and its two estimators."""
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+from translators import at, draw_of, gradients, nat, objective_of, translator_of
 
-from mtnat.model import ModelConfig, Translator
-from mtnat.objective import PARTS, MultiTaskObjective, ObjectiveConfig, draw_noise, weights_at
+from mtnat.model import ModelConfig
+from mtnat.objective import Draw, Moment, MultiTaskObjective, ObjectiveConfig
 from mtnat.objective.schedules import Constant, Linear, Schedule
 from mtnat.tokens import EOS, PAD
 
 TARGET = torch.tensor([[20, 21, 22, EOS], [23, EOS, PAD, PAD]])
-HALF = Constant(value=0.5)
 SOURCE = torch.tensor([[10, 11, EOS], [12, EOS, PAD]])
+START, MIDDLE, END = 0, 50, 100
+"""Steps of 100 at which a linear λ is 0, 1/2 and 1."""
 
 
-def build(schedule: Schedule = HALF, dropout: float = 0.0, **settings: float | str) -> MultiTaskObjective:
+LINEAR = Linear()
+
+
+def build(schedule: Schedule = LINEAR, dropout: float = 0.0, **settings: float | str) -> MultiTaskObjective:
     torch.manual_seed(0)
     config = ObjectiveConfig.model_validate({"schedule": schedule, **settings})
     model = ModelConfig(
         width=16, heads=2, feed_forward=32, encoder_layers=1, decoder_layers=1, dropout=dropout, max_positions=32
     )
-    translator = Translator(
-        model,
-        source_vocabulary_size=30,
-        target_vocabulary_size=30,
-        joint=True,
-        with_at=config.trains_at,
-        with_nat=config.trains_nat,
-    )
-    return MultiTaskObjective(translator, config)
+    return objective_of(translator_of(model, 30, config), config)
 
 
-def losses(objective: MultiTaskObjective, weights: dict[str, float]) -> tuple[torch.Tensor, dict[str, float]]:
+def total_of(objective: MultiTaskObjective, draw: Draw, weights: dict[str, float]) -> tuple[Tensor, Tensor, Tensor]:
+    """The total, and the parts' sums and counts."""
+    scales = {part: torch.tensor(weights[part] / max(1, draw.divisors[part])) for part in objective.parts}
+    total, sums, counts = objective(draw, scales, Moment(MIDDLE, 100))
+    return total, sums, counts
+
+
+def losses(objective: MultiTaskObjective, weights: dict[str, float]) -> tuple[Tensor, dict[str, float]]:
     """The total of Eq. 1 and the mean of each part, over one draw."""
-    draw = draw_noise(SOURCE, TARGET, objective.config, nat_weight(weights), torch.Generator().manual_seed(1))
-    scales = {part: torch.tensor(weights[part] / max(1, draw.divisors[part])) for part in weights}
-    total, sums = objective(draw, scales)
-    return total, {part: float(value) / max(1, draw.counts[part]) for part, value in zip(PARTS, sums, strict=True)}
+    # Any λ that runs the branches with weight will do.
+    step = START if not weights["nat"] and not weights["length"] else END if not weights["at"] else MIDDLE
+    total, sums, counts = total_of(objective, draw_of(objective, SOURCE, TARGET, step=step), weights)
+    means = {part: float(sums[number]) / max(1.0, float(counts[number])) for number, part in enumerate(objective.parts)}
+    return total, means
 
 
-def nat_weight(weights: dict[str, float]) -> float:
-    """λ of these weights; any that runs the decoders with weight will do."""
-    return 0.0 if not weights["nat"] and not weights["length"] else 1.0 if not weights["at"] else 0.5
-
-
-def gradient(objective: MultiTaskObjective, weights: dict[str, float]) -> torch.Tensor:
+def gradient(objective: MultiTaskObjective, weights: dict[str, float]) -> Tensor:
     objective.zero_grad()
     losses(objective, weights)[0].backward()  # type: ignore[no-untyped-call]
-    return torch.cat([(p.grad if p.grad is not None else torch.zeros_like(p)).flatten() for p in objective.parameters()])
+    return flat(objective)
+
+
+def flat(objective: MultiTaskObjective) -> Tensor:
+    return torch.cat([each.flatten() for each in gradients(objective.translator).values()])
 
 
 def test_the_weights_are_eq_1() -> None:
-    config = ObjectiveConfig(schedule=Linear(), length_weight=0.1)
-    assert weights_at(config, 0, 100) == {"at": 1.0, "nat": 0.0, "length": 0.0}
-    assert weights_at(config, 25, 100) == pytest.approx({"at": 0.75, "nat": 0.25, "length": 0.025})
-    assert weights_at(config, 100, 100) == pytest.approx({"at": 0.0, "nat": 1.0, "length": 0.1})
+    objective = build(length_weight=0.1)
+    assert objective.weights_at(0, 100) == {"at": 1.0, "nat": 0.0, "length": 0.0}
+    assert objective.weights_at(25, 100) == pytest.approx({"at": 0.75, "nat": 0.25, "length": 0.025})
+    assert objective.weights_at(100, 100) == pytest.approx({"at": 0.0, "nat": 1.0, "length": 0.1})
 
 
 def test_the_parts_equal_torchs_label_smoothed_means_over_the_right_positions() -> None:
     objective = build(label_smoothing=0.1)
     _, parts = losses(objective, {"at": 1.0, "nat": 1.0, "length": 1.0})
-    draw = draw_noise(SOURCE, TARGET, objective.config, 0.5, torch.Generator().manual_seed(1))
+    draw = draw_of(objective, SOURCE, TARGET, step=MIDDLE)
     translator = objective.translator
+    at_input, nat_input = (draw.noise[name].tensors["input"] for name in ("at", "nat"))
     encoded = translator.encode(SOURCE)
     at_target = TARGET.masked_fill(TARGET == PAD, -100)
-    at = F.cross_entropy(
-        translator.at_logits(encoded, draw.at_input_AT).flatten(0, 1), at_target.flatten(), label_smoothing=0.1
-    )
-    nat_target = TARGET.masked_fill(draw.nat_input_MT == TARGET, -100)
-    nat = F.cross_entropy(
-        translator.nat_logits(encoded, draw.nat_input_MT).flatten(0, 1), nat_target.flatten(), label_smoothing=0.1
-    )
-    length = F.cross_entropy(translator.length_logits(encoded), torch.tensor([3, 1]))
-    assert parts == pytest.approx({"at": at.item(), "nat": nat.item(), "length": length.item()}, abs=1e-5)
+    at_logits = at(translator).decoder.logits(encoded, at_input)
+    at_loss = F.cross_entropy(at_logits.flatten(0, 1), at_target.flatten(), label_smoothing=0.1)
+    nat_target = TARGET.masked_fill(nat_input == TARGET, -100)
+    nat_logits = nat(translator).decoder.logits(encoded, nat_input)
+    nat_loss = F.cross_entropy(nat_logits.flatten(0, 1), nat_target.flatten(), label_smoothing=0.1)
+    length = F.cross_entropy(nat(translator).length_logits(encoded), torch.tensor([3, 1]))
+    assert parts == pytest.approx({"at": at_loss.item(), "nat": nat_loss.item(), "length": length.item()}, abs=1e-5)
 
 
 def test_the_gradient_of_eq_1_is_the_weighted_sum_of_the_parts_gradients() -> None:
@@ -78,7 +84,7 @@ def test_the_gradient_of_eq_1_is_the_weighted_sum_of_the_parts_gradients() -> No
     at = gradient(objective, {"at": 1.0, "nat": 0.0, "length": 0.0})
     nat = gradient(objective, {"at": 0.0, "nat": 1.0, "length": 0.0})
     length = gradient(objective, {"at": 0.0, "nat": 0.0, "length": 1.0})
-    both = gradient(objective, weights_at(ObjectiveConfig(schedule=Constant(value=0.3)), 0, 10))
+    both = gradient(objective, build(Constant(value=0.3)).weights_at(0, 10))
     torch.testing.assert_close(both, 0.7 * at + 0.3 * nat + 0.03 * length, atol=1e-6, rtol=1e-4)
     encoder = torch.cat([parameter.flatten() for parameter in objective.translator.encoder.parameters()]).numel()
     assert encoder > 0
@@ -86,13 +92,16 @@ def test_the_gradient_of_eq_1_is_the_weighted_sum_of_the_parts_gradients() -> No
     assert nat.norm() > 0
 
 
-@pytest.mark.parametrize(("value", "absent"), [(0.0, {"nat", "length"}), (1.0, {"at"})])
-def test_a_baseline_has_one_decoder_and_its_other_parts_are_zero(value: float, absent: set[str]) -> None:
+@pytest.mark.parametrize(("value", "parts"), [(0.0, ("at",)), (1.0, ("nat", "length"))])
+def test_a_baseline_has_one_branch_and_the_parts_of_that_branch(value: float, parts: tuple[str, ...]) -> None:
     objective = build(Constant(value=value))
-    total, parts = losses(objective, weights_at(objective.config, 0, 10))
-    assert {part for part, mean in parts.items() if mean == 0} == absent
+    draw = draw_of(objective, SOURCE, TARGET)
+    total, sums, counts = total_of(objective, draw, objective.weights_at(0, 10))
+    assert objective.parts == parts
+    assert (sums > 0).all()
+    assert counts.tolist() == [draw.divisors[part] for part in parts]
     assert total.item() > 0
-    assert (objective.translator.at_decoder is not None) == (value == 0)
+    assert list(objective.translator.branches) == [parts[0]]
     assert sum(p.numel() for p in objective.parameters()) < sum(p.numel() for p in build().parameters())
 
 
@@ -111,35 +120,32 @@ def test_two_encoder_passes_differ_from_one_only_by_dropout() -> None:
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])
-def test_a_decoder_without_weight_does_not_run_and_nothing_else_changes(weight: float) -> None:
-    """Compared with both decoders running and one gradient multiplied by 0."""
-    objective = build(Linear())
+def test_a_branch_without_weight_does_not_run_and_nothing_else_changes(weight: float) -> None:
+    """Compared with both branches running and one gradient multiplied by 0."""
+    objective = build()
     weights = {"at": 1 - weight, "nat": weight, "length": 0.1 * weight}
     skipped = gradient(objective, weights)
-    idle = objective.translator.at_decoder if weight else objective.translator.nat_decoder
-    assert idle is not None
+    idle = objective.translator.branch("at" if weight else "nat")
     assert all(parameter.grad is None for parameter in idle.parameters())
     objective.zero_grad()
-    draw = draw_noise(SOURCE, TARGET, objective.config, 0.5, torch.Generator().manual_seed(1))
-    total, _ = objective(draw, {part: torch.tensor(weights[part] / draw.divisors[part]) for part in PARTS})
-    total.backward()
-    both = torch.cat([(p.grad if p.grad is not None else torch.zeros_like(p)).flatten() for p in objective.parameters()])
-    torch.testing.assert_close(skipped, both)
+    total_of(objective, draw_of(objective, SOURCE, TARGET, step=MIDDLE), weights)[0].backward()  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(skipped, flat(objective))
 
 
 def test_the_sampled_gradient_is_eq_1s_on_average() -> None:
-    target = torch.tensor([[token, EOS] for token in range(20, 28)])  # a single piece is always masked: only the decoders vary
+    target = torch.tensor([[token, EOS] for token in range(20, 28)])  # a single piece is always masked: only the branches vary
     source = torch.tensor([[token, EOS] for token in range(10, 18)])
-    weights = weights_at(ObjectiveConfig(schedule=Constant(value=0.3)), 0, 10)
+    schedule = Constant(value=0.3)
+    weights = build(schedule).weights_at(0, 10)
 
-    def one(objective: MultiTaskObjective, seed: int) -> torch.Tensor:
-        draw = draw_noise(source, target, objective.config, 0.3, torch.Generator().manual_seed(seed))
+    def one(objective: MultiTaskObjective, seed: int) -> Tensor:
+        draw = draw_of(objective, source, target, seed)
         objective.zero_grad()
-        objective(draw, {part: torch.tensor(weights[part] / draw.divisors[part]) for part in PARTS})[0].backward()
-        return torch.cat([(p.grad if p.grad is not None else torch.zeros_like(p)).flatten() for p in objective.parameters()])
+        total_of(objective, draw, weights)[0].backward()  # type: ignore[no-untyped-call]
+        return flat(objective)
 
-    weighted = one(build(estimator="weighted"), 0)
-    objective, draws = build(estimator="sampled"), 1000
+    weighted = one(build(schedule, estimator="weighted"), 0)
+    objective, draws = build(schedule, estimator="sampled"), 1000
     sampled = torch.stack([one(objective, seed) for seed in range(draws)])
     deviation = sampled.std(0)
     varies = deviation > 1e-7

@@ -1,16 +1,44 @@
+"""What is drawn for a batch: masks, the sentences of each branch, and how a draw is cut."""
+
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
+from translators import objective_of, translator_of
 
-from mtnat.objective import Draw, ObjectiveConfig, draw_noise
-from mtnat.objective.noise import draw_masks
-from mtnat.tokens import BOS, EOS, MASK, PAD
+from mtnat.model import ModelConfig
+from mtnat.objective import Draw, Moment, MultiTaskObjective, ObjectiveConfig, draw_masks
+from mtnat.objective.schedules import Constant, Linear
+from mtnat.tokens import EOS, PAD
 
+MODEL = ModelConfig(width=8, heads=1, feed_forward=8, encoder_layers=1, decoder_layers=1, max_positions=8)
 SOURCE = torch.tensor([[10, 11, EOS], [12, EOS, PAD]])
 TARGET = torch.tensor([[20, 21, 22, EOS], [23, EOS, PAD, PAD]])
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def linear(settings: dict[str, Any]) -> MultiTaskObjective:
+    """An objective over both branches whose λ is the progress."""
+    config = ObjectiveConfig.model_validate({"schedule": Linear(), **settings})
+    return objective_of(translator_of(MODEL, 30, config), config)
+
+
+def draw_noise(source: Tensor, target: Tensor, nat_weight: float = 0.5, seed: int = 0, **settings: Any) -> Draw:
+    """The draw of a batch at the step where λ is `nat_weight`."""
+    return linear(settings).draw(source, target, Moment(round(1000 * nat_weight), 1000), generator(seed))
+
+
+def counts(draw: Draw) -> dict[str, int]:
+    """How many predictions each part of the loss sums over."""
+    at, nat = (draw.noise[name] for name in ("at", "nat"))
+    assert at.positions_N is not None
+    assert nat.positions_N is not None
+    lengths = len(nat.head_tensors["lengths"]) if draw.divisors["length"] else 0
+    return {"at": len(at.positions_N), "nat": len(nat.positions_N), "length": lengths}
 
 
 def test_masked_counts_are_uniform_on_1_to_length_and_positions_are_uniform() -> None:
@@ -29,72 +57,84 @@ def test_a_single_piece_is_always_masked() -> None:
     assert draw_masks(torch.tensor([1, 1, 1]), 3, generator()).tolist() == [[True, False, False]] * 3
 
 
-def test_the_nat_decoder_sees_masks_for_what_it_predicts_and_eos_stays() -> None:
-    draw = draw_noise(SOURCE, TARGET, ObjectiveConfig(), 0.5, generator(3))
-    masked = torch.zeros(8, dtype=torch.bool).index_fill(0, draw.nat_positions_N, True).view(2, 4)
-    assert torch.equal(draw.nat_input_MT == MASK, masked)
-    assert torch.equal(draw.nat_input_MT[~masked], TARGET[~masked])
-    assert not masked[TARGET == EOS].any()
-    assert not masked[TARGET == PAD].any()
-    assert draw.lengths_B.tolist() == [3, 1]
-
-
-def test_the_at_decoder_starts_with_bos_and_predicts_eos_but_no_padding() -> None:
-    draw = draw_noise(SOURCE, TARGET, ObjectiveConfig(), 0.5, generator())
-    assert draw.at_input_AT.tolist() == [[BOS, 20, 21, 22], [BOS, 23, PAD, PAD]]
-    assert TARGET.flatten()[draw.at_positions_N].tolist() == draw.at_targets_N.tolist() == [20, 21, 22, EOS, 23, EOS]
-
-
 def test_at_fraction_takes_that_share_of_the_sentences() -> None:
     target = torch.arange(40).reshape(10, 4) + 10
     target[:, -1] = EOS
-    draw = draw_noise(target, target, ObjectiveConfig(at_fraction=0.3), 0.5, generator())
-    assert draw.at_rows_A is not None
-    assert len(set(draw.at_rows_A.tolist())) == 3
-    assert torch.equal(draw.at_input_AT[:, 1:], target[draw.at_rows_A][:, :-1])
-    assert draw.counts == draw.divisors == {"at": 12, "nat": len(draw.nat_positions_N), "length": 10}
+    draw = draw_noise(target, target, at_fraction=0.3)
+    at, nat = draw.noise["at"], draw.noise["nat"]
+    assert at.rows_R is not None
+    assert nat.rows_R is None
+    assert nat.positions_N is not None
+    assert len(set(at.rows_R.tolist())) == 3
+    assert torch.equal(at.tensors["input"][:, 1:], target[at.rows_R][:, :-1])
+    assert counts(draw) == draw.divisors == {"at": 12, "nat": len(nat.positions_N), "length": 10}
 
 
 @pytest.mark.parametrize(("nat_weight", "absent"), [(0.0, {"nat", "length"}), (1.0, {"at"})])
 @pytest.mark.parametrize("estimator", ["weighted", "sampled"])
 def test_a_decoder_without_weight_gets_no_sentence(nat_weight: float, absent: set[str], estimator: str) -> None:
-    config = ObjectiveConfig.model_validate({"estimator": estimator})
-    draw = draw_noise(SOURCE, TARGET, config, nat_weight, generator())
-    assert {part for part, count in draw.counts.items() if count == 0} == absent
-    assert draw.counts == draw.divisors
+    draw = draw_noise(SOURCE, TARGET, nat_weight, estimator=estimator)
+    assert {part for part, count in counts(draw).items() if count == 0} == absent
+    assert {name for name, noise in draw.noise.items() if noise.sentences == 0} == absent - {"length"}
+    assert counts(draw) == draw.divisors
 
 
 def test_a_sampled_batch_sends_each_sentence_to_one_decoder_and_divides_by_what_was_to_be_expected() -> None:
     target = torch.arange(40_000).reshape(10_000, 4) + 10
     target[:, -1] = EOS
-    draw = draw_noise(target, target, ObjectiveConfig(estimator="sampled"), 0.3, generator())
-    weighted = draw_noise(target, target, ObjectiveConfig(), 0.3, generator())
-    assert draw.nat_rows_M is not None
-    assert draw.at_rows_A is not None
-    assert sorted([*draw.nat_rows_M.tolist(), *draw.at_rows_A.tolist()]) == list(range(10_000))
-    assert abs(len(draw.nat_rows_M) - 3_000) < 5 * 46  # the standard deviation of 10,000 draws at 0.3
-    assert draw.divisors == pytest.approx({"at": 0.7 * 40_000, "nat": 0.3 * weighted.counts["nat"], "length": 10_000})
-    assert draw.counts == {"at": 4 * len(draw.at_rows_A), "nat": len(draw.nat_positions_N), "length": 10_000}
+    draw = draw_noise(target, target, 0.3, estimator="sampled")
+    weighted = draw_noise(target, target, 0.3)
+    at, nat = draw.noise["at"], draw.noise["nat"]
+    assert nat.rows_R is not None
+    assert at.rows_R is not None
+    assert nat.positions_N is not None
+    assert sorted([*nat.rows_R.tolist(), *at.rows_R.tolist()]) == list(range(10_000))
+    assert abs(len(nat.rows_R) - 3_000) < 5 * 46  # the standard deviation of 10,000 draws at 0.3
+    assert draw.divisors == pytest.approx({"at": 0.7 * 40_000, "nat": 0.3 * counts(weighted)["nat"], "length": 10_000})
+    assert counts(draw) == {"at": 4 * len(at.rows_R), "nat": len(nat.positions_N), "length": 10_000}
     # What each decoder reads and must say is what the weighted batch has for the same sentences.
-    assert torch.equal(draw.nat_input_MT, weighted.nat_input_MT[draw.nat_rows_M])
-    assert torch.equal(draw.at_input_AT, weighted.at_input_AT[draw.at_rows_A])
-    said = draw.nat_input_MT.flatten().index_copy(0, draw.nat_positions_N, draw.nat_targets_N).view(-1, 4)
-    assert torch.equal(said, target[draw.nat_rows_M])
+    assert torch.equal(nat.tensors["input"], weighted.noise["nat"].tensors["input"][nat.rows_R])
+    assert torch.equal(at.tensors["input"], weighted.noise["at"].tensors["input"][at.rows_R])
+    assert torch.equal(nat.tensors["target"], target[nat.rows_R])
+    assert torch.equal(at.tensors["target"], target[at.rows_R])
 
 
 def test_padding_is_known_without_looking_at_the_device() -> None:
-    draw = draw_noise(SOURCE, TARGET, ObjectiveConfig(), 0.5, generator())
-    assert (draw.is_padded, draw.nat_is_padded) == (True, True)
-    draw = draw_noise(SOURCE[:1], TARGET[:1], ObjectiveConfig(), 0.5, generator())
-    assert (draw.is_padded, draw.nat_is_padded) == (False, False)
+    draw = draw_noise(SOURCE, TARGET)
+    assert (draw.is_padded, "input" in draw.noise["nat"].padded) == (True, True)
+    draw = draw_noise(SOURCE[:1], TARGET[:1])
+    assert (draw.is_padded, "input" in draw.noise["nat"].padded) == (False, False)
 
 
 def test_the_same_generator_state_gives_the_same_draw() -> None:
     first, again, other = (
-        draw_noise(TARGET.repeat(20, 1), TARGET.repeat(20, 1), ObjectiveConfig(), 0.5, generator(seed)) for seed in (1, 1, 2)
+        draw_noise(TARGET.repeat(20, 1), TARGET.repeat(20, 1), seed=seed).noise["nat"].tensors["input"] for seed in (1, 1, 2)
     )
-    assert torch.equal(first.nat_input_MT, again.nat_input_MT)
-    assert not torch.equal(first.nat_input_MT, other.nat_input_MT)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("estimator", ["weighted", "sampled"])
+@pytest.mark.parametrize(("name", "value"), [("at", 0.0), ("nat", 1.0)])
+def test_a_branch_alone_sees_the_sentences_that_it_sees_beside_the_other(name: str, value: float, estimator: str) -> None:
+    settings = {"at_fraction": 0.3, "estimator": estimator}
+    config = ObjectiveConfig.model_validate({"schedule": Constant(value=value), **settings})
+    alone = objective_of(translator_of(MODEL, 30, config), config).draw(LONGER, LONGER, Moment(0, 1000), generator())
+    beside = draw_noise(LONGER, LONGER, value, **settings)
+    assert list(alone.noise) == [name]
+    ours, theirs = alone.noise[name], beside.noise[name]
+    assert (ours.rows_R is None) == (theirs.rows_R is None) == (name == "nat")
+    assert ours.tensors.keys() == theirs.tensors.keys()
+    assert all(torch.equal(tensor, theirs.tensors[key]) for key, tensor in ours.tensors.items())
+    assert alone.divisors == {part: beside.divisors[part] for part in alone.divisors}
+
+
+@pytest.mark.parametrize("value", [0.2, 0.9])
+def test_at_fraction_draws_the_same_sentences_whatever_the_weights(value: float) -> None:
+    at = [draw_noise(LONGER, LONGER, weight, at_fraction=0.3).noise["at"].rows_R for weight in (0.0, value)]
+    assert at[0] is not None
+    assert at[1] is not None
+    assert torch.equal(at[0], at[1])
 
 
 LONGER = torch.arange(60).reshape(10, 6) + 10
@@ -109,35 +149,39 @@ LONGER[:4, 4:] = PAD
 def test_a_cut_draw_says_sentence_by_sentence_what_the_whole_one_says(
     settings: dict[str, object], nat_weight: float, count: int
 ) -> None:
-    whole = draw_noise(LONGER, LONGER, ObjectiveConfig.model_validate(settings), nat_weight, generator())
+    whole = draw_noise(LONGER, LONGER, nat_weight, **settings)
     cut = whole.split(count)
     assert len(cut) == count
     assert torch.equal(torch.cat([draw.source_BS for draw in cut]), whole.source_BS)
     assert sentences(*cut) == sentences(whole)
-    assert {name: sum(draw.counts[name] for draw in cut) for name in whole.counts} == whole.counts
+    each = [counts(draw) for draw in cut]
+    assert {part: sum(counted[part] for counted in each) for part in counts(whole)} == counts(whole)
     assert all(draw.divisors == whole.divisors for draw in cut)
     for draw in cut:
         assert draw.is_padded == bool((draw.source_BS == PAD).any())
-        assert draw.nat_is_padded == bool((draw.nat_input_MT == PAD).any())
+        nat = draw.noise["nat"]
+        assert ("input" in nat.padded) == bool((nat.tensors["input"] == PAD).any())
 
 
 def sentences(*draws: Draw) -> list[dict[str, list[int]]]:
     """For each sentence what each decoder reads and what it must say at which of its positions."""
     told: list[dict[str, list[int]]] = []
     for draw in draws:
-        own: list[dict[str, list[int]]] = [{} for _ in draw.lengths_B]
-        for name, rows, read, positions, targets in (
-            ("nat", draw.nat_rows_M, draw.nat_input_MT, draw.nat_positions_N, draw.nat_targets_N),
-            ("at", draw.at_rows_A, draw.at_input_AT, draw.at_positions_N, draw.at_targets_N),
-        ):
+        own: list[dict[str, list[int]]] = [{} for _ in draw.source_BS]
+        for name, noise in draw.noise.items():
+            read, positions = noise.tensors["input"], noise.positions_N
+            assert positions is not None
+            targets = noise.tensors["target"].flatten()[positions]
             said = torch.zeros_like(read).flatten().index_copy(0, positions, targets).view_as(read)
-            for number, row in enumerate(range(len(own)) if rows is None else rows.tolist()):
+            for number, row in enumerate(range(len(own)) if noise.rows_R is None else noise.rows_R.tolist()):
                 own[row][name] = [*read[number].tolist(), *said[number].tolist()]
+        for row, length in enumerate(draw.noise["nat"].head_tensors["lengths"].tolist()):
+            own[row]["length"] = [length]
         told += own
     return told
 
 
 def test_a_draw_is_cut_into_no_more_than_its_sentences() -> None:
-    whole = draw_noise(SOURCE, TARGET, ObjectiveConfig(), 0.5, generator())
+    whole = draw_noise(SOURCE, TARGET)
     assert [len(draw.source_BS) for draw in whole.split(64)] == [1, 1]
     assert whole.split(1) == (whole,)

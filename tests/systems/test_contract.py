@@ -2,7 +2,7 @@
 
 from mtnat.decoding import MaskPredictDecoding
 from mtnat.systems import Ctc, CtcDecoding, Glat, MaskPredict
-from mtnat.systems.known import BUILT_IN
+from mtnat.systems.registry import BUILT_IN
 from mtnat.testing.system_contract import SystemContract
 
 

@@ -244,7 +244,7 @@ ASK = """
 import json, warnings
 with warnings.catch_warnings(record=True) as found:
     warnings.simplefilter("always")
-    from mtnat.systems.known import BUILT_IN, SYSTEMS
+    from mtnat.systems.registry import BUILT_IN, SYSTEMS
 print(json.dumps([sorted(str(each.message) for each in found if "is left out" in str(each.message)), SYSTEMS == BUILT_IN]))
 """
 

@@ -13,22 +13,22 @@ import pytest
 from mtnat.config import build
 from mtnat.data import DataConfig, check, prepare
 from mtnat.data.corpus import open_raw_corpus
-from mtnat.decoding import DecodingConfig
+from mtnat.decoding import MaskPredictDecoding
 from mtnat.errors import DataError, ModelError
 from mtnat.training import Distillation, file_sources, load_model, training_sources
 
-GREEDY = DecodingConfig(beam=1)
+GREEDY = MaskPredictDecoding(beam=1)
 LINES, SHARD = 130, 20
 WORKER = """
 import sys
 from pathlib import Path
 import torch
-from mtnat.decoding import DecodingConfig
+from mtnat.decoding import MaskPredictDecoding
 from mtnat.training import Distillation, file_sources
 torch.set_num_threads(1)
 teacher, text, cache = map(Path, sys.argv[1:4])
 for number in Distillation(
-    teacher, file_sources(text), DecodingConfig(beam=1), lines_per_shard=int(sys.argv[4]), cache=cache
+    teacher, file_sources(text), MaskPredictDecoding(beam=1), lines_per_shard=int(sys.argv[4]), cache=cache
 ).work():
     print(number, flush=True)
 """
@@ -96,12 +96,12 @@ def test_a_kill_in_the_middle_loses_only_what_was_under_way(model: Path, text: P
 
 
 def test_the_key_tells_what_decides_the_text(model: Path, text: Path, tmp_path: Path) -> None:
-    def key(decoding: DecodingConfig = GREEDY) -> str:
+    def key(decoding: MaskPredictDecoding = GREEDY) -> str:
         return Distillation(model, file_sources(text), decoding, cache=tmp_path).key
 
     first = key()
-    assert key(DecodingConfig(beam=1, max_tokens_per_batch=64, iterations=3)) == first
-    assert key(DecodingConfig(beam=2)) != first
+    assert key(MaskPredictDecoding(beam=1, max_tokens_per_batch=64, iterations=3)) == first
+    assert key(MaskPredictDecoding(beam=2)) != first
     text.write_text(text.read_text() + "one more\n")
     assert key() != first
 

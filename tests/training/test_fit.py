@@ -81,6 +81,12 @@ def test_progress_has_every_curve_and_the_run_leaves_a_model(dataset: Dataset, t
     )
     assert "train/loss_nat" not in points[0].metrics  # λ(0) = 0: the NAT decoder has not run yet
     assert [point.metrics["train/lambda"] for point in points[:-1]] == pytest.approx([step / 6 for step in range(6)])
+    for name, weights in {
+        "at": [1 - step / 6 for step in range(6)],
+        "nat": [step / 6 for step in range(6)],
+        "length": [step / 60 for step in range(6)],
+    }.items():
+        assert [point.metrics[f"train/weight_{name}"] for point in points[:-1]] == pytest.approx(weights)
     assert ["valid/bleu" in point.metrics for point in points] == [False, True] * 3 + [False]
     assert [point.finished for point in points] == [False] * 6 + [True]
     model = load_model(tmp_path / "model")

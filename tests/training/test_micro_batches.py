@@ -10,7 +10,6 @@ import torch
 from mtnat.config import build, replace
 from mtnat.data import Dataset, prepare
 from mtnat.experiment import Experiment
-from mtnat.objective import MultiTaskObjective
 from mtnat.training import Alone, Distributed, Feed, Progress, Updater, fit
 
 EXPERIMENT = build(
@@ -85,8 +84,8 @@ def test_the_gradient_of_one_update_is_that_of_the_whole_batch(dataset: Dataset)
     for micro_batches in (1, 3):
         torch.manual_seed(1)
         translator = EXPERIMENT.build_translator(dataset.vocabularies).train()
-        updater = Updater(EXPERIMENT, MultiTaskObjective(translator, EXPERIMENT.objective), CPU, micro_batches=micro_batches)
-        with Feed(EXPERIMENT, dataset.train, CPU, step=3, micro_batches=micro_batches) as feed:
+        updater = Updater(EXPERIMENT, EXPERIMENT.build_objective(translator), CPU, micro_batches=micro_batches)
+        with Feed(EXPERIMENT, updater.module, dataset.train, CPU, step=3, micro_batches=micro_batches) as feed:
             work = feed.next()
             assert len(work.draws) == len(work.dropout_seeds) == micro_batches
             updater.step(work)
@@ -99,13 +98,15 @@ def test_the_gradient_of_one_update_is_that_of_the_whole_batch(dataset: Dataset)
 
 def test_only_dropout_draws_other_numbers(dataset: Dataset) -> None:
     works = []
+    objective = EXPERIMENT.build_objective(EXPERIMENT.build_translator(dataset.vocabularies))
     for micro_batches in (1, 2):
-        with Feed(EXPERIMENT, dataset.train, CPU, micro_batches=micro_batches) as feed:
+        with Feed(EXPERIMENT, objective, dataset.train, CPU, micro_batches=micro_batches) as feed:
             works.append(feed.next())
     whole, cut = works
     assert whole.dropout_seeds[0] == cut.dropout_seeds[0]
     assert len(set(cut.dropout_seeds)) == 2
-    assert torch.equal(torch.cat([draw.nat_input_MT for draw in cut.draws]), whole.draws[0].nat_input_MT)
+    inputs = [[draw.noise["nat"].tensors["input"] for draw in work.draws] for work in (cut, whole)]
+    assert torch.equal(torch.cat(inputs[0]), inputs[1][0])
     assert (cut.divisors, cut.target_tokens, cut.position) == (whole.divisors, whole.target_tokens, whole.position)
 
 
@@ -129,7 +130,7 @@ def test_what_is_kept_for_the_backward_pass_falls_with_the_micro_batches(dataset
 def _most_bytes_held(dataset: Dataset, micro_batches: int) -> int:
     """By the encoder for its backward pass, in one update, weights not included."""
     translator = EXPERIMENT.build_translator(dataset.vocabularies).train()
-    updater = Updater(EXPERIMENT, MultiTaskObjective(translator, EXPERIMENT.objective), CPU, micro_batches=micro_batches)
+    updater = Updater(EXPERIMENT, EXPERIMENT.build_objective(translator), CPU, micro_batches=micro_batches)
     weights = {weight.untyped_storage().data_ptr() for weight in translator.parameters()}
     held, most = 0, 0
 
@@ -146,7 +147,7 @@ def _most_bytes_held(dataset: Dataset, micro_batches: int) -> int:
             held -= self.bytes
 
     with (
-        Feed(EXPERIMENT, dataset.train, CPU, micro_batches=micro_batches) as feed,
+        Feed(EXPERIMENT, updater.module, dataset.train, CPU, micro_batches=micro_batches) as feed,
         torch.autograd.graph.saved_tensors_hooks(Held, lambda packed: packed.tensor),
     ):
         updater.step(feed.next())

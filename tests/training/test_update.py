@@ -47,10 +47,13 @@ def dataset() -> Dataset:
     return prepare(EXPERIMENT.data)
 
 
-def updater(dataset: Dataset, experiment: Experiment = EXPERIMENT) -> Updater:
+def objective_of(dataset: Dataset, experiment: Experiment = EXPERIMENT) -> MultiTaskObjective:
     torch.manual_seed(1)
-    translator = experiment.build_translator(dataset.vocabularies).train()
-    return Updater(experiment, MultiTaskObjective(translator, experiment.objective), CPU)
+    return experiment.build_objective(experiment.build_translator(dataset.vocabularies).train())
+
+
+def updater(dataset: Dataset, experiment: Experiment = EXPERIMENT) -> Updater:
+    return Updater(experiment, objective_of(dataset, experiment), CPU)
 
 
 def weights(updater: Updater) -> dict[str, Tensor]:
@@ -61,21 +64,21 @@ def changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> set[st
     return {name for name, weight in before.items() if not torch.equal(weight, after[name])}
 
 
-def told(curves: Tensor) -> dict[str, float]:
-    return dict(zip(CURVES, curves.tolist(), strict=True))
+def told(updater: Updater, curves: Tensor) -> dict[str, float]:
+    return dict(zip(updater.curves, curves.tolist(), strict=True))
 
 
 def test_a_decoder_whose_weight_is_0_is_left_as_it_is(dataset: Dataset) -> None:
     one = updater(dataset)
-    with Feed(EXPERIMENT, dataset.train, CPU) as feed:
+    with Feed(EXPERIMENT, one.module, dataset.train, CPU) as feed:
         for step in range(6):
             before = weights(one)
-            curves = told(one.step(feed.next()))
-            moved = {name.split(".")[1] for name in changed(before, weights(one))}
+            curves = told(one, one.step(feed.next()))
+            moved = {name.removeprefix("translator.branches.") for name in changed(before, weights(one))}
             ran, idle = ("at", "nat") if step < 3 else ("nat", "at")
-            assert f"{ran}_decoder" in moved
-            assert f"{idle}_decoder" not in moved
-            assert ("length_head" in moved) == (ran == "nat")
+            assert any(name.startswith(f"{ran}.decoder.") for name in moved)
+            assert not any(name.startswith(f"{idle}.") for name in moved)
+            assert any("length_head" in name for name in moved) == (ran == "nat")
             assert curves[f"count_{ran}"] > 0
             assert curves[f"count_{idle}"] == 0
 
@@ -84,51 +87,78 @@ def test_a_decoder_whose_weight_is_0_is_left_as_it_is(dataset: Dataset) -> None:
 def test_an_update_that_is_not_finite_is_skipped_and_counted(dataset: Dataset, precision: str) -> None:
     one = updater(dataset, replace(EXPERIMENT, {"training.precision": precision}))
     bias = one.objective.get_parameter("translator.encoder.layers.0.feed_forward.outer.bias")
-    with Feed(EXPERIMENT, dataset.train, CPU) as feed:
+    with Feed(EXPERIMENT, one.module, dataset.train, CPU) as feed:
         for _ in range(2):
             one.step(feed.next())
         with torch.no_grad():
             bias[0] = math.inf
         before = weights(one)
-        in_a_row = [told(one.step(feed.next()))["skipped_in_a_row"] for _ in range(2)]
+        in_a_row = [told(one, one.step(feed.next()))["skipped_in_a_row"] for _ in range(2)]
         assert in_a_row == [1, 2]
         assert not changed(before, weights(one))
         with torch.no_grad():
             bias[0] = 0
         before = weights(one)
-        assert told(one.step(feed.next()))["skipped_in_a_row"] == 0
+        assert told(one, one.step(feed.next()))["skipped_in_a_row"] == 0
         assert changed(before, weights(one))
         assert all(weight.isfinite().all() for weight in weights(one).values())
 
 
 def test_a_window_averages_what_was_taken_and_counts_the_rest() -> None:
     def curves(**values: float) -> Tensor:
-        return torch.tensor([values.get(name, 0.0) for name in CURVES], dtype=torch.float64)
+        return torch.tensor([values.get(name, 0.0) for name in names], dtype=torch.float64)
 
+    names = (*CURVES, "sum_at", "sum_nat", "sum_glanced", "count_at", "count_nat", "count_glanced")
     window = Window(
-        [
+        names,
+        ("at", "nat"),
+        ("glanced",),
+        curves=[
             curves(loss=4, gradient_norm=1, target_tokens=10, sum_at=30, count_at=10),
             curves(loss=math.nan, gradient_norm=math.inf, skipped_in_a_row=1, target_tokens=10, sum_at=math.nan, count_at=10),
-            curves(loss=2, gradient_norm=3, target_tokens=20, sum_at=20, count_at=15),
-        ]
+            curves(loss=2, gradient_norm=3, target_tokens=20, sum_at=20, count_at=15, sum_glanced=3, count_glanced=4),
+        ],
     )
     means = window.close().read()
-    assert means.values == {"loss": 3, "gradient_norm": 2, "loss_at": 2}
+    assert means.values == {"loss": 3, "gradient_norm": 2, "loss_at": 2, "glanced": 0.75}
     assert (means.target_tokens, means.skipped, means.skipped_in_a_row) == (40, 1, 1)
     assert window.curves == []
 
 
 def test_the_feed_prepares_the_same_whoever_takes_it_and_from_wherever(dataset: Dataset) -> None:
-    with Feed(EXPERIMENT, dataset.train, CPU) as feed:
+    objective = objective_of(dataset)
+    with Feed(EXPERIMENT, objective, dataset.train, CPU) as feed:
         whole = [feed.next() for _ in range(5)]
     assert [work.step for work in whole] == list(range(5))
-    with Feed(EXPERIMENT, dataset.train, CPU, step=3, position=whole[2].position) as feed:
+    with Feed(EXPERIMENT, objective, dataset.train, CPU, step=3, position=whole[2].position) as feed:
         later = feed.next()
     assert whole[2].position != Position()
     assert (later.step, later.position, later.dropout_seeds) == (3, whole[3].position, whole[3].dropout_seeds)
     for ours, theirs in zip(later.draws, whole[3].draws, strict=True):
         assert torch.equal(ours.source_BS, theirs.source_BS)
-        assert torch.equal(ours.nat_input_MT, theirs.nat_input_MT)
+        assert torch.equal(ours.noise["nat"].tensors["input"], theirs.noise["nat"].tensors["input"])
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_baseline_trains_on_what_a_multi_task_run_of_the_same_seed_has(dataset: Dataset, value: float) -> None:
+    name = "nat" if value else "at"
+    settings = {"objective.at_fraction": 0.4, "training.batches_per_step": 2}
+    alone, both = (
+        replace(EXPERIMENT, settings | {"objective.schedule": {"kind": "constant", "value": share}}) for share in (value, 0.5)
+    )
+    drawn = []
+    for experiment in (alone, both):
+        with Feed(experiment, objective_of(dataset, experiment), dataset.train, CPU) as feed:
+            drawn.append([draw for _ in range(4) for draw in feed.next().draws])
+    for ours, theirs in zip(*drawn, strict=True):
+        assert list(ours.noise) == [name]
+        assert torch.equal(ours.source_BS, theirs.source_BS)
+        seen, seen_beside = ours.noise[name], theirs.noise[name]
+        assert (seen.rows_R is None) == (seen_beside.rows_R is None)
+        assert seen.rows_R is None or torch.equal(seen.rows_R, seen_beside.rows_R)  # type: ignore[arg-type]
+        assert all(torch.equal(tensor, seen_beside.tensors[key]) for key, tensor in seen.tensors.items())
+    if name == "at":
+        assert any(draw.noise[name].rows_R is not None for draw in drawn[0])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux, to count threads")
@@ -138,9 +168,10 @@ def test_the_feed_computes_in_one_thread_however_many_train() -> None:
     try:
         large = replace(EXPERIMENT, {"data.corpus_size": 3_000, "training.max_tokens_per_batch": 4_096})
         dataset = prepare(large.data)
+        objective = objective_of(dataset, large)
         torch.ones(1 << 20).exp()  # for which this thread gets its helper
         before = set(os.listdir("/proc/self/task"))
-        with Feed(large, dataset.train, CPU) as feed:
+        with Feed(large, objective, dataset.train, CPU) as feed:
             for _ in range(6):
                 feed.next()
             assert len(set(os.listdir("/proc/self/task")) - before) == 1
@@ -151,7 +182,7 @@ def test_the_feed_computes_in_one_thread_however_many_train() -> None:
 
 def test_what_goes_wrong_while_work_is_prepared_reaches_whoever_takes_it(dataset: Dataset) -> None:
     with pytest.raises(ValueError, match="non-negative"):
-        Feed(EXPERIMENT.model_copy(update={"seed": -1}), dataset.train, CPU).next()
+        Feed(EXPERIMENT.model_copy(update={"seed": -1}), objective_of(dataset), dataset.train, CPU).next()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -159,14 +190,14 @@ def test_no_step_waits_for_the_gpu(dataset: Dataset) -> None:
     workers = Alone("cuda")
     torch.manual_seed(1)
     translator = EXPERIMENT.build_translator(dataset.vocabularies).train().to("cuda")
-    one = Updater(EXPERIMENT, MultiTaskObjective(translator, EXPERIMENT.objective), workers)
-    with Feed(EXPERIMENT, dataset.train, workers) as feed:
+    one = Updater(EXPERIMENT, EXPERIMENT.build_objective(translator), workers)
+    with Feed(EXPERIMENT, one.module, dataset.train, workers) as feed:
         one.step(feed.next())
         torch.cuda.set_sync_debug_mode("error")
         try:
             for _ in range(4):
                 curves = one.step(feed.next())
-            window = Window([curves]).close()
+            window = Window(one.curves, one.module.parts, curves=[curves]).close()
         finally:
             torch.cuda.set_sync_debug_mode("default")
     assert window.read().values["loss"] > 0

@@ -1,1 +1,1 @@
-"""Ray as a place: the connection to it, and the room that its machines have."""
+"""The Ray cluster: the connection to it, and the room on its machines."""

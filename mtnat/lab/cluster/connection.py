@@ -1,4 +1,4 @@
-"""Ray while a study runs: started on this machine, or joined."""
+"""The connection to Ray: started on this machine, or a running cluster."""
 
 import json
 import logging
@@ -19,17 +19,17 @@ from mtnat.process import TUNABLES
 
 PACKAGE = Path(__file__).parents[2]
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""The variable by which Ray tells a job's process how it was submitted."""
+"""The environment variable in which Ray gives a job's process the configuration of the job."""
 SECONDS_TO_ANSWER = 10.0
 
 
 @contextmanager
 def ray_cluster(options: Options, resources: Resources) -> Iterator[None]:
-    """Ray while the study runs.
+    """Connects to Ray for the duration of the context.
 
     Raises:
-        ConfigError: the address is none that a study can be driven through.
-        ResourceError: no cluster answers there.
+        ConfigError: a study cannot use an address of this kind.
+        ResourceError: no cluster answers at the address.
     """
     _connect(options, resources)
     try:
@@ -39,7 +39,7 @@ def ray_cluster(options: Options, resources: Resources) -> Iterator[None]:
 
 
 def reconnect(options: Options, resources: Resources) -> None:
-    """Lets go of all that this process has on the cluster, its actors and their places, and starts afresh."""
+    """Releases all actors and placement groups of this process, and connects again."""
     ray.shutdown()
     _connect(options, resources)
 
@@ -51,7 +51,7 @@ def _connect(options: Options, resources: Resources) -> None:
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
         "TUNE_PRINT_ALL_TRIAL_ERRORS": str(int(options.verbose)),
-        # Seconds between snapshots of every trial there was, which nobody reads: a study resumes from its own folder.
+        # Seconds between Tune's snapshots of all trials. They are not used: a study resumes from its own folder.
         "TUNE_GLOBAL_CHECKPOINT_S": "31536000",
     }
     level = logging.INFO if options.verbose else logging.CRITICAL
@@ -69,32 +69,32 @@ def _connect(options: Options, resources: Resources) -> None:
 
 
 def _environment(resources: Resources) -> dict[str, str]:
-    """What actors are to find as the driver does, on whichever machine they are."""
+    """Returns the environment variables that actors on every machine must share with the driver."""
     folders = {"MTNAT_DATA": os.environ.get("MTNAT_DATA") or "data", "MTNAT_CACHE": os.environ.get("MTNAT_CACHE")}
     paths = {name: str(Path(folder).absolute()) for name, folder in folders.items() if folder}
     tunables = {name: os.environ.get(name, text) for name, text in TUNABLES.items()}
     processes = {
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
-        # Ray's processes have dozens of threads; with a memory arena each, a reused one grew by half a gigabyte a run.
+        # Ray's processes have dozens of threads. With one memory arena per thread, a reused actor grew by 0.5 GB with each run.
         "MALLOC_ARENA_MAX": "1",
-        # Ray Train's controller, which starts inside a trial, lets workers report no more often than this.
+        # The controller of Ray Train, which starts inside a trial, limits how often workers report to once per interval.
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(60 * resources.start_minutes),
-        # A Ray Train worker that does not answer for so long is taken for dead; Tune has no such watch over its own actors.
+        # Ray Train considers a worker dead that does not answer for this long. Tune has no such check for its own actors.
         "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": str(60 * resources.silent_minutes),
     }
     return paths | tunables | processes
 
 
 def _join(address: str, settings: Mapping[str, str], **options: Any) -> None:
-    """Connects to a running cluster, whose machines get the settings and this very code."""
+    """Connects to a running cluster, and sends the settings and this package to its machines."""
     if "://" in address:
         raise ConfigError(
             f"--address: a study cannot be driven through {address}; submit it with `ray job submit`, "
             "or start it on one of the cluster's machines and give auto or HOST:PORT."
         )
     job = _job()
-    # A job's own settings hold for all that it starts; Ray refuses to hear them twice.
+    # The variables of a job also apply to its actors, and Ray refuses to set one twice.
     job_settings = (job or {}).get("env_vars", {})
     runtime_env: dict[str, Any] = {"env_vars": {name: text for name, text in settings.items() if name not in job_settings}}
     if job is None:
@@ -111,23 +111,23 @@ def _join(address: str, settings: Mapping[str, str], **options: Any) -> None:
 
 
 def _knock(address: str) -> None:
-    """Raises an OSError where nobody answers, which Ray would take minutes to notice."""
+    """Raises an OSError if nothing answers at the address; Ray would take minutes to report it."""
     host, _, port = address.rpartition(":")
     if port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER).close()
 
 
 def _job() -> Mapping[str, Any] | None:
-    """The environment with which ``ray job submit`` started this process; None where it did not."""
+    """Returns the runtime environment of this process if ``ray job submit`` started it, otherwise None."""
     config = os.environ.get(JOB)
     return (json.loads(config).get("runtime_env") or {}) if config else None
 
 
 def job_problems(outputs: Path, tracking_uri: str) -> Iterator[str]:
-    """What a job would leave in its working folder, which Ray removes after it."""
+    """Yields a problem for each output of a job in its working folder, which Ray removes when the job ends."""
     if "working_dir" not in (_job() or {}):
         return
     if outputs.absolute().is_relative_to(Path.cwd()):
-        yield f"--outputs: {outputs} lies in the job's working folder, which is removed after it; give a lasting one."
+        yield f"--outputs: {outputs} lies in the job's working folder, which is removed when it ends; give a permanent folder."
     if tracking_uri.startswith("sqlite:///") and Path(tracking_uri.removeprefix("sqlite:///")).is_relative_to(Path.cwd()):
-        yield "--tracking-uri: the job's working folder is removed after it; give a server, or sqlite:////folder/mlflow.db."
+        yield "--tracking-uri: the job's working folder is removed when it ends; give a server, or sqlite:////folder/mlflow.db."

@@ -11,13 +11,13 @@ from mtnat.errors import ResourceError, StudyError
 from mtnat.lab.study.resources import Machine, Resources, resource_problems, runs_at_once
 
 SECONDS_BETWEEN_LOOKS = 2.0
-"""How old what is known of the machines may be."""
+"""The list of machines is read again after this time."""
 LONGEST_REST = 60.0
-"""Seconds."""
+"""The longest pause after processes have died, in seconds."""
 
 
 def machines() -> list[Machine]:
-    """Those of the cluster that are alive."""
+    """Returns the machines of the cluster that are alive."""
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     return [Machine(node.get("CPU", 0), node.get("GPU", 0)) for node in alive]
 
@@ -33,14 +33,16 @@ def wait_for_room(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Waits until a run fits on the cluster: its machines may be still on their way.
+    """Waits until a run fits on the cluster, whose machines may still be starting.
 
     Args:
-        check: is called now and then, and may raise.
-        call: asks an autoscaler for room for so many resources, by machine; an empty list takes the wish back.
+        minutes: the longest wait.
+        check: called regularly; may raise to end the wait.
+        look: returns the machines that are alive.
+        call: requests resources from the autoscaler, one bundle per worker; an empty list cancels the request.
 
     Raises:
-        ResourceError: they have not come.
+        ResourceError: the run still does not fit after ``minutes``.
     """
     problems = list(resource_problems(resources, look()))
     if not problems:
@@ -62,7 +64,7 @@ def wait_for_room(
 
 
 class Room:
-    """How many runs the cluster holds, now that machines come and go."""
+    """The machines of the cluster, which may join and leave, and the number of runs that they hold."""
 
     def __init__(
         self,
@@ -76,31 +78,31 @@ class Room:
 
     @property
     def machines(self) -> Sequence[Machine]:
-        """Those that are there, as of a moment ago."""
+        """The machines that are alive, at most `SECONDS_BETWEEN_LOOKS` ago."""
         if self._clock() - self._looked >= SECONDS_BETWEEN_LOOKS:
             self._machines, self._looked = self._look(), self._clock()
         return self._machines
 
     @property
     def runs(self) -> int:
-        """Side by side, at least one."""
+        """Number of runs at the same time, at least one."""
         return runs_at_once(self._resources, self.machines)
 
     @property
     def fits(self) -> bool:
-        """Whether a run finds its place at all, were it alone."""
+        """Whether a single run fits on the machines."""
         return not list(resource_problems(self._resources, self.machines))
 
 
 class TuneTrial(Protocol):
-    """What is asked of Tune's trials."""
+    """The part of a trial of Ray Tune that is used here."""
 
     @property
     def status(self) -> str: ...
 
 
 class Patience:
-    """Lets machines rest whose processes just ended, as where memory is short, and ends a study in which no run can start."""
+    """Delays new runs after processes have died, for example for lack of memory, and ends a study in which no run can start."""
 
     def __init__(self, resources: Resources, room: Room, clock: Callable[[], float] = time.monotonic) -> None:
         self._resources, self._room, self._clock = resources, room, clock
@@ -109,26 +111,26 @@ class Patience:
 
     @property
     def places(self) -> int:
-        """How many runs may be under way now."""
+        """Number of runs that may be in progress now."""
         return 0 if self._clock() < self._rests_until else self._room.runs
 
     def died(self) -> None:
-        """A process has ended: the machines rest, for 1, 2, 4, … seconds."""
+        """A process has died: no run starts for the next 1, 2, 4, … seconds."""
         self._rests_until = self._clock() + min(2.0**self._deaths, LONGEST_REST)
         self._deaths += 1
 
-    def heard(self) -> None:
-        """A run has got on."""
+    def progressed(self) -> None:
+        """A run has made progress, so the next delay is short again."""
         self._deaths = 0
 
     def check(self, trials: Sequence[TuneTrial]) -> None:
-        """Is called again and again.
+        """Called regularly while the study runs.
 
         Raises:
-            StudyError: nothing could start for `start_minutes`.
+            StudyError: no run could start for `start_minutes`.
         """
         statuses = {trial.status for trial in trials}
-        # A run of Ray Train's counts as running while it still waits for its workers.
+        # Tune counts a run with workers of Ray Train as running even while it waits for them.
         runs = "RUNNING" in statuses and (not self._resources.uses_ray_train or self._room.fits)
         if runs or not (self._deaths or statuses & {"PENDING", "RUNNING"}):
             self._moved = self._clock()
@@ -137,5 +139,5 @@ class Patience:
             problems.append("its processes end as they start." if self._deaths else "others hold its machines.")
             raise StudyError(
                 f"the study: no run could start for {self._resources.start_minutes:g} minutes ({problems[0]}) "
-                "Go on by --resume once there is room."
+                "Continue with --resume once there is room."
             )

@@ -1,1 +1,1 @@
-"""The process that carries a study out on Ray."""
+"""The driver: the process that runs a study on Ray."""

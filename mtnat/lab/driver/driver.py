@@ -1,4 +1,4 @@
-"""A study from its first run to its answer, on a cluster and a tracker that somebody else has opened."""
+"""Runs a study from its first run to its answer, on a cluster and with a tracker that the caller has opened."""
 
 import os
 import shutil
@@ -16,7 +16,9 @@ from mtnat.config import replace, write_yaml
 from mtnat.files import write_whole
 from mtnat.lab.cluster.room import Patience, Room
 from mtnat.lab.driver.interruption import Interruption
-from mtnat.lab.driver.listener import Listener
+from mtnat.lab.driver.listener import Listener, Pulse
+from mtnat.lab.driver.run_book import RunBook
+from mtnat.lab.driver.runs_under_way import RunsUnderWay
 from mtnat.lab.driver.screen import TerminalScreen
 from mtnat.lab.driver.searcher import AgendaSearcher
 from mtnat.lab.driver.teacher import DistilledText, distil, fetched_teacher, known_text, students, trained_teacher
@@ -42,7 +44,7 @@ from mtnat.lab.worker.sessions import trainable
 
 
 class Driver:
-    """Carries studies out, on one cluster, told to one tracker."""
+    """Runs studies on one cluster, with one tracker."""
 
     def __init__(
         self,
@@ -56,15 +58,15 @@ class Driver:
     ) -> None:
         """
         Args:
-            storage: URI of where runs are exchanged; None is the study's folder.
-            reconnect: frees the cluster of all that this process has there.
+            storage: URI of the storage for files of runs; None uses the study's folder.
+            reconnect: releases everything that this process has on the cluster, and connects again.
         """
         self._tracker, self._tracking_uri, self._storage = tracker, tracking_uri, storage
         self._room, self._reconnect = room, reconnect
         self._console, self._interruption = console, interruption
 
     def tabulate(self, study: Study, folder: StudyFolder) -> None:
-        """Answers the study of each column, one after the other, and makes the table."""
+        """Runs the study of each column, one after the other, and writes the table."""
         with self._tracked(folder, study):
             leaderboards: dict[str, Leaderboard] = {}
             for name, part in study.parts.items():
@@ -82,7 +84,7 @@ class Driver:
             write_whole(folder.table, table.model_dump_json(indent=1).encode())
 
     def answer(self, study: Study, folder: StudyFolder, parent: StudyFolder | None = None) -> None:
-        """Carries a study out to its leaderboard; where it has a teacher, that comes first."""
+        """Runs a study, beginning with its teacher if it has one, and writes its leaderboard."""
         clock = Clock(folder.clock)
         notes: list[str] = []
         with self._tracked(folder, study, parent):
@@ -133,32 +135,34 @@ class Driver:
     def _train_teacher(self, folder: StudyFolder, clock: Clock, study: Study) -> dict[str, Result]:
         agenda = Agenda(study, NoProposals(), folder.results())
         self._carry_out(study, folder, agenda, clock)
-        return {run.id: agenda.results[run.id] for run in map(agenda.search_run, agenda.trials.values())}
+        runs = [agenda.runs(trial).full for trial in agenda.trials.values()]
+        return {run.id: agenda.results[run.id] for run in runs}
 
     def _carry_out(self, study: Study, folder: StudyFolder, agenda: Agenda, clock: Clock) -> None:
-        """Runs all that an agenda holds."""
+        """Runs all runs of an agenda."""
         with TerminalScreen(self._console, agenda, self._room.runs) as screen:
             patience = Patience(study.resources, self._room)
             storage = study_storage(self._storage, folder)
-            listener = Listener(agenda, folder, storage, self._tracker, screen, self._interruption, clock, patience, _commit())
-            listener.catch_up()
+            runs = RunsUnderWay(agenda, storage, RunBook(self._tracker, folder, _commit()), patience, screen)
+            listener = Listener(runs, Pulse(self._interruption, clock, patience, screen))
+            runs.catch_up()
             try:
                 while True:
                     try:
                         _run_on_tune(study.resources, storage, agenda, listener, patience)
                         break
                     except RuntimeError as error:
-                        # So Tune gives up where Ray has ended one of its actors for want of memory, or with its machine.
+                        # Tune raises this if Ray has ended one of its actors for lack of memory, or with its machine.
                         if not isinstance(error.__cause__, ray.exceptions.RayError):
                             raise
                         self._reconnect()
-                        listener.lost(str(error.__cause__).split("\n", 1)[0])
+                        runs.lose_all(str(error.__cause__).split("\n", 1)[0])
             except BaseException:
-                listener.kill()
+                runs.kill()
                 raise
 
     def _keep_distilled(self, folder: StudyFolder, text: DistilledText) -> None:
-        """The distilled text is an artifact of the study, and its training set."""
+        """Records the distilled text as an artifact and as the training set of the study."""
         for path in (Path(text.targets), folder.distillation):
             self._tracker.keep(folder.id, path)
         self._tracker.use(folder.id, f"distilled by {text.teacher}", text.key, text.targets)
@@ -166,7 +170,7 @@ class Driver:
 
     @contextmanager
     def _tracked(self, folder: StudyFolder, study: Study, parent: StudyFolder | None = None) -> Iterator[None]:
-        """The study's own run, under which the others are nested."""
+        """Opens the study's own run in the tracker, under which the others are nested."""
         tags = {"study": folder.name, "question": study.question, "commit": _commit()}
         self._tracker.begin(folder.id, folder.name, parent=parent.id if parent else None, tags=tags)
         try:
@@ -178,16 +182,16 @@ class Driver:
 
 
 def _run_on_tune(resources: Resources, storage: Storage, agenda: Agenda, listener: Listener, patience: Patience) -> None:
-    """Lets Tune run the agenda to its end."""
+    """Runs the agenda with Ray Tune until it is finished."""
     run_one = partial(trainable, storage=storage, resources=resources)
-    # Several workers ask for their own cores; the actor that starts them only has to be somewhere.
+    # Workers of Ray Train request their own cores, so the actor that starts them needs almost nothing.
     request = (
         {"node:__internal_head__": 0.001}
         if resources.uses_ray_train
         else {"cpu": resources.cpus_per_worker, "gpu": resources.gpus_per_worker}
     )
     storage.clear_executor()
-    # Tune starts actors one after the other unless told how many may be under way; here the searcher sees to that.
+    # By default Tune starts only a few actors at a time; here the searcher limits the number of runs.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "1000"
     tune.Tuner(
         tune.with_resources(run_one, request),
@@ -201,7 +205,7 @@ def _run_on_tune(resources: Resources, storage: Storage, agenda: Agenda, listene
             name="study",
             storage_path=storage.executor,
             callbacks=[listener],
-            failure_config=tune.FailureConfig(max_failures=0),  # the listener starts it again
+            failure_config=tune.FailureConfig(max_failures=0),  # failed runs start again through the agenda
             verbose=0,
         ),
     ).fit()
@@ -209,7 +213,7 @@ def _run_on_tune(resources: Resources, storage: Storage, agenda: Agenda, listene
 
 
 def _conclude(leaderboard: Leaderboard, folder: StudyFolder, agenda: Agenda, tracker: Tracker) -> None:
-    """Writes what the study ended with; the leaderboard last, because it says that the study is finished."""
+    """Writes the results of the study. The leaderboard is written last, because its file marks the study as finished."""
     if leaderboard.winner is not None and leaderboard.best_seed is not None:
         trial = agenda.trials[leaderboard.winner]
         best = Run(
@@ -235,7 +239,7 @@ def _conclude(leaderboard: Leaderboard, folder: StudyFolder, agenda: Agenda, tra
 
 
 def _commit() -> str:
-    """The commit of the code that runs, "unknown" outside a checkout."""
+    """Returns the commit of this code; "unknown" outside of a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -1,4 +1,4 @@
-"""A person's wish to stop, which is not lost."""
+"""Signals that stop a study."""
 
 from types import FrameType
 
@@ -6,19 +6,19 @@ from types import FrameType
 class Interruption:
     """Handles SIGINT and SIGTERM: raises KeyboardInterrupt at once, and again at the next `check`.
 
-    Python drops an exception that is raised inside a destructor or a library's callback, and now and then a signal comes just
-    then; the study would go on as if nobody had asked.
+    The second one is needed because Python ignores an exception inside a destructor, or in some callbacks of libraries. A
+    signal that arrives there would otherwise be lost.
     """
 
     def __init__(self) -> None:
         self.is_wanted = False
-        """Whether a signal has come."""
+        """Whether a signal has arrived."""
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         self.is_wanted = True
         raise KeyboardInterrupt
 
     def check(self) -> None:
-        """Raises KeyboardInterrupt where a signal has come."""
+        """Raises KeyboardInterrupt if a signal has arrived."""
         if self.is_wanted:
             raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: a live table on a terminal, plain lines elsewhere."""
+"""The progress of a study: a live table on a terminal, plain lines otherwise."""
 
 import time
 from collections.abc import Mapping
@@ -17,57 +17,57 @@ from mtnat.lab.results.words import duration
 
 SECONDS_BETWEEN_PICTURES = 0.5
 NARROW = 100
-"""Columns of a terminal below which bars are short."""
+"""Width of a terminal in characters below which progress bars are short."""
 
 
 class Screen(Protocol):
-    """Who is told what goes on."""
+    """The port to whatever shows the progress of a study."""
 
     def say(self, text: str) -> None:
-        """One line."""
+        """Shows one line of text."""
 
     def started(self, run: Run) -> None: ...
 
     def progressed(self, run: Run, step: int, total_steps: int, metrics: Mapping[str, float]) -> None: ...
 
     def died(self, run: Run, step: int, reason: str) -> None:
-        """Its process ended; it will start again at a step."""
+        """A run's process has died; the run starts again at this step."""
 
     def ended(self, run: Run, result: Result) -> None: ...
 
     def tick(self) -> None:
-        """A moment in which nothing need have happened."""
+        """Called regularly, so that the display can be redrawn."""
 
 
 @dataclass
 class _View:
-    """A run under way, as last heard of."""
+    """The last known state of a run in progress."""
 
     run: Run
     started: float = field(default_factory=time.monotonic)
     first_step: int | None = None
-    first_heard: float = 0.0
+    first_time: float = 0.0
     step: int = 0
     total_steps: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
 
-    def hear(self, step: int, total_steps: int, metrics: Mapping[str, float]) -> None:
+    def update(self, step: int, total_steps: int, metrics: Mapping[str, float]) -> None:
         if self.first_step is None:
-            self.first_step, self.first_heard = step, time.monotonic()
+            self.first_step, self.first_time = step, time.monotonic()
         self.step, self.total_steps = step, total_steps
         self.metrics |= metrics
 
     @property
     def seconds_left(self) -> float | None:
-        """By the pace since the first point; None before the second."""
+        """Estimated from the speed since the first report; None before the second report."""
         if self.first_step is None or self.step <= self.first_step:
             return None
-        pace = (time.monotonic() - self.first_heard) / (self.step - self.first_step)
+        pace = (time.monotonic() - self.first_time) / (self.step - self.first_step)
         return pace * (self.total_steps - self.step)
 
 
 class TerminalScreen:
-    """Draws on a terminal, writes lines elsewhere."""
+    """Draws a live table on a terminal, and prints lines otherwise."""
 
     def __init__(self, console: Console, agenda: Agenda, most_at_once: int) -> None:
         self._console, self._agenda, self._most_at_once = console, agenda, most_at_once
@@ -95,13 +95,13 @@ class TerminalScreen:
 
     def progressed(self, run: Run, step: int, total_steps: int, metrics: Mapping[str, float]) -> None:
         view = self._views[run.id]
-        view.hear(step, total_steps, metrics)
+        view.update(step, total_steps, metrics)
         if not self._live and "valid/bleu" in metrics:
             self.say(f"{run.name}: step {step}/{total_steps}, {', '.join(_values(view.metrics))}")
 
     def died(self, run: Run, step: int, reason: str) -> None:
         self._views.pop(run.id, None)
-        self.say(f"{run.name}: its process ended ({reason}); it will go on at step {step}")
+        self.say(f"{run.name}: its process ended ({reason}); it will continue at step {step}")
 
     def ended(self, run: Run, result: Result) -> None:
         view = self._views.pop(run.id, None) or _View(run)

@@ -1,4 +1,4 @@
-"""The stage before the trials: a teacher is trained or fetched, and all workers translate the training text."""
+"""Distillation before the trials: a teacher is trained or fetched, and all workers translate the training text."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,31 +25,31 @@ from mtnat.training import Distillation, read_experiment, training_sources
 from mtnat.training.fit import MODEL
 
 MOST_RETRIES = 3
-"""How often a worker whose process died is started again; the others do its shards meanwhile."""
+"""How often a worker whose process died is restarted; the other workers continue with its shards."""
 MODALITY = ("conditional_entropy", "weighted_entropy", "length_ratio", "length_deviation")
-"""What is told of a text before and after, of all that `Modality` has."""
+"""The figures of `Modality` that are tracked for the corpus's targets and for the distilled ones."""
 
 
 class DistilledText(Record):
-    """What a teacher wrote: ``distillation.json`` in the study's folder."""
+    """The text that a teacher has written: ``distillation.json`` in the study's folder."""
 
     teacher: str
-    """The run that trained it, or where it was taken from."""
+    """The run that trained the teacher, or its folder or address."""
     valid: float | None
-    """Its BLEU on the validation set; None of a model that was taken from elsewhere."""
+    """The teacher's BLEU on the validation set; None for a model that was not trained here."""
     key: str
-    """Hash of the teacher, of the text and of the search."""
+    """Hash of the teacher, the text and the settings of the search."""
     targets: str
-    """Absolute path of the file that the students train on."""
+    """Absolute path of the file with the training targets of the students."""
     lines: int
     raw: Modality
-    """How many ways there are to translate a word, in the corpus's own targets."""
+    """The modality of the corpus's own targets: how many translations a word has."""
     distilled: Modality
-    """The same in what the teacher wrote."""
+    """The modality of the teacher's text."""
 
     @property
     def summary(self) -> str:
-        """What distillation did, in a sentence."""
+        """The effect of distillation in one sentence."""
         valid = f" (valid BLEU {self.valid:.2f})" if self.valid is not None else ""
         changes = [
             f"{name} {before:.3f} → {after:.3f}"
@@ -63,7 +63,7 @@ class DistilledText(Record):
 
     @property
     def figures(self) -> dict[str, float]:
-        """The text before and after, as metrics."""
+        """The modality before and after distillation, as metrics."""
         return {
             f"distillation/{text}_{name}": getattr(getattr(self, text), name)
             for text in ("raw", "distilled")
@@ -76,23 +76,23 @@ class FinishedTeacher:
     """A model that can translate the training text."""
 
     name: str
-    """The run that trained it, or where it was taken from."""
+    """The run that trained the teacher, or its folder or address."""
     model: Path
-    """Its folder, absolute."""
+    """Absolute path of its folder."""
     valid: float | None
-    """BLEU on the validation set, where it was trained here."""
+    """BLEU on the validation set; None if it was not trained here."""
 
 
 def students(study: Study, text: DistilledText) -> Study:
-    """The study with its trials trained on what the teacher wrote."""
+    """Returns the study with the teacher's text as the training targets of its trials."""
     return study.model_copy(update={"experiment": replace(study.experiment, {DISTILLED: text.targets})})
 
 
 def known_text(folder: StudyFolder) -> DistilledText | None:
-    """What a teacher has written for this study before.
+    """Returns the text that a teacher has already written for this study; None if there is none.
 
     Raises:
-        StudyError: it is known of, but gone.
+        StudyError: the text was written, but its file is missing.
     """
     if not folder.distillation.exists():
         return None
@@ -105,10 +105,10 @@ def known_text(folder: StudyFolder) -> DistilledText | None:
 
 
 def fetched_teacher(model: str, folder: StudyFolder, tracking_uri: str) -> FinishedTeacher:
-    """A teacher that somebody has trained before.
+    """Returns a teacher that has been trained elsewhere.
 
     Raises:
-        ModelError: MLflow has no such model.
+        ModelError: MLflow does not have the model.
     """
     place = fetch_model(model, folder.path / "teacher", tracking_uri) if is_address(model) else Path(model)
     return FinishedTeacher(model, place.absolute(), valid=None)
@@ -117,37 +117,37 @@ def fetched_teacher(model: str, folder: StudyFolder, tracking_uri: str) -> Finis
 def trained_teacher(
     study: Study, teacher: Teacher, folder: StudyFolder, train: Callable[[Study], dict[str, Result]]
 ) -> FinishedTeacher:
-    """A teacher that is trained here, or has been.
+    """Returns the teacher of this study, and trains it if that has not been done.
 
     Args:
-        train: carries a study out and returns what came of its runs, by id.
+        train: runs a study and returns the results of its runs by id.
 
     Raises:
-        StudyError: it could not be trained.
+        StudyError: the teacher could not be trained.
     """
     trial = teacher_trial(study, teacher)
     run = Run(trial=trial.name, kind=trial.kind, phase="search", experiment=trial.experiment).id
     known = folder.results().get(run)
-    if known and known.valid is None:  # without a teacher nothing can be done, so a resumed study tries again
+    if known and known.valid is None:  # nothing can go on without a teacher, so a resumed study tries again
         (folder.run(run) / RESULT_FILE).unlink()
     alone = {"baselines": {trial.name: trial.settings}, "search": {}, "trials": 0, "confirm": None, "teacher": None}
     result = train(study.model_copy(update=alone))[run]
     if result.valid is None:
         raise StudyError(
-            f"teacher: could not be trained ({result.failed}); run again with --resume, or mend teacher.settings "
-            "and begin anew in another folder."
+            f"teacher: could not be trained ({result.failed}); run again with --resume, or correct teacher.settings "
+            "and start from the beginning in another folder."
         )
     return FinishedTeacher(run, folder.run(run) / MODEL, result.valid)
 
 
 def teacher_trial(study: Study, teacher: Teacher) -> Trial:
-    """The trial that trains the teacher: one of the study's baselines, where it is equal to it."""
+    """Returns the trial that trains the teacher; it is one of the study's baselines if one is equal to it."""
     settings = dict(teacher.settings)
-    if replace(study.experiment, settings).decoder != "at":  # a multi-task teacher writes with its AT decoder too
+    if replace(study.experiment, settings).decoder != "at":  # a multi-task teacher translates with its AT decoder too
         settings["decoding.decoder"] = "at"
     experiment = replace(study.experiment, settings)
     for name, own in study.baselines.items():
-        # The others' targets are not written yet, so only those that stay raw can be equal.
+        # All other baselines are trained on distilled targets, which do not exist yet.
         if DISTILLED in own and replace(study.experiment, own) == experiment:
             return Trial(name, "baseline", own, experiment)
     return Trial(TEACHER_NAME, "baseline", settings, experiment)
@@ -156,14 +156,15 @@ def teacher_trial(study: Study, teacher: Teacher) -> Trial:
 def distil(
     study: Study, teacher: FinishedTeacher, folder: StudyFolder, workers: int, console: Console, check: Callable[[], None]
 ) -> DistilledText:
-    """Has a teacher translate the training text on so many workers, and takes down what came of it.
+    """Translates the training text with a teacher, and saves the result.
 
     Args:
-        check: is called now and then, and may raise.
+        workers: number of processes that translate.
+        check: called regularly; may raise to end the translation.
 
     Raises:
-        StudyError: its work failed.
-        ModelError: the model cannot teach.
+        StudyError: the translation failed.
+        ModelError: the model cannot be a teacher.
     """
     assert study.teacher is not None
     data = study.experiment.data
@@ -189,7 +190,7 @@ def distil(
 def _translate(
     distillation: Distillation, resources: Resources, workers: int, console: Console, check: Callable[[], None]
 ) -> None:
-    """The workers share the text; each takes what nobody else is at."""
+    """Translates all shards of the text. Each worker takes a shard that no other worker has."""
     workers = min(distillation.shards, workers)
     console.print(
         f"teacher: translates {distillation.shards} shards of the training text on {workers} workers", highlight=False
@@ -214,7 +215,7 @@ def _translate(
 
 
 def _work(distillation: Distillation, resources: Resources) -> None:
-    """One worker, in a process of its own."""
+    """The work of one worker, in a separate process."""
     torch.set_num_threads(resources.cpus_per_worker)
     for _ in distillation.work("cuda" if resources.gpus_per_worker else "cpu"):
         pass

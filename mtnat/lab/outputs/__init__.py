@@ -1,1 +1,1 @@
-"""What a study leaves on the disk."""
+"""The files of a study: its folder, its runs and their results."""

@@ -1,4 +1,4 @@
-"""How long a study has taken, over all its starts."""
+"""The running time of a study over all its starts."""
 
 import time
 from pathlib import Path
@@ -9,7 +9,8 @@ SECONDS_BETWEEN_SAVES = 10.0
 
 
 class Clock:
-    """Goes on where it was when it is opened again; what a kill takes of it is less than `SECONDS_BETWEEN_SAVES`."""
+    """Measures the running time of a study, and continues from its file when the study resumes. A kill loses less than
+    `SECONDS_BETWEEN_SAVES`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -18,11 +19,11 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        """Wall-clock time in which it was open."""
+        """Wall-clock time during which the study was running."""
         return self._before + time.monotonic() - self._opened
 
     def tick(self) -> None:
-        """Saves the time, if that is due."""
+        """Saves the time if the last save is long enough ago."""
         if time.monotonic() - self._saved >= SECONDS_BETWEEN_SAVES:
             self.save()
 

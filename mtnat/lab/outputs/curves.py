@@ -1,27 +1,27 @@
-"""The curves of a run, point by point."""
+"""The curves of a run: a point is a step with its metrics."""
 
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 CURVES_FILE = "curves.jsonl"
-"""File of a run's folder: every point of its curves, one a line."""
+"""File in a run's folder with every point of its curves, one per line."""
 
 
 def write_point(step: int, metrics: Mapping[str, float]) -> str:
-    """A point of the curves as text."""
+    """Returns a point as text."""
     return json.dumps({"step": step, "metrics": dict(metrics)})
 
 
 def read_point(text: str) -> tuple[int, dict[str, float]]:
-    """What `write_point` wrote."""
+    """Returns the step and the metrics of a point that `write_point` wrote."""
     point = json.loads(text)
     return point["step"], point["metrics"]
 
 
 def read_curves(run_folder: Path) -> Iterator[tuple[int, dict[str, float]]]:
-    """The points that a run has reported so far, also before it was interrupted."""
+    """Yields all points that a run has reported, including those from before an interruption."""
     file = run_folder / CURVES_FILE
     for line in file.read_text(encoding="utf-8").split("\n") if file.exists() else ():
-        if line.endswith("}}"):  # else it is being written
+        if line.endswith("}}"):  # otherwise the line is still being written
             yield read_point(line)

@@ -1,4 +1,4 @@
-"""A study's folder: the truth about what has been run, held by one driver at a time."""
+"""A study's folder: the only record of what has been run. One driver at a time holds it."""
 
 import shutil
 import uuid
@@ -14,25 +14,25 @@ from mtnat.lab.outputs.runs import Result
 from mtnat.lab.study.record import Study, slug
 
 RESULT_FILE, HYPOTHESES_FILE, STOP_FILE, LOCK_FILE = "run.json", "test.hyp.txt", "stop", "run.lock"
-"""Files of a run's folder: what came of it; its translations of the test set; the wish that it end early, where it is there;
-the lock of whoever is at it."""
+"""Files of a run's folder: its result; its translations of the test set; a request to end early; the lock of the process that
+trains it."""
 MODELS = frozenset({"model", "checkpoints", "best"})
-"""Folders, of a run or of the study, in which weights lie."""
+"""Folders, of a run or of the study, that contain weights."""
 
 
 class Disk(NamedTuple):
-    """What a folder takes of the disk, in bytes."""
+    """The disk usage of a folder in bytes."""
 
     bytes: int
-    """All of it."""
+    """All files."""
     models: int
     """Models and checkpoints."""
 
 
 class StudyFolder:
-    """``outputs/<study>/``: study.yaml, optuna.journal, runs/, and what the study ended with.
+    """``outputs/<study>/``: study.yaml, optuna.journal, runs/, and the study's reports.
 
-    Of a study with columns each column has such a folder in that of the study, which itself holds the table.
+    In a study with columns, each column has such a folder inside the study's, which itself has the table.
     """
 
     def __init__(self, path: Path, name: str | None = None) -> None:
@@ -43,52 +43,52 @@ class StudyFolder:
         self._lock = self.path / "study.lock"
         self.journal = self.path / "optuna.journal"
         self.executor = self.path / ".tune"
-        """Ray's own files, of no use after a start."""
+        """Ray's own files, which are not read after a restart."""
         self.leaderboard = self.path / "leaderboard.json"
         self.report = self.path / "leaderboard.md"
         self.pareto = self.path / "pareto.png"
-        """Of a study with several metrics."""
+        """Only of a study with several metrics."""
         self.fidelity = self.path / "fidelity.json"
-        """Of a study with a horizon."""
+        """Only of a study with a horizon."""
         self.best_experiment = self.path / "best.yaml"
         self.best_model = self.path / "best"
         self.clock = self.path / "clock"
-        """Seconds that the study has taken, over all its starts."""
+        """Running time of the study in seconds, over all its starts."""
         self.distillation = self.path / "distillation.json"
-        """What the teacher wrote, once it has."""
+        """The teacher's text, once it is complete."""
         self.table, self.table_markdown, self.table_latex = (self.path / f"table.{kind}" for kind in ("json", "md", "tex"))
 
     @property
     def is_finished(self) -> bool:
-        """Whether the study has its answer: a leaderboard, or the table of several."""
+        """Whether the study has ended with its leaderboard, or its table."""
         return self.leaderboard.exists() or self.table.exists()
 
     def column(self, name: str) -> "StudyFolder":
-        """The folder of a column."""
+        """Returns the folder of a column."""
         return StudyFolder(self.path / slug(name), f"{self.name}/{name}")
 
     def run(self, run_id: str) -> Path:
-        """A run's folder."""
+        """Returns the folder of a run."""
         return self.path / "runs" / run_id
 
     def disk(self) -> Disk:
-        """What the study uses, its columns' folders included."""
+        """Returns the disk usage of the study, including its columns."""
         sizes = {file: file.lstat().st_size for file in self.path.rglob("*") if file.is_file() and not file.is_symlink()}
         models = sum(size for file, size in sizes.items() if MODELS & set(file.relative_to(self.path).parts[:-1]))
         return Disk(sum(sizes.values()), models)
 
     def results(self) -> dict[str, Result]:
-        """What came of the runs that have ended, by id."""
+        """Returns the results of the runs that have ended, by id."""
         files = sorted(self.path.glob(f"runs/*/{RESULT_FILE}"))
         return {result.run: result for file in files if (result := read_result(file.parent))}
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Holds the folder for this process; the system frees it when the process ends, however that happens.
+        """Locks the folder for this process. The operating system releases the lock when the process ends in any way.
 
         Raises:
-            StudyError: another process holds it.
-            ResourceError: it cannot be written.
+            StudyError: another process has the lock.
+            ResourceError: the folder cannot be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ class StudyFolder:
             yield
 
     def clear(self) -> None:
-        """Removes all that a study has left here; who does so must hold the folder."""
+        """Removes all files of a study. The caller must hold the lock."""
         for path in self.path.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
@@ -111,27 +111,28 @@ class StudyFolder:
                 path.unlink()
 
     def begin(self, study: Study, *, resume: bool) -> None:
-        """Takes down the study, or makes sure that it is the one which was begun here.
+        """Saves the study, or checks that it is the study that was begun in this folder.
 
         Raises:
-            StudyError: the study was begun before and ``resume`` is not meant, or it is another one.
+            StudyError: the folder has another study, or the same one and ``resume`` is not set.
         """
         if self.study.exists():
-            # What others published changes nothing that is run.
+            # Published figures have no influence on the runs, so they may change.
             begun = build(Study, read_yaml(self.study)).model_copy(update={"published": study.published})
             if begun != study:
                 raise StudyError(
                     f"{self.path}: was begun with another study file (its study.yaml); "
-                    "rename yours, or remove the folder to begin anew."
+                    "rename yours, or remove the folder to start from the beginning."
                 )
             if self.is_finished and not resume:
                 raise StudyError(
                     f"{self.path}: the study is finished (see {'table' if self.table.exists() else 'leaderboard'}.md); "
-                    "remove the folder to run it anew."
+                    "remove the folder to run it again."
                 )
             if not resume:
                 raise StudyError(
-                    f"{self.path}: the study was begun before; add --resume to go on, or remove the folder to begin anew."
+                    f"{self.path}: the study was begun before; add --resume to continue, "
+                    "or remove the folder to start from the beginning."
                 )
         self.path.mkdir(parents=True, exist_ok=True)
         if not self._id.exists():
@@ -140,22 +141,22 @@ class StudyFolder:
 
     @property
     def id(self) -> str:
-        """Tells this study from any other, also from one that was in this folder before."""
+        """A unique id of this study; another study in the same folder has another one."""
         return self._id.read_text()
 
 
 def read_result(run_folder: Path) -> Result | None:
-    """What came of a run; None where it has not ended."""
+    """Returns the result of a run; None if it has not ended."""
     file = run_folder / RESULT_FILE
     return Result.model_validate_json(file.read_bytes()) if file.exists() else None
 
 
 def write_result(run_folder: Path, result: Result) -> None:
-    """Takes down, whole or not at all, what came of a run."""
+    """Writes the result of a run atomically."""
     run_folder.mkdir(parents=True, exist_ok=True)
     write_whole(run_folder / RESULT_FILE, result.model_dump_json(indent=1).encode())
 
 
 def read_hypotheses(run_folder: Path) -> list[str]:
-    """A run's translations of the test set."""
+    """Returns a run's translations of the test set."""
     return (run_folder / HYPOTHESES_FILE).read_text(encoding="utf-8").split("\n")[:-1]

@@ -1,25 +1,25 @@
-"""Into how many micro-batches a run cuts each batch, kept in its folder so that whoever goes on with it knows."""
+"""The number of micro-batches into which a run splits each batch; a file in its folder, so that it outlives the process."""
 
 from pathlib import Path
 
 from mtnat.files import write_whole
 
 MOST_MICRO_BATCHES = 64
-"""What then does not fit is not for want of cutting."""
+"""A run that still does not fit fails: smaller parts would not help."""
 _FILE = "micro_batches"
 
 
 def read_micro_batches(run_folder: Path) -> int:
-    """1 until memory ran out."""
+    """Returns the number of micro-batches; 1 until memory has run out."""
     file = run_folder / _FILE
     return int(file.read_text()) if file.exists() else 1
 
 
 def write_micro_batches(run_folder: Path, count: int) -> None:
-    """Takes down what the next try begins with."""
+    """Sets the number of micro-batches for the next attempt."""
     write_whole(run_folder / _FILE, str(count).encode())
 
 
-def halve_batches(run_folder: Path) -> None:
-    """For whoever sees that a run's process was killed for want of memory: its next try needs half of it, if it can."""
+def double_micro_batches(run_folder: Path) -> None:
+    """Doubles the number of micro-batches after a run's process was killed for lack of memory, up to `MOST_MICRO_BATCHES`."""
     write_micro_batches(run_folder, min(MOST_MICRO_BATCHES, 2 * read_micro_batches(run_folder)))

@@ -1,4 +1,4 @@
-"""Trials, their runs, and what comes of a run."""
+"""Trials, their runs, and the results of runs."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +11,7 @@ from mtnat.lab.study.record import Settings, slug
 
 Kind = Literal["baseline", "trial"]
 VALID = "valid/bleu"
-"""The curve that a pruner looks at."""
+"""The curve that a pruner compares."""
 
 
 @dataclass(frozen=True)
@@ -22,61 +22,61 @@ class Trial:
     kind: Kind
     settings: Settings
     experiment: Experiment
-    """Resolved, with the search's seed."""
+    """The complete experiment, with the seed of the search."""
 
 
 class Run(Record):
-    """One training of one trial with one seed; its confirm phase, if any, goes on where its search phase ended."""
+    """One training of one trial with one seed. The confirm phase of a run continues from its search phase."""
 
     trial: str
     kind: Kind
     phase: Literal["search", "confirm"]
     experiment: Experiment
-    """Resolved, with this run's seed, and with the T of its rung."""
+    """The complete experiment, with the seed of this run and the T of its rung."""
     rung: int | None = None
-    """T of a complete run that is shorter than the trial's own (`Horizon`); None is all of T."""
+    """T of a complete but shorter run (`Horizon`); None for the full T."""
 
     @property
     def id(self) -> str:
-        """Also the name of its folder."""
+        """A unique id within the study, and the name of the run's folder."""
         return f"{slug(self.trial)}-seed{self.experiment.seed}" + (f"-{self.rung}steps" if self.rung else "")
 
     @property
     def name(self) -> str:
-        """For people."""
+        """The name in messages and in the tracker."""
         return f"{self.trial}, seed {self.experiment.seed}" + (f", T = {self.rung}" if self.rung else "")
 
 
 class Result(Record):
-    """What is known of a run that has ended; ``run.json`` in its folder."""
+    """The result of a run that has ended: ``run.json`` in its folder."""
 
     run: str
-    """The run's id."""
+    """Id of the run."""
     valid: float | None = None
-    """The metric on the validation set; None where training failed."""
+    """BLEU on the validation set; None if training failed."""
     pruned: int | None = None
-    """The step at which it was told to end, because others were better there; it has no model then."""
+    """The step at which a pruner ended the run; such a run has no model."""
     test: float | None = None
     """BLEU on the test set, after the confirm phase."""
     signature: str | None = None
     """sacreBLEU's signature of both scores."""
     seconds: float = Field(0.0, ge=0)
-    """Wall-clock time of both phases; of an interrupted one, since it was last started."""
+    """Wall-clock time of both phases; for an interrupted phase, since its last start."""
     decode_seconds: float | None = None
-    """In which the last validation translated the validation set."""
+    """Seconds in which the last validation translated the validation set."""
     train_seconds: float | None = None
-    """Of training, validations not included."""
+    """Seconds of training without validations."""
     parameters: int | None = None
-    """Weights of the model, both decoders included."""
+    """Number of weights of the model, including both decoders."""
     tokens: int | None = None
-    """Target tokens trained on."""
+    """Number of target tokens trained on."""
     gpu_seconds: float = Field(0.0, ge=0)
-    """`seconds` times the GPUs held."""
+    """`seconds` times the number of GPUs."""
     joules: float | None = None
-    """Energy of its GPUs, where they report it; what other runs on the same GPU took meanwhile is in it."""
+    """Energy of the run's GPUs, if they report it; it includes that of other runs on the same GPUs at the same time."""
     micro_batches: int = Field(1, ge=1)
-    """Parts into which each batch was cut for want of memory; the sums, and so the science, are the same."""
+    """Number of parts into which each batch was split for lack of memory; the gradients are the same sums."""
     data_hash: str | None = None
     """Fingerprint of the prepared corpus."""
     failed: str | None = None
-    """Why the run has no score, in a sentence."""
+    """Why the run has no score, in one sentence."""

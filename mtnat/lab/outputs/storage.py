@@ -1,4 +1,4 @@
-"""Where a run's files are while it runs: in a folder that all machines see, or on one of them and in a storage they share."""
+"""The files of a run while it runs: in a folder that all machines share, or on one machine and in a storage."""
 
 import hashlib
 import json
@@ -17,51 +17,54 @@ from mtnat.errors import ConfigError
 from mtnat.files import locked, whole_file
 from mtnat.lab.outputs.folder import LOCK_FILE, RESULT_FILE, STOP_FILE, StudyFolder
 
-_MANIFEST, _OBJECTS, _CHECKPOINTS = "manifest.json", "objects", "checkpoints/"
+CHECKPOINTS = "checkpoints/"
+"""The part of a run's folder that only the run itself needs."""
+_MANIFEST, _OBJECTS = "manifest.json", "objects"
 _BLOCK = 2**22
 
 
 class Storage(Protocol):
-    """The way between where a run runs and where the study is driven."""
+    """Exchanges files between the machine where a run is trained, the worker, and the machine of the driver."""
 
     @property
     def workplace(self) -> StudyFolder:
-        """Under which, on this machine, runs have their folders while they run."""
+        """The folder on the worker's machine that has the folders of runs in progress."""
         ...
 
     @property
     def executor(self) -> str:
-        """Folder or URI for Ray's own files, which must be seen from everywhere."""
+        """Folder or URI of Ray's own files, which every machine must be able to open."""
         ...
 
     def restore(self, run: str) -> None:
-        """Where it runs, before it starts: makes its folder as it was when it was last sent."""
+        """Worker, before a run starts: restores the run's folder as it was last sent."""
 
     def send(self, run: str) -> None:
-        """Where it runs: takes care that what is in its folder outlives the machine."""
+        """Worker: sends the run's folder, so that it outlives the machine."""
 
     def leave(self, run: str) -> None:
-        """Where it ran: its folder is no longer needed there."""
+        """Worker, after a run has ended: removes the run's folder if it is a copy."""
 
-    def hear(self, run: str) -> None:
-        """Where it runs: puts the file `STOP_FILE` in its folder, if the driver wished so."""
+    def fetch_stop(self, run: str) -> None:
+        """Worker: creates the file `STOP_FILE` in the run's folder if the driver has called `stop`."""
 
-    def fetch(self, run: str) -> None:
-        """At the driver: brings what a run has sent, checkpoints aside, to the study's folder."""
+    def fetch(self, run: str) -> Path:
+        """Driver: downloads what a run has sent, except checkpoints, and returns the run's folder."""
+        ...
 
     def fetch_all(self) -> None:
-        """At the driver of a study that goes on: the same of every run, where the driver knows of no result."""
+        """Driver, when a study resumes: calls `fetch` for every run that has no result here."""
 
     def stop(self, run: str) -> None:
-        """At the driver: wishes that a run end early."""
+        """Driver: requests that a run ends early."""
 
     def clear_executor(self) -> None:
-        """At the driver: removes Ray's own files."""
+        """Driver: removes Ray's own files."""
 
 
 @dataclass(frozen=True)
 class SharedFolder:
-    """The study's folder itself."""
+    """A file system that all machines share: runs work in the study's folder itself, and nothing has to be sent."""
 
     path: Path
 
@@ -82,11 +85,11 @@ class SharedFolder:
     def leave(self, run: str) -> None:
         pass
 
-    def hear(self, run: str) -> None:
+    def fetch_stop(self, run: str) -> None:
         pass
 
-    def fetch(self, run: str) -> None:
-        pass
+    def fetch(self, run: str) -> Path:
+        return self.workplace.run(run)
 
     def fetch_all(self) -> None:
         pass
@@ -100,17 +103,17 @@ class SharedFolder:
 
 @dataclass(frozen=True)
 class RemoteFolder:
-    """A folder of an object store, or any other that pyarrow can open.
+    """A folder in an object store, or any other folder that pyarrow can open.
 
-    For each run it holds its files under their hashes and, written last, a manifest that says which of them make up the run's
-    folder. So one that was sent halfway changes nothing, and what is there already is not sent again.
+    It stores the files of a run under their hashes, and a manifest with the name and hash of each file of the run's folder.
+    The manifest is written last, so an incomplete transfer has no effect. Files that are stored already are not sent again.
     """
 
     uri: str
     study: str
-    """The study's id, by which its runs lie apart from those of others, here and in the storage."""
+    """The study's id, which separates its runs from those of other studies, on this machine and in the storage."""
     path: Path
-    """The study's folder at the driver."""
+    """The study's folder on the driver's machine."""
 
     @property
     def workplace(self) -> StudyFolder:
@@ -126,14 +129,14 @@ class RemoteFolder:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / LOCK_FILE):
             if (manifest := self._manifest(run)) is None:
-                return  # nothing was ever sent; what a process on this machine left is all there is
-            for name in _files(folder) - manifest.keys():
+                return  # nothing was ever sent; the files of an earlier process on this machine are the newest
+            for name in sent_files(folder) - manifest.keys():
                 (folder / name).unlink()
             self._bring(run, manifest, folder)
 
     def send(self, run: str) -> None:
         folder, before = self.workplace.run(run), self._manifest(run) or {}
-        manifest = {name: _hash(folder / name) for name in sorted(_files(folder))}
+        manifest = {name: _hash(folder / name) for name in sorted(sent_files(folder))}
         if manifest == before:
             return
         self._remote.create_dir(self._of(run, _OBJECTS), recursive=True)
@@ -147,14 +150,16 @@ class RemoteFolder:
     def leave(self, run: str) -> None:
         shutil.rmtree(self.workplace.run(run), ignore_errors=True)
 
-    def hear(self, run: str) -> None:
+    def fetch_stop(self, run: str) -> None:
         if self._exists(self._of(run, STOP_FILE)):
             (self.workplace.run(run) / STOP_FILE).touch()
 
-    def fetch(self, run: str) -> None:
+    def fetch(self, run: str) -> Path:
+        folder = StudyFolder(self.path).run(run)
         manifest = self._manifest(run) or {}
-        wanted = {name: digest for name, digest in manifest.items() if not name.startswith(_CHECKPOINTS)}
-        self._bring(run, wanted, StudyFolder(self.path).run(run))
+        wanted = {name: digest for name, digest in manifest.items() if not name.startswith(CHECKPOINTS)}
+        self._bring(run, wanted, folder)
+        return folder
 
     def fetch_all(self) -> None:
         selector = fs.FileSelector(self._place("runs"), allow_not_found=True)
@@ -190,7 +195,7 @@ class RemoteFolder:
         return bool(self._remote.get_file_info(place).type != fs.FileType.NotFound)
 
     def _manifest(self, run: str) -> dict[str, str] | None:
-        """Hash by file of what was sent last; None where nothing was."""
+        """Returns the hash of each file that was last sent; None if nothing was sent."""
         place = self._of(run, _MANIFEST)
         if not self._exists(place):
             return None
@@ -209,7 +214,7 @@ class RemoteFolder:
             shutil.copyfileobj(source, stream, _BLOCK)
 
     def _bring(self, run: str, manifest: Mapping[str, str], folder: Path) -> None:
-        """Downloads what the folder does not have."""
+        """Downloads the files that the folder lacks."""
         for name, digest in manifest.items():
             path = folder / name
             if path.exists() and _hash(path) == digest:
@@ -220,10 +225,10 @@ class RemoteFolder:
 
 
 def open_uri(uri: str) -> tuple[fs.FileSystem, str]:
-    """The file system of a URI, and the folder in it.
+    """Returns the file system of a URI, and the folder in it.
 
     Raises:
-        ConfigError: there is no such kind.
+        ConfigError: the URI cannot be opened.
     """
     try:
         filesystem, folder = fs.FileSystem.from_uri(uri)
@@ -237,12 +242,16 @@ def open_uri(uri: str) -> tuple[fs.FileSystem, str]:
 
 
 def study_storage(uri: str | None, folder: StudyFolder) -> Storage:
-    """Where the files of a study's runs are; of one that has begun."""
+    """Returns the storage of a study that has begun.
+
+    Args:
+        uri: None if all machines share the study's folder.
+    """
     return RemoteFolder(uri, folder.id, folder.path) if uri else SharedFolder(folder.path)
 
 
-def _files(folder: Path) -> set[str]:
-    """What a run's folder holds, but for locks, wishes and halves."""
+def sent_files(folder: Path) -> set[str]:
+    """Returns the files of a run's folder that are sent: all except locks, requests to stop, and incomplete files."""
     paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return {path.as_posix() for path in paths if path.name not in (LOCK_FILE, STOP_FILE) and not path.name.startswith(".")}
 

@@ -1,1 +1,1 @@
-"""What the platform itself costs."""
+"""Benchmarks of the platform itself: `bench study`."""

@@ -1,4 +1,4 @@
-"""`bench study`: what the platform adds to the training of a study's trials, measured on a real one."""
+"""`bench study`: the overhead of the platform over the training of its trials, measured with a real study."""
 
 import os
 import statistics
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import mlflow
+import psutil
 import torch
-import yaml
 from pydantic import Field
 
-from mtnat.config import Record, build
+from mtnat.config import Record, build, to_yaml
 from mtnat.data import prepare
 from mtnat.errors import MtnatError
 from mtnat.experiment import Experiment
@@ -32,68 +32,66 @@ EXPERIMENT: Mapping[str, Any] = {
     "model": {"width": 64, "heads": 4, "feed_forward": 256, "encoder_layers": 1, "decoder_layers": 1, "max_positions": 128},
     "decoding": {"iterations": 2, "length_candidates": 2},
 }
-"""Of every trial, its training aside."""
+"""The settings of every trial, except for its training."""
 SEARCH = {"training.peak_learning_rate": {"float": [1e-4, 1e-3], "log": True}}
 STUDY = "bench"
 COMMAND = "import sys; from mtnat.lab.command import main; sys.exit(main())"
-"""As in tune.py, which an installed package does not have."""
+"""The content of tune.py, which is not part of the installed package."""
 
 _PACE_FROM_STEP, _PACE_TO_STEP = 100, 400
 _LOG_EVERY, _TRIVIAL_STEPS = 10, 2
 _MOST_COMPARED = 100
 _SECONDS_BETWEEN_LOOKS = 0.5
 _MOST_TRACKED = 50_000
-_PROC = Path("/proc")
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _RAY_WORKER = "ray::"
-"""How Ray names its processes that run Python; those that train are the largest."""
+"""Prefix of the names of Ray's Python processes; the largest of them are the ones that train."""
 
 
 class StudyBenchOptions(Record):
-    """What `bench study` runs."""
+    """The options of `bench study`."""
 
     trials: int = Field(12, ge=4)
-    """Proposals of the study; twice as many as run side by side, at least."""
+    """Number of proposals; at least twice as many as run at the same time."""
     seconds: float = Field(30.0, ge=0)
-    """How long each trains, about, alone on its core; with 0 for two steps, which takes next to no time."""
+    """Approximate training time of each trial, alone on its core; 0 means two steps, which take hardly any time."""
 
 
 class StudyFigures(Record):
-    """What a study of many equal trials took."""
+    """The measurements of a study of many equal trials."""
 
     trials: int
     at_once: int
-    """Trials side by side, one a core."""
+    """Number of trials at the same time, one per core."""
     wall_seconds: float
-    """From the command's start to its end."""
+    """From the start of the command to its end."""
     trial_seconds: float
-    """Median of what the trials say they took themselves, from the first line of their own code to their result."""
+    """Median of the trials' own times, from the first line of their code to their result."""
     overhead_ratio: float
-    """`wall_seconds` over the trials' own seconds divided by those side by side."""
+    """`wall_seconds`, divided by the sum of the trials' own times per place."""
     first_step_seconds: float
-    """From a trial's result to the first point on the curves of the trial that takes its place, the longest one."""
+    """The longest time from the result of a trial to the first point of the trial that takes its place."""
     first_step_seconds_median: float
     start_seconds: float
-    """From the command's start to the first point of the first trial."""
+    """From the start of the command to the first point of the first trial."""
     end_seconds: float
-    """From the last trial's result to the command's end."""
+    """From the result of the last trial to the end of the command."""
     first_seconds_per_trial: float
-    """Wall-clock time over the first hundred trials, or the first half of fewer."""
+    """Wall-clock time per trial over the first hundred trials, or over the first half of fewer."""
     last_seconds_per_trial: float
-    """The same of the last ones."""
+    """The same over the last trials."""
     first_driver_bytes: int
     """Resident memory of the driver at the end of the first hundred trials."""
     last_driver_bytes: int
     """At the end of the study."""
     first_actor_bytes: int
-    """Resident memory of the largest of the processes that train, at the end of the first hundred trials."""
+    """Resident memory of the largest training process, at the end of the first hundred trials."""
     last_actor_bytes: int
     """At the end of the study."""
 
 
 @dataclass(frozen=True)
 class TrialTimes:
-    """When a trial said something first, and when it had its result; seconds since the epoch."""
+    """The times of a trial's first point and of its result, in seconds since the epoch."""
 
     first_point: float
     end: float
@@ -102,19 +100,19 @@ class TrialTimes:
 
 @dataclass(frozen=True)
 class Look:
-    """How much memory was resident at a moment."""
+    """The resident memory at one moment."""
 
     time: float
     driver_bytes: int
     actor_bytes: int
-    """Of the largest one."""
+    """Of the largest actor."""
 
 
 def bench_study(options: StudyBenchOptions, say: Callable[[str], None]) -> StudyFigures:
     """Runs a study in a temporary folder.
 
     Args:
-        say: is told what goes on, a line at a time.
+        say: called with a line of text about the progress.
 
     Raises:
         MtnatError: the study failed.
@@ -127,7 +125,7 @@ def bench_study(options: StudyBenchOptions, say: Callable[[str], None]) -> Study
         if options.seconds:
             say("timing a few steps")
             steps = max(_TRIVIAL_STEPS, round(options.seconds / _step_seconds(folder)))
-        (folder / f"{STUDY}.yaml").write_text(yaml.safe_dump(_study(options.trials, steps), sort_keys=False))
+        (folder / f"{STUDY}.yaml").write_text(to_yaml(_study(options.trials, steps)))
         say(f"a study of {options.trials} trials of {steps} steps, {cores()} side by side")
         started = time.time()
         looks = _run(folder, environment)
@@ -136,7 +134,7 @@ def bench_study(options: StudyBenchOptions, say: Callable[[str], None]) -> Study
 
 
 def summary(trials: Sequence[TrialTimes], looks: Sequence[Look], *, started: float, ended: float, at_once: int) -> StudyFigures:
-    """The figures of a study from what was seen of it."""
+    """Returns the figures of a study from its observed times and memory."""
     ends = sorted(trial.end for trial in trials)
     own = sum(trial.own_seconds for trial in trials)
     gaps = waits(trials, at_once)
@@ -162,15 +160,15 @@ def summary(trials: Sequence[TrialTimes], looks: Sequence[Look], *, started: flo
 
 
 def waits(trials: Sequence[TrialTimes], at_once: int) -> list[float]:
-    """Seconds from each trial's end to the first point of the one that took its place: places are taken in the order in which
-    they become free."""
+    """Returns the seconds from the end of each trial to the first point of the trial that took its place; places are taken in
+    the order in which they become free."""
     ends = sorted(trial.end for trial in trials)
     followers = sorted(trial.first_point for trial in trials)[at_once:]
     return [first_point - end for end, first_point in zip(ends, followers, strict=False)]
 
 
 def memory_at(looks: Sequence[Look], moment: float) -> Look:
-    """The last look until then; the first one where there was none yet."""
+    """Returns the last look before a moment; the first look if there was none before."""
     return max((look for look in looks if look.time <= moment), key=lambda look: look.time, default=looks[0])
 
 
@@ -198,7 +196,7 @@ def _experiment(steps: int) -> dict[str, Any]:
 
 
 def _step_seconds(folder: Path) -> float:
-    """Of a training alone on one core; it leaves the prepared corpus in the cache of the study."""
+    """Returns the seconds per step of a training alone on one core; the prepared corpus stays in the cache of the study."""
     torch.set_num_threads(1)
     experiment = build(Experiment, _experiment(_PACE_TO_STEP))
     dataset = prepare(experiment.data, folder / "cache")
@@ -210,7 +208,7 @@ def _step_seconds(folder: Path) -> float:
 
 
 def _run(folder: Path, environment: Mapping[str, str]) -> list[Look]:
-    """The study, as a person runs it, and its memory meanwhile."""
+    """Runs the study as from the command line, and returns its memory over time."""
     command = [sys.executable, "-c", COMMAND, f"{STUDY}.yaml"]
     with (
         (folder / "out.txt").open("w+") as out,
@@ -227,7 +225,7 @@ def _run(folder: Path, environment: Mapping[str, str]) -> list[Look]:
 
 @contextmanager
 def _ended_with_us(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Stops the study where the measurement is stopped, as Ctrl-C does."""
+    """Stops the study if the measurement is stopped, for example by Ctrl-C."""
     try:
         yield
     finally:
@@ -236,7 +234,7 @@ def _ended_with_us(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 class _Watch:
-    """Looks at the memory of a driver and of its actors, twice a second; nothing is seen on a system without /proc."""
+    """Measures the memory of a driver and of its actors twice per second."""
 
     def __init__(self, driver: int) -> None:
         self.looks = [Look(time.time(), 0, 0)]
@@ -254,37 +252,26 @@ class _Watch:
 
     def _watch(self) -> None:
         while not self._is_over.wait(_SECONDS_BETWEEN_LOOKS):
-            actors = [number for number in _descendants(self._driver) if _words(number).startswith(_RAY_WORKER)]
-            self.looks.append(Look(time.time(), _resident_bytes(self._driver), max(map(_resident_bytes, actors), default=0)))
+            with suppress(psutil.Error):  # the driver has just ended
+                driver = psutil.Process(self._driver)
+                actors = [process for process in driver.children(recursive=True) if _is_ray_worker(process)]
+                self.looks.append(Look(time.time(), _resident_bytes(driver), max(map(_resident_bytes, actors), default=0)))
 
 
-def _descendants(process: int) -> list[int]:
-    """The processes that a process and those it started have started."""
-    children: dict[int, list[int]] = {}
-    for status in _PROC.glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has just ended
-            parent = int(status.read_text().rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(status.parent.name))
-    found = [process]
-    for number in found:
-        found += children.get(number, [])
-    return found[1:]
+def _is_ray_worker(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return "".join(process.cmdline()[:1]).startswith(_RAY_WORKER)
+    return False
 
 
-def _words(process: int) -> str:
-    with suppress(OSError):
-        return (_PROC / str(process) / "cmdline").read_text()
-    return ""
-
-
-def _resident_bytes(process: int) -> int:
-    with suppress(OSError):
-        return int((_PROC / str(process) / "statm").read_text().split()[1]) * _PAGE_BYTES
+def _resident_bytes(process: psutil.Process) -> int:
+    with suppress(psutil.Error):
+        return process.memory_info().rss
     return 0
 
 
 def _times(folder: Path) -> list[TrialTimes]:
-    """From the trials' results, and from when MLflow was told of the first point of their curves."""
+    """Returns the times of all trials: from their results, and from the timestamps of their first points in MLflow."""
     study = StudyFolder(folder / "outputs" / STUDY)
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
     experiments = [each.experiment_id for each in client.search_experiments()]

@@ -1,8 +1,7 @@
-"""`bench study --simulate`: a study whose training is only made up, to see what its driver bears."""
+"""`bench study --simulate`: a study with simulated training, to measure the load that its driver can take."""
 
 import heapq
 import math
-import os
 import random
 import statistics
 import tempfile
@@ -14,6 +13,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+import psutil
 from pydantic import Field
 from ray.tune.experiment import Trial as TuneTrial
 from rich.console import Console
@@ -21,7 +21,9 @@ from rich.console import Console
 from mtnat.config import Record, build
 from mtnat.lab.cluster.room import Patience, Room
 from mtnat.lab.driver.interruption import Interruption
-from mtnat.lab.driver.listener import Listener
+from mtnat.lab.driver.listener import Listener, Pulse
+from mtnat.lab.driver.run_book import RunBook
+from mtnat.lab.driver.runs_under_way import RunsUnderWay
 from mtnat.lab.driver.screen import TerminalScreen
 from mtnat.lab.driver.searcher import AgendaSearcher
 from mtnat.lab.outputs.clock import Clock
@@ -39,7 +41,8 @@ from mtnat.lab.worker.execute import POINT
 from mtnat.lab.worker.sessions import RUN
 
 Act = Literal["look", "proposal", "start", "report", "end"]
-"""What a driver does: looks for a run where none can start yet, asks for one, makes it known, passes a report on, closes it."""
+"""The operations of a driver: asks for a run when none can start, asks for a proposal, begins a run, processes a report, ends a
+run."""
 
 KIND = "objective.schedule.kind"
 STEPS = 10_000
@@ -57,68 +60,67 @@ STUDY: Mapping[str, Any] = {
     },
     "confirm": {"top": 3, "seeds": [1, 2, 3], "against": "mask-predict"},
 }
-"""Of a usual size; what it finds is made up."""
+"""A study of typical size; its scores are simulated."""
 METRICS = ("loss", "at", "nat", "length", "gradient_norm", "lambda", "weight_at", "weight_length", "learning_rate")
-"""Of each report, about as many as training has."""
+"""The metrics of each report, about as many as real training has."""
 SEED = 1
 _SPREAD = 0.3
 _SHARE_LOOKED_AT = 0.1
 _FIRST_ROW = 10
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class SimulationOptions(Record):
-    """A study and its cluster."""
+    """The size of the simulated study and its cluster."""
 
     trials: int = Field(10_000, ge=10)
-    """Proposals."""
+    """Number of proposals."""
     workers: int = Field(1_000, ge=1)
-    """Runs side by side."""
+    """Number of runs at the same time."""
     minutes: float = Field(10.0, gt=0)
-    """That a run takes, give or take three in ten."""
+    """Duration of a run, varied by up to 30 %."""
     points: int = Field(20, ge=1)
-    """Reports of each run."""
+    """Number of reports of each run."""
 
 
 class SimulationFigures(Record):
-    """What the driver needs once so many runs have ended: its own processor time, the mean of the last tenth. What else the
-    machine does is not in it, nor is waiting for the disk."""
+    """The processor time of the driver per operation after a number of runs: the mean over the last tenth. Other processes and
+    waiting for the disk are not included."""
 
     finished: int
     look_ms: float | None
-    """None where there always was a run to start. It happens after each report once the last proposals are under way."""
+    """None if a run could always start. Once the last proposals are running, it happens after each report."""
     proposal_ms: float
     start_ms: float
     report_ms: float
     end_ms: float
     proposals_per_second: float
-    """If the driver did nothing else."""
+    """The rate if the driver did nothing else."""
     metrics_per_second: float
-    """That reach MLflow, if the driver did nothing else."""
+    """The rate of metrics that reach MLflow if the driver did nothing else."""
     load: float
-    """Share of its time that the driver needs for all workers; above 1 they wait for it."""
+    """Share of the driver's time that all workers need; above 1 they wait for it."""
     saturates: Act
-    """What takes the largest part of that."""
+    """The operation with the largest part of the load."""
     driver_bytes: int
-    """Resident memory."""
+    """Resident memory of the driver."""
     journal_bytes: int
-    """Optuna's."""
+    """Size of Optuna's journal."""
     mlflow_bytes: int
-    """Its database."""
+    """Size of MLflow's database."""
     runs_bytes: int
-    """The runs' folders, models not included."""
+    """Size of the runs' folders, without models."""
 
 
 @dataclass(frozen=True)
 class _TunesTrial:
-    """What the listener looks at of a trial of Tune's."""
+    """The part of a trial of Tune that the listener uses."""
 
     config: Mapping[str, str]
 
 
 @dataclass
 class _UnderWay:
-    """A run that a worker is busy with."""
+    """A run in progress."""
 
     run: Run
     trial: TuneTrial
@@ -128,7 +130,7 @@ class _UnderWay:
 
 @dataclass
 class SimulatedClock:
-    """The time of a simulated study."""
+    """The clock of a simulated study."""
 
     seconds: float = 0.0
 
@@ -137,7 +139,8 @@ class SimulatedClock:
 
 
 class SimulatedStudy:
-    """Agenda, proposer, listener and tracker as a study has them, a stopwatch at each act, and workers that make it all up."""
+    """A study with its real agenda, proposer, listener and tracker, with simulated workers, and with the time of each
+    operation."""
 
     def __init__(self, options: SimulationOptions, folder: StudyFolder, tracker: Tracker, clock: SimulatedClock) -> None:
         self._options, self._folder, self._clock = options, folder, clock
@@ -148,25 +151,17 @@ class SimulatedStudy:
         self._searcher = AgendaSearcher(self.agenda, lambda: options.workers)
         screen = TerminalScreen(Console(file=StringIO()), self.agenda, options.workers)
         room = Room(study.resources, look=lambda: [Machine(options.workers, 0)])
-        self._listener = Listener(
-            self.agenda,
-            folder,
-            study_storage(None, folder),
-            tracker,
-            screen,
-            Interruption(),
-            Clock(folder.clock),
-            Patience(study.resources, room),
-            "simulated",
-        )
+        patience = Patience(study.resources, room)
+        runs = RunsUnderWay(self.agenda, study_storage(None, folder), RunBook(tracker, folder, "simulated"), patience, screen)
+        self._listener = Listener(runs, Pulse(Interruption(), Clock(folder.clock), patience, screen))
         self._dice = random.Random(SEED)
         self.milliseconds: dict[Act, list[float]] = {act: [] for act in get_args(Act)}
-        """Of every act so far."""
+        """The time of every operation so far."""
 
     def ends(self) -> Iterator[int]:
-        """Plays the study as fast as it goes; yields how many runs have ended, whenever one has."""
+        """Simulates the study without waiting; yields the number of runs that have ended, whenever one ends."""
         events: list[tuple[float, int, _UnderWay]] = []
-        """Second of the next report, order of starting, run."""
+        """Time of the next report in seconds, number of the run, run."""
         started, ended = 0, 0
         while True:
             while (one := self._start()) is not None:
@@ -217,7 +212,7 @@ class SimulatedStudy:
 
     def _end(self, one: _UnderWay) -> None:
         rate = one.run.experiment.training.peak_learning_rate
-        luck = random.Random(one.run.id).random()  # a run that is scored again is not another run
+        luck = random.Random(one.run.id).random()  # the same run has the same score in both phases
         valid = 30 - 5 * abs(math.log10(rate / 1e-3)) + luck
         test = valid if one.run.phase == "confirm" else None
         result = Result(run=one.run.id, valid=valid, test=test, seconds=60 * self._options.minutes, data_hash="simulated")
@@ -233,7 +228,7 @@ class SimulatedStudy:
 
 
 def simulate(options: SimulationOptions, say: Callable[[str], None]) -> Iterator[SimulationFigures]:
-    """A row at 10, 100, … runs that have ended, and one at the study's end."""
+    """Yields the figures after 10, 100, … runs, and at the end of the study."""
     with tempfile.TemporaryDirectory(prefix="mtnat-bench-") as name:
         folder, database = StudyFolder(Path(name) / "simulation"), Path(name) / "mlflow.db"
         clock = SimulatedClock()
@@ -252,7 +247,7 @@ def simulate(options: SimulationOptions, say: Callable[[str], None]) -> Iterator
 def figures(
     finished: int, milliseconds: Mapping[Act, list[float]], options: SimulationOptions, folder: StudyFolder, database: Path
 ) -> SimulationFigures:
-    """What so many ended runs cost, and what the workers would ask for in a second."""
+    """Returns the figures after a number of runs, and the load at the rate of the workers."""
     each = {
         act: statistics.mean(values[-max(1, int(len(values) * _SHARE_LOOKED_AT)) :])
         for act, values in milliseconds.items()
@@ -272,7 +267,7 @@ def figures(
         metrics_per_second=round(1000 * len(METRICS) / each["report"], 1),
         load=round(sum(loads.values()), 4),
         saturates=max(loads, key=lambda act: loads[act]),
-        driver_bytes=int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES,
+        driver_bytes=psutil.Process().memory_info().rss,
         journal_bytes=folder.journal.stat().st_size,
         mlflow_bytes=database.stat().st_size,
         runs_bytes=sum(file.stat().st_size for file in (folder.path / "runs").rglob("*") if file.is_file()),

@@ -1,1 +1,1 @@
-"""What a study runs next, and who proposes it. There is no Ray and no MLflow here."""
+"""The plan of a study: which run is next, and the settings of the trials. It uses neither Ray nor MLflow."""

@@ -1,4 +1,4 @@
-"""What a study runs next: its whole plan and all it knows, with no Ray, Optuna or MLflow in it."""
+"""The order of a study's runs, and their results. It uses neither Ray nor Optuna nor MLflow."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -8,15 +8,16 @@ from mtnat.errors import ConfigError
 from mtnat.lab.outputs.runs import VALID, Kind, Result, Run, Trial
 from mtnat.lab.plan.proposer import Proposer
 from mtnat.lab.plan.ranking import Ranking
+from mtnat.lab.plan.trial_runs import TrialRuns
 from mtnat.lab.study.record import PROPOSAL_NAME, Settings, Study
-from mtnat.lab.study.searching import METRICS, compressed
+from mtnat.lab.study.searching import METRICS
 
 
 class Agenda:
-    """Hands out runs: 1. baselines, 2. proposals, 3. the best proposals of a rung for a longer T, where there is a horizon,
-    4. baselines and best proposals with the other seeds, the longest first.
+    """Decides which run is next: 1. the baselines, 2. the proposals, 3. with a horizon, the best proposals of a rung with the
+    next T, 4. the confirm phase: baselines and best proposals with the other seeds, the longest runs first.
 
-    The baselines are confirmed while the last proposals run, because nothing that may come out of those changes that they are.
+    The confirm phase of the baselines begins while the last proposals still run, because it does not depend on their results.
     """
 
     def __init__(
@@ -30,37 +31,38 @@ class Agenda:
     ) -> None:
         """
         Args:
-            results: those of an interrupted study, by run id; runs without one are handed out again.
-            inherited: finished trials of other studies, whose results are among these.
-            is_spent: whether the budget ends the search, runs that have ended aside.
+            results: the results of an interrupted study by run id; runs without a result start again.
+            inherited: settings of finished trials of other studies; their results are among ``results``.
+            is_spent: returns whether the time budget has been used up.
         """
         self._study, self._proposer, self._is_spent = study, proposer, is_spent
         self._exhausted = False
-        """Whether the space, or the budget, holds no more proposals."""
+        """Whether there will be no more proposals, because the space or the budget is exhausted."""
         self._wanted = study.proposals
         self._inherited = dict(inherited or {})
         self._experiments: set[str] = set()
         self._queue: dict[str, Run] = {}
-        """Runs that nothing has to be waited for."""
+        """Runs that can start at any time, by id, the next one first."""
         self._ended: set[str] = set()
-        """Ids of the plan's runs that have ended; `results` can hold others', such as the teacher's."""
+        """Ids of the runs of this plan that have ended; `results` can have others, such as the teacher's."""
         self._ranking = Ranking(study.objectives, study.experiment.decoder)
         self._proposals: list[Trial] = []
-        """Of this study's sampler."""
+        """The trials that this study's sampler has proposed."""
         self.results: dict[str, Result] = dict(results)
         self.trials: dict[str, Trial] = {}
+        self._runs: dict[str, TrialRuns] = {}
         self.handed_out: dict[str, Run] = {}
-        """Runs under way, by id."""
+        """Runs in progress, by id."""
         for name, settings in {**study.baselines, **self._inherited, **proposer.known()}.items():
             kind: Kind = "baseline" if name in study.baselines else "trial"
             trial = self._add(Trial(name, kind, settings, replace(study.experiment, settings)))
-            self._ended |= {run.id for run in self.runs(trial) if run.id in self.results}
-            if self._is_open(first := self._first_run(trial)):
+            self._ended |= {run.id for run in self.runs(trial).all if run.id in self.results}
+            if self._is_open(first := self.runs(trial).search[0]):
                 self._queue[first.id] = first
             self._tell(trial)
 
     def next(self) -> Run | None:
-        """The next run to start; None while the plan waits for runs under way, and when it is finished."""
+        """Returns the next run; None while the plan waits for results, and when it is finished."""
         run = self._peek()
         if run:
             self._queue.pop(run.id, None)
@@ -68,34 +70,34 @@ class Agenda:
         return run
 
     def report(self, run: Run, step: int, metrics: Mapping[str, float]) -> bool:
-        """Takes down what a run has said of itself, and tells whether it should end there."""
+        """Passes the metrics of a run on to the pruner, and returns whether the run is to end at this step."""
         if not self._study.pruner or run.phase != "search" or not self._is_proposed(run.trial) or VALID not in metrics:
             return False
         is_behind = self._proposer.report(run.trial, step, metrics[VALID])
         return is_behind and step < run.experiment.training.steps
 
     def put_back(self, run: Run) -> None:
-        """Has a run that was handed out start again, before all others."""
+        """Makes a run in progress the next one to start."""
         self._queue = {run.id: self.handed_out.pop(run.id)} | self._queue
 
     def end(self, result: Result) -> None:
-        """Takes down what came of a run that was handed out."""
+        """Records the result of a run in progress."""
         run = self.handed_out.pop(result.run)
         self.results[run.id] = result
         self._ended.add(run.id)
         trial = self.trials[run.trial]
         self._rank(trial)
-        if run.phase == "search" and run.id == self._first_run(trial).id:
+        if run.phase == "search" and run.id == self.runs(trial).search[0].id:
             self._tell(trial)
 
     @property
     def is_finished(self) -> bool:
-        """Whether every run has ended and none will follow."""
+        """Whether all runs have ended."""
         return not self.handed_out and self._peek() is None
 
     @property
     def planned(self) -> tuple[int, int]:
-        """Trainings that have ended, and all there will be as far as one can tell."""
+        """Number of trainings that have ended, and the expected number of all trainings."""
         study = self._study
         proposals = len(self._proposals)
         expected = proposals if self._exhausted else max(proposals, self._wanted)
@@ -108,59 +110,38 @@ class Agenda:
         return ended, max(total, ended + len(self.handed_out))
 
     def ranked(self) -> list[Trial]:
-        """The proposals, and trials of other studies, whose full training ended well, the best by the metric first; of several
-        metrics those of the Pareto front come first, and before all others those that translate with the study's decoder."""
+        """Returns the trials that were trained for the full T and have a score, baselines excluded, the best by the metric
+        first. Trials with the study's decoder come before all others, and with several metrics the Pareto front comes first."""
         return self._ranking.order()
 
     def kept(self) -> set[str]:
-        """Names of the trials whose models stay: the baselines, and as many of the best as the study says."""
+        """Returns the names of the trials whose models are kept: the baselines and the best proposals."""
         return {*self._study.baselines, *(trial.name for trial in self.ranked()[: self._study.models_kept])}
 
     def confirmed(self) -> list[Trial]:
-        """The trials whose place in the leaderboard is decided on the test set: baselines, then the best proposals."""
+        """Returns the trials of the confirm phase: the baselines, and then the best proposals."""
         if not self._study.confirm:
             return []
         return [*self._baselines(), *self.ranked()[: self._study.confirm.top]]
 
     def values(self, trial: Trial) -> tuple[float, ...] | None:
-        """The metrics of a trial's full search run, in the study's order; None where it failed, was pruned or has not ended."""
-        return self._values(self.search_run(trial))
+        """Returns the metrics of a trial's full run in the order of the study; None if it failed, was pruned or has not
+        ended."""
+        return self._values(self.runs(trial).full)
 
-    def search_run(self, trial: Trial) -> Run:
-        """A trial's run in the search phase, for all of T."""
-        return Run(trial=trial.name, kind=trial.kind, phase="search", experiment=trial.experiment)
-
-    def rung_runs(self, trial: Trial) -> list[Run]:
-        """A trial's complete runs for shorter T, ascending."""
-        horizon = self._study.horizon
-        if not horizon or not self._is_proposed(trial.name):
-            return []
-        return [
-            self.search_run(trial).model_copy(update={"rung": steps, "experiment": compressed(trial.experiment, steps)})
-            for steps in horizon.steps[:-1]
-        ]
+    def runs(self, trial: Trial) -> TrialRuns:
+        """Returns the runs that a trial can have."""
+        return self._runs[trial.name]
 
     def last_run(self, trial: Trial) -> Run:
-        """A trial's run of the search phase that went furthest: for all of T, or that of its last rung."""
-        runs = [*self.rung_runs(trial), self.search_run(trial)]
+        """Returns the trial's run of the search phase with the largest T that has a result; without results, the full run."""
+        runs = self.runs(trial).search
         return next((run for run in reversed(runs) if run.id in self.results), runs[-1])
 
-    def confirm_runs(self, trial: Trial) -> list[Run]:
-        """A trial's runs in the confirm phase, one a seed."""
-        seeds = self._study.confirm.seeds if self._study.confirm else ()
-        return [
-            Run(trial=trial.name, kind=trial.kind, phase="confirm", experiment=replace(trial.experiment, {"seed": seed}))
-            for seed in seeds
-        ]
-
-    def runs(self, trial: Trial) -> list[Run]:
-        """All that a trial can have."""
-        return [*self.rung_runs(trial), self.search_run(trial), *self.confirm_runs(trial)]
-
     def _peek(self) -> Run | None:
-        """The run that could start now; looking may ask for a proposal."""
+        """Returns the run that can start now without starting it; this may ask for a proposal."""
         if not self._queue and (proposal := self._propose()):
-            first = self._first_run(proposal)
+            first = self.runs(proposal).search[0]
             self._queue[first.id] = first
         if self._queue:
             return next(iter(self._queue.values()))
@@ -170,56 +151,52 @@ class Agenda:
         return next(self._confirmations(), None)
 
     def _promotions(self) -> Iterator[Run]:
-        """Runs for the next longer T, of the best trials of a rung that has ended."""
+        """Yields the runs with the next T of the best trials of each rung that has ended."""
         horizon = self._study.horizon
         climbing = self._proposals if horizon else []
         for rung in range(len(horizon.steps) - 1 if horizon else 0):
             assert horizon is not None
             scores: dict[str, float] = {}
             for trial in climbing:
-                run = self.rung_runs(trial)[rung]
+                run = self.runs(trial).search[rung]
                 if run.id not in self._ended:
-                    return  # nobody is chosen before all are known
+                    return  # the best are only known once all runs of the rung have ended
                 if values := self._values(run):
                     scores[trial.name] = values[0]
             most = math.ceil(round(horizon.keep * len(climbing), 9))
             best = sorted(scores, key=lambda name: -scores[name])[:most]
             climbing = [trial for trial in climbing if trial.name in best]
             for trial in climbing:
-                run = [*self.rung_runs(trial), self.search_run(trial)][rung + 1]
+                run = self.runs(trial).search[rung + 1]
                 if self._is_open(run):
                     yield run
 
     def _confirmations(self) -> Iterator[Run]:
-        """Runs with further seeds, and test scores of those that have been trained."""
+        """Yields the runs of the confirm phase; a run that was trained in the search phase only needs its test score."""
         if not self._study.confirm:
             return
         searching = any(run.phase == "search" and run.kind == "trial" for run in self.handed_out.values())
         confirming: list[Run] = []
-        # Who is among the best is not known before the search ends.
+        # The best proposals are not known before the search ends.
         for trial in self._baselines() if searching else self.confirmed():
             if self.values(trial) is not None:
-                confirming += (run for run in self.confirm_runs(trial) if self._is_open(run))
-        # The longest first, so that no long one is left over at the end with the other workers idle.
+                confirming += (run for run in self.runs(trial).confirm if self._is_open(run))
+        # The longest first, so that the last workers do not wait for a long run at the end.
         yield from sorted(confirming, key=lambda run: -self._expected_seconds(run))
 
     def _expected_seconds(self, run: Run) -> float:
-        """Of a run of the confirm phase: what its trial's search run took, nearly nothing where it only needs a test score."""
-        return 0.0 if run.id in self.results else self.results[self.search_run(self.trials[run.trial]).id].seconds
-
-    def _first_run(self, trial: Trial) -> Run:
-        """A trial's run that nothing has to be known for: the one whose score the proposer learns from."""
-        return next(iter(self.rung_runs(trial)), self.search_run(trial))
+        """Returns the time of the trial's search run, or 0 for a run that only needs a test score."""
+        return 0.0 if run.id in self.results else self.results[self.runs(self.trials[run.trial]).full.id].seconds
 
     def _is_open(self, run: Run) -> bool:
-        """Whether a run is still to be handed out."""
+        """Returns whether a run still has to start."""
         result = self.results.get(run.id)
         if run.id in self.handed_out:
             return False
         return result is None or (run.phase == "confirm" and result.test is None and result.failed is None)
 
     def _propose(self) -> Trial | None:
-        """A new trial, while the study wants more."""
+        """Returns a new trial; None if the study has all its proposals."""
         made = len(self._proposals)
         if self._exhausted or (self._wanted and made >= self._wanted) or not self._study.search:
             return None
@@ -237,7 +214,7 @@ class Agenda:
         )
 
     def _is_new(self, settings: Settings) -> bool:
-        """Whether settings make a valid experiment that no trial has; an equal one would only give equal numbers again."""
+        """Returns whether settings make a valid experiment that no trial has yet; an equal one would give equal results."""
         try:
             experiment = replace(self._study.experiment, settings)
         except ConfigError:
@@ -245,7 +222,10 @@ class Agenda:
         return experiment.model_dump_json() not in self._experiments
 
     def _add(self, trial: Trial) -> Trial:
+        horizon, confirm = self._study.horizon, self._study.confirm
+        rungs = horizon.steps[:-1] if horizon and self._is_proposed(trial.name) else ()
         self.trials[trial.name] = trial
+        self._runs[trial.name] = TrialRuns(trial, rungs, confirm.seeds if confirm else ())
         self._experiments.add(trial.experiment.model_dump_json())
         if self._is_proposed(trial.name):
             self._proposals.append(trial)
@@ -260,7 +240,7 @@ class Agenda:
         return [self.trials[name] for name in self._study.baselines]
 
     def _is_proposed(self, name: str) -> bool:
-        """Whether this study's sampler proposed the trial."""
+        """Returns whether this study's sampler proposed the trial."""
         return name not in self._study.baselines and name not in self._inherited
 
     def _values(self, run: Run) -> tuple[float, ...] | None:
@@ -271,11 +251,11 @@ class Agenda:
         return tuple(found) if all(value is not None and math.isfinite(value) for value in found) else None
 
     def _has_failed(self, trial: Trial) -> bool:
-        return self.search_run(trial).id in self.results and self.values(trial) is None
+        return self.runs(trial).full.id in self.results and self.values(trial) is None
 
     def _tell(self, trial: Trial) -> None:
-        """Tells the proposer what came of a trial's first run, if it has ended."""
-        run = self._first_run(trial)
+        """Tells the proposer the result of a trial's first run, if it has ended."""
+        run = self.runs(trial).search[0]  # the proposer learns from the first run only
         result = self.results.get(run.id)
         if result is None:
             return
@@ -285,5 +265,5 @@ class Agenda:
                 self._proposer.tell(trial.name, [result.valid], pruned=True)
             else:
                 self._proposer.tell(trial.name, values)
-        elif values and not self._study.horizon:  # the proposals are compared at the first rung's T, this one is not
+        elif values and not self._study.horizon:  # with a horizon, proposals are compared at a T that this trial does not have
             self._proposer.tell_known(trial.name, trial.experiment, self._study.experiment, values)

@@ -1,14 +1,16 @@
-"""Optuna as the one who proposes: ask and tell on a journal that survives a kill."""
+"""Optuna as the proposer: ask and tell, with a journal that survives a kill."""
 
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal import BaseJournalBackend, JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from mtnat.experiment import Experiment
@@ -19,19 +21,20 @@ from mtnat.lab.study.searching import Direction, Pruner, Sampler
 from mtnat.lab.study.space import Space
 
 PROPOSAL, KNOWN, ENDED = "proposal", "known", "ended"
-"""Attributes of an Optuna trial: our name and settings, written at once when they are complete; the name of one that was not
-proposed; the step at which it was told to end."""
+"""User attributes of an Optuna trial: the name and the settings of a proposal, written when the draw is complete; the name of a
+trial that was not proposed here; the step at which the pruner ended the trial."""
 NAME, SETTINGS, PLACE = "name", "settings", "place"
-"""Parts of the attribute PROPOSAL; the last one is the place on the grid."""
+"""Keys of the attribute PROPOSAL; PLACE is the index on the grid."""
 SAMPLER_ATTEMPTS, ATTEMPTS = 10, 100
-"""Proposals that may be turned down in a row before random ones take over, and before the space counts as exhausted."""
+"""Number of rejected draws in a row after which random draws replace those of the sampler, and after which the space is
+considered exhausted."""
 _STUDY = "study"
-_CREATE_TRIAL, _PARTS_OF_A_DRAW = 4, (3, 5, 9)
-"""Operations in Optuna's journal: a trial begins; what a sampler writes until the draw has its name or is turned down."""
+_MOST_LINES_OF_A_DRAW = 1_000
+"""An upper bound on the lines of one draw, which has a few of its own and one for each leaf."""
 
 
 class OptunaProposer:
-    """One of Optuna's samplers, seeded. Each proposal follows from the seed and from what was proposed and told before."""
+    """Proposes with one of Optuna's samplers. A proposal depends only on the seed and on the earlier proposals and results."""
 
     def __init__(
         self,
@@ -47,16 +50,16 @@ class OptunaProposer:
     ) -> None:
         """
         Args:
-            trials: how many there will be; 0 where that is not known.
-            directions: of each metric that will be told.
-            total_steps: of a run that is not pruned.
+            trials: expected number of proposals; 0 if it is not known.
+            directions: the direction of each metric.
+            total_steps: steps of a run that is not pruned.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         self._space = space
         self._samplers = Samplers(space, sampler, seed, trials=trials, metrics=len(directions), has_pruner=pruner is not None)
         self._pruner = make_pruner(pruner, total_steps) if pruner else None
-        _drop_what_a_kill_left(journal)
+        _repair(journal)
         self._storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=_NoLock(str(journal))))
         self._optuna = optuna.create_study(
             storage=self._storage,
@@ -65,11 +68,16 @@ class OptunaProposer:
             load_if_exists=True,
         )
         self._study_id = self._storage.get_study_id_from_name(_STUDY)
-        # Our own record of what Optuna would have to be searched for.
+        # An index of the Optuna trials, which would otherwise be searched at each call.
         self._numbers: dict[str, int] = {}
         self._settings: dict[str, Settings] = {}
         self._told: set[str] = set()
         self._count = self._turned_down = 0
+        place = self._index()
+        self._grid = islice(enumerate(space.grid()), place + 1, None) if sampler.kind == "grid" else None
+
+    def _index(self) -> int:
+        """Builds the index from the journal; returns the place of the last proposal on the grid, -1 if there is none."""
         place = -1
         for trial in self._optuna.get_trials(deepcopy=False):
             self._count += 1
@@ -80,7 +88,7 @@ class OptunaProposer:
                 self._told.add(trial.user_attrs[KNOWN])
             else:
                 self._turned_down += 1
-        self._grid = islice(enumerate(space.grid()), place + 1, None) if sampler.kind == "grid" else None
+        return place
 
     def known(self) -> Mapping[str, Settings]:
         return dict(self._settings)
@@ -109,11 +117,11 @@ class OptunaProposer:
         if ENDED in trial.user_attrs:
             return step >= int(trial.user_attrs[ENDED])
         if trial.last_step is not None and step < trial.last_step:
-            return False  # a run that went on from its checkpoint; it was let pass here before
+            return False  # the run continued from a checkpoint, and was not ended at this step before
         if step != trial.last_step:
             self._storage.set_trial_intermediate_value(self._id(name), step, value)
             trial = self._trial(name)
-        # Not by the Optuna study's own pruner: a Hyperband there would split the history that samplers learn from.
+        # The pruner is not given to the Optuna study: with Hyperband, samplers would only see the trials of one bracket.
         is_behind = self._pruner.prune(self._optuna, trial)
         if is_behind:
             self._storage.set_trial_user_attr(self._id(name), ENDED, step)
@@ -124,7 +132,7 @@ class OptunaProposer:
         if trial.state.is_finished():
             return
         if pruned:
-            self._optuna.tell(trial.number, state=TrialState.PRUNED)  # its value is the last that was reported
+            self._optuna.tell(trial.number, state=TrialState.PRUNED)  # its value is the last one that was reported
         elif values is None:
             self._optuna.tell(trial.number, state=TrialState.FAIL)
         else:
@@ -145,7 +153,7 @@ class OptunaProposer:
         return True
 
     def _ask_grid(self, name: str, is_wanted: Callable[[Settings], bool]) -> Settings | None:
-        """The next combination that is wanted; Optuna only keeps the trial."""
+        """Returns the next wanted combination of the grid; Optuna only stores the trial."""
         assert self._grid is not None
         for place, settings in self._grid:
             if is_wanted(settings):
@@ -164,7 +172,7 @@ class OptunaProposer:
         return None
 
     def _remember(self, name: str, settings: Settings) -> None:
-        """Takes down the proposal that the newest Optuna trial is."""
+        """Adds the proposal of the newest Optuna trial to the index."""
         self._numbers[name] = self._count - 1
         self._settings[name] = settings
         self._turned_down = 0
@@ -177,7 +185,7 @@ class OptunaProposer:
 
 
 def make_proposer(study: Study, journal: Path) -> OptunaProposer:
-    """Who proposes a study's trials."""
+    """Returns the proposer of a study."""
     return OptunaProposer(
         study.space,
         journal,
@@ -191,7 +199,7 @@ def make_proposer(study: Study, journal: Path) -> OptunaProposer:
 
 
 class _NoLock(JournalFileOpenLock):
-    """The study's folder is locked as a whole, and a lock of the journal's own would outlive a kill."""
+    """No lock: the driver has locked the whole folder of the study, and a lock file of the journal would outlive a kill."""
 
     def acquire(self) -> bool:
         return True
@@ -200,19 +208,43 @@ class _NoLock(JournalFileOpenLock):
         pass
 
 
-def _drop_what_a_kill_left(journal: Path) -> None:
-    """Removes the line that was being written, and a draw that was cut short: the same one is then drawn again."""
+class _Lines(BaseJournalBackend):
+    """The lines of a journal as a read-only backend of Optuna's storage."""
+
+    def __init__(self, lines: Sequence[bytes]) -> None:
+        self._lines = lines
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        return map(json.loads, self._lines[log_number_from:])
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        raise AssertionError("these lines are read only")
+
+
+def _repair(journal: Path) -> None:
+    """Removes an incomplete last line, and an incomplete last draw, which a kill can leave behind. The proposer then draws the
+    same settings again, because a draw depends only on its number and on the journal before it."""
     if not journal.exists():
         return
     data = journal.read_bytes()
     lines = data.splitlines(keepends=True)
     if lines and not lines[-1].endswith(b"\n"):
         lines.pop()
-    for number in range(len(lines) - 1, -1, -1):
-        operation = json.loads(lines[number])
-        if operation["op_code"] == _CREATE_TRIAL and "state" not in operation:
-            del lines[number:]
-        if operation["op_code"] not in _PARTS_OF_A_DRAW:
-            break
+    trials = _trials(lines)
+    if trials and trials[-1].state == TrialState.RUNNING and PROPOSAL not in trials[-1].user_attrs:
+        # Nothing else is written during a draw, so all lines from the creation of its trial on belong to it. The creation is
+        # found by replaying the journal up to each line, since the format of the lines is private to Optuna.
+        earliest = max(0, len(lines) - _MOST_LINES_OF_A_DRAW)
+        searched = range(earliest, len(lines))
+        created = bisect_left(searched, len(trials), key=lambda number: len(_trials(lines[: number + 1])))
+        del lines[searched[created] :]
     if (whole := b"".join(lines)) != data:
         write_whole(journal, whole)
+
+
+def _trials(lines: Sequence[bytes]) -> list[FrozenTrial]:
+    """Returns the trials after replaying the lines of a journal."""
+    storage = JournalStorage(_Lines(lines))
+    if not storage.get_all_studies():
+        return []
+    return storage.get_all_trials(storage.get_study_id_from_name(_STUDY), deepcopy=False)

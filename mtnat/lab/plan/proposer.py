@@ -1,4 +1,4 @@
-"""Who proposes the settings of trials: the port."""
+"""The port to whatever proposes the settings of trials."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -8,31 +8,35 @@ from mtnat.lab.study.record import Settings
 
 
 class Proposer(Protocol):
-    """Who proposes the settings of trials (Optuna, or a list in tests), and remembers them over an interruption."""
+    """Proposes the settings of trials, and keeps them when the study is interrupted."""
 
     def known(self) -> Mapping[str, Settings]:
-        """Every proposal so far by name, in order."""
+        """Returns the settings of every proposal so far by name, in order."""
 
     def ask(self, name: str, is_wanted: Callable[[Settings], bool]) -> Settings | None:
-        """The next proposal; None where the space holds no more that is wanted."""
+        """Returns the next proposal; None if the space has no more settings that are wanted."""
 
     def report(self, name: str, step: int, value: float) -> bool:
-        """A proposal's score while it runs, and whether it should end there; telling a step twice asks only the second."""
+        """Records the score of a proposal during training, and returns whether its run is to end at this step. A second call
+        with the same step records nothing and gives the same answer."""
 
     def tell(self, name: str, values: Sequence[float] | None, *, pruned: bool = False) -> None:
-        """The metrics of a proposal, None where its run failed; telling twice changes nothing.
+        """Records the metrics of a proposal, or None if its run failed. A second call changes nothing.
 
         Args:
-            pruned: it was ended early; the values are those it had then.
+            pruned: the run was ended early; the values are those of its last step.
         """
 
     def tell_known(self, name: str, experiment: Experiment, base: Experiment, values: Sequence[float]) -> bool:
-        """The metrics of a baseline or of another study's trial; says whether it counts, because it lies in the search space.
-        Telling twice changes nothing."""
+        """Records the metrics of a trial that was not proposed here: a baseline, or a trial of another study.
+
+        Returns:
+            Whether the trial lies in the search space, and so counts. A second call changes nothing.
+        """
 
 
 class NoProposals:
-    """Who has none: for the training of baselines alone."""
+    """Proposes nothing: for a plan that only has baselines."""
 
     def known(self) -> Mapping[str, Settings]:
         return {}

@@ -1,4 +1,4 @@
-"""Trials in the order of their metrics."""
+"""The ranking of trials by their metrics."""
 
 from bisect import insort
 from collections.abc import Mapping
@@ -10,20 +10,20 @@ from mtnat.lab.study.searching import Direction
 
 
 class _Place(NamedTuple):
-    """Places compare as the trials do."""
+    """A trial's sort key: the smaller place is the better trial."""
 
     is_other_decoders: bool
-    """Whether it translates with another decoder than the study's."""
+    """Whether the trial translates with another decoder than the study."""
     cost: float
-    """The first metric, negative where more is better."""
+    """The first metric, negated if larger values are better."""
     number: int
-    """Of the trial, in the order in which they came."""
+    """Number of the trial in order of arrival."""
     metrics: tuple[float, ...]
     trial: Trial
 
 
 class Ranking:
-    """Trials from the best to the worst. They keep their order as metrics come in: thousands are not sorted anew each time."""
+    """A sorted list of trials, the best first. Each insertion keeps the order, so that thousands of trials need no new sort."""
 
     def __init__(self, objectives: Mapping[str, Direction], decoder: str) -> None:
         self._directions, self._decoder = list(objectives.values()), decoder
@@ -32,7 +32,7 @@ class Ranking:
         self._places: list[_Place] = []
 
     def put(self, trial: Trial, metrics: tuple[float, ...] | None) -> None:
-        """Takes down a trial's metrics, None while it has none. Of equals the one that was put first comes first."""
+        """Sets the metrics of a trial; None if it has none yet. Among equal trials the one that came first is first."""
         number = self._numbers.setdefault(trial.name, len(self._numbers))
         if before := self._by_name.pop(trial.name, None):
             self._places.remove(before)
@@ -43,8 +43,8 @@ class Ranking:
             insort(self._places, place)
 
     def order(self) -> list[Trial]:
-        """Those with metrics, by the first one; of several metrics the Pareto front comes first, and before all others those
-        that translate with the study's decoder."""
+        """Returns the trials with metrics, sorted by the first metric. Trials with the study's decoder come before all others,
+        and with several metrics the Pareto front comes first."""
         places = self._places
         if len(self._directions) > 1:
             fronts = zip(places, pareto_front([place.metrics for place in places], self._directions), strict=True)

@@ -1,4 +1,4 @@
-"""Optuna's samplers and pruners, as a study file names them; each sampler knows the search space beforehand."""
+"""Optuna's samplers and pruners by their names in a study file. Every sampler knows the search space beforehand."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -15,10 +15,10 @@ from mtnat.lab.study.space import Dimension, Space, as_label
 
 
 class SpaceSampler(BaseSampler):
-    """One of Optuna's samplers, told which leaves to draw together.
+    """One of Optuna's samplers, with a fixed set of leaves that are drawn jointly.
 
-    Optuna would infer that from all trials so far, at every proposal anew, and take a condition that happened to hold so far
-    for one that always does.
+    Without it, Optuna infers the set from all earlier trials at every proposal, and treats a leaf whose condition has held so
+    far as one that is always searched.
     """
 
     def __init__(self, sampler: BaseSampler, together: dict[str, BaseDistribution]) -> None:
@@ -45,31 +45,31 @@ class SpaceSampler(BaseSampler):
 
 
 class Samplers:
-    """Makes the sampler of each single draw, so that a proposal follows from the seed and from what was drawn and told before:
-    what a sampler remembers must be in Optuna's storage, or it is lost."""
+    """Makes a new sampler for each draw. A proposal therefore depends only on the seed, the number of the draw and Optuna's
+    storage, and a resumed study proposes the same as an uninterrupted one."""
 
     def __init__(self, space: Space, sampler: Sampler, seed: int, *, trials: int, metrics: int, has_pruner: bool) -> None:
         """
         Args:
-            trials: how many there will be; 0 where that is not known.
-            metrics: how many are searched on.
-            has_pruner: whether trials may end early; cmaes learns from those too then, as tpe always does.
+            trials: expected number of proposals; 0 if it is not known.
+            metrics: number of metrics that are searched on.
+            has_pruner: whether trials may be pruned; cmaes then learns from pruned trials too, as tpe always does.
         """
         self._kind, self._seed, self._has_pruner = sampler.kind, seed, has_pruner
         self._startup = sampler.startup_trials or (min(10, max(2, trials // 4)) if trials else 10)
         self._together = _drawn_together(space, sampler.kind, metrics)
-        # Numbers that CMA-ES rounds could all become equal; with a margin they never do (Hamano et al. 2022).
+        # CMA-ES rounds discrete numbers, and without a margin all samples can become equal (Hamano et al. 2022).
         self._rounds = any(
             dimension.kind != "choice" and dimension.is_discrete and dimension.path in self._together
             for dimension in space.dimensions
         )
 
     def of_draw(self, number: int) -> BaseSampler:
-        """The sampler of one draw, by the number of its Optuna trial."""
+        """Returns the sampler of one draw, given the number of its Optuna trial."""
         return SpaceSampler(self._make(self._seed_of(number)), self._together)
 
     def random(self, number: int) -> BaseSampler:
-        """Who takes over where all that the sampler draws is turned down."""
+        """Returns a random sampler for a draw after the sampler's draws have all been rejected."""
         return RandomSampler(seed=self._seed_of(number))
 
     def _seed_of(self, number: int) -> int:
@@ -80,7 +80,7 @@ class Samplers:
             case "tpe":
                 return TPESampler(seed=seed, n_startup_trials=self._startup, constant_liar=True)
             case "qmc":
-                # One sequence for the whole study; how far it has come is in the storage.
+                # One sequence for the whole study; its position is in Optuna's storage.
                 return QMCSampler(seed=self._seed, scramble=True, warn_independent_sampling=False)
             case "cmaes":
                 return CmaEsSampler(
@@ -97,12 +97,12 @@ class Samplers:
 
 
 def startup_trials(sampler: Sampler, trials: int) -> int:
-    """After how many trials, those it did not propose included, a sampler learns from what came of them."""
+    """Returns the number of trials, proposed or not, after which a sampler learns from results."""
     return sampler.startup_trials or min(10, max(2, trials // 4))
 
 
 def make_pruner(pruner: Pruner, total_steps: int) -> BasePruner:
-    """Optuna's pruner; what it knows is in the storage."""
+    """Returns Optuna's pruner; its state is in Optuna's storage."""
     match pruner.kind:
         case "asha":
             return SuccessiveHalvingPruner(min_resource=pruner.first_step, reduction_factor=pruner.factor)
@@ -113,7 +113,7 @@ def make_pruner(pruner: Pruner, total_steps: int) -> BasePruner:
 
 
 def distribution(dimension: Dimension) -> BaseDistribution:
-    """What Optuna makes of `Dimension.suggest`."""
+    """Returns the distribution that Optuna uses for `Dimension.suggest`."""
     match dimension.kind:
         case "float":
             return FloatDistribution(dimension.low, dimension.high, step=dimension.step, log=dimension.log)
@@ -124,7 +124,7 @@ def distribution(dimension: Dimension) -> BaseDistribution:
 
 
 def params_and_distributions(space: Space, settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
-    """Settings as Optuna keeps them."""
+    """Returns settings as Optuna stores them."""
     dimensions = [dimension for dimension in space.dimensions if dimension.path in settings]
     params = {
         dimension.path: as_label(settings[dimension.path]) if dimension.kind == "choice" else settings[dimension.path]
@@ -134,8 +134,8 @@ def params_and_distributions(space: Space, settings: Mapping[str, Any]) -> tuple
 
 
 def _drawn_together(space: Space, kind: str, metrics: int) -> dict[str, BaseDistribution]:
-    """The leaves of which a sampler learns how they depend on each other; it draws the others each by itself."""
-    if kind == "random" or (kind == "tpe" and metrics > 1):  # Optuna's own default for several metrics
+    """Returns the leaves that a sampler draws jointly; it draws all other leaves independently."""
+    if kind == "random" or (kind == "tpe" and metrics > 1):  # as Optuna does by default with several metrics
         return {}
     leaves = {dimension.path: distribution(dimension) for dimension in space.dimensions if kind == "qmc" or not dimension.when}
     if kind == "cmaes":

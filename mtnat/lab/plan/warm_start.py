@@ -1,4 +1,4 @@
-"""Finished trials of other studies, taken over where their settings fit this one, so that nothing is trained twice."""
+"""Warm start: finished trials of other studies are copied if this study could have made them itself."""
 
 import math
 import shutil
@@ -20,28 +20,28 @@ from mtnat.training.fit import CHECKPOINTS, MODEL, SUMMARY
 from mtnat.training.model import EXPERIMENT
 
 WARM_START = "warm_start.json"
-"""File of a study's folder: what it has taken over."""
+"""File in a study's folder: the trials that it has taken over."""
 
 
 class WarmStart(Record):
-    """What a study has taken over from others."""
+    """The trials that a study has taken over from others."""
 
     trials: dict[str, Settings] = Field(default_factory=dict)
-    """Settings by the name here, ``<other study>/<trial>``."""
+    """Settings by name in this study: ``<other study>/<trial>``."""
     baselines: dict[str, str] = Field(default_factory=dict)
-    """Baselines that another study had trained: its name for each, by ours."""
+    """Baselines that another study has trained: the trial's name there by the baseline's name here."""
     refused: tuple[str, ...] = ()
-    """Why the others do not fit, a sentence each."""
+    """Why other trials do not fit, one sentence each."""
 
     @property
     def sentences(self) -> list[str]:
-        """What a reader must know of it."""
+        """What was taken over and what was not, for reports."""
         taken = [*self.trials, *(f"{other} (here {name})" for name, other in self.baselines.items())]
-        return [*([f"Taken over, and not trained here: {', '.join(taken)}."] if taken else []), *self.refused]
+        return [*([f"Taken over and not trained here: {', '.join(taken)}."] if taken else []), *self.refused]
 
 
 def take_over(study: Study, folder: StudyFolder) -> WarmStart:
-    """Copies the runs of other studies' trials that this study could have made itself; once, at its first start.
+    """Copies the runs of other studies' trials that this study could have made itself. It happens once, at the first start.
 
     Raises:
         ConfigError: another study's file cannot be read.
@@ -59,27 +59,27 @@ def take_over(study: Study, folder: StudyFolder) -> WarmStart:
 
 
 class _Visit:
-    """Goes from study to study, and keeps what fits."""
+    """Goes through the other studies one by one, and copies what fits."""
 
     def __init__(self, study: Study, folder: StudyFolder) -> None:
         self._study, self._folder = study, folder
         self._space = study.space
         self._baselines = {name: replace(study.experiment, settings) for name, settings in study.baselines.items()}
         self._names: dict[str, str] = {}
-        """Who has an experiment already, by its content."""
+        """The name of the trial that has an experiment, by the experiment's content."""
         self.trials: dict[str, Settings] = {}
         self.baselines: dict[str, str] = {}
         self.refused: list[str] = []
 
     def look_through(self, other: StudyFolder, other_study: Study) -> None:
-        """Takes over what fits of one study."""
+        """Takes over the trials of one study that fit."""
         for name, run_folder in _search_runs(other, other_study):
             result = read_result(run_folder)
             if result and (reason := self._take(f"{other.name}/{name}", run_folder, result)):
                 self.refused.append(f"{other.name}/{name}: {reason}.")
 
     def _take(self, name: str, run_folder: Path, result: Result) -> str | None:
-        """Takes over one trial, or says why it does not fit."""
+        """Takes over one trial, or returns why it does not fit."""
         if reason := self._is_unfinished(result):
             return reason
         try:
@@ -112,7 +112,7 @@ class _Visit:
         return None
 
     def _copy(self, run: Run, source: Path, result: Result) -> None:
-        """Copies a run's folder, whole or not at all."""
+        """Copies a run's folder atomically."""
         target = self._folder.run(run.id)
         if target.exists():
             return
@@ -120,33 +120,33 @@ class _Visit:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.copytree(source, partial, ignore=shutil.ignore_patterns(CHECKPOINTS, STOP_FILE, "*.lock", ".*"))
         if not (partial / MODEL).exists():
-            # Its study has cleared the model away: should this one want to test it, it trains it again.
+            # The other study has removed the model. Without the summary, the run is trained again if its test score is needed.
             (partial / SUMMARY).unlink(missing_ok=True)
-        # What it cost was spent elsewhere, and counts towards no budget here.
+        # The GPU time was spent by the other study, and does not count towards the budget of this one.
         write_result(partial, result.model_copy(update={"run": run.id, "gpu_seconds": 0.0, "joules": None}))
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.rename(target)
 
 
 def _read(folder: StudyFolder) -> WarmStart | None:
-    """What a study has taken over, once it has."""
+    """Returns what a study has taken over; None before its first start."""
     record = folder.path / WARM_START
     return WarmStart.model_validate_json(record.read_bytes()) if record.exists() else None
 
 
 def _studies(folder: StudyFolder) -> Iterator[tuple[StudyFolder, Study]]:
-    """The study of a folder, or that of each of its columns."""
-    study = build(Study, read_yaml(folder.study), str(folder.study))
+    """Yields the study of a folder, or the study of each of its columns."""
+    study = build(Study, read_yaml(folder.study))
     if not study.columns:
         yield folder, study
     for name in study.columns:
         column = folder.column(name)
         if column.study.exists():
-            yield column, build(Study, read_yaml(column.study), str(column.study))
+            yield column, build(Study, read_yaml(column.study))
 
 
 def _search_runs(folder: StudyFolder, study: Study) -> Iterator[tuple[str, Path]]:
-    """The runs of a study's search phase for all of T, with their trials' names."""
+    """Yields the full runs of a study's search phase: the trial's name and the run's folder."""
     own = {slug(name): name for name in [*study.baselines, *((_read(folder) or WarmStart()).trials)]}
     suffix = f"-seed{study.experiment.seed}"
     for run_folder in sorted(folder.path.glob(f"runs/*{suffix}")):
@@ -156,7 +156,7 @@ def _search_runs(folder: StudyFolder, study: Study) -> Iterator[tuple[str, Path]
 
 
 def _difference(base: Experiment, space: Space, experiment: Experiment) -> str:
-    """The first leaf in which an experiment is none that this study could have."""
+    """Returns a description of the first leaf whose value this study could not have."""
     values, settings = leaves(experiment), dict[str, Value]()
     for dimension in space.dimensions:
         if dimension.is_active(settings) and dimension.contains(values.get(dimension.path)):

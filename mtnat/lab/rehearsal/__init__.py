@@ -1,1 +1,1 @@
-"""What can be looked at before a study runs."""
+"""Before a study runs: the dry run with its estimate, and the smoke run."""

@@ -1,4 +1,4 @@
-"""What a study is going to do, and for how long: told before it does anything."""
+"""`--dry-run`: the trials and runs of a study and their estimated time, before anything starts."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,12 +8,11 @@ from tempfile import TemporaryDirectory
 
 import ray
 import torch
-import yaml
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from mtnat.config import replace
+from mtnat.config import replace, to_yaml
 from mtnat.data.dataset import default_cache
 from mtnat.errors import ResourceError
 from mtnat.experiment import Experiment
@@ -36,12 +35,12 @@ from mtnat.lab.tracking.models import is_address
 from mtnat.training import read_experiment, training_sources
 
 MOST_PROPOSALS = 5
-"""That are drawn."""
+"""Number of proposals that are shown."""
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where the study's runs will run."""
+    """The machines for the study's runs."""
 
     resources: Resources
     machines: Sequence[Machine]
@@ -49,21 +48,21 @@ class _Place:
 
     @property
     def runs(self) -> int:
-        """Side by side."""
+        """Number of runs at the same time."""
         return runs_at_once(self.resources, self.machines)
 
     @property
     def all_workers(self) -> int:
-        """Of all runs together, or for a teacher's translation."""
+        """Number of workers of all runs together, and of a teacher's translation."""
         return workers_at_once(self.resources, self.machines)
 
     @property
     def workers(self) -> int:
-        """Of one run."""
+        """Number of workers of one run."""
         return min(self.resources.most_workers, max(self.resources.least_workers, self.all_workers))
 
     def measure(self, kinds: list[Experiment]) -> list[Pace]:
-        """The pace of each kind, on what a worker has."""
+        """Returns the pace of each kind of system with the resources of one worker."""
         if self.is_local:
             return measure(kinds, self.resources, self.workers)
         task = ray.remote(num_cpus=self.resources.cpus_per_worker, num_gpus=self.resources.gpus_per_worker)(measure)
@@ -72,7 +71,7 @@ class _Place:
 
 
 def dry_run(study: Study, options: Options, console: Console) -> None:
-    """Shows a study's trials, runs and estimated time; leaves nothing behind but corpora in the cache.
+    """Shows a study's trials, runs and estimated time. It keeps nothing but prepared corpora in the cache.
 
     Raises:
         UserError: the cluster has no room for a run, or a corpus cannot be prepared.
@@ -104,19 +103,19 @@ def dry_run(study: Study, options: Options, console: Console) -> None:
 
 @dataclass(frozen=True)
 class Outset:
-    """What is known of a study, or of a column, before it begins."""
+    """What is known of a study, or of a column, before it starts."""
 
     proposals: tuple[Trial, ...]
-    """The first ones."""
+    """The first proposals."""
     taken: WarmStart
 
 
 def outset(study: Study) -> Outset:
-    """What the study takes over, and what it proposes before it learns from scores: by its own sampler, in a folder that is
-    thrown away.
+    """Returns the trials that the study takes over, and the proposals that do not depend on results. They are made by the
+    study's own sampler in a temporary folder.
 
-    They are exactly the study's first ones where its trials run one at a time; where several do, a baseline that lies in the
-    search space may end before or after a proposal is drawn.
+    If trials run one at a time, they are exactly the study's first proposals. Otherwise, a baseline in the search space may end
+    before or after a proposal is drawn, and can change it.
     """
     with TemporaryDirectory(prefix="mtnat-") as place:
         folder = StudyFolder(Path(place))
@@ -150,7 +149,7 @@ def _place(study: Study, options: Options) -> Iterator[_Place]:
 
 
 def _kinds(part: Study, drawn: Sequence[Trial]) -> Iterator[Experiment]:
-    """The kinds of systems among the trials of a column, its teacher included."""
+    """Yields the kinds of systems among the trials of a column and its teacher."""
     for settings in part.baselines.values():
         yield kind_of(replace(part.experiment, settings))
     for trial in drawn:
@@ -163,7 +162,7 @@ def _kinds(part: Study, drawn: Sequence[Trial]) -> Iterator[Experiment]:
 
 
 def _writer(part: Study, teacher: Teacher) -> Experiment | None:
-    """The teacher as it translates the training text; None where that cannot be known without fetching it."""
+    """Returns the teacher with the settings of its translation; None if its model would have to be fetched first."""
     if not teacher.model:
         experiment = teacher_trial(part, teacher).experiment
     elif is_address(teacher.model):
@@ -175,7 +174,7 @@ def _writer(part: Study, teacher: Teacher) -> Experiment | None:
 
 
 def _plan(part: Study, known: Outset, pace: PaceOf, place: _Place) -> list[Phase]:
-    """All that a column, or the study, does."""
+    """Returns the phases of a column or of the study."""
     proposals, inherited = [trial.experiment for trial in known.proposals], len(known.taken.trials)
     trained = set(known.taken.baselines)
     if not part.teacher:
@@ -215,7 +214,7 @@ def _trials(title: str, trials: Sequence[Trial], pace: PaceOf) -> RichTable:
 
 
 def _titled(part: Study, drawn: Sequence[Trial]) -> dict[str, list[Trial]]:
-    """The tables of trials; those with none are left out."""
+    """Returns the trials of each table by its title; empty tables are left out."""
     baselines = [
         Trial(name, "baseline", settings, replace(part.experiment, settings)) for name, settings in part.baselines.items()
     ]
@@ -229,7 +228,7 @@ def _titled(part: Study, drawn: Sequence[Trial]) -> dict[str, list[Trial]]:
 
 
 def _facts(study: Study, place: _Place) -> Iterator[str]:
-    """What there is to know beside the trials and the runs."""
+    """Yields lines on columns, teacher, resources and machines."""
     first, part = next(iter(study.parts.items()))
     if study.columns:
         yield f"columns       {', '.join(study.columns)}, one after the other; the trials above are those of {first}"
@@ -248,7 +247,7 @@ def _facts(study: Study, place: _Place) -> Iterator[str]:
 
 
 def _runs(plans: Mapping[str, Sequence[Phase]], on_gpus: bool) -> RichTable:
-    """How many runs there are of each phase, in all columns."""
+    """Returns a table with the number of runs of each phase over all columns."""
     table = RichTable(pad_edge=False, box=None)
     table.add_column("phase")
     for name in ("runs", "one takes", *(["GPU-hours"] if on_gpus else [])):
@@ -266,28 +265,27 @@ def _runs(plans: Mapping[str, Sequence[Phase]], on_gpus: bool) -> RichTable:
 
 
 def _reservations(study: Study) -> Iterator[str]:
-    """What the estimate is made of, and what it leaves out."""
+    """Yields sentences on how the estimate is made, and what it leaves out."""
     yield (
-        f"An estimate, from {MEASURED_STEPS} steps and some translations of each kind of system, measured alone: "
-        "starting Ray, MLflow and the runs is not in it, nor what runs side by side take from each other."
+        f"An estimate, from {MEASURED_STEPS} steps and some translations of each kind of system, measured alone. "
+        "It does not include the start of Ray, MLflow and the runs, nor the slowdown of runs that share a machine."
     )
     if study.resources.most_workers > 1:
-        yield "What the workers of a run tell each other is not in it either."
+        yield "Nor does it include the communication between the workers of a run."
     if study.pruner or study.experiment.training.patience:
-        yield "Runs that end early make it shorter."
+        yield "Runs that end early make the study shorter."
     if study.teacher and is_address(study.teacher.model or ""):
-        yield "Nor is the teacher's translation, because the model would have to be fetched first."
+        yield "The teacher's translation is not included, because its model would have to be fetched first."
     if not study.proposals and study.search:
-        yield "How many proposals there are depends on the budget."
-    yield f"Nothing was started or kept, but prepared corpora in {default_cache()}, where the study finds them."
+        yield "The number of proposals depends on the budget."
+    yield f"Nothing was started, and nothing was kept except prepared corpora in {default_cache()}, which the study will use."
 
 
 def _shown(settings: Settings) -> str:
-    """Settings as a study file has them, in one line."""
+    """Returns settings in one line, as in a study file."""
     if not settings:
         return "nothing"
-    text = yaml.safe_dump(settings, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10_000)
-    return text.strip().removeprefix("{").removesuffix("}")
+    return to_yaml(settings, one_line=True).strip().removeprefix("{").removesuffix("}")
 
 
 def _plural(word: str, number: int) -> str:

@@ -1,4 +1,4 @@
-"""How long a study takes: its runs counted, and a measured pace extrapolated. Nothing is measured here."""
+"""Estimates the time of a study from the number of its runs and a measured pace. Nothing is measured here."""
 
 import heapq
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ _SAME: Mapping[str, Any] = {
     "data.distilled": None,
     "objective.label_smoothing": 0.1,
     "objective.length_weight": 0.1,
-    # The first step is not measured: many schedules begin with λ = 0, where one decoder rests.
+    # The first step is not measured: many schedules begin with λ = 0, which leaves out one decoder.
     "training.steps": MEASURED_STEPS + 1,
     "training.warmup_steps": 0,
     "training.peak_learning_rate": 5e-4,
@@ -35,46 +35,47 @@ _SAME: Mapping[str, Any] = {
     "training.patience": 0,
     "decoding.length_penalty": 1.0,
 }
-"""Settings that hardly change how long a step or a translation takes."""
+"""Settings that hardly influence the time of a step or of a translation."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast the workers of one run are with a kind of system."""
+    """The speed of the workers of one run with a kind of system."""
 
     step: float
-    """Seconds of an update."""
+    """Seconds per step."""
     sentence: float
-    """Seconds in which one is translated, many at a time."""
+    """Seconds per sentence in translation, with many sentences in a batch."""
     valid: int
-    """Sentences of the validation set."""
+    """Number of sentences of the validation set."""
     test: int
+    """Number of sentences of the test set."""
 
 
 PaceOf = Callable[[Experiment], Pace]
 
 
 class Phase(NamedTuple):
-    """Runs that are there for the same reason."""
+    """The runs of one phase of a study."""
 
     name: str
     runs: int
-    """Trainings."""
+    """Number of trainings."""
     seconds: tuple[float, ...]
-    """Of each piece of work, be it a training or a translation only."""
+    """Time of each piece of work, a training or only a translation."""
     gpus: float
-    """That each piece of work holds."""
+    """Number of GPUs of each piece of work."""
     waits: bool = False
-    """Whether it begins only when all before it have ended."""
+    """Whether the phase starts only after all earlier phases have ended."""
 
     @property
     def gpu_seconds(self) -> float:
-        """GPUs times seconds."""
+        """Sum of GPUs times seconds."""
         return sum(self.seconds) * self.gpus
 
 
 def kind_of(experiment: Experiment) -> Experiment:
-    """One experiment for all that are equally fast: that kind of system, trained for no longer than it is measured."""
+    """Returns an experiment that stands for all experiments of equal speed, with as many steps as are measured."""
     kind = replace(experiment, _SAME)
     settings: dict[str, Any] = {}
     if kind.model.dropout:
@@ -83,12 +84,12 @@ def kind_of(experiment: Experiment) -> Experiment:
         settings["training.ema_decay"] = 0.9
     weights = [kind.objective.schedule(step, kind.training.steps) for step in range(1, kind.training.steps)]
     if kind.objective.estimator == "weighted" and all(0 < weight < 1 for weight in weights):
-        settings["objective.schedule"] = {"kind": "constant", "value": 0.5}  # both decoders run, whatever λ is
+        settings["objective.schedule"] = {"kind": "constant", "value": 0.5}  # both decoders run for any λ between 0 and 1
     return replace(kind, settings)
 
 
 def training_seconds(experiment: Experiment, pace: Pace) -> float:
-    """Of a run, its validations included; one that stops early takes less."""
+    """Returns the seconds of a run with its validations; early stopping is not considered."""
     training = experiment.training
     validations = -(-training.steps // training.validate_every)  # the last step is always validated
     if training.model.startswith("average"):
@@ -106,13 +107,13 @@ def phases(
     trained: Collection[str] = (),
     inherited: int = 0,
 ) -> list[Phase]:
-    """What a study trains, its teacher aside.
+    """Returns the phases of a study without its teacher.
 
     Args:
-        drawn: proposals, which stand for all of them.
-        at_once: runs side by side.
-        trained: baselines that have been trained before: as the teacher, or by another study.
-        inherited: proposals of other studies that may be confirmed here.
+        drawn: some proposals, which stand for all.
+        at_once: number of runs at the same time.
+        trained: baselines that are already trained, as the teacher or by another study.
+        inherited: number of trials of other studies, which may be confirmed too.
     """
     gpus = study.resources.most_workers * study.resources.gpus_per_worker
     baselines = {name: replace(study.experiment, settings) for name, settings in study.baselines.items()}
@@ -146,16 +147,16 @@ def phases(
 
 
 def wall_seconds(phases: Sequence[Phase], at_once: int) -> float:
-    """Of all phases, each run started where there is room first."""
+    """Returns the wall-clock seconds of all phases; each run starts as soon as there is room."""
     return sum(_spread(group, at_once) for group in _groups(phases))
 
 
 def _affordable(study: Study, baselines: float, each: float, gpus: float, at_once: int) -> int:
-    """How many proposals the study makes, as far as its budget allows.
+    """Returns the number of proposals that the study makes within its budget.
 
     Args:
-        baselines: seconds of all baselines' runs.
-        each: seconds of a proposal's run.
+        baselines: seconds of the runs of all baselines.
+        each: seconds of the run of one proposal.
     """
     limits = [study.proposals] if study.proposals else []
     if study.budget.hours is not None:
@@ -168,7 +169,7 @@ def _affordable(study: Study, baselines: float, each: float, gpus: float, at_onc
 def _confirm(
     study: Study, baselines: Sequence[Experiment], drawn: Sequence[Experiment], top: int, pace: PaceOf, gpus: float
 ) -> Phase:
-    """Further seeds, and for every seed the test set."""
+    """Returns the confirm phase: training with further seeds, and translation of the test set for every seed."""
     assert study.confirm is not None
     extra = len(set(study.confirm.seeds) - {study.experiment.seed})
     tests = len(study.confirm.seeds)
@@ -186,7 +187,7 @@ def _confirm(
 
 
 def _groups(phases: Sequence[Phase]) -> Iterator[list[float]]:
-    """The work between two waits."""
+    """Yields the pieces of work between two points at which the study waits for all runs."""
     group: list[float] = []
     for phase in phases:
         if phase.waits:
@@ -197,7 +198,7 @@ def _groups(phases: Sequence[Phase]) -> Iterator[list[float]]:
 
 
 def _spread(seconds: Sequence[float], places: int) -> float:
-    """When the last of the pieces of work ends, each begun in its turn at the place that is free first."""
+    """Returns the time when the last piece of work ends, if each starts in order at the place that is free first."""
     free = [0.0] * places
     for piece in seconds:
         heapq.heapreplace(free, free[0] + piece)

@@ -1,4 +1,4 @@
-"""How fast this machine is with a kind of system, by a few real steps and translations."""
+"""Measures the speed of this machine with a kind of system, by a few real steps and translations."""
 
 import time
 
@@ -14,17 +14,17 @@ from mtnat.training import Alone, Feed, Model, Updater
 from mtnat.training.moving_average import MovingAverage
 
 WARM_UP_STEPS, WARM_UP_STEPS_COMPILED = 4, 10
-"""Until memory is handed out, and shapes are compiled."""
+"""Steps before the measurement, in which memory is allocated and shapes are compiled."""
 WARM_UP_SENTENCES, SENTENCES_ON_CPU, SENTENCES_ON_GPU = 4, 64, 512
 
 
 def measure(kinds: list[Experiment], resources: Resources, workers: int) -> list[Pace]:
-    """The pace of each kind, measured in this process as one of a run's workers.
+    """Returns the pace of each kind, measured in this process as one of the workers of a run.
 
     Args:
         kinds: see `kind_of`.
-        workers: of a run; each takes its share of a step's batches and of the sentences, and what they tell each other takes
-            no time.
+        workers: number of workers of a run. Each has its share of a step's batches and of the sentences; the communication
+            between them is not considered.
     """
     torch.set_num_threads(resources.cpus_per_worker)
     alone = Alone("auto" if resources.gpus_per_worker else "cpu")
@@ -63,7 +63,8 @@ def _seconds_per_step(experiment: Experiment, dataset: Dataset, module: MultiTas
 
 
 def _seconds_per_sentence(model: Model, dataset: Dataset, alone: Alone) -> float:
-    """Of a translation as long as the references are: what has hardly been trained does not know when to stop."""
+    """Returns the seconds per sentence, scaled to translations as long as the references: a model that has hardly been trained
+    writes translations of any length."""
     most = SENTENCES_ON_GPU if alone.device.type == "cuda" else SENTENCES_ON_CPU
     every = -(-len(dataset.valid.sources) // most)
     sources, references = dataset.valid.sources[::every], dataset.valid.references[::every]
@@ -79,7 +80,7 @@ def _seconds_per_sentence(model: Model, dataset: Dataset, alone: Alone) -> float
 
 
 def _pieces(line: TranslatedLine, model: Model) -> int:
-    """For how many pieces a line was worked at, the end included: the AT decoder takes a pass for each."""
+    """Returns the number of pieces that were decoded for a line, including the end; the AT decoder has one pass for each."""
     best = line.translations[0]
     return max(1, best.passes) if model.search().is_stepwise else len(best.tokens) + 1
 

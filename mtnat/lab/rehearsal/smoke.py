@@ -1,4 +1,4 @@
-"""A study cut down to a minute or so, to see whether it runs before it goes where running is dear."""
+"""`--smoke`: a study reduced to about a minute, to test that it runs before it is started on expensive machines."""
 
 import hashlib
 import math
@@ -18,27 +18,27 @@ from mtnat.lab.study.searching import METRICS, Budget
 from mtnat.lab.study.space import leaves
 
 TRAIN_LINES, HELD_OUT_LINES = 300, 8
-"""Of each file of a corpus, the first ones."""
+"""Number of lines that are taken from the beginning of each file of a corpus."""
 PIECES, PIECES_BESIDE_CHARACTERS = 300, 200
-"""Of the vocabulary: of the embedded corpus; of files, beside every character that the text has."""
+"""Size of the vocabulary: for the embedded corpus; for files, in addition to every character of the text."""
 STEPS, TRIALS, SEEDS = 8, 2, 2
 _LINES = {"data.train": TRAIN_LINES, "data.valid": HELD_OUT_LINES, "data.test": HELD_OUT_LINES, DISTILLED: TRAIN_LINES}
 _WHOLE = "training.valid_sentences"
-"""Where 0 is more than any number."""
+"""The setting for which 0 means all, and is larger than any number."""
 _TYPES = leaf_types(Experiment)
 Visit = Callable[[str, Any], Any]
-"""What becomes of the value at a leaf."""
+"""A function of a leaf's path and value that returns its new value."""
 
 
 def smoke(study: Study, text: Path, pieces: int = PIECES) -> Study:
-    """The study with everything cut down that costs time, and nothing else changed.
+    """Returns the study with everything reduced that costs time, and nothing else changed.
 
-    Numbers that differ stay different and in the same order, so that baselines, columns and proposals stay what they are to
-    each other.
+    Different values of a setting stay different and in the same order, so that baselines, columns and proposals keep their
+    relations to each other.
 
     Args:
-        text: the folder of the cut files; see `write_text`.
-        pieces: of the vocabulary.
+        text: the folder of the shortened files; see `write_text`.
+        pieces: size of the vocabulary.
     """
     cut = _cuts(study, text, pieces)
     experiment = replace(study.experiment, _changed(study.experiment, cut))
@@ -67,7 +67,7 @@ def smoke(study: Study, text: Path, pieces: int = PIECES) -> Study:
 
 
 def write_text(study: Study, text: Path) -> int:
-    """Writes the first lines of every file that the study names, and returns how many pieces their vocabulary has.
+    """Writes the first lines of every file that the study names, and returns the size of their vocabulary.
 
     Raises:
         DataError: a file cannot be read.
@@ -87,7 +87,7 @@ def write_text(study: Study, text: Path) -> int:
 
 
 def failures(study: Study, folder: StudyFolder) -> list[str]:
-    """Each run that gave no score, and why."""
+    """Returns each run without a score, with the reason."""
 
     def reason(result: Result) -> str | None:
         missing = [name for name in study.objectives if getattr(result, METRICS[name].field) is None]
@@ -103,7 +103,7 @@ def failures(study: Study, folder: StudyFolder) -> list[str]:
 
 
 def _cuts(study: Study, text: Path, pieces: int) -> Visit:
-    """What each leaf's values become."""
+    """Returns the function that reduces the values of each leaf."""
     found: dict[str, set[Any]] = {}
 
     def note(path: str, value: Any) -> Any:
@@ -119,7 +119,7 @@ def _cuts(study: Study, text: Path, pieces: int) -> Visit:
             names = [str(_place(text, path, name)) for name in _names(path, value)]
             return names if isinstance(value, list) else (names[0] if names else value)
         if path == "training.compile":
-            return False  # takes longer than all the rest
+            return False  # compilation takes longer than everything else
         if isinstance(value, int) and path in levels:
             return levels[path][math.inf if path == _WHOLE and value == 0 else value]
         return value
@@ -128,13 +128,14 @@ def _cuts(study: Study, text: Path, pieces: int) -> Visit:
 
 
 def _levels(study: Study, found: Mapping[str, set[Any]], pieces: int) -> dict[str, Callable[[Iterable[Any]], dict[Any, int]]]:
-    """How the numbers at each leaf are cut.
+    """Returns how the numbers of each leaf are reduced.
 
-    Text in fewer pieces has longer sentences, so that `data.max_length` and what has to hold one are the same for all studies.
+    With a smaller vocabulary, sentences have more pieces. `data.max_length`, and all settings that depend on it, therefore have
+    the same values in every study.
     """
     share = math.lcm(*range(study.resources.least_workers, study.resources.most_workers + 1))
     heads = _capped(found["model.heads"], 2, lambda last: 2 * last)
-    unit = max(16, 2 * max(heads.values()))  # heads divide a width
+    unit = max(16, 2 * max(heads.values()))  # a width must be divisible by the number of heads
     warmups = len(found["training.warmup_steps"])
     steps = max(STEPS + 2 * (warmups - 1), len(study.horizon.steps) if study.horizon else 0)
     caps = {
@@ -165,7 +166,7 @@ def _levels(study: Study, found: Mapping[str, set[Any]], pieces: int) -> dict[st
 
 
 def _capped(values: Iterable[Any], cap: int, following: Callable[[int], int]) -> dict[Any, int]:
-    """Each number, or the cap where that is smaller; numbers that differ still do, and their order is the same."""
+    """Returns the smaller of each number and the cap; different numbers stay different and in the same order."""
     found: dict[Any, int] = {}
     last = 0
     for value in sorted(values):
@@ -175,12 +176,12 @@ def _capped(values: Iterable[Any], cap: int, following: Callable[[int], int]) ->
 
 
 def _ladder(values: Iterable[Any], first: int, step: int) -> dict[Any, int]:
-    """Numbers at equal distances in place of others, in the same order."""
+    """Replaces numbers by equally spaced ones in the same order."""
     return {value: first + step * place for place, value in enumerate(sorted(values))}
 
 
 def _visit(study: Study, visit: Visit) -> None:
-    """Shows every value that a study names, at whatever leaf."""
+    """Calls ``visit`` with every value that a study sets."""
     _changed(study.experiment, visit)
     for settings in (*study.columns.values(), *study.baselines.values(), study.teacher.settings if study.teacher else {}):
         _over(settings, visit)
@@ -189,7 +190,7 @@ def _visit(study: Study, visit: Visit) -> None:
 
 
 def _changed(experiment: Experiment, visit: Visit) -> Settings:
-    """The leaves of an experiment that are other ones after a visit."""
+    """Returns the leaves of an experiment that a visit changes."""
     visited = {path: (value, visit(path, value)) for path, value in leaves(experiment).items()}
     return {path: after for path, (before, after) in visited.items() if after != before}
 
@@ -199,7 +200,7 @@ def _over(settings: Settings, visit: Visit) -> Settings:
 
 
 def _value(path: str, value: Any, visit: Visit) -> Any:
-    """What a visit makes of the value at a leaf, or of a whole part of the experiment, which gets all its defaults."""
+    """Returns the visited value of a leaf; a value for a whole part of the experiment is filled with its defaults first."""
     for record in _TYPES[path]:
         if isinstance(record, type) and issubclass(record, Record):
             whole = build(record, value, path).model_dump(mode="json")
@@ -208,7 +209,7 @@ def _value(path: str, value: Any, visit: Visit) -> Any:
 
 
 def _search(path: str, search: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
-    """What is left to search at a leaf."""
+    """Returns the visited search of a leaf."""
     found = dict(search)
     if when := search.get("when"):
         found["when"] = {
@@ -220,13 +221,13 @@ def _search(path: str, search: Mapping[str, Any], visit: Visit) -> dict[str, Any
         found["choice"] = [choice for place, choice in enumerate(choices) if choice not in choices[:place]]
     elif "int" in search:
         low, high = (visit(path, bound) for bound in search["int"])
-        if [low, high] != search["int"]:  # what lies between two rungs of a ladder need not fit
+        if [low, high] != search["int"]:  # only the two new bounds are known to be valid
             found = {name: option for name, option in found.items() if name != "log"} | {"int": [low, high], "step": high - low}
     return found
 
 
 def _rungs(steps: tuple[int, ...], last: int) -> tuple[int, ...]:
-    """The same shares of fewer steps, at least one apart."""
+    """Returns the rungs with the same shares of fewer steps, at least one step apart."""
     found: list[int] = []
     for place, rung in enumerate(steps, 1):
         least, most = (found[-1] + 1 if found else 1), last - (len(steps) - place)
@@ -235,13 +236,13 @@ def _rungs(steps: tuple[int, ...], last: int) -> tuple[int, ...]:
 
 
 def _names(path: str, value: Any) -> list[str]:
-    """The files that a value names."""
+    """Returns the files that a value names."""
     if path not in _LINES or value is None:
         return []
     return list(value) if isinstance(value, list) else [value]
 
 
 def _place(text: Path, path: str, name: str) -> Path:
-    """Where a file's first lines lie; a name ends with its language."""
+    """Returns the path of a shortened file; its name keeps the suffix with the language."""
     key = hashlib.sha256(f"{name} {_LINES[path]}".encode()).hexdigest()[:8]
     return text.absolute() / f"{key}-{Path(name).name.removesuffix('.gz')}"

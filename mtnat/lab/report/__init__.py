@@ -1,1 +1,1 @@
-"""Results for people to read. Nothing is computed here."""
+"""Reports of results: terminal, Markdown, LaTeX and plots. Nothing is computed here."""

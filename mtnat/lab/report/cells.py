@@ -1,4 +1,4 @@
-"""A leaderboard and a table as text, figure by figure: what every report of them shows."""
+"""The figures of a leaderboard and of a table as text, for every kind of report."""
 
 from statistics import fmean
 
@@ -12,18 +12,18 @@ _SACREBLEU, _TOKENIZED, PUBLISHED = "sacreBLEU", "tokenized", "published"
 
 
 def leaderboard_rows(leaderboard: Leaderboard) -> list[dict[str, str]]:
-    """Rows as text by title, without columns in which nothing stands."""
+    """Returns the rows as text by title; columns that are empty in every row are left out."""
     rows = [_cells(row, leaderboard) for row in leaderboard.rows]
     return [{title: text for title, text in row.items() if any(each[title] for each in rows)} for row in rows]
 
 
 def titles_of(table: Table) -> list[str]:
-    """Of the figures in each column."""
+    """Returns the titles of the figures in each column."""
     return [_SACREBLEU, _TOKENIZED, *([PUBLISHED] if table.published else [])]
 
 
 def figures(cell: Cell, table: Table) -> dict[str, str]:
-    """A cell's figures as text, by title."""
+    """Returns the figures of a cell as text by title."""
 
     def number(value: float | None) -> str:
         return _NOTHING if value is None else f"{value:.2f}"
@@ -34,7 +34,7 @@ def figures(cell: Cell, table: Table) -> dict[str, str]:
 
 
 def _cells(row: Row, leaderboard: Leaderboard) -> dict[str, str]:
-    """A row as text, by title."""
+    """Returns a row as text by title."""
 
     def number(value: float | None, form: str) -> str:
         return "" if value is None else format(value, form)

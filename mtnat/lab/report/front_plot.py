@@ -1,4 +1,4 @@
-"""A picture of a study's front."""
+"""The plot of a study's Pareto front."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,15 +29,15 @@ _STYLES = {
     _UNCONFIRMED: ("#777777", "none", "o"),
     _REFERENCE: ("#444444", "#444444", "D"),
 }
-"""By kind of trial, colour, filling and marker."""
+"""Colour, fill and marker by kind of trial."""
 _MARKER_POINTS = 7
 _WIDE = 8.0
-"""From this ratio of the largest to the smallest value an axis is logarithmic."""
+"""An axis is logarithmic if the largest value is at least this many times the smallest."""
 
 
 @dataclass(frozen=True)
 class _Mark:
-    """A trial in the picture."""
+    """A trial in the plot."""
 
     name: str
     kind: str
@@ -46,7 +46,7 @@ class _Mark:
 
 
 def draw_front(leaderboard: Leaderboard, path: Path) -> None:
-    """Where the trials that were trained to their end stand by the first two of the study's metrics, the first one upwards."""
+    """Plots the trials that were trained to their end by the study's first two metrics, the first one on the vertical axis."""
     from matplotlib.figure import Figure  # its import takes a second
 
     up, across, *others = leaderboard.objectives
@@ -69,7 +69,7 @@ def draw_front(leaderboard: Leaderboard, path: Path) -> None:
     axes.set_ylabel(_axis_label(up, leaderboard.objectives))
     _scale(axes, [mark.place for mark in marks])
     figure.legend(loc="outside lower center", ncols=len(_STYLES), frameon=False)
-    figure.draw_without_rendering()  # so that every place is known
+    figure.draw_without_rendering()  # so that all positions are known
     labels = [Label(mark.name, mark.place, _STYLES[mark.kind][0]) for mark in marks if mark.is_named]
     write_labels(axes, labels, [mark.place for mark in marks], lines, marker_points=_MARKER_POINTS)
     with whole_file(path) as file:
@@ -77,7 +77,7 @@ def draw_front(leaderboard: Leaderboard, path: Path) -> None:
 
 
 def _marks(leaderboard: Leaderboard, across: str, up: str) -> list[_Mark]:
-    """The front first, so that its names have the best places."""
+    """Returns the trials in the plot, the front first, so that its labels get the best positions."""
     marks = [
         _Mark(
             row.name,
@@ -92,7 +92,7 @@ def _marks(leaderboard: Leaderboard, across: str, up: str) -> list[_Mark]:
 
 
 def _stairs(front: Sequence[Point], direction: Direction) -> list[Point]:
-    """The corners of what the front's members reach: between two of them it is as much as the poorer one gives."""
+    """Returns the corners of the staircase through the front: between two members it has the value of the worse one."""
     corners = [front[0]]
     for (before, height), (after, next_height) in pairwise(front):
         corners += [(after, height) if direction == "min" else (before, next_height), (after, next_height)]
@@ -112,7 +112,7 @@ def _axis_label(metric: str, objectives: Mapping[str, str]) -> str:
 
 
 def _scale(axes: "Axes", places: Sequence[Point]) -> None:
-    """Plain numbers, on a logarithmic axis where they are far apart."""
+    """Sets plain numbers as ticks, and a logarithmic scale for an axis with a wide range."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     for axis, scale, values in zip(

@@ -1,4 +1,4 @@
-"""The table of a study with columns as a paper's source has it."""
+"""The table of a study with columns in LaTeX."""
 
 from mtnat.lab.report.cells import PUBLISHED, figures, titles_of
 from mtnat.lab.report.notes import table_notes
@@ -20,11 +20,11 @@ _LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "↓": r"$^{\downarrow}$",
     "⇓": r"$^{\Downarrow}$",
 }
-"""Characters that LaTeX does not print as they are."""
+"""Replacements for characters that LaTeX does not print as they are."""
 
 
 def table_latex(table: Table) -> str:
-    """The table for a paper; needs the packages booktabs and xcolor."""
+    """Returns the table for a paper; it needs the packages booktabs and xcolor."""
     titles = titles_of(table)
     width = len(titles)
     spans = [f"\\multicolumn{{{width}}}{{c}}{{{_escaped(column)}}}" for column in table.columns]

@@ -1,5 +1,7 @@
 """Reports in Markdown: a leaderboard, and the table of a study with columns."""
 
+from collections.abc import Iterator, Sequence
+
 from mtnat.lab.report.cells import PUBLISHED, figures, leaderboard_rows, titles_of
 from mtnat.lab.report.notes import leaderboard_notes, table_notes
 from mtnat.lab.results.fidelity import Fidelity, sentences
@@ -8,7 +10,7 @@ from mtnat.lab.results.paper_table import Table
 
 
 def leaderboard_markdown(leaderboard: Leaderboard) -> str:
-    """The leaderboard as a page for people."""
+    """Returns the leaderboard as a Markdown page."""
     rows = leaderboard_rows(leaderboard)
     titles = list(rows[0]) if rows else []
     lines = [
@@ -18,9 +20,7 @@ def leaderboard_markdown(leaderboard: Leaderboard) -> str:
         "",
         leaderboard.answer,
         "",
-        f"| {' | '.join('' if title == 'name' else title for title in titles)} |",
-        "|---" * len(titles) + "|",
-        *(f"| {' | '.join(row.values())} |" for row in rows),
+        *markdown_table(["" if title == "name" else title for title in titles], [list(row.values()) for row in rows]),
         "",
         *(f"{note}\n" for note in leaderboard_notes(leaderboard)),
         *(fidelity_section(leaderboard.fidelity) if leaderboard.fidelity else []),
@@ -29,8 +29,19 @@ def leaderboard_markdown(leaderboard: Leaderboard) -> str:
 
 
 def table_markdown(table: Table) -> str:
-    """The table as a page for people."""
-    titles = [f"{column}: {title}" for column in table.columns for title in titles_of(table)]
+    """Returns the table as a Markdown page."""
+    titles = ["", *(f"{column}: {title}" for column in table.columns for title in titles_of(table))]
+    rows = [
+        [
+            row.name,
+            *(
+                f'<span style="color:gray">{text}</span>' if title == PUBLISHED else text
+                for column in table.columns
+                for title, text in figures(row.cells[column], table).items()
+            ),
+        ]
+        for row in table.rows
+    ]
     lines = [
         f"# {table.study}",
         "",
@@ -38,31 +49,18 @@ def table_markdown(table: Table) -> str:
         "",
         *(f"- {column}: {answer}" for column, answer in table.answers.items()),
         "",
-        f"| | {' | '.join(titles)} |",
-        f"|---|{'---:|' * len(titles)}",
+        *markdown_table(titles, rows, are_figures=True),
+        "",
+        *(f"{note}\n" for note in table_notes(table)),
     ]
-    for row in table.rows:
-        texts = [
-            f'<span style="color:gray">{text}</span>' if title == PUBLISHED else text
-            for column in table.columns
-            for title, text in figures(row.cells[column], table).items()
-        ]
-        lines.append(f"| {row.name} | {' | '.join(texts)} |")
-    return "\n".join([*lines, "", *(f"{note}\n" for note in table_notes(table))])
+    return "\n".join(lines)
 
 
 def fidelity_section(fidelity: Fidelity) -> list[str]:
-    """The report's lines, in Markdown."""
+    """Returns the lines of the section on fidelity."""
     titles = ("", "step", "share of the steps", "τ", "95 %", "p", "its choice", "regret, BLEU", "place of the best")
-    lines = [
-        "## How well less training ranks the trials",
-        "",
-        *(f"{sentence}\n" for sentence in sentences(fidelity)),
-        f"| {' | '.join(titles)} |",
-        "|---" * len(titles) + "|",
-    ]
-    for signal in fidelity.signals:
-        cells = (
+    rows = [
+        (
             signal.kind,
             f"{signal.steps}",
             f"{signal.share:.0%}",
@@ -73,13 +71,35 @@ def fidelity_section(fidelity: Fidelity) -> list[str]:
             f"{signal.regret:.2f}",
             f"{signal.place_of_best} of {len(fidelity.full)}",
         )
-        lines.append(f"| {' | '.join(cells)} |")
+        for signal in fidelity.signals
+    ]
     return [
-        *lines,
+        "## How well less training ranks the trials",
         "",
-        f"τ: Kendall's, with the validation BLEU of the {len(fidelity.full)} full runs of {fidelity.steps} steps; p: that it "
-        "is no better than chance; 95 %: the trials resampled, too narrow where they are few. Regret: what is lost by training "
-        "only the signal's choice to the end. Place of the best: where the signal puts the trial that is best in the end. "
-        "Scores in flight are of the very runs that they are held against, and share their chance; the shorter runs do not.",
+        *(f"{sentence}\n" for sentence in sentences(fidelity)),
+        *markdown_table(titles, rows),
+        "",
+        f"τ: Kendall's, with the validation BLEU of the {len(fidelity.full)} full runs of {fidelity.steps} steps; p: of τ = 0; "
+        "95 %: trials are resampled, and the interval is too narrow for few trials. Regret: the loss in BLEU if only the "
+        "signal's choice is trained to the end. Place of the best: the rank that the signal gives to the trial with the best "
+        "full run. Scores in flight are from the full runs themselves and share their random variation; the shorter runs do "
+        "not.",
         "",
     ]
+
+
+def markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, are_figures: bool = False) -> Iterator[str]:
+    """Yields the lines of a Markdown table.
+
+    Args:
+        are_figures: aligns all columns but the first to the right.
+    """
+    alignments = ["---:" if are_figures and number else "---" for number in range(len(titles))]
+    yield _line(titles)
+    yield f"|{'|'.join(alignments)}|"
+    yield from map(_line, rows)
+
+
+def _line(cells: Sequence[str]) -> str:
+    escaped = [cell.replace("|", r"\|") for cell in cells]
+    return f"| {' | '.join(escaped)} |"

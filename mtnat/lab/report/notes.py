@@ -1,29 +1,29 @@
-"""What a reader must know beside the figures of a leaderboard or a table."""
+"""The notes below a leaderboard or a table: what the figures are and how to compare them."""
 
 from mtnat.lab.results.leaderboard import Leaderboard
 from mtnat.lab.results.paper_table import Table
 
 
 def leaderboard_notes(leaderboard: Leaderboard) -> list[str]:
-    """What the figures are, and what else a reader must know."""
+    """Returns the notes of a leaderboard."""
     rows = leaderboard.rows
     tokenized = next((row.tokenized_signature for row in rows if row.tokenized_signature), None)
     against = next((row.against for row in rows if row.against), None)
     notes = [
         f"BLEU on {leaderboard.test_set or 'the validation set'}: {leaderboard.signature}." if leaderboard.signature else "",
-        f"Tokenized BLEU, for comparison with papers that print it: {tokenized}." if tokenized else "",
-        f"Compared with {against}: ↑ better at p < 0.05, ⇑ at p < 0.01, ↓ ⇓ worse (paired bootstrap, 1000 resamples per seed, "
-        "twice the median p over seeds, of those that point the other way 1). p over seeds and the difference's interval: the "
-        "sentences resampled, the seeds as in a t-test."
+        f"Tokenized BLEU, for comparison with papers that report it: {tokenized}." if tokenized else "",
+        f"Compared with {against}: ↑ better at p < 0.05, ⇑ at p < 0.01, ↓ ⇓ worse (paired bootstrap, 1000 resamples per seed; "
+        "p is twice the median over seeds, where a seed with the opposite sign counts as 1). p over seeds and the interval of "
+        "the difference: sentences are resampled, seeds are treated as in a t-test."
         if against
         else "",
-        "Seeds needed: as many show such a difference at p < 0.05 four times out of five (paired t-test over seeds); it rests "
-        "on the seeds there are, so it is a rough figure. Where there are so many and p over seeds is not below 0.05, test "
-        "sentences are what lacks."
+        "Seeds needed: with this number of seeds, a paired t-test over seeds finds the difference at p < 0.05 in four cases "
+        "out of five. It is a rough estimate from the seeds at hand. If there are that many seeds and p over seeds is not "
+        "below 0.05, more test sentences are needed."
         if any(row.seeds_needed is not None for row in rows)
         else "",
         "Rows marked (valid) were not confirmed: one seed, validation set." if any(not row.confirmed for row in rows) else "",
-        "Rows with a step or a T behind their score were not trained to their end; only rows with the same one compare."
+        "Rows with a step or a T after their score were not trained to their end; only rows with the same one are comparable."
         if any(not row.is_full for row in rows)
         else "",
         *leaderboard.notes,
@@ -38,7 +38,7 @@ def leaderboard_notes(leaderboard: Leaderboard) -> list[str]:
 
 
 def table_notes(table: Table) -> list[str]:
-    """What the figures are, and what may not be compared."""
+    """Returns the notes of a table."""
     notes = [f"BLEU on {column.test_set} in column {name}." for name, column in table.columns.items()]
     notes += _comparison_notes(table)
     for kind, signatures in (
@@ -55,7 +55,7 @@ def table_notes(table: Table) -> list[str]:
 
 
 def _comparison_notes(table: Table) -> list[str]:
-    """What the means, the marks and the tests are."""
+    """Returns the notes on means, marks and tests."""
     seeds = sorted({cell.seeds for row in table.rows for cell in row.cells.values() if cell.seeds})
     several = seeds != [1]
     notes = []
@@ -72,12 +72,13 @@ def _comparison_notes(table: Table) -> list[str]:
         found = {row.name: row.cells[name].p_value_over_seeds for row in table.rows}
         if told := [f"{system} p = {p_value:.3f}" for system, p_value in found.items() if p_value is not None]:
             notes.append(
-                f"{name}, the same difference over seeds and sentences together (sentences resampled, seeds as in a t-test): "
+                f"{name}, the same difference over seeds and sentences together (sentences are resampled, seeds are treated as "
+                "in a t-test): "
                 f"{', '.join(told)}."
             )
     return notes
 
 
 def published_note(source: str) -> str:
-    """What figures from elsewhere are good for."""
-    return f"published elsewhere: {source}. Other text, other training: to be looked at beside ours, not to be compared."
+    """Returns the note on published figures."""
+    return f"published elsewhere: {source}. Other text and other training: not comparable with ours."

@@ -1,4 +1,4 @@
-"""What a person sees when a study has ended."""
+"""The terminal output at the end of a study."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,13 +16,13 @@ from mtnat.lab.results.paper_table import Table
 from mtnat.lab.results.words import duration, size
 
 LEFT_OUT = frozenset({"95 % of difference", "tokens", "Wh"})
-"""Of a leaderboard's columns; the file has all of them."""
+"""Columns of the leaderboard that the terminal never shows; the file has all columns."""
 FIRST_LEFT_OUT = ("GPU-hours", "kind", "seconds", "tokenized", "95 %", "seeds needed", "p over seeds", "seeds", "valid", "p")
-"""Where they do not all fit on the terminal, in this order."""
+"""Columns that are left out, in this order, until the others fit on the terminal."""
 
 
 def show_end(console: Console, leaderboard: Leaderboard, folder: StudyFolder, tracking: str) -> None:
-    """The leaderboard, the answer, what both took, and what to do with them."""
+    """Prints the leaderboard, the answer, the costs, and the files and commands for further use."""
     rows = leaderboard_rows(leaderboard)
     shown = _fitting(rows, console.width)
     table = RichTable(title=leaderboard.question, title_justify="left", pad_edge=False, box=None)
@@ -47,7 +47,7 @@ def show_end(console: Console, leaderboard: Leaderboard, folder: StudyFolder, tr
 
 
 def show_table(console: Console, table: Table, folder: StudyFolder, tracking: str) -> None:
-    """The table of a study with columns, each column's answer, and where all of it lies."""
+    """Prints the table of a study with columns, the answer of each column, and the files."""
     styles = dict(zip(titles_of(table), ("", "", "bright_black"), strict=False))
     shown = RichTable(pad_edge=False, box=None)
     shown.add_column("")
@@ -73,7 +73,7 @@ def show_table(console: Console, table: Table, folder: StudyFolder, tracking: st
 
 
 def _fitting(rows: Sequence[Mapping[str, str]], width: int) -> list[str]:
-    """The titles of the columns that matter and fit side by side; names may take several lines."""
+    """Returns the titles of the columns that fit on the terminal; a name may take several lines."""
     shown = [title for title in (rows[0] if rows else ()) if title not in LEFT_OUT]
     words = [word for row in rows for word in row["name"].split()]
     widths = {title: max(len(title), *(len(row[title]) for row in rows)) for title in shown}
@@ -85,7 +85,7 @@ def _fitting(rows: Sequence[Mapping[str, str]], width: int) -> list[str]:
 
 
 def _spent(spent: Spent) -> str:
-    """What runs took, as a person says it; what was not used or is not known is left out."""
+    """Returns the costs as text; those that are zero or not known are left out."""
     parts = [
         f"{duration(spent.seconds)} of runs",
         f"{spent.gpu_seconds / 3600:.2f} GPU-hours" if spent.gpu_seconds else "",

@@ -1,1 +1,1 @@
-"""What the runs amount to. Nothing is drawn or laid out here."""
+"""The results of a study: scores, tests, costs and the answer. Layout and plots are in `report`."""

@@ -1,4 +1,4 @@
-"""A study's answer, in sentences that claim no more than the numbers do."""
+"""The answer of a study in sentences that claim no more than the figures support."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,11 +8,11 @@ from mtnat.lab.study.record import Study
 from mtnat.lab.study.searching import Direction
 
 MOST_NAMED = 6
-"""Members of a front that the answer names; the leaderboard marks all."""
+"""The most members of a front that the answer names; the leaderboard marks all of them."""
 
 
 def answer(winner: Row | None, rows: Sequence[Row], study: Study) -> str:
-    """What the study found: of several metrics also their front."""
+    """Returns what the study found, and with several metrics also their front."""
     found = _found(winner, rows, study)
     front = [row for row in rows if row.on_front]
     return f"{found} {front_sentence(front, study.objectives)}" if front else found
@@ -24,7 +24,7 @@ def _found(winner: Row | None, rows: Sequence[Row], study: Study) -> str:
     if not winner.confirmed:
         return (
             f"{winner.name} is best on the validation set with {winner.mean:.1f} BLEU; that was one seed and no test set, "
-            "so add `confirm` to the study to know whether it holds."
+            "so add `confirm` to the study to test it."
         )
     seeds = f"{len(winner.seeds)} seeds" if len(winner.seeds) > 1 else "1 seed"
     score = f"{winner.mean:.1f} BLEU on the test set ({seeds})"
@@ -54,26 +54,26 @@ def _found(winner: Row | None, rows: Sequence[Row], study: Study) -> str:
 
 
 def front_sentence(front: Sequence[Row], objectives: Mapping[str, Direction]) -> str:
-    """Who is on the front of several metrics, the best by the first one first."""
+    """Returns a sentence with the members of a front, the best by the first metric first."""
     first, *others = objectives
     order = sorted(front, key=lambda row: metric_of(row, first), reverse=objectives[first] == "max")
     names = [f"{row.name} ({', '.join(with_unit(name, metric_of(row, name)) for name in objectives)})" for row in order]
     metrics = f"{', '.join([first, *others[:-1]])} and {others[-1]}"
     if len(names) == 1:
-        return f"{names[0]} alone is on the front of {metrics}: nothing else is better in any of them."
+        return f"{names[0]} is alone on the front of {metrics}: no other is better in any of them."
     more = f"; and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return f"On the front of {metrics}: {'; '.join(names[:MOST_NAMED])}{more}."
 
 
 def metric_of(row: Row, metric: str) -> float:
-    """A row's value of a metric, which it has."""
+    """Returns the value of a metric, which the row must have."""
     value = row.valid if metric == "valid.bleu" else row.metrics[metric]
     assert value is not None
     return value
 
 
 def _more_seeds(winner: Row) -> str:
-    """How many seeds would settle it, where more than there were; otherwise it is not for want of seeds."""
+    """Returns a sentence with the number of seeds that would show the difference, if that is more than there were."""
     needed = winner.seeds_needed
     if needed is None or (isinstance(needed, int) and needed <= len(winner.seeds)):
         return ""

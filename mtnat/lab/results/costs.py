@@ -1,4 +1,4 @@
-"""What runs took: time, GPUs, text and energy."""
+"""The costs of runs: time, GPU time, tokens and energy."""
 
 from collections.abc import Iterable
 
@@ -9,20 +9,20 @@ from mtnat.lab.outputs.runs import Result
 
 
 class Spent(Record):
-    """By some runs together."""
+    """The sum of the costs of several runs."""
 
     seconds: float = Field(0.0, ge=0)
-    """Wall-clock time, one run after the other."""
+    """Sum of the runs' wall-clock times."""
     gpu_seconds: float = Field(0.0, ge=0)
-    """Wall-clock time of each run times the GPUs that it held."""
+    """Sum of each run's wall-clock time times its number of GPUs."""
     tokens: int | None = None
-    """Target tokens trained on; None where it is not known of any run."""
+    """Target tokens trained on; None if no run reports them."""
     joules: float | None = None
-    """Energy of the GPUs, of those runs whose GPUs report it; None where none does."""
+    """Energy of the GPUs of the runs that report it; None if no run does."""
 
 
 def spent(results: Iterable[Result]) -> Spent:
-    """What runs took, all in all."""
+    """Returns the sum of the costs of runs."""
     listed = list(results)
     tokens = [result.tokens for result in listed if result.tokens is not None]
     joules = [result.joules for result in listed if result.joules is not None]

@@ -1,4 +1,4 @@
-"""How well scores of less training tell which trials will be the best after all of it."""
+"""Fidelity: how well the scores of shorter trainings rank the trials, compared with the full runs."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -13,7 +13,7 @@ from mtnat.config import Record
 # N trials, R resamples
 
 FEWEST_TRIALS = 4
-"""Fewer have too few orders to say anything."""
+"""With fewer trials there are too few possible orders for a test."""
 RESAMPLES, RESAMPLING_SEED = 1000, 12345
 Kind = Literal["in flight", "horizon"]
 Scores = Mapping[str, float]
@@ -22,51 +22,52 @@ Floats = npt.NDArray[np.float64]
 
 
 class Signal(Record):
-    """Scores after less training, held against those after all of it."""
+    """The scores of a shorter training, compared with those of the full runs."""
 
     kind: Kind
-    """in flight: on the way of the full run; horizon: at the end of a complete shorter one, with its schedule compressed."""
+    """in flight: a validation during the full run; horizon: the end of a complete shorter run, with its schedule compressed."""
     steps: int
-    """After which it is there."""
+    """Number of steps after which the scores are known."""
     share: float
-    """Of a full run's steps: what it costs."""
+    """Its cost as a share of the steps of a full run."""
     scores: dict[str, float]
     tau: float | None
-    """Kendall's τ-b with the full runs' scores; None where all scores are equal."""
+    """Kendall's τ-b with the scores of the full runs; None if all scores are equal."""
     p_value: float | None
-    """That the order is no better than chance, two-sided; exact where no scores are equal."""
+    """Two-sided p-value of τ = 0; exact if no two scores are equal."""
     interval: tuple[float, float] | None
-    """95 % of τ over trials (percentile bootstrap), too narrow where trials are few."""
+    """95 % interval of τ over trials (percentile bootstrap), which is too narrow for few trials."""
     choice: tuple[str, ...]
-    """Whom it finds best; several where they are equal."""
+    """The trial with the best score; several if they are equal."""
     regret: float
-    """By how much the best full run is better than that of `choice`, in points; the mean over equals."""
+    """Difference in BLEU between the best full run and the full run of `choice`; the mean over equal trials."""
     place_of_best: int
-    """At which it puts the trial that is best in the end, behind its equals: who keeps fewer trials loses that one."""
+    """The rank, in this signal, of the trial whose full run is best; equal trials count as better. With fewer trials kept, the
+    best one would be lost."""
 
 
 class Contrast(Record):
-    """The two kinds at equal cost."""
+    """A comparison of the two kinds of signal at equal cost."""
 
     horizon: int
     """T of the shorter run."""
     in_flight: int
-    """Step of the score on the way, the last validation up to `horizon`."""
+    """Step of the score in flight: the last validation up to `horizon`."""
     difference: float
-    """τ of the shorter runs, minus that of the scores in flight."""
+    """τ of the shorter runs minus τ of the scores in flight."""
     interval: tuple[float, float]
-    """95 % over trials (percentile bootstrap, the same trials for both), too narrow where trials are few."""
+    """95 % interval over trials (percentile bootstrap with the same resamples for both), which is too narrow for few trials."""
 
 
 class Fidelity(Record):
-    """``fidelity.json``: of the trials that have a full run and every signal."""
+    """``fidelity.json``: the signals of the trials that have a full run and every signal."""
 
     steps: int
     """T of the full runs."""
     full: dict[str, float]
-    """Their scores."""
+    """The score of each trial's full run."""
     survivors_only: bool
-    """Whether trials fell out on the way, and so are not among these."""
+    """Whether trials were dropped before a full run, and so are missing here."""
     signals: tuple[Signal, ...]
     contrasts: tuple[Contrast, ...]
 
@@ -74,13 +75,13 @@ class Fidelity(Record):
 def rate(
     full: Scores, signals: Mapping[tuple[Kind, int], Scores], *, steps: int, survivors_only: bool = False
 ) -> Fidelity | None:
-    """How well each signal ranks the trials; None where too few trials have all of them.
+    """Returns how well each signal ranks the trials; None if too few trials have all signals.
 
     Args:
-        full: the scores of full runs.
-        signals: by kind and steps.
-        steps: of a full run.
-        survivors_only: trials fell out before they had a full run.
+        full: the scores of the full runs.
+        signals: the scores by kind and number of steps.
+        steps: number of steps of a full run.
+        survivors_only: whether trials were dropped before they had a full run.
     """
     names = [name for name in full if all(name in scores for scores in signals.values())]
     if len(names) < FEWEST_TRIALS or not signals:
@@ -104,26 +105,26 @@ def rate(
 
 
 def sentences(fidelity: Fidelity) -> list[str]:
-    """What it comes to: one for each pair of signals of equal cost, and what limits it."""
+    """Returns the conclusions: one sentence for each pair of signals of equal cost, and the limits of the comparison."""
     tau = {(signal.kind, signal.steps): signal.tau for signal in fidelity.signals}
     said = []
     for contrast in fidelity.contrasts:
         low, high = contrast.interval
         verdict = (
-            "these trials do not tell which ranks better"
+            "these trials do not show which ranks better"
             if low <= 0 <= high
-            else f"the {'shorter complete runs' if low > 0 else 'scores on the way'} rank better"
+            else f"the {'shorter complete runs' if low > 0 else 'scores in flight'} rank better"
         )
         said.append(
             f"At {contrast.horizon / fidelity.steps:.0%} of the steps, complete runs with T = {contrast.horizon} rank "
-            f"{len(fidelity.full)} trials like the full ones with τ = {tau['horizon', contrast.horizon]:.2f}, scores of full "
+            f"{len(fidelity.full)} trials like the full runs with τ = {tau['horizon', contrast.horizon]:.2f}, scores of full "
             f"runs at step {contrast.in_flight} with τ = {tau['in flight', contrast.in_flight]:.2f}: {verdict} "
             f"(difference {contrast.difference:+.2f}, 95 % {low:+.2f} … {high:+.2f})."
         )
     if fidelity.survivors_only:
         said.append(
-            "Only trials that were trained to their end are in it, and the shorter runs chose which; of those that fell out it "
-            "says nothing (horizon.keep: 1 trains all)."
+            "Only the trials that were trained to their end are included, and the shorter runs selected them; the others are "
+            "not considered (horizon.keep: 1 trains all)."
         )
     return said
 
@@ -149,7 +150,7 @@ def _signal(kind: Kind, steps: int, share: float, scores: dict[str, float], full
 
 
 def _contrasts(signals: Sequence[Signal], taus: Mapping[tuple[Kind, int], Floats]) -> list[Contrast]:
-    """Each shorter run against the last score in flight that is not dearer."""
+    """Compares each shorter run with the last score in flight that costs no more."""
     found = []
     for shorter in (signal for signal in signals if signal.kind == "horizon"):
         earlier = [signal for signal in signals if signal.kind == "in flight" and signal.steps <= shorter.steps]
@@ -169,7 +170,7 @@ def _contrasts(signals: Sequence[Signal], taus: Mapping[tuple[Kind, int], Floats
 
 
 def _tau(scores_N: Floats, full_N: Floats) -> float:
-    """Of a resample; 0 where it holds one score only, which orders nothing."""
+    """Returns τ of a resample; 0 if all of its scores are equal, which gives no order."""
     tau = float(stats.kendalltau(scores_N, full_N, method="asymptotic").statistic)
     return tau if np.isfinite(tau) else 0.0
 

@@ -1,4 +1,4 @@
-"""What a study's folder holds of scores after less training."""
+"""Collects the scores of shorter trainings from a study's folder."""
 
 from pathlib import Path
 
@@ -11,9 +11,9 @@ from mtnat.lab.study.record import Study
 
 
 def read_fidelity(study: Study, agenda: Agenda, folder: StudyFolder) -> Fidelity | None:
-    """How well the rungs of a study's horizon ranked the trials, and how well the same steps of their full runs would have.
+    """Returns how well the rungs of a study's horizon rank the trials, and how well the same steps of the full runs do.
 
-    None without a horizon, or with too few trials to say.
+    Returns None without a horizon, and with too few trials.
     """
     if study.horizon is None:
         return None
@@ -23,8 +23,8 @@ def read_fidelity(study: Study, agenda: Agenda, folder: StudyFolder) -> Fidelity
         for trial in agenda.trials.values()
         if trial.experiment.decoder == study.experiment.decoder and _is_trained(trial, agenda)
     ]
-    full = {trial.name: agenda.results[agenda.search_run(trial).id].valid or 0.0 for trial in trials}
-    curves = {trial.name: _validations(folder.run(agenda.search_run(trial).id)) for trial in trials}
+    full = {trial.name: agenda.results[agenda.runs(trial).full.id].valid or 0.0 for trial in trials}
+    curves = {trial.name: _validations(folder.run(agenda.runs(trial).full.id)) for trial in trials}
     signals: dict[tuple[Kind, int], Scores] = {}
     for rung in shorter:
         at_end = {trial.name: score for trial in trials if (score := _rung_score(trial, agenda, rung)) is not None}
@@ -37,16 +37,16 @@ def read_fidelity(study: Study, agenda: Agenda, folder: StudyFolder) -> Fidelity
 
 
 def _is_trained(trial: Trial, agenda: Agenda) -> bool:
-    """Whether it has a full run with a score."""
-    result = agenda.results.get(agenda.search_run(trial).id)
+    """Returns whether the trial has a full run with a score."""
+    result = agenda.results.get(agenda.runs(trial).full.id)
     return result is not None and result.valid is not None and result.pruned is None
 
 
 def _rung_score(trial: Trial, agenda: Agenda, rung: int) -> float | None:
-    ids = [run.id for run in agenda.rung_runs(trial) if run.rung == rung]
+    ids = [run.id for run in agenda.runs(trial).rungs if run.rung == rung]
     return next((agenda.results[run_id].valid for run_id in ids if run_id in agenda.results), None)
 
 
 def _validations(run_folder: Path) -> dict[int, float]:
-    """BLEU on the validation set by step; of steps done twice, the second time."""
+    """Returns BLEU on the validation set by step; for a step that was repeated, the later value."""
     return {step: metrics[VALID] for step, metrics in read_curves(run_folder) if VALID in metrics}

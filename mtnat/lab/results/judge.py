@@ -1,4 +1,4 @@
-"""What a study's runs made of the test set, and what that is worth."""
+"""Significance tests and tokenized BLEU of the runs' translations of the test set."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -19,17 +19,18 @@ class RunJudge:
         self._data, self._folder = study.experiment.data, folder
 
     def compare(self, run: Run, other: Run) -> float:
-        """The p-value of the difference between two runs: paired bootstrap over sentences, as in Hao et al. 2021, A.4."""
+        """Returns the p-value of the difference between two runs: paired bootstrap over sentences, as in Hao et al. 2021,
+        A.4."""
         system, baseline = (read_hypotheses(self._folder.run(one.id)) for one in (run, other))
         return paired_bootstrap(system, baseline, self._references).p_value
 
     def compare_over_seeds(self, runs: Sequence[Run], others: Sequence[Run]) -> Comparison:
-        """The difference between two systems with several seeds each, over seeds and sentences together."""
+        """Returns the difference between two systems with several seeds each, over seeds and sentences together."""
         systems, baselines = ([read_hypotheses(self._folder.run(run.id)) for run in side] for side in (runs, others))
         return hierarchical_bootstrap(systems, baselines, self._references)
 
     def tokenized(self, run: Run) -> Score | None:
-        """Tokenized BLEU, which the field's papers print; None where the target language is not known, or cut otherwise."""
+        """Returns tokenized BLEU, as papers report it; None if the target language is not known or has another tokenizer."""
         if self._language is None:
             return None
         return tokenized_bleu(read_hypotheses(self._folder.run(run.id)), self._references, self._language)

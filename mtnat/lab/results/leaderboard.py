@@ -1,4 +1,4 @@
-"""What a study found: its rows, the winner, the front, and the answer in a sentence or two."""
+"""The leaderboard of a study: its rows, the winner, the front, and the answer."""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,30 +16,30 @@ from mtnat.lab.study.searching import Direction
 
 
 class Leaderboard(Record):
-    """A study's end: ``leaderboard.json``."""
+    """The result of a study: ``leaderboard.json``."""
 
     study: str
     question: str
     answer: str
     metric: str
     objectives: dict[str, Direction] = Field(default_factory=dict)
-    """What was searched on: direction by metric, of a study with several; the rows say who is on their front."""
+    """The direction of each metric of a study with several metrics; the rows say which trials are on the front."""
     test_set: str | None
     signature: str | None
     winner: str | None
-    """Chosen by BLEU on the validation set, so that the test set stays untouched by choices, among the trials that were trained
-    to their end and translate with the same decoder as the study's experiment."""
+    """The best trial on the validation set, so that nothing is chosen on the test set. Only trials that were trained to their
+    end and translate with the study's decoder can win."""
     best_seed: int | None
-    """The winner's seed that is best on the validation set, whose model is in ``best/``."""
+    """The winner's best seed on the validation set; its model is in ``best/``."""
     rows: tuple[Row, ...]
     fidelity: Fidelity | None = None
-    """How well scores of less training told which trials are the best; of a study with `horizon`."""
+    """How well shorter trainings rank the trials; only of a study with `horizon`."""
     notes: tuple[str, ...] = ()
-    """What else a reader must know, a sentence each."""
+    """Further notes for the reader, one sentence each."""
     seconds: float
-    """Wall-clock time of the study since it was last started."""
+    """Running time of the study, over all its starts."""
     spent: Spent = Spent()
-    """By all runs, the teacher's among them."""
+    """The costs of all runs, including the teacher's."""
 
 
 def make_leaderboard(
@@ -53,13 +53,13 @@ def make_leaderboard(
     notes: Sequence[str] = (),
     fidelity: Fidelity | None = None,
 ) -> Leaderboard:
-    """The leaderboard of an agenda that is finished: confirmed rows by their mean, then the others by the metric, those that
-    were not trained to their end last."""
+    """Returns the leaderboard of a finished agenda: the confirmed rows by their mean, then the others by the metric, and last
+    those that were not trained to their end."""
     confirmed = agenda.confirmed()
     rows = [make_row(trial, study, agenda, judge, confirmed=trial in confirmed) for trial in agenda.trials.values()]
     if study.confirm:
         rows = [compared(row, study.confirm.against, rows, agenda, judge) for row in rows]
-    # A baseline that translates with the other decoder is a reference point: the question is asked of this one.
+    # A baseline with the other decoder is only a reference, because the study's question is about its own decoder.
     candidates = {
         row.name
         for row in rows
@@ -90,15 +90,15 @@ def make_leaderboard(
 
 
 def _place(row: Row) -> tuple[bool, bool, int, int, float]:
-    """By which rows are sorted: scores after equally much training stand together, and of equals the one proposed first comes
-    first, as in `Agenda.ranked`, which decides whose model is kept."""
+    """Returns the sort key of a row. Scores after equal training stand together, and among equal rows the trial that was
+    proposed first comes first, as in `Agenda.ranked`, which decides whose models are kept."""
     extent = 2 if row.pruned is not None else 1 if row.rung is not None else 0
     steps = row.pruned or row.rung or 0
     return not row.confirmed, row.mean is None, extent, -steps, -(row.mean or 0.0)
 
 
 def _front(rows: Sequence[Row], study: Study) -> set[str]:
-    """The names on the front of the study's metrics; nobody where it has only one."""
+    """Returns the names on the front of the study's metrics; none if the study has one metric."""
     if not study.metrics:
         return set()
     measured = [row for row in rows if all(name in {"valid.bleu", *row.metrics} for name in study.objectives)]
@@ -108,13 +108,13 @@ def _front(rows: Sequence[Row], study: Study) -> set[str]:
 
 
 def _front_notes(study: Study, agenda: Agenda, rows: Sequence[Row]) -> Iterator[str]:
-    """What a front is worth, and who else was on it before the confirm phase."""
+    """Yields the limits of a front, and which trials were on it before the confirm phase."""
     if not any(row.on_front for row in rows):
         return
     yield (
-        "●: on the front, where nothing else is at least as good in every metric and better in one. It is drawn by the "
-        "figures as they are, so a place won by a small difference may be chance; seconds are those of this machine, with all "
-        "that ran on it meanwhile."
+        "●: on the front, where no other trial is at least as good in every metric and better in one. It is computed from the "
+        "figures without their uncertainty, so a place on it by a small difference may be chance. Seconds depend on the "
+        "machine and on everything else that ran on it at the same time."
     )
     if not study.confirm:
         return
@@ -122,11 +122,11 @@ def _front_notes(study: Study, agenda: Agenda, rows: Sequence[Row]) -> Iterator[
     is_on_front = pareto_front(list(values.values()), list(study.objectives.values()))
     searched = {name for name, is_on in zip(values, is_on_front, strict=True) if is_on}
     if others := [row.name for row in rows if row.name in searched and not row.confirmed]:
-        yield f"On the front of the search, but not confirmed: {', '.join(others)}; a higher confirm.top takes them in."
+        yield f"On the front of the search, but not confirmed: {', '.join(others)}; a higher confirm.top would include them."
 
 
 def _memory_notes(agenda: Agenda) -> Iterator[str]:
-    """Who was trained in smaller parts for want of memory."""
+    """Yields which trials were trained with smaller micro-batches for lack of memory."""
     parts: dict[int, list[str]] = {}
     for trial in agenda.trials.values():
         most = max((result.micro_batches for result in all_results(trial, agenda)), default=1)
@@ -141,7 +141,7 @@ def _memory_notes(agenda: Agenda) -> Iterator[str]:
 
 
 def _best_seed(row: Row, agenda: Agenda) -> int:
-    """The seed that is best on the validation set, the first of equals."""
+    """Returns the best seed on the validation set, the first one among equals."""
     runs = ended_runs(agenda.trials[row.name], agenda, confirmed=row.confirmed)
     valid = {run.experiment.seed: result.valid or 0.0 for run, result in runs}
     return max(row.seeds, key=lambda seed: valid[seed])

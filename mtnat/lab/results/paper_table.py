@@ -1,4 +1,4 @@
-"""The table of a study with columns, as a paper prints it: Markdown, LaTeX, JSON."""
+"""The table of a study with columns, with the figures that papers report."""
 
 from collections.abc import Mapping
 from statistics import fmean
@@ -11,32 +11,32 @@ from mtnat.lab.study.record import Study
 
 
 class Cell(Record):
-    """A system in a column."""
+    """The figures of one system in one column."""
 
     bleu: float | None = None
-    """sacreBLEU on the test set, mean over seeds; on the validation set where the study has no confirm phase."""
+    """Mean sacreBLEU over seeds on the test set, or on the validation set if the study has no confirm phase."""
     mark: Mark = ""
     tokenized: float | None = None
-    """Tokenized BLEU, mean over seeds: what `published` may be looked at beside."""
+    """Mean tokenized BLEU over seeds, the kind of figure that `published` is."""
     published: float | None = None
-    """The figure that others printed."""
+    """The published figure."""
     interval: float | None = None
     """Half of the 95 % interval of `bleu` over seeds (Student's t); None with one seed."""
     p_value_over_seeds: float | None = None
-    """Of the difference that `mark` is about, over seeds and sentences together; None with one seed."""
+    """p-value of the difference that `mark` shows, over seeds and sentences together; None with one seed."""
     seeds: int = 0
 
 
 class TableRow(Record):
-    """A system."""
+    """The row of one system."""
 
     name: str
     cells: dict[str, Cell]
-    """By column."""
+    """Figures by column."""
 
 
 class Column(Record):
-    """What a column's figures are."""
+    """How the figures of a column were measured."""
 
     test_set: str
     signature: str | None
@@ -49,20 +49,20 @@ class Table(Record):
     study: str
     question: str
     against: str | None
-    """The baseline that marks refer to, in the same column."""
+    """The baseline that the marks of each column refer to."""
     published: str | None
-    """Where the figures in grey are from."""
+    """Source of the published figures."""
     answers: dict[str, str]
-    """Each column's answer."""
+    """The answer of each column."""
     notes: dict[str, tuple[str, ...]]
-    """Each column's."""
+    """The notes of each column."""
     columns: dict[str, Column]
     rows: tuple[TableRow, ...]
 
 
 def make_table(name: str, study: Study, leaderboards: Mapping[str, Leaderboard]) -> Table:
-    """The table of leaderboards by column: baselines in the order of the file. Each column has proposals of its own, which it
-    leaves out."""
+    """Returns the table of the columns' leaderboards, with the baselines in the order of the study file. Proposals are left
+    out, because each column has different ones."""
     by_column = {column: {row.name: row for row in board.rows} for column, board in leaderboards.items()}
     published = study.published.bleu if study.published else {}
     rows = tuple(

@@ -1,4 +1,4 @@
-"""A row of the leaderboard: what became of one trial, and how sure that is."""
+"""A row of the leaderboard: the result of one trial, and its uncertainty."""
 
 import math
 from collections.abc import Sequence
@@ -19,77 +19,79 @@ from mtnat.lab.study.searching import METRICS
 
 
 class Row(Record):
-    """One trial."""
+    """The result of one trial."""
 
     name: str
     kind: Kind
     settings: Settings
-    """In which it differs from the study's experiment."""
+    """Settings in which the trial differs from the study's experiment."""
     is_reference: bool = False
-    """Whether it translates with the other decoder than the study's experiment: something to look at, and never the winner."""
+    """Whether the trial translates with another decoder than the study's experiment; such a trial never wins."""
     confirmed: bool
     """Whether the scores are BLEU on the test set."""
     pruned: int | None = None
-    """The step at which it was ended early; the score is that of this step, and comparable with no full run's."""
+    """The step at which a pruner ended the trial; its score is from this step and not comparable with those of full runs."""
     rung: int | None = None
-    """T of the shorter run after which it was not trained further; the score is that one's, comparable with no full run's."""
+    """T of the trial's last rung, if it has no full run; its score is from that rung and not comparable with those of full
+    runs."""
     seeds: tuple[int, ...]
-    """Of the runs that ended well."""
+    """Seeds of the runs that have a score."""
     scores: tuple[float, ...]
-    """BLEU by seed, on the test set where confirmed, else on the validation set."""
+    """BLEU by seed, on the test set if confirmed, otherwise on the validation set."""
     mean: float | None
     interval: tuple[float, float] | None
-    """95 % of the mean over seeds (Student's t); None with one seed."""
+    """95 % interval of the mean over seeds (Student's t); None with one seed."""
     tokenized: tuple[float, ...] = ()
-    """Tokenized BLEU on the test set by seed, which the field's papers print and nobody may compare with `scores`; none where
-    the target language is not known."""
+    """Tokenized BLEU on the test set by seed, as papers report it; not comparable with `scores`. Empty if the target language
+    is not known."""
     tokenized_signature: str | None = None
     valid: float | None
-    """BLEU on the validation set: mean over the same seeds, by which the winner is chosen."""
+    """Mean BLEU on the validation set over the same seeds, by which the winner is chosen."""
     metrics: dict[str, float] = Field(default_factory=dict)
-    """The other metrics of a study with several: means over the same seeds."""
+    """Means of the other metrics, if the study has several, over the same seeds."""
     on_front: bool = False
-    """Whether no other trial is at least as good in every metric and better in one, among those that could win."""
+    """Whether the trial is on the Pareto front of the trials that can win."""
     against: str | None
     difference: float | None = None
-    """Mean over the seeds both have, minus that of ``against``."""
+    """Mean difference to ``against`` over the seeds that both have."""
     p_value: float | None = None
-    """Of the difference to ``against`` over sentences (paired bootstrap); None where nothing is compared."""
+    """p-value of the difference to ``against`` over sentences (paired bootstrap); None if nothing is compared."""
     mark: Mark = ""
-    """By `p_value`, as in Hao et al. 2021, A.4."""
+    """Mark for `p_value`, as in Hao et al. 2021, A.4."""
     difference_interval: tuple[float, float] | None = None
-    """95 % of the difference over seeds and sentences together; None with one seed."""
+    """95 % interval of the difference over seeds and sentences together; None with one seed."""
     p_value_over_seeds: float | None = None
-    """Of the difference over seeds and sentences together (hierarchical bootstrap); None with one seed."""
+    """p-value of the difference over seeds and sentences together (hierarchical bootstrap); None with one seed."""
     seeds_needed: Seeds | None = None
-    """With which a paired t-test over seeds finds such a difference at p < 0.05 with a power of 0.8; None with one seed."""
+    """Number of seeds with which a paired t-test finds such a difference at p < 0.05 with a power of 0.8; None with one
+    seed."""
     spent: Spent = Spent()
-    """By all its runs."""
+    """The costs of all runs of the trial."""
     signature: str | None
     failed: str | None
-    """Why runs of it have no score."""
+    """Why a run of the trial has no score."""
 
     @property
     def is_full(self) -> bool:
-        """Whether it was trained to its end."""
+        """Whether the trial was trained to its end."""
         return self.pruned is None and self.rung is None
 
 
 class Judge(Protocol):
-    """Who knows the runs' translations of the test set."""
+    """Compares the runs' translations of the test set."""
 
     def compare(self, run: Run, other: Run) -> float:
-        """The p-value of the difference between two runs."""
+        """Returns the p-value of the difference between two runs."""
 
     def compare_over_seeds(self, runs: Sequence[Run], others: Sequence[Run]) -> Comparison:
-        """The difference between two systems with several seeds each."""
+        """Returns the difference between two systems with several seeds each."""
 
     def tokenized(self, run: Run) -> Score | None:
-        """Tokenized BLEU; None where the target language is not known."""
+        """Returns tokenized BLEU; None if the target language is not known."""
 
 
 def make_row(trial: Trial, study: Study, agenda: Agenda, judge: Judge, *, confirmed: bool) -> Row:
-    """A trial's row, compared with nothing yet."""
+    """Returns a trial's row without a comparison."""
     runs = ended_runs(trial, agenda, confirmed=confirmed)
     good = [(run, result) for run, result in runs if (result.test if confirmed else result.valid) is not None]
     scores = tuple(score for _, result in good if (score := result.test if confirmed else result.valid) is not None)
@@ -120,18 +122,18 @@ def make_row(trial: Trial, study: Study, agenda: Agenda, judge: Judge, *, confir
 
 
 def compared(row: Row, against: str, rows: Sequence[Row], agenda: Agenda, judge: Judge) -> Row:
-    """The row with its difference to a baseline, over the seeds that both have."""
+    """Returns the row with its difference to a baseline over the seeds that both have."""
     baseline = next(other for other in rows if other.name == against)
     seeds = [seed for seed in row.seeds if seed in baseline.seeds]
     if not row.confirmed or row.name == against or not seeds:
         return row
     runs, others = (
-        {run.experiment.seed: run for run in agenda.confirm_runs(agenda.trials[name])} for name in (row.name, against)
+        {run.experiment.seed: run for run in agenda.runs(agenda.trials[name]).confirm} for name in (row.name, against)
     )
     scores, other_scores = (dict(zip(each.seeds, each.scores, strict=True)) for each in (row, baseline))
     differences = [scores[seed] - other_scores[seed] for seed in seeds]
     difference = fmean(differences)
-    # A seed that says the opposite of the mean is no evidence for it, however clearly it says so.
+    # A seed whose difference has the opposite sign is no evidence for the mean difference, however small its p-value.
     p_value = combined_p(
         [
             judge.compare(runs[seed], others[seed]) if own * difference > 0 else 1.0
@@ -150,21 +152,21 @@ def compared(row: Row, against: str, rows: Sequence[Row], agenda: Agenda, judge:
 
 
 def ended_runs(trial: Trial, agenda: Agenda, *, confirmed: bool) -> list[tuple[Run, Result]]:
-    """The runs that a trial's row is about, as far as they have ended."""
+    """Returns the runs that a trial's row summarizes, as far as they have ended."""
     last = agenda.last_run(trial)
-    runs = agenda.confirm_runs(trial) if confirmed else [last]
+    runs = agenda.runs(trial).confirm if confirmed else [last]
     ended = [(run, agenda.results[run.id]) for run in runs if run.id in agenda.results]
     return ended or ([(last, agenda.results[last.id])] if last.id in agenda.results else [])
 
 
 def all_results(trial: Trial, agenda: Agenda) -> list[Result]:
-    """What came of all a trial's runs that have ended."""
-    ids = dict.fromkeys(run.id for run in agenda.runs(trial) if run.id in agenda.results)
+    """Returns the results of all runs of a trial that have ended."""
+    ids = dict.fromkeys(run.id for run in agenda.runs(trial).all if run.id in agenda.results)
     return [agenda.results[run_id] for run_id in ids]
 
 
 def interval(scores: Sequence[float]) -> tuple[float, float] | None:
-    """95 % confidence interval of the mean (Student's t over seeds); None for fewer than two scores."""
+    """Returns the 95 % confidence interval of the mean (Student's t over seeds); None for fewer than two scores."""
     if len(scores) < 2:
         return None
     half = float(stats.t.ppf(0.975, len(scores) - 1)) * stdev(scores) / math.sqrt(len(scores))
@@ -172,11 +174,11 @@ def interval(scores: Sequence[float]) -> tuple[float, float] | None:
 
 
 def combined_p(p_values: Sequence[float]) -> float:
-    """One p-value of several on the same sentences: twice their median (Meinshausen, Meier and Bühlmann 2009)."""
+    """Returns one p-value for several on the same sentences: twice their median (Meinshausen, Meier and Bühlmann 2009)."""
     return p_values[0] if len(p_values) == 1 else min(1.0, 2 * median(p_values))
 
 
 def _mean(metric: str, results: Sequence[Result]) -> float | None:
-    """Of the runs that it is known of."""
+    """Returns the mean of a metric over the runs that report it; None if no run does."""
     values = [value for result in results if (value := getattr(result, METRICS[metric].field)) is not None]
     return fmean(values) if values else None

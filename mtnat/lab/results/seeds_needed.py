@@ -1,4 +1,4 @@
-"""How many seeds it takes to tell two systems apart."""
+"""Power analysis: the number of seeds that it takes to distinguish two systems."""
 
 from collections.abc import Sequence
 from statistics import fmean, stdev
@@ -13,18 +13,19 @@ Seeds = int | Literal["more than 1,000"]
 
 
 def seeds_needed(differences: Sequence[float]) -> Seeds:
-    """Seeds with which a paired t-test finds a difference such as these at p < 0.05, two-sided, four times out of five.
+    """Returns the number of seeds with which a two-sided paired t-test finds the difference at p < 0.05 with a power of 0.8.
 
-    Their mean and standard deviation are taken for the true ones, so of few seeds it is a rough figure (Cohen 1988, chapter 2).
+    The mean and standard deviation of the differences are taken as the true ones, so with few seeds the result is a rough
+    estimate (Cohen 1988, chapter 2).
 
     Args:
-        differences: in points, one for each seed that both systems were trained with, two at least.
+        differences: in BLEU, one for each seed that both systems were trained with, at least two.
     """
     mean, deviation = fmean(differences), stdev(differences)
     if deviation == 0:
         return 2 if mean else "more than 1,000"
     seeds_N = np.arange(2, MOST_SEEDS + 1)
-    # The square of a noncentral t is a noncentral F, of which scipy knows the far tails too.
+    # The square of a noncentral t is a noncentral F, whose far tails scipy computes accurately.
     critical_N = stats.t.ppf(1 - SIGNIFICANCE / 2, seeds_N - 1) ** 2
     power_N = stats.ncf.sf(critical_N, 1, seeds_N - 1, seeds_N * (mean / deviation) ** 2)
     enough = np.flatnonzero(power_N >= POWER)

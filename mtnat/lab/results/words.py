@@ -1,8 +1,10 @@
-"""Figures in words, in as many digits as a person needs."""
+"""Figures with units for people, with as many digits as they need."""
+
+from rich.filesize import pick_unit_and_suffix
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
+    """Returns a duration in seconds, minutes or hours."""
     if seconds < 90:
         return f"{max(0, seconds):.0f} s"
     if seconds < 90 * 60:
@@ -10,16 +12,14 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def size(count: int) -> str:
-    """Bytes as a person says them."""
-    for power, unit in ((9, "GB"), (6, "MB")):
-        if count >= 10**power:
-            return f"{count / 10**power:.0f} {unit}" if count >= 10 ** (power + 1) else f"{count / 10**power:.1f} {unit}"
-    return f"{count / 1000:.0f} kB"
+def size(count: float) -> str:
+    """Returns a number of bytes in bytes, kB, MB, GB or TB, in powers of 1,000."""
+    unit, name = pick_unit_and_suffix(int(count), ["bytes", "kB", "MB", "GB", "TB"], 1_000)
+    return f"{count / unit:.1f} {name}" if unit > 1_000 and count < 10 * unit else f"{count / unit:.0f} {name}"
 
 
 def plain(metric: str, value: float) -> str:
-    """A metric's value as text, in as many digits as can matter."""
+    """Returns the value of a metric with a sensible number of digits."""
     if metric == "valid.bleu":
         return f"{value:.1f}"
     if metric == "model.parameters":
@@ -28,5 +28,5 @@ def plain(metric: str, value: float) -> str:
 
 
 def with_unit(metric: str, value: float) -> str:
-    """The same with its unit; BLEU has none."""
+    """Returns the value of a metric with its unit; BLEU has none."""
     return plain(metric, value) + {"valid.bleu": "", "model.parameters": " weights"}.get(metric, " s")

@@ -1,1 +1,1 @@
-"""What a person wrote: the study file's records, read and checked as a whole."""
+"""The study file: its records, and how it is read and checked."""

@@ -1,4 +1,4 @@
-"""How to run a study."""
+"""How a study is run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,18 +6,18 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to run a study; what it computes is in its file."""
+    """The command line's options: how a study is run. What it computes is in the study file."""
 
     study: Path
     outputs: Path = Path("outputs")
     resume: bool = False
     dry_run: bool = False
-    """Shows what the study is going to do, and does nothing."""
+    """Shows what the study is going to do, and starts nothing."""
     smoke: bool = False
-    """Runs it cut down to a minute or so, in a folder of its own."""
+    """Runs a reduced copy of the study in about a minute, in a separate folder."""
     tracking_uri: str | None = None
     address: str | None = None
-    """Of a running Ray cluster; None starts one on this machine."""
+    """Address of a running Ray cluster; None starts Ray on this machine."""
     storage: str | None = None
-    """URI of a folder through which machines that share no file system exchange what runs make; None where they share one."""
+    """URI of a folder through which machines without a shared file system exchange files of runs; None if they share one."""
     verbose: bool = False

@@ -1,6 +1,6 @@
-"""The study file: read once, checked whole, before anything starts."""
+"""Reads the study file and checks all of it before anything starts."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 import mtnat.data
-from mtnat.config import build, nearest, read_yaml, replace
+from mtnat.config import Document, build, nearest, read_yaml, replace
+from mtnat.data.config import DataConfig
 from mtnat.errors import ConfigError, UserError
 from mtnat.experiment import Experiment
 from mtnat.lab.study.record import (
@@ -17,34 +18,37 @@ from mtnat.lab.study.record import (
     FIXED,
     FIXED_IN_COLUMNS,
     LEAVES,
-    PROPOSAL_NAME,
     TEACHER_NAME,
     Confirm,
     Published,
     Settings,
     Study,
     Teacher,
+    is_proposal,
     slug,
 )
 from mtnat.lab.study.resources import Machine, Resources, resource_problems
 from mtnat.lab.study.search_checks import SearchChecks
 from mtnat.lab.study.searching import Budget, Sampler, compressed
-from mtnat.lab.study.space import parse_space, path_problem
+from mtnat.lab.study.space_reading import parse_space, path_problem
 from mtnat.lab.tracking.models import is_address
 from mtnat.training import read_experiment
 
 _WRITTEN = "is what the teacher writes; a baseline may say null, for the corpus's own targets."
 Result = TypeVar("Result")
+_Origin = tuple[tuple[str, ...], ...]
+"""Where the settings of an experiment stand in the file, as names from its root, the ones that count first."""
+_EXPERIMENT: _Origin = (("experiment",),)
 
 
 def read_study(path: Path, cpus: float | None = None, gpus: float | None = None) -> Study:
-    """The study in a file.
+    """Returns the study in a file.
 
     Args:
-        cpus, gpus: what this machine has; None where another one will run it.
+        cpus, gpus: resources of this machine; None if the study runs on another one.
 
     Raises:
-        UserError: with every problem of the file, of its corpora and of this machine's cores.
+        UserError: with every problem of the file, of its corpora and of the machine's resources.
     """
     data = read_yaml(path)
     problems: list[str] = []
@@ -52,16 +56,18 @@ def read_study(path: Path, cpus: float | None = None, gpus: float | None = None)
     check = _Check(data)
     problems += check.problems()
     if cpus is not None and gpus is not None:
-        problems += resource_problems(check.resources, [Machine(cpus, gpus)])
+        problems += map(data.told, resource_problems(check.resources, [Machine(cpus, gpus)]))
     if study is None or problems:
         raise ConfigError(dict.fromkeys(problems))
     return study
 
 
 class _Check:
-    """What goes beyond types, looked at in whichever parts of the file are right by themselves."""
+    """Checks that go beyond types. A part of the file that is not valid by itself is left out, so that the others are still
+    checked."""
 
-    def __init__(self, data: Mapping[str, Any]) -> None:
+    def __init__(self, data: Document) -> None:
+        self.given = data
         parts = {name: _salvage(field.annotation, data[name]) for name, field in Study.model_fields.items() if name in data}
         self.experiment: Experiment | None = parts.get("experiment")
         self.columns: dict[str, Settings] = parts.get("columns") or {}
@@ -71,11 +77,13 @@ class _Check:
         self.confirm: Confirm | None = parts.get("confirm")
         self.resources: Resources = parts.get("resources") or Resources()
         search = data.get("search")
-        self.search: dict[str, Any] = search if isinstance(search, dict) else {}
+        self.search: dict[str, Any] = {}
+        if isinstance(search, dict):
+            self.search = {path: text for path, text in search.items() if isinstance(path, str)}
         self.space, self.space_problems = parse_space(self.search, LEAVES, FIXED)
         self.search_checks = SearchChecks(
             given=data,
-            experiments=list(self._bases([])),
+            experiments=[base for _, base in self._bases([])],
             baselines=self.baselines,
             space=None if self.space_problems else self.space,
             trials=parts.get("trials", 0),
@@ -91,15 +99,19 @@ class _Check:
         )
 
     def problems(self) -> list[str]:
+        """Returns every problem, with its line."""
         found = [*self.space_problems, *self.search_checks.problems(), *self._confirm(), *self._names(), *self._published()]
         finished_teacher = self._finished_teacher(found)
         experiments = list(self._experiments(finished_teacher, found))
-        for experiment in experiments:
+        texts: dict[DataConfig, _Origin] = {}
+        for origin, experiment in experiments:
             found += self._sharing(experiment)
             found += self._rungs(experiment)
-        for data in dict.fromkeys(experiment.data for experiment in experiments):
-            found += mtnat.data.check(data)
-        return found
+            texts.setdefault(experiment.data, origin)
+        located = [self.given.told(problem) for problem in found]
+        for data, origin in texts.items():
+            located += (self.given.told(problem, origin) for problem in mtnat.data.check(data))
+        return located
 
     def _confirm(self) -> Iterator[str]:
         if self.confirm and self.confirm.against not in self.baselines:
@@ -107,14 +119,15 @@ class _Check:
             yield f"confirm.against: '{self.confirm.against}' is no baseline{hint}"
 
     def _names(self) -> Iterator[str]:
-        taken = {slug(PROPOSAL_NAME.format(number)): "a proposal" for number in range(1, self.search_checks.most_proposals + 1)}
+        most = self.search_checks.most_proposals
+        taken = {name: "a proposal" for name in map(slug, self.baselines) if is_proposal(name, most)}
         if self.teacher:
             taken[slug(TEACHER_NAME)] = "the teacher"
         yield from _clashes("baselines", self.baselines, taken)
         yield from _clashes("columns", self.columns, {"runs": "the runs", "best": "the best model"})
 
     def _published(self) -> Iterator[str]:
-        """Figures must have a place in the table."""
+        """Every published figure must belong to a baseline and a column."""
         if self.published and not self.columns:
             yield "published: is shown in the table of a study with columns; add columns, or drop it."
         elif self.published:
@@ -128,7 +141,7 @@ class _Check:
                         yield f"published.bleu.{name}.{column}: is no column{hint}"
 
     def _finished_teacher(self, found: list[str]) -> Experiment | None:
-        """What a finished teacher was trained as, where that can be known; what is wrong is added to ``found``."""
+        """Returns the experiment of a finished teacher, or None if it cannot be known; adds its problems to ``found``."""
         if not self.teacher or not self.teacher.model or is_address(self.teacher.model):
             return None
         folder, problems = Path(self.teacher.model), list[str]()
@@ -138,27 +151,29 @@ class _Check:
             found.append(f"teacher.model: {folder} has no AT decoder, which a teacher translates with; give one that has.")
         return experiment
 
-    def _experiments(self, finished_teacher: Experiment | None, found: list[str]) -> Iterator[Experiment]:
-        """Every experiment whose fitness speaks for all that the study can run; what does not build is added to ``found``."""
+    def _experiments(self, finished_teacher: Experiment | None, found: list[str]) -> Iterator[tuple[_Origin, Experiment]]:
+        """Yields the experiments that stand for all that the study can run, each with the place of its settings in the file;
+        adds the problems of invalid ones to ``found``."""
         baselines = {f"baselines.{name}": settings for name, settings in self.baselines.items()}
         astray = {where: self._paths(settings, where) for where, settings in baselines.items()}
         found += chain.from_iterable(astray.values())
         teacher_astray = self._paths(self.teacher.settings, "teacher.settings") if self.teacher else []
         found += teacher_astray
-        for base in self._bases(found):
-            yield base
+        for origin, base in self._bases(found):
+            yield origin, base
             for where, settings in baselines.items():
                 if not astray[where] and (experiment := self._built(base, settings, where, found)):
-                    yield experiment
+                    yield (tuple(where.split(".", 1)), *origin), experiment
             if self.teacher:
                 found += self._taught(base, finished_teacher)
                 if not self.teacher.model and not teacher_astray:
-                    yield from self._teacher(base, self.teacher.settings, found)
+                    teachers = self._teacher(base, self.teacher.settings, found)
+                    yield from (((("teacher", "settings"), *origin), experiment) for experiment in teachers)
             if not self.space_problems:
-                yield from self._corners(base, found)
+                yield from (((("search",), *origin), experiment) for experiment in self._corners(base, found))
 
     def _teacher(self, base: Experiment, settings: Settings, found: list[str]) -> Iterator[Experiment]:
-        """The experiment of a teacher that is trained here, where it builds."""
+        """Yields the experiment of a teacher that is trained in this study, if it is valid."""
         where = "teacher.settings"
         if experiment := self._built(base, settings, where, found):
             yield experiment
@@ -168,19 +183,19 @@ class _Check:
                     "add objective.schedule: {kind: constant, value: 0.0}."
                 )
 
-    def _bases(self, found: list[str]) -> Iterator[Experiment]:
-        """What the trials' settings are laid over: the experiment, or that of each column."""
+    def _bases(self, found: list[str]) -> Iterator[tuple[_Origin, Experiment]]:
+        """Yields the experiments that the trials' settings change: the study's experiment, or that of each column."""
         for name, settings in self.columns.items():
             where = f"columns.{name}"
             if paths := [problem for path in settings if (problem := path_problem(path, LEAVES, FIXED_IN_COLUMNS, where))]:
                 found += paths
             elif self.experiment and (experiment := self._built(self.experiment, settings, where, found)):
-                yield experiment
+                yield (("columns", name), *_EXPERIMENT), experiment
         if self.experiment and not self.columns:
-            yield self.experiment
+            yield _EXPERIMENT, self.experiment
 
     def _taught(self, base: Experiment, finished_teacher: Experiment | None) -> Iterator[str]:
-        """What keeps a teacher from writing this experiment's text."""
+        """Yields the reasons why the teacher cannot write the training targets of this experiment."""
         if base.data.distilled is not None:
             yield f"experiment.{DISTILLED}: {_WRITTEN}"
         if DISTILLED in self.search:
@@ -193,7 +208,7 @@ class _Check:
             )
 
     def _corners(self, base: Experiment, found: list[str]) -> Iterator[Experiment]:
-        """The search's extremes, as far as they build; what both ends of a range have in common is said once."""
+        """Yields the valid experiments at the extremes of the search; a problem of both ends of a range is added once."""
         said: set[tuple[str, str]] = set()
         for dimension, settings in self.space.corners():
             problems: list[str] = []
@@ -221,7 +236,7 @@ class _Check:
         return built
 
     def _rungs(self, experiment: Experiment) -> Iterator[str]:
-        """A horizon compresses each experiment to its rungs."""
+        """The experiment must stay valid when a horizon compresses it to its rungs."""
         for steps in self.search_checks.horizon.steps[:-1] if self.search_checks.horizon else ():
             rung = _attempt([], partial(compressed, experiment, steps))
             if rung is None or (experiment.training.warmup_steps and not rung.training.warmup_steps):
@@ -231,7 +246,7 @@ class _Check:
                 )
 
     def _sharing(self, experiment: Experiment) -> Iterator[str]:
-        """Workers share a step's batches evenly."""
+        """The batches of a step must divide evenly among the workers; yields the least number for which they do not."""
         batches, resources = experiment.training.batches_per_step, self.resources
         for workers in range(resources.least_workers, resources.most_workers + 1):
             if batches % workers:
@@ -239,10 +254,11 @@ class _Check:
                     "experiment.training.batches_per_step: must be a multiple of resources.workers; "
                     f"got {batches} and {workers}."
                 )
+                return
 
 
 def _clashes(where: str, names: Iterable[str], taken: dict[str, str]) -> Iterator[str]:
-    """Names whose folders would be the same as those of others, or as `taken` ones."""
+    """Yields a problem for each name whose folder is that of another name or of a ``taken`` one."""
     for name in names:
         if slug(name) in taken:
             yield f"{where}.{name}: its folder would be that of {taken[slug(name)]}; choose another name."
@@ -250,7 +266,7 @@ def _clashes(where: str, names: Iterable[str], taken: dict[str, str]) -> Iterato
 
 
 def _attempt(problems: list[str], make: Callable[[], Result]) -> Result | None:
-    """What ``make`` returns; None, and its problems added, where it raises a UserError."""
+    """Returns the result of ``make``; if it raises a UserError, adds its problems and returns None."""
     try:
         return make()
     except UserError as error:
@@ -259,7 +275,7 @@ def _attempt(problems: list[str], make: Callable[[], Result]) -> Result | None:
 
 
 def _salvage(annotation: Any, data: object) -> Any:
-    """One part of the file where it is right by itself, else None."""
+    """Returns one part of the file, or None if it is not valid by itself."""
     try:
         return TypeAdapter(annotation).validate_python(data)
     except ValidationError:

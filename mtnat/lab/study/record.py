@@ -1,19 +1,20 @@
-"""A study: the records that its file is made of."""
+"""The records of the study file."""
 
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from mtnat.config import Record, leaf_types, replace
 from mtnat.experiment import Experiment
 from mtnat.lab.study.resources import Resources
 from mtnat.lab.study.searching import MOST_ON_GRID, Budget, Direction, Horizon, Metrics, Pruner, Sampler
-from mtnat.lab.study.space import Space, parse_space
+from mtnat.lab.study.space import Space
+from mtnat.lab.study.space_reading import parse_space
 from mtnat.model import Precision
 
 Settings = dict[str, Any]
-"""Values by dotted path."""
+"""Values by dotted path into the experiment."""
 
 LEAVES = tuple(leaf_types(Experiment))
 FIXED_IN_COLUMNS = {"seed": "is set by confirm.seeds; drop it here."}
@@ -24,7 +25,7 @@ FIXED = {
         "all trials of a study are scored on the same text; set it under experiment, or under columns.",
     ),
 }
-"""What no column, and no trial, may change, and why."""
+"""Settings that neither a column nor a trial may change, each with the reason."""
 DISTILLED = "data.distilled"
 STEPS = "training.steps"
 PROPOSAL_NAME, TEACHER_NAME = "trial-{:02d}", "teacher"
@@ -34,11 +35,11 @@ class Confirm(Record):
     """The phase in which the best proposals and all baselines are trained with several seeds and scored on the test set."""
 
     top: int = Field(1, ge=0)
-    """How many proposals are confirmed, the best by the metric."""
+    """Number of proposals that are confirmed: the best by the metric."""
     seeds: tuple[int, ...] = Field(min_length=1, strict=False)
-    """One run each; the search's own seed, if among them, is not trained twice."""
+    """One run for each seed; the seed of the search, if it is among them, is not trained again."""
     against: str
-    """The baseline with which all others are compared."""
+    """The baseline that all other trials are compared with."""
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> Self:
@@ -50,19 +51,19 @@ class Confirm(Record):
 
 
 class Teacher(Record):
-    """Who writes the training targets of all trials but those that set ``data.distilled: null``: sequence-level distillation
-    (Kim and Rush 2016). Validation and test text stay as they are."""
+    """The model that writes the training targets of all trials except those that set ``data.distilled: null``: sequence-level
+    distillation (Kim and Rush 2016). Validation and test text do not change."""
 
     settings: Settings = Field(default_factory=dict)
-    """In which the teacher's experiment differs from `experiment`; it must train an AT decoder."""
+    """Settings in which the teacher's experiment differs from `experiment`; it must train an AT decoder."""
     model: str | None = None
     """A finished model instead of one trained here: a folder, or MLflow's ``runs:/…`` or ``models:/…``."""
     beam: int = Field(5, ge=1, le=1_000)
-    """Beam of the search by which it translates the training text."""
+    """Beam of the search that translates the training text."""
     length_penalty: float = Field(1.0, ge=0, le=5)
-    """As `decoding.length_penalty`, of that search."""
+    """`decoding.length_penalty` of that search."""
     precision: Precision = "fp32"
-    """As `decoding.precision`, of that search; auto is several times as fast where the processor has bf16."""
+    """`decoding.precision` of that search; auto is several times faster on a processor with bf16."""
 
     @model_validator(mode="after")
     def _one_teacher(self) -> Self:
@@ -72,72 +73,83 @@ class Teacher(Record):
 
 
 class Published(Record):
-    """Figures that others have printed, shown in grey beside this study's own; they are compared with nothing."""
+    """Published figures, shown in grey beside the study's own and compared with nothing."""
 
     source: str = Field(min_length=1)
-    """Where they are from and what they measure, such as "Hao et al. 2021, Table 2: WMT14, tokenized BLEU"."""
+    """Their source and what they measure, such as "Hao et al. 2021, Table 2: WMT14, tokenized BLEU"."""
     bleu: dict[str, dict[str, float]]
-    """By baseline, then by column."""
+    """BLEU by baseline, then by column."""
 
 
 class Study(Record):
-    """One question, and all that is run to answer it."""
+    """One question, and everything that is run to answer it."""
 
     question: str = Field(min_length=1)
-    """What the study is to find out, in a sentence."""
+    """The question that the study answers, in one sentence."""
     experiment: Experiment
     """The settings that all trials share."""
     columns: dict[str, Settings] = Field(default_factory=dict)
-    """Named settings, such as corpora or directions, over which all of the study is repeated; each is a column of its table."""
+    """Named settings, such as corpora or directions. The study is repeated for each of them, as a column of its table."""
     teacher: Teacher | None = None
-    """Leave it out to train on the corpus's own targets."""
+    """Left out, trials train on the corpus's own targets."""
     baselines: dict[str, Settings] = Field(default_factory=dict)
-    """Named trials that always run and are always in the leaderboard: the settings in which each differs."""
+    """Named trials that always run and are always in the leaderboard: the settings in which each differs from `experiment`."""
     search: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Leaves that Optuna varies: ``path: {float: [low, high]}``, ``{int: [low, high]}`` or ``{choice: […]}``."""
     trials: int = Field(0, ge=0)
-    """Proposals, besides the baselines; or set `budget.trials`. Of a grid, the first so many; left out, all of it."""
+    """Number of proposals, besides the baselines; `budget.trials` is the same. For a grid it takes the first combinations; left
+    out, all of them."""
     sampler: Sampler = Sampler()
     metric: Literal["valid.bleu"] = "valid.bleu"
-    """What the search maximises; test sets are never searched on."""
+    """The metric that the search maximises; it is never a test set's."""
     metrics: Metrics | None = None
-    """Several instead: ``[valid.bleu: max, decode.seconds: min]``. The study then ends with their Pareto front."""
+    """Several metrics instead: ``[valid.bleu: max, decode.seconds: min]``. The study then ends with their Pareto front."""
     pruner: Pruner | None = None
-    """Leave it out to train every proposal to its end."""
+    """Left out, every proposal is trained to its end."""
     horizon: Horizon | None = None
-    """Leave it out to train every proposal for all of T at once."""
+    """Left out, every proposal is trained for the full T at once."""
     budget: Budget = Budget()
     warm_start: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    """Folders of other studies, whose finished trials this one takes over where their settings fit its own."""
+    """Folders of other studies. Their finished trials are taken over if this study could have made them itself."""
     keep_models: int = Field(3, ge=1)
-    """Of how many proposals, the best by the metric, the model stays on the disk and in MLflow; those that are confirmed do."""
+    """Number of proposals, the best by the metric, whose models stay on the disk and in MLflow; confirmed ones always do."""
     confirm: Confirm | None = None
-    """Leave it out for a search only, whose leaderboard shows the validation metric."""
+    """Left out, the study is a search only, and the leaderboard shows the validation metric."""
     published: Published | None = None
-    """For the table of a study with columns."""
+    """Published figures for the table of a study with columns."""
     resources: Resources = Resources()
+
+    @model_serializer(mode="wrap")
+    def _as_read(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the defaults that a study file with these settings has to leave out."""
+        settings: dict[str, Any] = serialize(self)
+        if self.metrics:
+            settings.pop("metric", None)
+        if self.confirm and self.keep_models < self.confirm.top:
+            settings.pop("keep_models", None)
+        return settings
 
     @property
     def proposals(self) -> int:
-        """How many trials Optuna proposes at most, 0 where only the budget ends the search; of a whole grid its combinations,
-        which takes a moment to count."""
+        """The largest number of proposals; 0 if only the budget ends the search. For a whole grid it is the number of
+        combinations, which takes a moment to count."""
         if wanted := self.budget.trials or self.trials:
             return wanted
         return self.space.grid_size(MOST_ON_GRID) if self.search and self.sampler.kind == "grid" else 0
 
     @property
     def models_kept(self) -> int:
-        """Of how many proposals the model stays."""
+        """Number of proposals whose models are kept."""
         return max(self.keep_models, self.confirm.top if self.confirm else 0)
 
     @property
     def objectives(self) -> dict[str, Direction]:
-        """What is searched on: direction by metric, the most important one first."""
+        """The direction of each metric that is searched on, the most important metric first."""
         return {name: way for metric in self.metrics for name, way in metric.items()} if self.metrics else {self.metric: "max"}
 
     @property
     def parts(self) -> "dict[str, Study]":
-        """The study of each column; of one without columns, itself under no name."""
+        """The study of each column by name; a study without columns has itself as its only part, with an empty name."""
         if not self.columns:
             return {"": self}
         return {
@@ -151,6 +163,13 @@ class Study(Record):
         return parse_space(self.search, LEAVES, FIXED)[0]
 
 
+def is_proposal(name: str, most: int) -> bool:
+    """Returns whether a folder's name is that of one of the first ``most`` proposals."""
+    found = re.fullmatch(r"\D*(\d{1,18})", name)
+    number = int(found[1]) if found else 0
+    return 1 <= number <= most and name == slug(PROPOSAL_NAME.format(number))
+
+
 def slug(name: str) -> str:
-    """A trial's name as a folder's name."""
+    """Returns a trial's name as the name of a folder."""
     return re.sub(r"[^\w]+", "-", name.lower()).strip("-") or "unnamed"

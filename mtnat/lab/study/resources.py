@@ -1,4 +1,4 @@
-"""What one run takes of a machine, and whether a machine has it."""
+"""The resources of a run, and whether machines have them."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -12,38 +12,38 @@ Group = Annotated[tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]
 
 
 class Resources(Record):
-    """What one run takes; as many run side by side as the machine holds."""
+    """The resources of one run. As many runs go on at the same time as the machines hold."""
 
     workers: Annotated[int, Field(ge=1)] | Group = 1
-    """Processes that share each step's batches; more than one are Ray Train workers. ``[least, most]`` takes as many as there
-    are, and goes on with fewer or more when nodes come and go."""
+    """Processes that share the batches of each step; several are workers of Ray Train. ``[least, most]`` uses as many as there
+    is room for, and continues with fewer or more when nodes leave or join."""
     cpus_per_worker: int = Field(1, ge=1)
-    """Cores, and PyTorch threads, of a worker."""
+    """Cores and PyTorch threads of a worker."""
     gpus_per_worker: float = Field(0, ge=0)
     """GPUs of a worker; a fraction lets several runs share one."""
     at_once: int | None = Field(None, ge=1)
-    """Runs side by side; left out, as many as there is room for. On a cluster that grows when it is asked, those beyond its
-    present room are what asks."""
+    """Runs at the same time; left out, as many as there is room for. With an autoscaler, a number above the present room makes
+    the cluster grow."""
     launcher: Literal["auto", "ray-train"] = "auto"
-    """auto trains a run of one worker in Tune's own actor, which starts sooner; ray-train uses Ray Train for it too."""
+    """auto trains a run with one worker in the actor of Ray Tune, which starts sooner; ray-train uses Ray Train for it too."""
     start_minutes: float = Field(10, gt=0)
-    """How long a run, or the study, waits for its place on the cluster before the study ends with a sentence."""
+    """Minutes that a run, or the study, waits for room on the cluster before the study ends with an error."""
     silent_minutes: float = Field(60, gt=0)
-    """A process that has not said a word for so long is taken for dead, and its run goes on from its checkpoint."""
+    """A process that reports nothing for this many minutes is considered dead, and its run continues from its checkpoint."""
 
     @property
     def least_workers(self) -> int:
-        """Without which a run does not start."""
+        """The fewest workers with which a run starts."""
         return self.workers if isinstance(self.workers, int) else self.workers[0]
 
     @property
     def most_workers(self) -> int:
-        """That a run ever has."""
+        """The most workers that a run uses."""
         return self.workers if isinstance(self.workers, int) else self.workers[1]
 
     @property
     def uses_ray_train(self) -> bool:
-        """Whether a run's workers are Ray Train's, and not Tune's own actor."""
+        """Whether a run has workers of Ray Train, instead of running in the actor of Ray Tune."""
         return self.launcher == "ray-train" or self.most_workers > 1
 
     @model_validator(mode="after")
@@ -58,14 +58,14 @@ class Resources(Record):
 
 
 class Machine(NamedTuple):
-    """What a machine has, whether it is taken or free."""
+    """The resources of a machine, in use or not."""
 
     cpus: float
     gpus: float
 
 
 def workers_on(machine: Machine, resources: Resources) -> int:
-    """How many workers a machine holds; none is spread over several machines, nor is a share over several GPUs."""
+    """Returns how many workers a machine holds. A worker is on one machine, and a fraction of a GPU is on one GPU."""
     by_cpus = int(machine.cpus // resources.cpus_per_worker)
     gpus = resources.gpus_per_worker
     if not gpus:
@@ -75,7 +75,8 @@ def workers_on(machine: Machine, resources: Resources) -> int:
 
 
 def resource_problems(resources: Resources, machines: Sequence[Machine]) -> Iterator[str]:
-    """What a run asks for beyond what there is: on any one machine, since a worker has to fit on it, and on all together."""
+    """Yields a sentence for each resource that a run lacks: on every single machine, for a worker has to fit on one, and on all
+    of them together."""
     workers, cpus, gpus = resources.least_workers, resources.cpus_per_worker, resources.gpus_per_worker
     one = "the machine has" if len(machines) == 1 else "no machine has more than"
     most_cpus = max((machine.cpus for machine in machines), default=0)
@@ -95,12 +96,12 @@ def resource_problems(resources: Resources, machines: Sequence[Machine]) -> Iter
 
 
 def workers_at_once(resources: Resources, machines: Sequence[Machine]) -> int:
-    """How many workers the machines hold, whatever runs they belong to."""
+    """Returns how many workers the machines hold, of all runs together."""
     return max(1, sum(workers_on(machine, resources) for machine in machines))
 
 
 def runs_at_once(resources: Resources, machines: Sequence[Machine]) -> int:
-    """How many runs go on side by side; one with elastic workers takes as many as it can get."""
+    """Returns how many runs go on at the same time; a run with elastic workers takes as many as it can get."""
     if resources.at_once:
         return resources.at_once
     full, rest = divmod(workers_at_once(resources, machines), resources.most_workers)
@@ -108,5 +109,5 @@ def runs_at_once(resources: Resources, machines: Sequence[Machine]) -> int:
 
 
 def cores() -> int:
-    """Cores this process may use."""
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

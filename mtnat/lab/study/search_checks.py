@@ -1,4 +1,4 @@
-"""What can be wrong with how a study file says to search, beyond types."""
+"""Checks of the search settings of a study file that go beyond types."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,20 +14,20 @@ from mtnat.lab.study.searching import METRICS, MOST_ON_GRID, Budget, Direction, 
 from mtnat.lab.study.space import Space
 
 _MANY = 1_000
-"""Proposals of a study that only its budget ends."""
+"""Proposals that a study may have if only its budget ends the search."""
 
 
 @dataclass(frozen=True)
 class SearchChecks:
-    """The parts of a study file that say how it searches, each where it is right by itself."""
+    """The search settings of a study file, each as far as it is valid by itself."""
 
     given: Mapping[str, Any]
-    """The file."""
+    """The content of the file."""
     experiments: Sequence[Experiment]
-    """The experiment, or that of each column."""
+    """The study's experiment, or that of each column."""
     baselines: Mapping[str, Settings]
     space: Space | None
-    """None where the search itself is wrong."""
+    """None if the search is not valid."""
     trials: int | None
     sampler: Sampler
     metrics: Sequence[Mapping[str, Direction]] | None
@@ -36,7 +36,7 @@ class SearchChecks:
     budget: Budget
     warm_start: Sequence[str]
     keep_models: int | None
-    """None where the file leaves it out."""
+    """None if the file does not set it."""
     confirm: Confirm | None
     resources: Resources
 
@@ -46,7 +46,7 @@ class SearchChecks:
 
     @property
     def proposals(self) -> int | None:
-        """How many trials there will be; None where that cannot be known."""
+        """The number of proposals; None if it is not known."""
         if self.trials is None or (self.sampler.kind == "grid" and self.space is None):
             return None
         if self.sampler.kind == "grid" and self.searches and self.space and not list(self._grid()):
@@ -56,7 +56,7 @@ class SearchChecks:
 
     @property
     def most_proposals(self) -> int:
-        """For how many a name is taken."""
+        """The number of proposals whose names are reserved."""
         return self.proposals or (_MANY if self.searches else 0)
 
     def problems(self) -> Iterator[str]:
@@ -70,7 +70,7 @@ class SearchChecks:
         yield from self._warm_start()
 
     def _amount(self) -> Iterator[str]:
-        """How much there is to run."""
+        """Baselines, trials and budget must fit together, and there must be something to run."""
         if not self.baselines and not self.searches:
             yield "baselines: there is nothing to run; name a baseline, or a search and trials."
         if self.trials and self.budget.trials:
@@ -81,7 +81,7 @@ class SearchChecks:
             if wanted := self.budget.trials or self.trials:
                 yield f"search: names nothing to vary in {wanted} trials; add a leaf or drop trials."
             for part in ("pruner", "horizon"):
-                if part in self.given:
+                if self.given.get(part) is not None:
                     yield f"{part}: chooses among proposals, but nothing is searched; add a search, or drop it."
             if self.budget.hours or self.budget.gpu_hours:
                 yield "budget: ends a search, but nothing is searched; add a search, or drop it."
@@ -143,7 +143,7 @@ class SearchChecks:
         if not self.pruner:
             return
         if self.horizon:
-            yield "pruner: does not go together with horizon, which ends trials its own way; drop one of them."
+            yield "pruner: cannot be combined with horizon, which ends trials in another way; drop one of them."
         if self.metrics:
             yield "pruner: compares trials by one metric, but metrics names several; drop one of them."
         first = self.pruner.first_step
@@ -152,8 +152,8 @@ class SearchChecks:
                 yield f"pruner.first_step: must be below experiment.training.steps; got {first} and {training.steps}."
             elif first < training.validate_every:
                 yield (
-                    "pruner.first_step: must not be below experiment.training.validate_every, because it hears of validations "
-                    f"only; got {first} and {training.validate_every}."
+                    "pruner.first_step: must not be below experiment.training.validate_every, because only validations "
+                    f"are compared; got {first} and {training.validate_every}."
                 )
 
     def _horizon(self) -> Iterator[str]:
@@ -173,7 +173,7 @@ class SearchChecks:
                 yield f"{where}.{STEPS}: is set by horizon.steps, from rung to rung; drop it here."
 
     def _best(self) -> Iterator[str]:
-        """How many of the best go on, against how many there are."""
+        """No more proposals can be confirmed or kept than there are."""
         top = self.confirm.top if self.confirm else 0
         if self.keep_models is not None and self.keep_models < top:
             yield f"keep_models: must not be below confirm.top, whose models are tested; got {self.keep_models} and {top}."

@@ -1,4 +1,4 @@
-"""How a study searches: who proposes, what counts, what is ended early, and when there is enough."""
+"""The search settings of a study: sampler, metrics, pruner, horizon and budget."""
 
 import math
 from typing import Annotated, Literal, NamedTuple, Self
@@ -12,10 +12,10 @@ Direction = Literal["max", "min"]
 
 
 class Metric(NamedTuple):
-    """What a run can be judged by."""
+    """A figure of a run that can be searched on."""
 
     field: str
-    """Of its `Result`."""
+    """The field of `Result` that holds it."""
     meaning: str
 
 
@@ -25,50 +25,52 @@ METRICS = {
     "train.seconds": Metric("train_seconds", "seconds of training, validations not included"),
     "model.parameters": Metric("parameters", "weights of the model, both decoders included"),
 }
-"""What a search can maximise or minimise; test sets are never searched on."""
+"""The metrics that a search can maximise or minimise; there is none of a test set."""
 MOST_ON_GRID = 100_000
-"""Combinations of a grid that is run as a whole."""
+"""The largest grid that can be run as a whole, in combinations."""
 
 
 class Sampler(Record):
-    """Who proposes the trials: one of Optuna's samplers."""
+    """The sampler of Optuna that proposes the trials."""
 
     kind: Literal["tpe", "random", "qmc", "cmaes", "gp", "grid"] = "tpe"
     """tpe: tree-structured Parzen estimator (Bergstra et al. 2011); qmc: scrambled Sobol points; cmaes: CMA-ES, for numbers;
     gp: Gaussian process; grid: every combination of choices and steps, once."""
     seed: int | None = Field(None, ge=0, lt=2**31)
-    """Left out, the experiment's. Trials run one at a time are the same for the same seed, in a resumed study too."""
+    """Left out, the seed of the experiment. If trials run one at a time, equal seeds give equal trials, also in a resumed
+    study."""
     startup_trials: int | None = Field(None, ge=1)
-    """Random proposals before tpe, cmaes or gp learn from what came of them; left out, a quarter of the trials, 2 to 10."""
+    """Random proposals before tpe, cmaes or gp learn from results; left out, a quarter of the trials, from 2 to 10."""
 
 
 class Pruner(Record):
-    """Ends proposals whose validation score falls behind that of others at the same step. Scores of different annealing
-    schedules are not comparable while they are under way (λ differs); `horizon` is the pruning that is fair to them."""
+    """Ends proposals whose validation score is behind that of others at the same step. Scores of different annealing schedules
+    are not comparable during training, because λ differs; use `horizon` for them."""
 
     kind: Literal["asha", "hyperband", "median"]
     """asha: successive halving without waiting (Li et al. 2020); hyperband: several of those, begun at different steps (Li et
     al. 2018); median: below the median of the others."""
     first_step: int = Field(ge=1)
-    """Nothing is ended before this step."""
+    """No proposal is ended before this step."""
     factor: int = Field(3, ge=2)
-    """asha, hyperband: one in so many goes on from rung to rung, whose steps are so many times as far apart."""
+    """asha, hyperband: the reduction factor. One in ``factor`` proposals goes on to the next rung, with ``factor`` times the
+    steps."""
     startup_trials: int = Field(4, ge=1)
-    """median: so many trials must have ended before any is pruned."""
+    """median: the number of trials that must have ended before any is pruned."""
 
 
 class Horizon(Record):
-    """Successive halving over complete runs: each rung trains for its own, shorter T, with λ's schedule and the warm-up
-    compressed to it, and the best of a rung are trained anew for the next T."""
+    """Successive halving over complete runs. The runs of a rung have their own, shorter T, to which the schedule of λ and the
+    warm-up are compressed; the best trials of a rung are trained again, from the start, with the T of the next one."""
 
     steps: tuple[int, ...] = Field(min_length=2, strict=False)
     """T of each rung, ascending; the last one is `experiment.training.steps`."""
     keep: float = Field(0.34, gt=0, le=1)
-    """Share of a rung's trials that go on to the next, rounded up. With 1 all go on, and the study ends with a report on how
-    well each shorter training ranks them."""
+    """Share of a rung's trials that go on to the next one, rounded up. With 1 all of them go on, and the study ends with a
+    report on how well each shorter T ranks them."""
 
     def runs(self, proposals: int) -> list[int]:
-        """How many runs there are for each T."""
+        """Returns the number of runs for each T."""
         found = [proposals]
         for _ in self.steps[1:]:
             found.append(math.ceil(round(self.keep * found[-1], 9)))
@@ -82,21 +84,22 @@ class Horizon(Record):
 
 
 class Budget(Record):
-    """When the search stops proposing; whichever comes first. Runs under way end, and the confirm phase follows."""
+    """Limits after which the search makes no further proposals; the first one that is reached counts. Runs in progress finish,
+    and the confirm phase follows."""
 
     trials: int | None = Field(None, ge=1)
-    """As `trials` of the study."""
+    """The same as `trials` of the study."""
     hours: float | None = Field(None, gt=0)
-    """Wall-clock hours since the study began, those in which it was interrupted not included."""
+    """Wall-clock hours since the study began, without interruptions."""
     gpu_hours: float | None = Field(None, gt=0)
-    """GPUs times hours, of all runs so far."""
+    """GPU-hours of all runs so far."""
 
 
 Metrics = Annotated[tuple[dict[str, Direction], ...], Field(min_length=2, strict=False)]
 
 
 def compressed(experiment: Experiment, steps: int) -> Experiment:
-    """The same experiment for a shorter T: λ(t) depends on t/T anyway, and the warm-up keeps its share."""
+    """Returns the experiment with a shorter T. λ(t) depends on t/T only, and the warm-up keeps its share of the steps."""
     training = experiment.training
     warmup = round(training.warmup_steps * steps / training.steps)
     return replace(experiment, {"training.steps": steps, "training.warmup_steps": warmup})

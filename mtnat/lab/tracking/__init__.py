@@ -1,1 +1,1 @@
-"""Where curves and files are kept for people to compare: MLflow, and a tracker in memory."""
+"""Experiment tracking: the port, MLflow behind it, and a tracker in memory."""

@@ -7,7 +7,7 @@ from mtnat.lab.tracking.tracker import MOST_DIGEST_CHARACTERS, Status, Tracked, 
 
 
 class MemoryTracker:
-    """The in-memory twin."""
+    """A tracker for tests, which keeps what it is told for as long as the object lives."""
 
     def __init__(self) -> None:
         self.runs: dict[str, Tracked] = {}

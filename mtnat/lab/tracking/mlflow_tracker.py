@@ -1,4 +1,4 @@
-"""The tracker that people look at: MLflow."""
+"""MLflow as the tracker."""
 
 import json
 import logging
@@ -16,20 +16,21 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_I
 from mtnat.lab.tracking.tracker import MOST_DIGEST_CHARACTERS, Status, Tracked, as_text
 
 KEY = "mtnat.run"
-"""Tag by which a run is found again; its value, the key, holds no quotes."""
+"""Tag with the key of a run, by which the run is found; a key has no quotes."""
 MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
-"""Makes the UI open on runs and their curves instead of on traces of language models."""
+"""Makes the UI open with runs and their curves instead of traces of language models."""
 MOST_PARAMS_AT_ONCE, MOST_POINTS_AT_ONCE = 100, 1_000
-"""MLflow takes no more in one call."""
+"""MLflow's limits for one call."""
 SHARE_OF_TIME, MOST_SAVED_SECONDS = 0.05, 2.0
-"""Of the driver's time goes to curves; what it did not need it may use up later, but no more than this."""
+"""The share of the driver's time that may be spent on curves. Unused time is saved for later, up to this number of seconds."""
 
 
 class MlflowTracker:
-    """MLflow at any tracking URI; it makes database and experiment before anybody else can look for them.
+    """MLflow at any tracking URI. The constructor creates the database and the experiment, before any other process opens them.
 
-    A call takes 5 ms for one point and 150 ms for a thousand. So points wait, where they come faster than there is time for
-    one call each, until their turn comes or their run ends; what a kill loses, a run's folder still has when it is begun again.
+    A call takes 5 ms for one point and 150 ms for a thousand. Points that arrive faster than one call each can send them are
+    buffered and sent together, at the latest when their run ends. A kill loses buffered points; they are still in the run's
+    folder, from which they are logged again when the run begins again.
     """
 
     def __init__(
@@ -37,8 +38,8 @@ class MlflowTracker:
     ) -> None:
         """
         Args:
-            artifacts: absolute place of the files, where the server does not decide it.
-            clock: seconds, of which a share may go to curves.
+            artifacts: absolute URI of the files; None if the server decides it.
+            clock: returns seconds; a share of them may be spent on curves.
         """
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -51,10 +52,10 @@ class MlflowTracker:
         )
         self._ids: dict[str, str] = {}
         self._new: set[str] = set()
-        """Keys of the runs made here; nobody else can have made runs below them."""
+        """Keys of the runs that this object created. Runs below them cannot exist yet, which saves a search for each."""
         self._last_steps: dict[str, dict[str, int]] = {}
         self._waiting: dict[str, list[Metric]] = {}
-        """Points by key, the key that has waited longest first."""
+        """Buffered points by key, the key that has waited longest first."""
         self._clock, self._looked_at_clock, self._saved_seconds = clock, clock(), MOST_SAVED_SECONDS
 
     def begin(
@@ -78,7 +79,7 @@ class MlflowTracker:
             self._ids[key] = self._client.create_run(self._experiment_id, tags={**(tags or {}), **own}).info.run_id
             self._last_steps[key] = {}
             self._new.add(key)
-        known = found.data.params if found else {}  # not all of them, where a kill came in between
+        known = found.data.params if found else {}  # not all of them, if the process was killed in between
         entries = [Param(path, as_text(value)) for path, value in (params or {}).items() if path not in known]
         for start in range(0, len(entries), MOST_PARAMS_AT_ONCE):
             self._client.log_batch(self._ids[key], params=entries[start : start + MOST_PARAMS_AT_ONCE])
@@ -103,7 +104,7 @@ class MlflowTracker:
             self._write(next(iter(self._waiting)))
 
     def _write(self, key: str) -> None:
-        """Sends the points of a run that wait."""
+        """Sends the buffered points of a run."""
         started = time.perf_counter()
         points = self._waiting.pop(key, [])
         for start in range(0, len(points), MOST_POINTS_AT_ONCE):
@@ -119,7 +120,7 @@ class MlflowTracker:
     def drop(self, key: str, folder: str) -> None:
         run = self._find(key)
         if run and self._client.list_artifacts(run.info.run_id, folder):
-            # The client lists and adds only; `mlflow gc` removes in this way too.
+            # The client can only list and add; `mlflow gc` removes files in the same way.
             repository = get_artifact_repository(run.info.artifact_uri, self._client.tracking_uri)
             repository.delete_artifacts(folder)  # type: ignore[no-untyped-call]
 

@@ -1,4 +1,4 @@
-"""Models that MLflow keeps."""
+"""Models in MLflow."""
 
 import logging
 import os
@@ -8,28 +8,28 @@ from mtnat.errors import ModelError
 
 
 def default_uri() -> str:
-    """The database that ``mlflow ui`` opens in this folder without arguments."""
+    """Returns the URI of the database that ``mlflow ui`` opens in the current folder without arguments."""
     return f"sqlite:///{Path.cwd() / 'mlflow.db'}"
 
 
 def is_address(model: str) -> bool:
-    """Whether a model is MLflow's and not a folder."""
+    """Returns whether a model is given as an address in MLflow, not as a folder."""
     return model.startswith(("runs:/", "models:/"))
 
 
 def fetch_model(uri: str, folder: Path, tracking_uri: str | None = None) -> Path:
-    """Downloads the model folder at ``runs:/…`` or ``models:/…``.
+    """Downloads the model folder at ``runs:/…`` or ``models:/…``, and returns its path.
 
     Args:
-        tracking_uri: where MLflow keeps it; by default ``$MLFLOW_TRACKING_URI``, or this folder's database.
+        tracking_uri: of MLflow; the default is ``$MLFLOW_TRACKING_URI``, or the database in the current folder.
 
     Raises:
-        ModelError: there is none, or it cannot be reached.
+        ModelError: the model does not exist or cannot be reached.
     """
     tracking_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri()
     database = Path(tracking_uri.removeprefix("sqlite:///"))
     if tracking_uri.startswith("sqlite:///") and not database.exists():
-        # MLflow would make one.
+        # MLflow would create it.
         raise ModelError(f"{uri}: {database} does not exist; name MLflow's database or server in $MLFLOW_TRACKING_URI.")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:

@@ -1,4 +1,4 @@
-"""Where curves and files are kept for people to compare: the port. The driver is the only writer."""
+"""The port to experiment tracking. Only the driver writes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ MOST_PARAM_CHARACTERS, MOST_DIGEST_CHARACTERS = 6_000, 32
 
 @dataclass
 class Tracked:
-    """What a tracker holds of one run."""
+    """The data of one run in a tracker."""
 
     name: str
     parent: str | None
@@ -19,15 +19,15 @@ class Tracked:
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     curves: dict[str, dict[int, float]] = field(default_factory=dict)
-    """By metric name: value by step."""
+    """The value by step, by name of the metric."""
     artifacts: list[str] = field(default_factory=list)
     """Paths of files, sorted."""
     datasets: dict[str, str] = field(default_factory=dict)
-    """Digest by name."""
+    """Digest by name of the dataset."""
 
 
 class Tracker(Protocol):
-    """Runs by key: a run is made when it is first begun and reopened when it is begun again."""
+    """Records runs by key. A run is created when it begins for the first time, and reopened when it begins again."""
 
     def begin(
         self,
@@ -37,39 +37,39 @@ class Tracker(Protocol):
         params: Mapping[str, object] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Makes a run, or reopens it; its params are those of the first time."""
+        """Creates a run, or reopens it. The params keep the values of the first time."""
 
     def tag(self, key: str, tags: Mapping[str, str]) -> None:
         """Sets tags."""
 
     def log(self, key: str, step: int, metrics: Mapping[str, float]) -> None:
-        """Adds a point to curves, except to those that reach this step already."""
+        """Adds a point to the curves. A curve that already has this step, or a later one, is not changed."""
 
     def keep(self, key: str, path: Path, folder: str = "") -> None:
-        """Keeps a file, or a folder with all in it, under a folder of the run's artifacts; one of the same name is replaced."""
+        """Copies a file, or a whole folder, into a folder of the run's artifacts. A file of the same name is replaced."""
 
     def drop(self, key: str, folder: str) -> None:
-        """Removes a folder of a run's artifacts; that there is none changes nothing."""
+        """Removes a folder of a run's artifacts, if there is one."""
 
     def use(self, key: str, dataset: str, digest: str, source: str) -> None:
-        """Notes what text a run was trained on; doing so twice changes nothing.
+        """Records the dataset that a run was trained on. A second call changes nothing.
 
         Args:
             digest: its hash, of which the first 32 characters are kept.
-            source: where it lies.
+            source: its path or address.
         """
 
     def end(self, key: str, status: Status) -> None:
         """Closes a run."""
 
     def status(self, key: str) -> Status | None:
-        """How a run stands; None of one that was never begun."""
+        """Returns the status of a run; None if it never began."""
 
     def find(self, key: str) -> Tracked | None:
-        """All that is held of a run, which takes its time to collect."""
+        """Returns all data of a run, or None if it never began. This is slow; it is meant for tests and reports."""
 
 
 def as_text(value: object) -> str:
-    """A setting as trackers keep it."""
+    """Returns a setting as the text that trackers store."""
     text = str(value)
     return text if len(text) <= MOST_PARAM_CHARACTERS else f"{text[: MOST_PARAM_CHARACTERS - 1]}…"

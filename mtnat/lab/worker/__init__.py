@@ -1,1 +1,1 @@
-"""Where a run runs: in an actor of Ray Tune or in workers of Ray Train."""
+"""The training of a run, in an actor of Ray Tune or in workers of Ray Train."""

@@ -1,4 +1,4 @@
-"""One run from its start, or from where it was left, to its result; on any number of workers, whoever started them."""
+"""Executes one run, from its start or its newest checkpoint to its result. It uses no Ray."""
 
 import math
 import shutil
@@ -26,31 +26,32 @@ from mtnat.training.fit import CHECKPOINTS, MODEL, SUMMARY
 from mtnat.training.memory import give_back_memory
 
 POINT, RESULT, MICRO_BATCHES = "point", "result", "micro_batches"
-"""Keys of reports: a point of the curves, as text, since Tune would keep 2 KB for every number of every trial; what came of the
-run; into how many micro-batches a try cuts, if it does."""
+"""Keys of reports: a point of the curves as text, because Tune keeps 2 KB for every number of every trial; the result of the
+run; the number of micro-batches of an attempt, if it is more than one."""
 ERROR_FILE = "error.txt"
-"""File of a run's folder: where one was that failed unforeseen, or fell silent."""
+"""File in a run's folder: the stack of a process that failed unexpectedly or stopped responding."""
 
 
 class Session(Protocol):
-    """Where a run runs: who shares the work, what of the machine each of them has, and who listens."""
+    """The environment of a run: its workers, their resources, and the channel to the driver."""
 
     workers: Workers
     resources: Resources
 
     def report(self, report: Mapping[str, Any], *, has_checkpoint: bool = False) -> None:
-        """Tells the driver; every worker says the same.
+        """Sends a report to the driver. Every worker calls this with the same report.
 
         Args:
-            has_checkpoint: whether it is of a validation, which ends with a checkpoint.
+            has_checkpoint: whether the report follows a validation, which ends with a checkpoint.
         """
 
 
 def execute(run: Run, study_folder: StudyFolder, session: Session) -> None:
-    """Trains a run, or goes on with it, scores it on the test set in the confirm phase, takes down what came of it and reports.
+    """Trains a run, or continues its training, scores it on the test set in the confirm phase, and writes and reports its
+    result.
 
-    What goes wrong inside is a result too. Only the death of a process reaches Tune as an error, and, where several workers
-    train together, whatever could strike one of them alone and leave the others waiting.
+    An error in a run becomes its result ("failed"). Only two kinds of error reach Ray: the death of a process, and, if several
+    workers train together, an error that may have happened in one of them only, while the others wait for it.
     """
     folder = study_folder.run(run.id)
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,25 +69,26 @@ def execute(run: Run, study_folder: StudyFolder, session: Session) -> None:
             (folder / ERROR_FILE).write_text(traceback.format_exc(), encoding="utf-8")
             failed = f"{type(error).__name__}: {error} (see {ERROR_FILE} in its folder)"
             result = execution.known.model_copy(update={"failed": failed})
-        give_back_memory()  # its process may wait for a long time, or train another one
+        give_back_memory()  # the process may wait for a long time, or train another run
         execution.end(result)
 
 
 class _Execution:
-    """A run under way, as each of its workers sees it."""
+    """A run in progress, on one of its workers."""
 
     def __init__(self, run: Run, folder: Path, session: Session, watchdog: Watchdog) -> None:
         self.run, self.folder, self.session, self.watchdog = run, folder, session, watchdog
         self.workers = session.workers
         self.known = read_result(folder) or Result(run=run.id)
-        """What came of an earlier phase."""
+        """The result of an earlier phase."""
         self.started, self.joules = time.perf_counter(), gpu_joules(self.workers.device)
         self.step, self.newest = 0, dict[str, float]()
         for step, metrics in read_curves(folder):
             self._see(step, metrics)
 
     def go_on(self) -> Result:
-        """Trains and scores; where memory runs out, again from the last checkpoint with twice as many micro-batches."""
+        """Trains and scores the run. If memory runs out, it tries again from the last checkpoint with twice as many
+        micro-batches."""
         while True:
             micro_batches = read_micro_batches(self.folder)
             if micro_batches > 1:
@@ -100,12 +102,12 @@ class _Execution:
                         f"{MOST_MICRO_BATCHES} parts; lower it, or take a smaller model."
                     ) from None
                 write_micro_batches(self.folder, 2 * micro_batches)
-                if self.workers.size > 1:  # the others wait for this one, and learn of it when all are started anew
+                if self.workers.size > 1:  # the other workers wait for this one, so all of them have to start again
                     raise
-            give_back_memory()  # only now that nothing refers to the error do its frames let the failed try go
+            give_back_memory()  # outside of `except`: the error's frames hold the tensors of the failed attempt
 
     def end(self, result: Result) -> None:
-        """Adds up what the run has cost, takes down its result and reports."""
+        """Adds the costs of the run to its result, writes it and reports it."""
         seconds = time.perf_counter() - self.started
         joules = self._joules()
         result = result.model_copy(
@@ -123,13 +125,14 @@ class _Execution:
         costs = {f"cost/{name}": getattr(result, name) for name in ("seconds", "gpu_seconds", "tokens", "joules")}
         self.report(self.step, {name: float(cost) for name, cost in costs.items() if cost is not None})
         if self.workers.leads:
-            if result.failed is None:  # one that failed may go on when what it lacked is there
+            if result.failed is None:  # a failed run may continue from its checkpoints later
                 shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
             write_result(self.folder, result)
         self.session.report({RESULT: result.model_dump_json()})
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Tells the driver a point of the curves, and keeps it for one that did not live to hear it."""
+        """Reports a point of the curves, and writes it to the run's folder in case the driver is killed before it gets the
+        report."""
         self._see(step, metrics)
         self.watchdog.feed()
         point = write_point(step, metrics)
@@ -142,7 +145,8 @@ class _Execution:
         if self._is_to_stop() and not (self.folder / SUMMARY).exists():
             return self._pruned(self.known)
         if self.run.phase == "confirm" and not (self.folder / MODEL).exists():
-            # It was not among the best for a while, and its model was cleared away: the same training gives the same again.
+            # The model was removed while the trial was not among the best. Training is deterministic, so it gives the same
+            # model.
             self.workers.meet()
             if self.workers.leads:
                 (self.folder / SUMMARY).unlink(missing_ok=True)
@@ -170,16 +174,17 @@ class _Execution:
         return known.model_copy(update={"valid": self.newest[VALID], "pruned": self.step, "failed": None})
 
     def _is_to_stop(self) -> bool:
-        """Whether the driver wants the run to end, as its leader sees it; one without a score would end as nothing."""
-        said = self.workers.gather([(self.folder / STOP_FILE).exists()] if self.workers.leads else [])
-        return any(map(any, said)) and VALID in self.newest
+        """Returns whether the driver has requested the end of the run; the leading worker decides for all of them. A run
+        without a score continues, since its result would be empty."""
+        requests = self.workers.gather([(self.folder / STOP_FILE).exists()] if self.workers.leads else [])
+        return any(map(any, requests)) and VALID in self.newest
 
     def _see(self, step: int, metrics: Mapping[str, float]) -> None:
         self.step = step
         self.newest |= metrics
 
     def _joules(self) -> float | None:
-        """What the workers' GPUs took since the start; None where one of them does not tell."""
+        """Returns the energy of the workers' GPUs since the start; None if one of them does not report it."""
         now = gpu_joules(self.workers.device)
         own = math.nan if now is None or self.joules is None else now - self.joules
         total = float(self.workers.sum(torch.tensor(own, dtype=torch.float64, device=self.workers.device)))
@@ -192,7 +197,7 @@ def _whole(number: float | None) -> int | None:
 
 @contextmanager
 def _owned(folder: Path, workers: Workers) -> Iterator[None]:
-    """Keeps a second process out of a run's folder: after the driver was killed, its actors live on for a moment."""
+    """Locks a run's folder against a second process: actors survive the driver's death for a moment."""
     with locked(folder / LOCK_FILE) if workers.leads else nullcontext():
         workers.meet()
         yield

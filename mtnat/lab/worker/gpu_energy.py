@@ -1,13 +1,14 @@
-"""What a GPU's own meter says."""
+"""The energy counter of a GPU."""
 
 import torch
 
 
 def gpu_joules(device: torch.device) -> float | None:
-    """Energy that a GPU has taken since its driver was loaded; None of a CPU, and of a GPU that does not tell."""
+    """Returns the energy in joules that a GPU has used since its driver was loaded; None for a CPU, and for a GPU without a
+    counter."""
     if device.type != "cuda":
         return None
-    import pynvml  # of no use elsewhere
+    import pynvml  # only needed with a GPU
 
     try:
         pynvml.nvmlInit()

@@ -1,4 +1,4 @@
-"""What happens where a run runs: inside Tune's actor, or in Ray Train's workers."""
+"""The sessions in which runs execute: in the actor of Ray Tune, or in the workers of Ray Train."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -18,14 +18,14 @@ from mtnat.lab.study.resources import Resources
 from mtnat.lab.worker.execute import RESULT, execute
 from mtnat.training import Alone, Distributed, Workers
 
-RUN = "run"
-"""Key of a Tune config."""
+RUN, RUN_ID = "run", "run_id"
+"""Keys of a Tune config: the run as JSON, for its worker; its id, for the driver, which has the run."""
 MOST_FAILURES = 2
-"""How often a run whose process died is tried again; it goes on from its checkpoint."""
+"""How often Ray Train restarts the workers of a run whose process died; they continue from the run's checkpoint."""
 
 
 class TuneSession:
-    """One worker, in the trial's actor itself."""
+    """A single worker, in the actor of Ray Tune."""
 
     def __init__(self, run: str, storage: Storage, resources: Resources) -> None:
         torch.set_num_threads(resources.cpus_per_worker)
@@ -39,11 +39,11 @@ class TuneSession:
             self._storage.send(self._run)
         tune.report(dict(report))
         if has_checkpoint:
-            self._storage.hear(self._run)
+            self._storage.fetch_stop(self._run)
 
 
 class TrainSession:
-    """A Ray Train worker, which may be the only one."""
+    """One of the workers of Ray Train."""
 
     def __init__(self, run: str, storage: Storage, resources: Resources) -> None:
         torch.set_num_threads(resources.cpus_per_worker)
@@ -61,14 +61,14 @@ class TrainSession:
                 self._storage.send(self._run)
             self.workers.meet()
         if has_checkpoint and self.is_first_here and not self.workers.leads:
-            self._storage.restore(self._run)  # every worker reads what the leader wrote
+            self._storage.restore(self._run)  # the first worker on every other machine gets the files of the leading worker
         ray.train.report(dict(report))
         if has_checkpoint and self.is_first_here:
-            self._storage.hear(self._run)
+            self._storage.fetch_stop(self._run)
 
 
 def trainable(config: Mapping[str, str], storage: Storage, resources: Resources) -> None:
-    """The Tune function: one run, in this actor or in workers that it starts."""
+    """Tune's function: executes one run in this actor, or in workers that it starts."""
     if resources.uses_ray_train:
         _train_together(config, storage, resources)
     else:
@@ -78,7 +78,8 @@ def trainable(config: Mapping[str, str], storage: Storage, resources: Resources)
 
 
 def _train_together(config: Mapping[str, str], storage: Storage, resources: Resources) -> None:
-    """Runs Ray Train's workers and passes their reports on; an equal name makes it find itself again after a failure."""
+    """Runs the workers of Ray Train and passes their reports on. Ray Train finds its state again by the name after a
+    failure."""
     run = Run.model_validate_json(config[RUN])
     on_gpus = resources.gpus_per_worker > 0
     TorchTrainer(
@@ -86,11 +87,11 @@ def _train_together(config: Mapping[str, str], storage: Storage, resources: Reso
         train_loop_config={RUN: config[RUN]},
         torch_config=TorchConfig(backend="nccl" if on_gpus else "gloo"),
         scaling_config=ScalingConfig(
-            num_workers=resources.workers,  # type: ignore[arg-type]  # its types lag behind its elastic groups
+            num_workers=resources.workers,  # type: ignore[arg-type]  # Ray's types do not have elastic groups yet
             use_gpu=on_gpus,
             resources_per_worker={"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker},
         ),
-        # Ray's types know only Train's first version, which is not the one that runs.
+        # Ray's types are those of Train's first version; the second one is in use.
         run_config=RunConfig(
             name=f"{run.id}-{run.phase}",
             storage_path=f"{storage.executor}/train",

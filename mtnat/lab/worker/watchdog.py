@@ -1,4 +1,4 @@
-"""Ends a process that has gone silent, so that whoever started it starts it anew."""
+"""Ends a process that makes no progress, so that its run can start again."""
 
 import faulthandler
 from contextlib import suppress
@@ -8,21 +8,22 @@ from typing import Self
 
 
 class Watchdog:
-    """Ends this process unless it is fed often enough, and then writes down where each of its threads was.
+    """Ends this process with a stack trace of every thread, unless `feed` is called often enough.
 
-    It is a thread that needs no help from Python: one that is stuck in a library does not stop it. A process has only one.
+    The timer of `faulthandler` is a thread outside of Python, so that code which blocks the interpreter does not stop it. A
+    process has only one such timer.
     """
 
     def __init__(self, report: Path, minutes: float) -> None:
         """
         Args:
-            report: the file that the threads' places are added to.
-            minutes: the longest silence.
+            report: the file that the stack traces are added to.
+            minutes: the longest time between two calls of `feed`.
         """
         self._path, self._seconds = report, 60 * minutes
 
     def feed(self) -> None:
-        """The process lives."""
+        """Restarts the timer."""
         faulthandler.dump_traceback_later(self._seconds, exit=True, file=self._file)
 
     def __enter__(self) -> Self:
@@ -33,6 +34,6 @@ class Watchdog:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         faulthandler.cancel_dump_traceback_later()
         self._file.close()
-        with suppress(FileNotFoundError):  # other workers may have the same
+        with suppress(FileNotFoundError):  # other workers may have the same file
             if not self._path.stat().st_size:
                 self._path.unlink()

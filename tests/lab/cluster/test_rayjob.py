@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import ray
-import yaml
+from ruamel.yaml import YAML
 
-from mtnat.config import build, read_yaml
+from mtnat.config import build, read_value, read_yaml
 from mtnat.lab.study.record import Study
 from mtnat.lab.study.resources import Machine, resource_problems
 
@@ -34,7 +34,7 @@ FIELDS = {
 
 @pytest.fixture(scope="module")
 def manifests() -> dict[str, Any]:
-    return {each["kind"]: each for each in yaml.safe_load_all((ROOT / "cluster" / "rayjob.yaml").read_text())}
+    return {each["kind"]: each for each in YAML(typ="safe").load_all(ROOT / "cluster" / "rayjob.yaml")}
 
 
 def spec(manifests: dict[str, Any]) -> Any:
@@ -71,7 +71,7 @@ def test_its_entrypoint_is_a_study_that_there_is_and_keeps_what_it_makes(manifes
     assert (ROOT / Path(study).relative_to(IMAGE_FOLDER)).is_file()
     options = dict(zip(arguments[::2], arguments[1::2], strict=True))
     shared = [options["--outputs"], options["--tracking-uri"].removeprefix("sqlite:///")]
-    shared += yaml.safe_load(spec(manifests)["runtimeEnvYAML"])["env_vars"].values()
+    shared += read_value(spec(manifests)["runtimeEnvYAML"], "runtimeEnvYAML")["env_vars"].values()
     claim = manifests["PersistentVolumeClaim"]
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
     for pod in pods(manifests):

@@ -134,7 +134,7 @@ def test_machines_rest_longer_each_time_a_process_ends_until_a_run_gets_on() -> 
             cluster.sleep(0.5)
         rests.append(cluster.now - begun)
     assert rests == [1, 2, 4, 8, 16, 32, 60, 60]
-    patience.heard()
+    patience.progressed()
     patience.died()
     cluster.sleep(1)
     assert patience.places == 2

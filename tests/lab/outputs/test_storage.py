@@ -7,35 +7,46 @@ import pytest
 
 from mtnat.errors import ConfigError
 from mtnat.lab.outputs.folder import STOP_FILE, StudyFolder, read_result, write_result
+from mtnat.lab.outputs.memory_storage import MemoryStorage, Sent
 from mtnat.lab.outputs.runs import Result
-from mtnat.lab.outputs.storage import RemoteFolder, SharedFolder, open_uri, study_storage
+from mtnat.lab.outputs.storage import RemoteFolder, SharedFolder, Storage, open_uri, study_storage
+from mtnat.testing.storage_contract import RUN, StorageContract, content, write
 
-RUN = "annealing-seed1"
 Machine = Callable[[str], RemoteFolder]
 
 
-@pytest.fixture
-def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """The storage as a machine of that name sees it, with scratch of its own, from now on."""
+class TestSharedFolder(StorageContract):
+    @pytest.fixture
+    def at(self, tmp_path: Path) -> Callable[[str], Storage]:
+        return lambda name: SharedFolder(tmp_path / "study")
+
+
+class TestRemoteFolder(StorageContract):
+    @pytest.fixture
+    def at(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Storage]:
+        return remote_folder(tmp_path, monkeypatch)
+
+
+class TestMemoryStorage(StorageContract):
+    @pytest.fixture
+    def at(self, tmp_path: Path) -> Callable[[str], Storage]:
+        sent = Sent()
+        return lambda name: MemoryStorage(sent, tmp_path / name, tmp_path / "outputs" / "study")
+
+
+def remote_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Machines that share a storage in this folder; each has its own folder for its runs, from the moment it is gone to."""
 
     def go_to(name: str) -> RemoteFolder:
-        monkeypatch.setenv("MTNAT_SCRATCH", str(tmp_path / name))
-        return RemoteFolder((tmp_path / "storage").as_uri(), "0123", tmp_path / "outputs" / "study")
+        monkeypatch.setenv("MTNAT_SCRATCH", str(folder / name))
+        return RemoteFolder((folder / "storage").as_uri(), "0123", folder / "outputs" / "study")
 
     return go_to
 
 
-def write(storage: RemoteFolder, **files: str) -> None:
-    folder = storage.workplace.run(RUN)
-    for name, text in files.items():
-        path = folder / name.replace("__", "/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-
-def content(folder: Path) -> dict[str, str]:
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "run.lock")
-    return {path.relative_to(folder).as_posix(): path.read_text() for path in files}
+@pytest.fixture
+def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return remote_folder(tmp_path, monkeypatch)
 
 
 def sent(tmp_path: Path) -> dict[str, int]:
@@ -62,13 +73,6 @@ def test_a_run_goes_on_on_another_machine(at: Machine) -> None:
     assert content(here.workplace.run(RUN)) == {"experiment": "lr", "checkpoints/20": "twenty"}
     here.leave(RUN)
     assert not here.workplace.run(RUN).exists()
-
-
-def test_what_was_never_sent_stays_with_the_machine_that_has_it(at: Machine) -> None:
-    here = at("a")
-    write(here, experiment="lr")
-    here.restore(RUN)
-    assert content(here.workplace.run(RUN)) == {"experiment": "lr"}
 
 
 def test_what_did_not_change_is_not_sent_again_and_what_is_gone_does_not_stay(at: Machine, tmp_path: Path) -> None:
@@ -123,11 +127,11 @@ def test_the_driver_gets_all_but_checkpoints(at: Machine) -> None:
 def test_a_wish_to_stop_reaches_the_run_and_ends_with_it(at: Machine) -> None:
     here = at("a")
     here.restore(RUN)
-    here.hear(RUN)
+    here.fetch_stop(RUN)
     assert not (here.workplace.run(RUN) / STOP_FILE).exists()
     at("driver").stop(RUN)
     here = at("a")
-    here.hear(RUN)
+    here.fetch_stop(RUN)
     assert (here.workplace.run(RUN) / STOP_FILE).exists()
     here.send(RUN)
     there = at("b")

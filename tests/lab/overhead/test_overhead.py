@@ -66,8 +66,8 @@ def test_every_trial_runs_once(simulated: Simulated) -> None:
     study, folder, _ = simulated
     assert study.agenda.is_finished
     assert len(study.agenda.trials) == TRIALS + 1
-    runs = {run.id for trial in study.agenda.trials.values() for run in [study.agenda.search_run(trial)]}
-    runs |= {run.id for trial in study.agenda.confirmed() for run in study.agenda.confirm_runs(trial)}
+    runs = {run.id for trial in study.agenda.trials.values() for run in [study.agenda.runs(trial).full]}
+    runs |= {run.id for trial in study.agenda.confirmed() for run in study.agenda.runs(trial).confirm}
     assert folder.results().keys() == runs
     assert len(runs) == TRIALS + 1 + 4 * 2  # the search's own seed is not trained twice
 
@@ -92,7 +92,7 @@ def test_the_journal_has_every_proposal_and_its_score(simulated: Simulated) -> N
     assert {trial.state for trial in told} == {TrialState.COMPLETE}
     results = folder.results()
     proposals = [trial for trial in study.agenda.trials.values() if trial.kind == "trial"]
-    scores = [results[study.agenda.search_run(trial).id].valid for trial in proposals]
+    scores = [results[study.agenda.runs(trial).full.id].valid for trial in proposals]
     assert sorted(trial.values[0] for trial in told) == sorted(score for score in scores if score is not None)
     assert len(told) == TRIALS
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
-from small_study import Listed, power, study
+from small_study import power, study
 
 from mtnat.lab.outputs.runs import Result, Run
 from mtnat.lab.plan.agenda import Agenda
+from mtnat.lab.plan.listed_proposer import ListedProposer
 
 
 def ended(run: Run, valid: float | None = 10.0) -> Result:
@@ -24,7 +25,7 @@ def play(agenda: Agenda, valid: Mapping[str, float | None] | None = None, stop_a
 
 
 def test_baselines_then_proposals_then_the_best_of_them_with_every_seed() -> None:
-    proposer = Listed(power(2.0), power(3.0), power(4.0))
+    proposer = ListedProposer(power(2.0), power(3.0), power(4.0))
     agenda = Agenda(study(), proposer, {})
     assert play(agenda, {"trial-02": 12.0, "trial-03": 11.0}) == [
         "fixed-λ-seed1 search",
@@ -45,16 +46,16 @@ def test_baselines_then_proposals_then_the_best_of_them_with_every_seed() -> Non
 
 
 def test_a_run_of_both_phases_is_one_run_of_one_experiment() -> None:
-    agenda = Agenda(study(), Listed(), {})
+    agenda = Agenda(study(), ListedProposer(), {})
     trial = agenda.trials["linear"]
-    first, second = agenda.confirm_runs(trial)
-    assert agenda.search_run(trial).experiment == first.experiment
-    assert agenda.search_run(trial).id == first.id
+    first, second = agenda.runs(trial).confirm
+    assert agenda.runs(trial).full.experiment == first.experiment
+    assert agenda.runs(trial).full.id == first.id
     assert (second.experiment.seed, second.id) == (2, "linear-seed2")
 
 
 def test_baselines_are_confirmed_while_the_last_proposals_run_but_the_best_are_waited_for() -> None:
-    agenda = Agenda(study(trials=1), Listed(power(2.0)), {})
+    agenda = Agenda(study(trials=1), ListedProposer(power(2.0)), {})
     for _ in range(2):
         run = agenda.next()
         assert run
@@ -73,7 +74,7 @@ def test_baselines_are_confirmed_while_the_last_proposals_run_but_the_best_are_w
 
 
 def test_the_confirm_phase_starts_its_longest_runs_first() -> None:
-    agenda = Agenda(study(trials=1), Listed(power(2.0)), {})
+    agenda = Agenda(study(trials=1), ListedProposer(power(2.0)), {})
     for seconds in (50.0, 80.0, 60.0):
         run = agenda.next()
         assert run
@@ -85,7 +86,7 @@ def test_the_confirm_phase_starts_its_longest_runs_first() -> None:
 
 
 def test_a_failed_trial_is_told_and_not_confirmed() -> None:
-    proposer = Listed(power(2.0), power(3.0))
+    proposer = ListedProposer(power(2.0), power(3.0))
     agenda = Agenda(study(trials=2), proposer, {})
     order = play(agenda, {"Fixed λ": None, "trial-01": None})
     assert [line for line in order if "confirm" in line] == [
@@ -98,7 +99,7 @@ def test_a_failed_trial_is_told_and_not_confirmed() -> None:
 
 
 def test_a_trial_that_fails_in_the_confirm_phase_keeps_its_place() -> None:
-    agenda = Agenda(study(trials=2), Listed(power(2.0), power(3.0)), {})
+    agenda = Agenda(study(trials=2), ListedProposer(power(2.0), power(3.0)), {})
     play(agenda, {"trial-01": 12.0}, stop_after=8)
     run = agenda.next()
     assert run
@@ -109,7 +110,7 @@ def test_a_trial_that_fails_in_the_confirm_phase_keeps_its_place() -> None:
 
 
 def test_what_equals_another_trial_or_no_experiment_is_not_proposed() -> None:
-    proposer = Listed({"objective.schedule.kind": "linear"}, power(2.0), power(2.0), power(-1.0), power(3.0))
+    proposer = ListedProposer({"objective.schedule.kind": "linear"}, power(2.0), power(2.0), power(-1.0), power(3.0))
     agenda = Agenda(study(confirm=None), proposer, {})
     assert play(agenda)[2:] == ["trial-01-seed1 search", "trial-02-seed1 search"]
     assert list(proposer.made.values()) == [power(2.0), power(3.0)]
@@ -117,7 +118,7 @@ def test_what_equals_another_trial_or_no_experiment_is_not_proposed() -> None:
 
 
 def test_a_resumed_study_keeps_what_ended_and_hands_out_the_rest_again() -> None:
-    proposer = Listed(power(2.0), power(3.0), power(4.0))
+    proposer = ListedProposer(power(2.0), power(3.0), power(4.0))
     first = Agenda(study(), proposer, {})
     play(first, stop_after=3)
     under_way = first.next()
@@ -135,7 +136,7 @@ def test_a_resumed_study_keeps_what_ended_and_hands_out_the_rest_again() -> None
 
 
 def test_a_resumed_confirm_phase_scores_only_what_has_no_score() -> None:
-    proposer = Listed(power(2.0))
+    proposer = ListedProposer(power(2.0))
     first = Agenda(study(trials=1), proposer, {})
     play(first, stop_after=5)  # the last two: both seeds of the first baseline
     again = Agenda(study(trials=1), proposer, first.results)
@@ -148,7 +149,7 @@ def test_a_resumed_confirm_phase_scores_only_what_has_no_score() -> None:
 
 
 def test_the_plan_is_counted_in_trainings() -> None:
-    agenda = Agenda(study(), Listed(power(2.0), power(3.0), power(4.0)), {})
+    agenda = Agenda(study(), ListedProposer(power(2.0), power(3.0), power(4.0)), {})
     assert agenda.planned == (0, 8)  # 2 + 3 with the search's seed, 2 + 1 with the other
     play(agenda)
     assert agenda.planned == (8, 8)
@@ -158,7 +159,7 @@ HORIZON = {"horizon": {"steps": [5, 10, 20], "keep": 0.5}}
 
 
 def test_the_best_of_a_rung_train_anew_for_a_longer_t() -> None:
-    proposer = Listed(power(0.5), power(2.0), power(3.0))
+    proposer = ListedProposer(power(0.5), power(2.0), power(3.0))
     agenda = Agenda(study(**HORIZON), proposer, {})
     scores = {"trial-01": 8.0, "trial-02": 12.0, "trial-03": 11.0}
     assert agenda.planned == (0, 2 + 3 + 2 + 1 + 3)
@@ -184,7 +185,7 @@ def test_the_best_of_a_rung_train_anew_for_a_longer_t() -> None:
 
 
 def test_a_rung_waits_until_all_its_runs_have_ended() -> None:
-    agenda = Agenda(study(**HORIZON, baselines={}, confirm=None), Listed(power(0.5), power(2.0)), {})
+    agenda = Agenda(study(**HORIZON, baselines={}, confirm=None), ListedProposer(power(0.5), power(2.0)), {})
     first, second = agenda.next(), agenda.next()
     assert first
     assert second
@@ -198,7 +199,7 @@ def test_a_rung_waits_until_all_its_runs_have_ended() -> None:
 
 
 def test_a_rungs_schedule_and_warm_up_are_compressed() -> None:
-    agenda = Agenda(study(**HORIZON, baselines={}, confirm=None), Listed(power(2.0)), {})
+    agenda = Agenda(study(**HORIZON, baselines={}, confirm=None), ListedProposer(power(2.0)), {})
     run = agenda.next()
     assert run
     training = run.experiment.training
@@ -207,11 +208,11 @@ def test_a_rungs_schedule_and_warm_up_are_compressed() -> None:
 
 
 def test_a_resumed_ladder_goes_on_with_the_same_runs() -> None:
-    whole = Agenda(study(**HORIZON), Listed(power(0.5), power(2.0), power(3.0)), {})
+    whole = Agenda(study(**HORIZON), ListedProposer(power(0.5), power(2.0), power(3.0)), {})
     scores = {"trial-01": 8.0, "trial-02": 12.0, "trial-03": 11.0}
     order = play(whole, scores)
     for stop in range(len(order)):
-        proposer = Listed(power(0.5), power(2.0), power(3.0))
+        proposer = ListedProposer(power(0.5), power(2.0), power(3.0))
         before = Agenda(study(**HORIZON), proposer, {})
         begun = play(before, scores, stop_after=stop)
         rest = play(Agenda(study(**HORIZON), proposer, before.results), scores)
@@ -219,7 +220,7 @@ def test_a_resumed_ladder_goes_on_with_the_same_runs() -> None:
 
 
 def test_a_pruned_proposal_is_told_and_never_confirmed() -> None:
-    proposer = Listed(power(2.0), power(3.0))
+    proposer = ListedProposer(power(2.0), power(3.0), prunes_below=5.0)
     pruner = {"kind": "asha", "first_step": 5}
     agenda = Agenda(study(trials=2, pruner=pruner, baselines={"linear": {}}), proposer, {})
     baseline, first, second = agenda.next(), agenda.next(), agenda.next()
@@ -238,7 +239,7 @@ def test_a_pruned_proposal_is_told_and_never_confirmed() -> None:
 
 
 def test_a_run_that_is_put_back_comes_next() -> None:
-    agenda = Agenda(study(), Listed(power(2.0)), {})
+    agenda = Agenda(study(), ListedProposer(power(2.0)), {})
     first, second = agenda.next(), agenda.next()
     assert first
     assert second
@@ -250,12 +251,12 @@ def test_a_run_that_is_put_back_comes_next() -> None:
 
 def test_the_budget_ends_the_search_but_not_the_confirm_phase() -> None:
     spent: list[bool] = []
-    agenda = Agenda(study(), Listed(power(0.5), power(2.0), power(3.0)), {}, is_spent=lambda: bool(spent))
+    agenda = Agenda(study(), ListedProposer(power(0.5), power(2.0), power(3.0)), {}, is_spent=lambda: bool(spent))
     play(agenda, stop_after=3)
     spent.append(True)
     assert [run.rpartition(" ")[2] for run in play(agenda)] == ["confirm"] * 6
     hours = study(budget={"gpu_hours": 1.0})
-    agenda = Agenda(hours, Listed(power(0.5), power(2.0), power(3.0)), {})
+    agenda = Agenda(hours, ListedProposer(power(0.5), power(2.0), power(3.0)), {})
     for _ in range(2):
         run = agenda.next()
         assert run
@@ -265,7 +266,7 @@ def test_the_budget_ends_the_search_but_not_the_confirm_phase() -> None:
 
 
 def test_another_studys_trial_counts_and_is_not_trained_again() -> None:
-    proposer = Listed(power(2.0), power(3.0), power(4.0))
+    proposer = ListedProposer(power(2.0), power(3.0), power(4.0))
     results = {"other-trial-01-seed1": Result(run="other-trial-01-seed1", valid=15.0)}
     agenda = Agenda(study(trials=2), proposer, results, inherited={"other/trial-01": power(2.0)})
     order = play(agenda)
@@ -279,7 +280,7 @@ def test_another_studys_trial_counts_and_is_not_trained_again() -> None:
 
 def test_the_front_of_several_metrics_is_confirmed_first() -> None:
     metrics = [{"valid.bleu": "max"}, {"decode.seconds": "min"}]
-    agenda = Agenda(study(metrics=metrics), Listed(power(0.5), power(2.0), power(3.0)), {})
+    agenda = Agenda(study(metrics=metrics), ListedProposer(power(0.5), power(2.0), power(3.0)), {})
     figures = {"trial-01": (20.0, 5.0), "trial-02": (19.0, 6.0), "trial-03": (12.0, 1.0)}
     while (run := agenda.next()) and run.phase == "search":
         bleu, seconds = figures.get(run.trial, (10.0, 9.0))
@@ -288,7 +289,7 @@ def test_the_front_of_several_metrics_is_confirmed_first() -> None:
 
 
 def test_equals_keep_the_order_in_which_they_were_proposed_however_they_end_and_after_a_resume() -> None:
-    proposer = Listed(power(0.5), power(2.0), power(3.0), power(4.0))
+    proposer = ListedProposer(power(0.5), power(2.0), power(3.0), power(4.0))
     agenda = Agenda(study(trials=4), proposer, {})
     runs: list[Run] = []
     while (run := agenda.next()) and run.phase == "search":

@@ -13,9 +13,12 @@ from optuna.trial import FrozenTrial, TrialState
 from mtnat.config import build, replace
 from mtnat.experiment import Experiment
 from mtnat.lab.plan.optuna_proposer import OptunaProposer
+from mtnat.lab.plan.proposer import Proposer
 from mtnat.lab.study.record import FIXED, LEAVES, Settings
 from mtnat.lab.study.searching import Direction, Pruner, Sampler
-from mtnat.lab.study.space import Space, parse_space
+from mtnat.lab.study.space import Space
+from mtnat.lab.study.space_reading import parse_space
+from mtnat.testing.proposer_contract import SPACE, ProposerContract
 
 KIND, EXPONENT = "objective.schedule.kind", "objective.schedule.exponent"
 BASE = build(Experiment, {"data": {"corpus": "grammar-en-de"}, "training": {"steps": 20, "warmup_steps": 5}})
@@ -59,6 +62,16 @@ def states(journal: Path) -> list[TrialState]:
 
 def anything(settings: Settings) -> bool:
     return True
+
+
+class TestContract(ProposerContract):
+    @pytest.fixture(params=["tpe", "random", "qmc", "grid", "median"])
+    def reopen(self, tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[], Proposer]:
+        """Every kind of draw, and one with a pruner."""
+        parsed, _ = parse_space(SPACE, LEAVES, FIXED)
+        pruner = build(Pruner, {"kind": "median", "first_step": 5}) if request.param == "median" else None
+        kind = "tpe" if pruner else request.param
+        return lambda: proposer(tmp_path / "journal", parsed, kind, pruner=pruner)
 
 
 def test_proposals_lie_in_the_space_and_respect_conditions(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from mtnat.config import build, read_yaml, replace, write_yaml
 from mtnat.data import prepare
@@ -191,7 +190,7 @@ class TestTrained:
         run_folder = folder.run("bare-other-trial-01-seed1")
         known = read_result(run_folder)
         assert known
-        experiment = build(Experiment, yaml.safe_load((run_folder / "experiment.yaml").read_text()))
+        experiment = build(Experiment, read_yaml(run_folder / "experiment.yaml"))
         *_, last = fit(experiment, prepare(experiment.data), run_folder)
         assert last.metrics["final/valid_bleu"] == known.valid
         assert (run_folder / "model").exists()

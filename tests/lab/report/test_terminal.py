@@ -56,6 +56,8 @@ def test_the_end_says_what_was_spent_and_what_lies_on_the_disk(tmp_path: Path) -
     assert "spent        70 s of runs" in shown(board, tmp_path, 120)
 
 
-@pytest.mark.parametrize(("count", "text"), [(0, "0 kB"), (412_300_000, "412 MB"), (2_340_000, "2.3 MB"), (12e9, "12 GB")])
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 bytes"), (41_230, "41 kB"), (412_300_000, "412 MB"), (2_340_000, "2.3 MB"), (12e9, "12 GB")]
+)
 def test_bytes_are_said_as_people_say_them(count: int, text: str) -> None:
     assert size(count) == text

@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from small_study import EXPONENT, Listed, power, study
+from small_study import EXPONENT, power, study
 
 from mtnat.lab.outputs.folder import StudyFolder
 from mtnat.lab.outputs.runs import Result
 from mtnat.lab.plan.agenda import Agenda
+from mtnat.lab.plan.listed_proposer import ListedProposer
 from mtnat.lab.report.markdown import fidelity_section
 from mtnat.lab.results.fidelity import Fidelity, Kind, Scores, rate, sentences
 from mtnat.lab.results.fidelity_scores import read_fidelity
@@ -67,7 +68,7 @@ def test_the_kinds_are_contrasted_at_equal_cost() -> None:
     assert "the shorter complete runs rank better" in sentences(found)[0]
     level = rated(way=[1.0, 2.0, 3.0, 5.0, 4.0], shorter=[2.0, 1.0, 3.0, 4.0, 5.0])
     assert level.contrasts[0].difference == pytest.approx(0.0)
-    assert "do not tell which ranks better" in sentences(level)[0]
+    assert "do not show which ranks better" in sentences(level)[0]
 
 
 def test_only_trials_with_every_signal_count_and_four_are_the_fewest() -> None:
@@ -77,13 +78,13 @@ def test_only_trials_with_every_signal_count_and_four_are_the_fewest() -> None:
     assert found
     assert [signal.scores.keys() for signal in found.signals] == [shorter.keys(), shorter.keys()]
     assert found.signals[0].tau == pytest.approx(1.0)  # without e, which is in neither
-    assert "of those that fell out it says nothing" in sentences(found)[-1]
+    assert "the others are not considered" in sentences(found)[-1]
     assert rate(FULL, {("horizon", 100): {"a": 1.0, "b": 2.0, "c": 3.0}}, steps=900) is None
 
 
 def test_a_study_with_a_horizon_is_read_from_its_folder(tmp_path: Path) -> None:
     a_study = study(trials=4, confirm=None, horizon={"steps": [10, 20], "keep": 1.0})
-    agenda = Agenda(a_study, Listed(*map(power, (2.0, 3.0, 4.0, 5.0))), {})
+    agenda = Agenda(a_study, ListedProposer(*map(power, (2.0, 3.0, 4.0, 5.0))), {})
     folder = StudyFolder(tmp_path)
     while run := agenda.next():
         exponent = agenda.trials[run.trial].settings.get(EXPONENT, 1.0)

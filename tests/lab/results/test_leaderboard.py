@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
-from small_study import SCORES, Listed, Scores, Verdict, concluded, power, study, traded
+from small_study import SCORES, Scores, Verdict, concluded, power, study, traded
 
 from mtnat.lab.outputs.runs import Result, Run
 from mtnat.lab.plan.agenda import Agenda
+from mtnat.lab.plan.listed_proposer import ListedProposer
 from mtnat.lab.report.cells import leaderboard_rows
 from mtnat.lab.report.front_plot import draw_front
 from mtnat.lab.report.markdown import leaderboard_markdown
@@ -19,7 +20,7 @@ from mtnat.lab.study.record import Study
 def test_of_equals_the_winner_is_one_whose_model_is_kept() -> None:
     # Of more than 99 proposals the alphabet has the hundredth before the twentieth.
     many = study(baselines={}, trials=104, confirm=None, keep_models=1)
-    agenda = Agenda(many, Listed(*(power(1.0 + number / 100) for number in range(104))), {})
+    agenda = Agenda(many, ListedProposer(*(power(1.0 + number / 100) for number in range(104))), {})
     while run := agenda.next():
         agenda.end(Result(run=run.id, valid=1.0 if run.trial < "trial-20" and len(run.trial) == 8 else 2.0))
     board = make_leaderboard("s", many, agenda, Verdict(1.0), test_set="grammar", seconds=60.0, notes=[])
@@ -143,7 +144,7 @@ def test_more_seeds_are_asked_for_only_where_they_would_help() -> None:
 
 def ended_early(a_study: Study, *results: Result) -> Leaderboard:
     """Of proposals whose results are given by their first run; later ones are the same, and 10 BLEU the baselines'."""
-    agenda = Agenda(a_study, Listed(*map(power, (2.0, 3.0, 4.0, 5.0))), {})
+    agenda = Agenda(a_study, ListedProposer(*map(power, (2.0, 3.0, 4.0, 5.0))), {})
     by_trial = {f"trial-{number:02d}": result for number, result in enumerate(results, 1)}
     while run := agenda.next():
         found = by_trial.get(run.trial, Result(run="", valid=10.0))
@@ -200,7 +201,7 @@ def test_a_confirmed_front_is_by_means_over_seeds_and_tells_who_was_not_confirme
     board = traded()  # of which only trial-03 is confirmed
     assert [row.name for row in board.rows if row.on_front] == ["trial-03"]
     assert board.answer.endswith(
-        "trial-03 (45.5, 3.50 s) alone is on the front of valid.bleu and decode.seconds: nothing else is better in any of them."
+        "trial-03 (45.5, 3.50 s) is alone on the front of valid.bleu and decode.seconds: no other is better in any of them."
     )
     assert any("not confirmed: trial-01;" in note for note in board.notes)
 
@@ -226,7 +227,7 @@ def test_all_that_runs_took_is_summed() -> None:
 
 
 def test_who_was_short_of_memory_is_named() -> None:
-    agenda = Agenda(study(trials=0, search={}, confirm=None), Listed(), {})
+    agenda = Agenda(study(trials=0, search={}, confirm=None), ListedProposer(), {})
     while run := agenda.next():
         agenda.end(Result(run=run.id, valid=10.0, micro_batches=4 if run.trial == "linear" else 1))
     board = make_leaderboard("s", study(confirm=None), agenda, Verdict(0.5), test_set="grammar", seconds=1.0)
@@ -261,6 +262,6 @@ def test_a_leaderboard_is_read_back() -> None:
 
 
 def test_run_is_json() -> None:
-    run = Agenda(study(), Listed(), {}).next()
+    run = Agenda(study(), ListedProposer(), {}).next()
     assert run is not None
     assert Run.model_validate_json(run.model_dump_json()) == run

@@ -1,13 +1,13 @@
 """Everything that can be wrong with a study file, in sentences, at once."""
 
+import re
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from mtnat.config import build, write_yaml
+from mtnat.config import build, read_value, to_yaml, write_yaml
 from mtnat.errors import ConfigError
 from mtnat.lab.study.reading import read_study
 from mtnat.lab.study.record import Study
@@ -40,12 +40,19 @@ def _text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def read(tmp_path: Path, data: object, cpus: float | None = None) -> Study:
     file = tmp_path / "study.yaml"
-    file.write_text(yaml.safe_dump(data, sort_keys=False))
+    file.write_text(to_yaml(data))
     return read_study(file, cpus, 0 if cpus else None)
 
 
 def problems(tmp_path: Path, changes: dict[str, Any], cpus: float | None = None) -> list[str]:
-    """What is said of the good file with leaves replaced; None removes one."""
+    """What is said of the file that `changed` makes."""
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, changed(changes), cpus)
+    return [told[1] for told in located(tmp_path, caught.value)]
+
+
+def changed(changes: dict[str, Any]) -> dict[str, Any]:
+    """The good file with leaves replaced; None removes one."""
     data = deepcopy(GOOD)
     for path, value in changes.items():
         *parents, leaf = path.split("/")
@@ -56,15 +63,22 @@ def problems(tmp_path: Path, changes: dict[str, Any], cpus: float | None = None)
             del node[leaf]
         else:
             node[leaf] = value
-    with pytest.raises(ConfigError) as caught:
-        read(tmp_path, data, cpus)
-    return list(caught.value.problems)
+    return data
+
+
+def located(tmp_path: Path, error: ConfigError) -> list[tuple[int, str]]:
+    """Each problem's line, which all must have, and its sentence."""
+    matches = [
+        re.fullmatch(rf"{re.escape(str(tmp_path))}/study\.yaml, line (\d+): (.+)", problem) for problem in error.problems
+    ]
+    assert all(matches), error.problems
+    return [(int(match[1]), match[2]) for match in matches if match]
 
 
 def test_a_good_file_is_read_and_written_back(tmp_path: Path) -> None:
     study = read(tmp_path, GOOD, cpus=2)
     assert [search.path for search in study.space.dimensions] == list(GOOD["search"])
-    assert build(Study, yaml.safe_load(write_yaml(study))) == study
+    assert build(Study, read_value(write_yaml(study), "study")) == study
 
 
 EXPONENT, KIND = "objective.schedule.exponent", "objective.schedule.kind"
@@ -167,11 +181,11 @@ NOTHING_SEARCHED: dict[str, Any] = {"search": None, "trials": None, "confirm/top
         ({"pruner": ASHA | {"first_step": 20}}, "pruner.first_step: must be below experiment.training.steps; got 20 and 20."),
         (
             {"pruner": ASHA | {"first_step": 4}},
-            "pruner.first_step: must not be below experiment.training.validate_every, because it hears of",
+            "pruner.first_step: must not be below experiment.training.validate_every, because only validations",
         ),
         (
             {"pruner": ASHA, "horizon": {"steps": [10, 20]}},
-            "pruner: does not go together with horizon, which ends trials its own way; drop one of them.",
+            "pruner: cannot be combined with horizon, which ends trials in another way; drop one of them.",
         ),
         (
             {"pruner": ASHA, "metrics": TWO},
@@ -280,7 +294,7 @@ def test_one_sentence_for_one_problem(tmp_path: Path, changes: dict[str, Any], s
 )
 def test_ways_to_search(tmp_path: Path, changes: dict[str, Any]) -> None:
     study = read(tmp_path, GOOD | changes)
-    assert build(Study, yaml.safe_load(write_yaml(study))) == study
+    assert build(Study, read_value(write_yaml(study), "study")) == study
 
 
 def test_studies_to_start_from_are_told_apart_by_name(tmp_path: Path) -> None:
@@ -385,7 +399,7 @@ class TestTeacher:
             "teacher: takes either settings to train with or a finished model; got both, model: m."
         ]
         (found,) = problems(tmp_path, {"teacher": {"model": "nowhere"}})
-        assert found.startswith("teacher.model: nowhere: is no model folder")
+        assert found.startswith("teacher.model: nowhere: is not a model folder")
 
     def test_its_text_is_everybodys(self, tmp_path: Path) -> None:
         baselines = GOOD["baselines"] | {"own": {"data.distilled": "t.de"}, "raw": {"data.distilled": None}}
@@ -415,3 +429,164 @@ class TestTeacher:
             "teacher.model: translates en-de, but the text is de-en; train the teacher here, by settings."
         ]
         assert read(tmp_path, GOOD | {"teacher": {"model": str(model)}}).teacher is not None
+
+
+LINES = """\
+question: Does it hold?
+experiment:
+  data:
+    train: [no.en, t.de]
+    valid: [t.en, t.de]
+    test: [t.en, t.de]
+  model: {widht: 8}
+  training:
+    steps: 20
+    warmup_steps: 30
+baselines:
+  mask-predict:
+    objective.schedule:
+      kind: constant
+      value: 1.0
+  "1. linear: old":
+    seed: 3
+  linear:
+    model.widht: 8
+search:
+  model.width:
+    int: [16, 8]
+  model.dropout:
+    float: [0.0, .inf]
+trials: 0
+confirm: {seeds: [1], against: nobody}
+resources:
+  workers: 9
+"""
+
+
+class TestLines:
+    def problems(self, tmp_path: Path, text: str, cpus: float | None = None) -> list[tuple[int, str]]:
+        file = tmp_path / "study.yaml"
+        file.write_text(text)
+        with pytest.raises(ConfigError) as caught:
+            read_study(file, cpus, 0 if cpus else None)
+        return located(tmp_path, caught.value)
+
+    def test_every_problem_has_the_line_of_what_it_is_about(self, tmp_path: Path) -> None:
+        starts = [
+            (7, "experiment.model.widht is unknown; did you mean 'width'?"),
+            (10, "experiment.training.warmup_steps must be below steps; got 30 and 20."),
+            (17, "baselines.1. linear: old.seed: is set by confirm.seeds"),
+            (19, "baselines.linear.model.widht: the experiment has no such setting; did you mean 'model.width'?"),
+            (22, "search.model.width.int: low must be below high"),
+            (24, "search.model.dropout.float: must be two finite numbers, [low, high]; got [0.0, inf]."),
+            (25, "trials: must be at least 1 where something is searched"),
+            (26, "confirm.against: 'nobody' is no baseline"),
+            (28, "resources.workers: a run needs 9"),
+        ]
+        found = self.problems(tmp_path, LINES, cpus=2)
+        for line, start in starts:
+            assert any(one == line and problem.startswith(start) for one, problem in found), (line, start, found)
+
+    def test_what_a_file_lacks_has_the_line_of_the_mapping_that_lacks_it(self, tmp_path: Path) -> None:
+        text = "# a study\n\nquestion: Q\nexperiment:\n  seed: 1\n  data:\n    corpus: grammar-en-de\n"
+        assert self.problems(tmp_path, text) == [
+            (4, "experiment.training is missing; add it."),
+            (3, "baselines: there is nothing to run; name a baseline, or a search and trials."),
+        ]
+
+    @pytest.mark.parametrize(
+        ("old", "new", "line"),
+        [
+            ("train: [t.en", "train: [no.en", 4),
+            ("  mask-predict: {", "  mask-predict: {\n    data.train: [no.en, t.de],", 11),
+            ("search: {", "search: {\n  data.train: {choice: [[t.en, t.de], [no.en, t.de]]},", 12),
+            ("baselines:", "columns:\n  own: {}\n  other:\n    data.train: [no.en, t.de]\nbaselines:", 12),
+            ("mask-predict: {", "mask-predict: &mask {data.train: [no.en, t.de]}\n  other: {<<: *mask, ", 10),
+            ("  mask-predict: {", "  mask-predict: {\n    model.width: 3, model.heads: 2,", 11),
+        ],
+    )
+    def test_a_value_by_dotted_path_has_its_own_line(self, tmp_path: Path, old: str, new: str, line: int) -> None:
+        text = (
+            "question: Q\nexperiment:\n  data:\n    train: [t.en, t.de]\n    valid: [t.en, t.de]\n    test: [t.en, t.de]\n"
+            "    vocabulary_size: 64\n  training: {steps: 20, warmup_steps: 5}\nbaselines:\n  mask-predict: {}\n"
+            "search: {model.dropout: {float: [0.0, 0.5]}}\ntrials: 1\n"
+        )
+
+        assert [one for one, _ in self.problems(tmp_path, text.replace(old, new))][:1] == [line]
+
+
+class TestHostileStudies:
+    """Studies with one thing changed that used to end in a traceback, or did not end."""
+
+    @pytest.mark.parametrize(
+        ("changes", "sentence"),
+        [
+            ({"search": True}, "search: must be `name: value` lines; got True."),
+            ({"search": 3}, "search: must be `name: value` lines; got 3."),
+            ({"search/model.width": 3}, "search.model.width: must be `name: value` lines; got 3."),
+            ({f"search/{KIND}/when": {True: 1}}, f"search.{KIND}.when: a name must be text; got True; put it in quotes."),
+            ({f"search/{KIND}/when": {"on": True}}, f"search.{KIND}.when.on: is not searched itself"),
+            (
+                {"search/model.dropout": {"float": [0.0, float("inf")]}},
+                "search.model.dropout.float: must be two finite numbers, [low, high]; got [0.0, inf].",
+            ),
+            (
+                {"search/model.dropout": {"float": [0.0, float("nan")]}},
+                "search.model.dropout.float: must be two finite numbers, [low, high]; got [0.0, nan].",
+            ),
+            (
+                {"search/model.dropout": {"float": [-1.7e308, 1.7e308]}},
+                "search.model.dropout.float: high minus low must be a finite number; got [-1.7e+308, 1.7e+308].",
+            ),
+            (
+                {"search/model.dropout": {"float": [0.0, 0.5], "step": float("inf")}},
+                "search.model.dropout.step: must be a number above 0; got inf.",
+            ),
+            (
+                {"search/model.width": {"int": [8, 2**62]}},
+                "search.model.width.int: must be between -2^53 and 2^53; got [8, 461",
+            ),
+            (
+                {"resources/workers": [1, 2**62]},
+                "experiment.training.batches_per_step: must be a multiple of resources.workers; got 1 and 2.",
+            ),
+        ],
+        ids=str,
+    )
+    def test_ends_in_a_sentence(self, tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
+        found = problems(tmp_path, changes)
+        assert [problem for problem in found if problem.startswith(sentence)], found
+
+    def test_names_that_are_no_text(self, tmp_path: Path) -> None:
+        data = deepcopy(GOOD)
+        data["search"][1] = {"choice": [1]}
+        data["baselines"][2] = {}
+        with pytest.raises(ConfigError) as caught:
+            read(tmp_path, data)
+        assert [problem for _, problem in located(tmp_path, caught.value) if "text" in problem] == [
+            "baselines: a name must be text; got 2; put it in quotes.",
+            "search: a name must be text; got 1; put it in quotes.",
+        ]
+
+    def test_more_trials_than_there_will_ever_be(self, tmp_path: Path) -> None:
+        assert read(tmp_path, GOOD | {"trials": 2**62}).trials == 2**62
+        found = problems(tmp_path, {"trials": 2**62, f"baselines/trial-{2**59}": {}, "baselines/trial-1": {}})
+        assert found == [f"baselines.trial-{2**59}: its folder would be that of a proposal; choose another name."]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"search": None, "trials": None, "confirm/top": 0},
+        {"metrics": TWO},
+        {"trials": 9, "confirm/top": 5},
+        {"baselines/1e-3": {}, "baselines/on": {}, "baselines/~": {}, "baselines/0x1f": {}, "confirm/against": "1e-3"},
+        {"question": "λ: 'yes' or\n\n \"no\"\t😀?", "search/model.norm": {"choice": ["pre", "post"]}},
+    ],
+    ids=str,
+)
+def test_a_study_file_that_the_study_has_written_reads_back(tmp_path: Path, changes: dict[str, Any]) -> None:
+    study = read(tmp_path, changed(changes))
+    file = tmp_path / "written.yaml"
+    file.write_text(write_yaml(study))
+    assert read_study(file) == study

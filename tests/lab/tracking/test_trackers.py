@@ -1,4 +1,4 @@
-"""One contract for every tracker."""
+"""Every tracker keeps the contract."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,83 +8,22 @@ import pytest
 from mtnat.lab.tracking.memory_tracker import MemoryTracker
 from mtnat.lab.tracking.mlflow_tracker import MlflowTracker
 from mtnat.lab.tracking.tracker import Tracker
+from mtnat.testing.tracker_contract import TrackerContract
 
 
-@pytest.fixture(params=["memory", pytest.param("mlflow", marks=pytest.mark.slow)], scope="class")
-def reopen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Tracker]:
-    """Opens the same store again, as a resumed driver does."""
-    if request.param == "memory":
+class TestMemoryTracker(TrackerContract):
+    @pytest.fixture
+    def reopen(self) -> Callable[[], Tracker]:
         memory = MemoryTracker()
         return lambda: memory
-    folder = tmp_path_factory.mktemp("mlflow")
-    return lambda: MlflowTracker(f"sqlite:///{folder}/mlflow.db", "mtnat", (folder / "files").as_uri())
 
 
-class TestTracker:
-    def test_it_keeps_what_it_is_told(self, reopen: Callable[[], Tracker], tmp_path: Path) -> None:
-        (tmp_path / "model").mkdir()
-        (tmp_path / "model" / "weights").write_text("w")
-        (tmp_path / "note.txt").write_text("n")
-        tracker = reopen()
-        tracker.begin("s", "study", tags={"question": "which?"})
-        tracker.begin("s/a", "run a", parent="s", params={"model.width": 8, "long": "x" * 7000}, tags={"seed": "1"})
-        tracker.log("s/a", 10, {"train/loss": 2.5, "valid/bleu": 1.0})
-        tracker.log("s/a", 20, {"train/loss": 2.25})
-        tracker.keep("s/a", tmp_path / "model", "model")
-        tracker.keep("s/a", tmp_path / "note.txt")
-        tracker.use("s/a", "words.en → words.de", "d" * 64, "words.en")
-        tracker.use("s/a", "words.en → words.de", "d" * 64, "words.en")
-        tracker.end("s/a", "FAILED")
-        run = reopen().find("s/a")
-        assert run is not None
-        assert (run.name, run.parent, run.status) == ("run a", "s", "FAILED")
-        assert run.params["model.width"] == "8"
-        assert len(run.params["long"]) == 6000
-        assert run.tags == {"seed": "1"}
-        assert run.curves == {"train/loss": {10: 2.5, 20: 2.25}, "valid/bleu": {10: 1.0}}
-        assert run.artifacts == ["model/weights", "note.txt"]
-        assert run.datasets == {"words.en → words.de": "d" * 32}
-
-    def test_a_run_begun_again_is_the_same_run(self, reopen: Callable[[], Tracker]) -> None:
-        tracker = reopen()
-        tracker.begin("t", "study")
-        tracker.begin("t/a", "run", parent="t", params={"p": 1}, tags={"phase": "search"})
-        tracker.log("t/a", 10, {"train/loss": 2.5})
-        tracker.end("t/a", "KILLED")
-        tracker = reopen()
-        tracker.begin("t", "study")
-        tracker.begin("t/a", "run", parent="t", params={"p": 1}, tags={"phase": "confirm"})
-        tracker.log("t/a", 10, {"train/loss": 9.0, "valid/bleu": 3.0})
-        tracker.log("t/a", 20, {"train/loss": 1.5})
-        run = reopen().find("t/a")
-        assert run is not None
-        assert run.status == "RUNNING"
-        assert run.tags == {"phase": "confirm"}
-        assert run.curves == {"train/loss": {10: 2.5, 20: 1.5}, "valid/bleu": {10: 3.0}}
-
-    def test_a_folder_can_be_dropped(self, reopen: Callable[[], Tracker], tmp_path: Path) -> None:
-        (tmp_path / "model").mkdir()
-        (tmp_path / "model" / "weights").write_text("w")
-        (tmp_path / "note.txt").write_text("n")
-        tracker = reopen()
-        tracker.begin("d", "study")
-        tracker.keep("d", tmp_path / "model", "model")
-        tracker.keep("d", tmp_path / "note.txt")
-        for _ in range(2):
-            tracker.drop("d", "model")
-        run = reopen().find("d")
-        assert run is not None
-        assert run.artifacts == ["note.txt"]
-
-    def test_it_tells_how_a_run_stands(self, reopen: Callable[[], Tracker]) -> None:
-        tracker = reopen()
-        tracker.begin("e", "study")
-        tracker.begin("e/a", "run", parent="e")
-        tracker.end("e/a", "FINISHED")
-        assert [reopen().status(key) for key in ("e", "e/a", "e/b")] == ["RUNNING", "FINISHED", None]
-
-    def test_what_was_never_begun_is_not_found(self, reopen: Callable[[], Tracker]) -> None:
-        assert reopen().find("nothing") is None
+@pytest.mark.slow
+class TestMlflowTracker(TrackerContract):
+    @pytest.fixture(scope="class")
+    def reopen(self, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Tracker]:
+        folder = tmp_path_factory.mktemp("mlflow")
+        return lambda: MlflowTracker(f"sqlite:///{folder}/mlflow.db", "mtnat", (folder / "files").as_uri())
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from mtnat.config import build, replace
 from mtnat.experiment import Experiment
 from mtnat.lab.outputs.curves import read_curves, read_point
 from mtnat.lab.outputs.folder import STOP_FILE, StudyFolder, read_result
-from mtnat.lab.outputs.micro_batches import MOST_MICRO_BATCHES, halve_batches, read_micro_batches, write_micro_batches
+from mtnat.lab.outputs.micro_batches import MOST_MICRO_BATCHES, double_micro_batches, read_micro_batches, write_micro_batches
 from mtnat.lab.outputs.runs import Result, Run
 from mtnat.lab.study.resources import Resources
 from mtnat.lab.worker.execute import MICRO_BATCHES, POINT, RESULT, execute
@@ -195,13 +195,13 @@ def test_a_diverged_run_keeps_what_it_cost(tmp_path: Path) -> None:
 
 def test_the_driver_may_halve_the_batches_of_a_run_whose_process_was_killed(tmp_path: Path, runs: Path) -> None:
     runs.mkdir(parents=True)
-    halve_batches(runs)
-    halve_batches(runs)
+    double_micro_batches(runs)
+    double_micro_batches(runs)
     session = Listening()
     assert performed(tmp_path, session).micro_batches == 4
     assert session.reports[0] == {MICRO_BATCHES: 4}
     write_micro_batches(runs, MOST_MICRO_BATCHES)
-    halve_batches(runs)
+    double_micro_batches(runs)
     assert read_micro_batches(runs) == MOST_MICRO_BATCHES
 
 

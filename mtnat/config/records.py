@@ -1,103 +1,63 @@
-"""YAML to frozen, strict records; every problem of a file at once, each with its path and its remedy."""
+"""Frozen, strict records. All problems of their settings are reported at once, each with path and remedy."""
 
 import copy
 import difflib
-import math
 import re
 import types
 import typing
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from mtnat.config.documents import Document, short, to_yaml
 from mtnat.errors import ConfigError
 
 RecordType = TypeVar("RecordType", bound="Record")
 
+_NO_TEXT = "[key]"
+"""The element that pydantic appends to a location if a name in a mapping is not text."""
+
 
 class Record(BaseModel):
-    """A frozen, strict, keyword-only set of settings; a field's docstring is its documentation."""
+    """A frozen, strict, keyword-only set of settings. The docstring of a field is its documentation."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False, ser_json_inf_nan="strings"
     )
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML 1.2 numbers (``1e-3`` is a float) and no key given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a name must be plain text", key_node.start_mark)
-            key = self.construct_object(key_node)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-_UniqueKeyLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)$"), list("-+.0123456789")
-)
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
-
-    Raises:
-        ConfigError: the file cannot be read, is not YAML, or is not a mapping.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; give the path of a YAML file.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); give a readable YAML file.") from None
-    try:
-        data = yaml.load(text, Loader=_UniqueKeyLoader)
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigError(f"{path}{line}: is not valid YAML ({error.problem}); mend that line.") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2020-13-45
-        raise ConfigError(f"{path}: is not valid YAML ({' '.join(str(error).split())}); mend that place.") from None
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: must hold `name: value` lines; got {_short(data)}; see studies/quickstart.yaml.")
-    return data
-
-
 def write_yaml(record: Record) -> str:
-    """A record as YAML that `build` reads back to an equal record."""
-    return yaml.safe_dump(record.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+    """Returns a record as YAML, from which `build` makes an equal record."""
+    return to_yaml(record.model_dump(mode="json"))
 
 
 def build(record_type: type[RecordType], data: object, where: str = "") -> RecordType:
-    """The record that `data` describes.
+    """Builds a record from plain data.
 
     Args:
-        where: prefix of every problem's path, such as ``experiment``.
+        data: the settings. If this is a `Document`, each problem is reported with its line.
+        where: prefix of the path in every problem, such as ``experiment``.
 
     Raises:
-        ConfigError: with every problem found.
+        ConfigError: the settings are not valid; the error lists all problems.
     """
     try:
         return record_type.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(_problems(record_type, error, where)) from None
+        problems = _problems(record_type, error, where)
+        located = (data.at(names, problem) if isinstance(data, Document) else problem for names, problem in problems)
+        raise ConfigError(dict.fromkeys(located)) from None
 
 
 def replace(record: RecordType, settings: Mapping[str, Any], where: str = "") -> RecordType:
-    """The record with leaves (or whole sub-records) set by dotted path.
+    """Returns a copy of the record with settings (or whole sub-records) replaced by dotted path.
 
-    Choosing another ``….kind`` starts that sub-record afresh, since its other settings belonged to the old kind.
+    A new ``….kind`` resets the other settings of its sub-record to their defaults, because they belong to the old kind.
 
     Raises:
-        ConfigError: a path does not exist or a value does not fit.
+        ConfigError: a path does not exist or a value is not valid.
     """
     data = record.model_dump(mode="json")
     astray: list[str] = []
@@ -119,7 +79,7 @@ def replace(record: RecordType, settings: Mapping[str, Any], where: str = "") ->
 
 
 def leaf_types(record_type: type[Record], prefix: str = "") -> dict[str, list[Any]]:
-    """Every setting that a dotted path can name, with the types it may take (several where kinds share a name)."""
+    """Returns every setting that a dotted path can name, with its types; there are several if kinds share a name."""
     found: dict[str, list[Any]] = {}
     for name, field in record_type.model_fields.items():
         path = f"{prefix}{name}"
@@ -131,13 +91,13 @@ def leaf_types(record_type: type[Record], prefix: str = "") -> dict[str, list[An
 
 
 def nearest(name: str, known: typing.Iterable[str]) -> str:
-    """``; did you mean 'x'?`` where a known name is close, else nothing."""
+    """Returns ``; did you mean 'x'?`` if a known name is similar, otherwise an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def _sub_records(annotation: Any) -> list[type[Record]]:
-    """The record types inside an annotation such as ``Annotated[A | B, …]``."""
+    """Returns the record types inside an annotation such as ``Annotated[A | B, …]``."""
     if isinstance(annotation, type) and issubclass(annotation, Record):
         return [annotation]
     if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):
@@ -149,22 +109,31 @@ def _join(*names: str) -> str:
     return ".".join(name for name in names if name)
 
 
-def _problems(record_type: type[Record], error: ValidationError, where: str) -> list[str]:
-    """One sentence for each thing pydantic found."""
+def _problems(record_type: type[Record], error: ValidationError, where: str) -> Iterator[tuple[list[str], str]]:
+    """Yields the path of each problem that pydantic found, as names, and a sentence that describes it."""
     found = error.errors(include_url=False)
     broken = {tuple(problem["loc"]) for problem in found}
-    sentences: list[str] = []
     for problem in found:
         if any(place[: len(problem["loc"])] == problem["loc"] for place in broken - {problem["loc"]}):
-            continue  # "too few items", said of a sequence because of a broken item that is named anyway
+            continue  # "too few items" of a sequence, which only follows from a broken item that is reported itself
         owner, names = _place(record_type, problem["loc"])
         sentence = re.sub(r"\s+", " ", _sentence(problem, owner, _join(where, *names), names))
-        sentences.append(sentence if sentence.endswith(("?", ".")) else f"{sentence}.")
-    return list(dict.fromkeys(sentences))
+        yield [*names, *_blamed(problem)], sentence if sentence.endswith(("?", ".")) else f"{sentence}."
+
+
+def _blamed(problem: ErrorDetails) -> list[str]:
+    """Returns the names that lead from a problem's location to the setting that it concerns."""
+    match problem["type"]:
+        case "union_tag_invalid":
+            return ["kind"]
+        case "value_error":
+            return str(problem["ctx"]["error"]).split()[0].rstrip(":").split(".")
+        case _:
+            return []
 
 
 def _sentence(problem: ErrorDetails, owner: type[Record] | None, path: str, names: list[str]) -> str:
-    """What is wrong at `path`, which ends with a name that `owner` holds or should hold."""
+    """Returns a sentence for the problem at `path`, whose last name is, or should be, a field of `owner`."""
     got = problem.get("input")
     match problem["type"]:
         case "extra_forbidden":
@@ -175,18 +144,19 @@ def _sentence(problem: ErrorDetails, owner: type[Record] | None, path: str, name
             tag, tags = str(problem["ctx"]["tag"]), str(problem["ctx"]["expected_tags"]).replace("'", "").split(", ")
             return f"{path}.kind: '{tag}' is unknown{_hint(tag, tags)}"
         case "union_tag_not_found":
-            return f"{path}: needs `kind: …`; got {_short(got)}"
+            return f"{path}: needs `kind: …`; got {short(got)}"
         case "value_error":
             message = str(problem["ctx"]["error"])
             about_a_field = owner is not None and message.split()[0].rstrip(":") in leaf_types(owner)
             return f"{path}{'.' if about_a_field else ': '}{message}" if path else message
-        case "invalid_key":
-            return f"{path.rpartition('.')[0] or 'the file'}: a name must be text; got {_short(got)}; put it in quotes"
+        case _ if problem["type"] == "invalid_key" or names[-1:] == [_NO_TEXT]:
+            inside = path.removesuffix(".".join(names[-2 if names[-1] == _NO_TEXT else -1 :])).rstrip(".")
+            return f"{inside or 'the file'}: a name must be text; got {short(got)}; put it in quotes"
         case "dict_type" | "model_type" | "model_attributes_type":
-            return f"{path or 'the file'}: must be `name: value` lines; got {_short(got)}"
+            return f"{path or 'the file'}: must be `name: value` lines; got {short(got)}"
         case _:
             rule = re.sub(r"^(Input|Value) should |^\w+ should ", "", problem["msg"])
-            return f"{path}: must {rule if rule.startswith(('be ', 'have ')) else f'be {rule}'}; got {_short(got)}"
+            return f"{path}: must {rule if rule.startswith(('be ', 'have ')) else f'be {rule}'}; got {short(got)}"
 
 
 def _hint(name: str, known: list[str]) -> str:
@@ -194,13 +164,13 @@ def _hint(name: str, known: list[str]) -> str:
 
 
 def _place(record_type: type[Record], location: tuple[int | str, ...]) -> tuple[type[Record] | None, list[str]]:
-    """The record that a pydantic location leads to or ends in, and the location's names without the unions' tags."""
+    """Returns the innermost record of a pydantic location, and the names of the location without the tags of unions."""
     owner: type[Record] | None = record_type
     here: Any = record_type
     names: list[str] = []
     for part in location:
         here, kinds = _unwrapped(here)
-        if kinds:  # pydantic names the member of a union that it tried; a person did not write that
+        if kinds:  # this element is the tag by which pydantic names a member of a union; it is not in the file
             here = next((kind for kind in _sub_records(here) if _tag(kind) == part), None)
             owner = here or owner
             continue
@@ -216,7 +186,7 @@ def _place(record_type: type[Record], location: tuple[int | str, ...]) -> tuple[
 
 
 def _unwrapped(annotation: Any) -> tuple[Any, list[Any]]:
-    """An annotation without ``Annotated`` and ``| None``, and its members where it is a union of several."""
+    """Returns an annotation without ``Annotated`` and ``| None``, and its members if it is a union of several types."""
     while typing.get_origin(annotation) is typing.Annotated:
         annotation = typing.get_args(annotation)[0]
     if typing.get_origin(annotation) not in (typing.Union, types.UnionType):
@@ -226,13 +196,6 @@ def _unwrapped(annotation: Any) -> tuple[Any, list[Any]]:
 
 
 def _tag(record_type: type[Record]) -> str | None:
-    """The value of a kind's `kind` field, by which pydantic names it inside a union."""
+    """Returns the value of a record's `kind` field, by which pydantic names it inside a union."""
     field = record_type.model_fields.get("kind")
     return str(field.default) if field else None
-
-
-def _short(value: object) -> str:
-    if isinstance(value, float) and math.isnan(value):
-        return "nan"
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,4 +1,4 @@
-"""Every system and every kind of decoding that an experiment can name: those of this package and those of plug-ins."""
+"""The systems and kinds of decoding that an experiment can name: those of this package and those of plug-ins."""
 
 import warnings
 from functools import reduce
@@ -26,12 +26,12 @@ def kind_of(record: type[System] | type[Decoding]) -> str:
 
 
 def _plug_ins() -> list[type[System]]:
-    """Loads the systems of other packages; warns of those that cannot be used, and leaves them out."""
+    """Loads the systems of other packages. A system that cannot be used is left out with a warning."""
     found: list[type[System]] = []
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         try:
             system = entry.load()
-        except Exception as error:  # the code of another package may fail in any way
+        except Exception as error:  # the code of another package may raise any exception
             warnings.warn(f"the system {entry.value} is left out: it cannot be loaded ({error})", stacklevel=2)
             continue
         problem = _problem(system, [*BUILT_IN, *found])
@@ -43,8 +43,8 @@ def _plug_ins() -> list[type[System]]:
 
 
 def _problem(system: object, others: list[type[System]]) -> str | None:
-    """Says why a class cannot join the others; None where it can."""
-    if not (isinstance(system, type) and issubclass(system, System)):  # mypy narrows this, and not `_is_a`
+    """Returns why a class cannot be used as a system, or None if it can."""
+    if not (isinstance(system, type) and issubclass(system, System)):
         return "it must be a subclass of mtnat.systems.System"
     if isabstract(system):
         return f"it lacks {', '.join(sorted(system.__abstractmethods__))}"
@@ -69,13 +69,13 @@ def _is_a(value: object, kind: type) -> bool:
 
 
 SYSTEMS: tuple[type[System], ...] = (*BUILT_IN, *_plug_ins())
-"""Every system that there is."""
+"""All systems: built-in ones, then those of plug-ins."""
 DECODINGS: tuple[type[Decoding], ...] = tuple(dict.fromkeys(kind for system in SYSTEMS for kind in system.decodings))
-"""Every kind of decoding that one of them has."""
+"""All kinds of decoding of these systems."""
 
 
 def _default_kind(kind: str) -> BeforeValidator:
-    """Lets a setting without ``kind`` mean the default kind, as all study files did before there were several."""
+    """Returns a validator that adds the default ``kind`` where it is missing, so that older study files stay valid."""
     return BeforeValidator(lambda value: {"kind": kind, **value} if isinstance(value, dict) and "kind" not in value else value)
 
 

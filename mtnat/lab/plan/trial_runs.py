@@ -1,0 +1,51 @@
+"""The runs that a trial can have."""
+
+from functools import cached_property
+
+from mtnat.config import replace
+from mtnat.lab.outputs.runs import Run, Trial
+from mtnat.lab.study.searching import compressed
+
+
+class TrialRuns:
+    """The runs of one trial, each made once, when it is first asked for: every change of an experiment validates it again."""
+
+    def __init__(self, trial: Trial, rungs: tuple[int, ...], seeds: tuple[int, ...]) -> None:
+        """
+        Args:
+            rungs: T of each shorter run, ascending.
+            seeds: of the confirm phase.
+        """
+        self._trial, self._rungs, self._seeds = trial, rungs, seeds
+
+    @cached_property
+    def full(self) -> Run:
+        """The run of the search phase with the full T."""
+        trial = self._trial
+        return Run(trial=trial.name, kind=trial.kind, phase="search", experiment=trial.experiment)
+
+    @cached_property
+    def rungs(self) -> tuple[Run, ...]:
+        """The complete runs with a shorter T, ascending."""
+        experiment = self._trial.experiment
+        return tuple(
+            self.full.model_copy(update={"rung": steps, "experiment": compressed(experiment, steps)}) for steps in self._rungs
+        )
+
+    @cached_property
+    def search(self) -> tuple[Run, ...]:
+        """All runs of the search phase: the rungs, and then the full run."""
+        return (*self.rungs, self.full)
+
+    @cached_property
+    def confirm(self) -> tuple[Run, ...]:
+        """The runs of the confirm phase, one for each seed."""
+        return tuple(
+            self.full.model_copy(update={"phase": "confirm", "experiment": replace(self._trial.experiment, {"seed": seed})})
+            for seed in self._seeds
+        )
+
+    @cached_property
+    def all(self) -> tuple[Run, ...]:
+        """The runs of both phases."""
+        return (*self.search, *self.confirm)
