@@ -76,7 +76,9 @@ def statistics(metric: Metric, hypotheses: Sequence[str], references: Sequence[s
         DataError: there are no sentences, or not equally many on both sides.
     """
     check_sentences(hypotheses, references)
-    # sacrebleu has no public way to them; its own significance tests take this one.
+    # The private methods here and in `value_of` are the only way for every metric: `sentence_score` shows the counts of BLEU and
+    # TER but not of chrF, and nothing public makes a score of summed counts of chrF or TER. sacrebleu's significance tests call
+    # the same methods, and tests compare the result with `corpus_score`.
     return np.array(metric._extract_corpus_statistics(hypotheses, [references]), np.int64)
 
 
