@@ -117,7 +117,7 @@ def test_the_same_generator_state_gives_the_same_draw() -> None:
 @pytest.mark.parametrize("estimator", ["weighted", "sampled"])
 @pytest.mark.parametrize(("name", "value"), [("at", 0.0), ("nat", 1.0)])
 def test_a_branch_alone_sees_the_sentences_that_it_sees_beside_the_other(name: str, value: float, estimator: str) -> None:
-    settings = {"at_fraction": 0.3, "estimator": estimator}
+    settings: dict[str, Any] = {"at_fraction": 0.3, "estimator": estimator}
     config = ObjectiveConfig.model_validate({"schedule": Constant(value=value), **settings})
     alone = objective_of(translator_of(MODEL, 30, config), config).draw(LONGER, LONGER, Moment(0, 1000), generator())
     beside = draw_noise(LONGER, LONGER, value, **settings)
@@ -147,7 +147,7 @@ LONGER[:4, 4:] = PAD
 @pytest.mark.parametrize("nat_weight", [0.0, 0.4, 1.0])
 @pytest.mark.parametrize("count", [2, 3, 10])
 def test_a_cut_draw_says_sentence_by_sentence_what_the_whole_one_says(
-    settings: dict[str, object], nat_weight: float, count: int
+    settings: dict[str, Any], nat_weight: float, count: int
 ) -> None:
     whole = draw_noise(LONGER, LONGER, nat_weight, **settings)
     cut = whole.split(count)

@@ -109,8 +109,9 @@ def uniform(states: int) -> Tensor:
 def test_uniform_labels_give_the_losses_worked_by_hand(target: list[int], positions: int, loss: float) -> None:
     """Both by enumeration here, and by the function of PyTorch that the branch uses."""
     assert enumerated(uniform(positions), target, 0).item() == pytest.approx(loss)
+    lengths = torch.tensor([[positions], [len(target)]])
     found = nn.functional.ctc_loss(
-        uniform(positions)[:, None], torch.tensor([target], dtype=torch.long), [positions], [len(target)], reduction="none"
+        uniform(positions)[:, None], torch.tensor([target], dtype=torch.long), *lengths, reduction="none"
     )
     assert found.item() == pytest.approx(loss)
 
@@ -285,9 +286,9 @@ def test_repeats_are_merged_before_blanks_are_dropped(labels: list[int], pieces:
 def test_the_likeliest_path_is_empty_where_the_likeliest_translation_is_not() -> None:
     """Blank .6 and a .4 at two positions: the path of two blanks has .36, the three that collapse to "a" have .64."""
     scores, blanks = [[math.log(0.4)]] * 2, [math.log(0.6)] * 2
-    first, second = prefix_beam_search([[A]] * 2, scores, blanks, 5)
-    assert first == ((A,), pytest.approx(math.log(0.64)))
-    assert second == ((), pytest.approx(math.log(0.36)))
+    (first, likeliest), (second, less) = prefix_beam_search([[A]] * 2, scores, blanks, 5)
+    assert (first, second) == ((A,), ())
+    assert [likeliest, less] == pytest.approx([math.log(0.64), math.log(0.36)])
     [(kept, _)] = prefix_beam_search([[A]], [[math.log(0.4)]], [math.log(0.6)], 1)
     assert kept == ()
 
@@ -389,8 +390,10 @@ def test_a_translation_may_be_empty(prefix_beam: int, rerank: str) -> None:
     with torch.no_grad():
         direction = branch.states(translator.encode(rows(SOURCES[0])))[0].mean(0)
         branch.blank.weight.copy_(1_000 * direction)
-        branch.decoder.stack.norm.weight.zero_()
-        branch.decoder.stack.norm.bias.copy_(direction)
+        norm = branch.decoder.stack.norm
+        assert isinstance(norm, nn.LayerNorm)
+        norm.weight.zero_()
+        norm.bias.copy_(direction)
     decoding = CtcDecoding.model_validate({"prefix_beam": prefix_beam, "rerank": rerank, "prefix_candidates": 1})
     assert [best[0].tokens for best in found(translator, decoding.model_copy(update={"rerank": "none"}))] == [()] * 4
     assert all(len(best) >= 1 for best in found(translator, decoding))

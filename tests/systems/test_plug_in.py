@@ -254,8 +254,8 @@ def test_a_system_that_cannot_be_used_is_left_out_with_a_warning(tmp_path: Path)
     for module, (code, entry, _) in BAD.items():
         by_hand(packages, module, code, entry)
     place = Place(tmp_path, packages)
-    code, out, errors = place.run("-c", ASK)
-    assert code == 0, errors
+    status, out, errors = place.run("-c", ASK)
+    assert status == 0, errors
     warned, is_built_in_alone = json.loads(out)
     assert warned == sorted(f"the system {entry} is left out: {problem}" for _, entry, problem in BAD.values())
     assert is_built_in_alone

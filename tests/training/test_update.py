@@ -155,7 +155,7 @@ def test_a_baseline_trains_on_what_a_multi_task_run_of_the_same_seed_has(dataset
         assert torch.equal(ours.source_BS, theirs.source_BS)
         seen, seen_beside = ours.noise[name], theirs.noise[name]
         assert (seen.rows_R is None) == (seen_beside.rows_R is None)
-        assert seen.rows_R is None or torch.equal(seen.rows_R, seen_beside.rows_R)  # type: ignore[arg-type]
+        assert seen.rows_R is None or torch.equal(seen.rows_R, seen_beside.rows_R)
         assert all(torch.equal(tensor, seen_beside.tensors[key]) for key, tensor in seen.tensors.items())
     if name == "at":
         assert any(draw.noise[name].rows_R is not None for draw in drawn[0])
