@@ -76,7 +76,7 @@ def statistics(metric: Metric, hypotheses: Sequence[str], references: Sequence[s
         DataError: if there are no sentences, or not equally many on both sides.
     """
     check_sentences(hypotheses, references)
-    # sacrebleu has no public function for this that works for every metric: `sentence_score` shows the counts of BLEU and TER but
+    # sacrebleu has no public function that does this for every metric: `sentence_score` shows the counts of BLEU and TER, but
     # not those of chrF, and no public function computes a score from summed counts of chrF or TER. Its own significance tests
     # call the private methods used here and in `value_of`. Tests compare the results with `corpus_score`.
     return np.array(metric._extract_corpus_statistics(hypotheses, [references]), np.int64)

@@ -31,14 +31,14 @@ class Scaled(MaskPredictBranch):
 class Forgetful(Scaled):
     """`reads` lacks a parameter that the loss reads."""
 
-    def reads(self) -> list[nn.Parameter]:
+    def reads(self) -> list[Tensor]:
         return [weight for weight in super().reads() if weight is not self.scale]
 
 
 class HalfForgetful(Scaled):
     """`reads` lacks the embeddings, which get another gradient from the encoder."""
 
-    def reads(self) -> list[nn.Parameter]:
+    def reads(self) -> list[Tensor]:
         return [*self.parameters()]
 
 

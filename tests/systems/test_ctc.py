@@ -109,9 +109,9 @@ def uniform(states: int) -> Tensor:
 def test_uniform_labels_give_the_losses_worked_by_hand(target: list[int], positions: int, loss: float) -> None:
     """Both by enumeration here, and by the function of PyTorch that the branch uses."""
     assert enumerated(uniform(positions), target, 0).item() == pytest.approx(loss)
-    lengths = torch.tensor([[positions], [len(target)]])
+    lengths = torch.tensor([positions]), torch.tensor([len(target)])
     found = nn.functional.ctc_loss(
-        uniform(positions)[:, None], torch.tensor([target], dtype=torch.long), *lengths, reduction="none"
+        uniform(positions)[:, None], torch.tensor([target], dtype=torch.long), lengths[0], lengths[1], reduction="none"
     )
     assert found.item() == pytest.approx(loss)
 
