@@ -150,12 +150,13 @@ class Study(Record):
     @property
     def parts(self) -> "dict[str, Study]":
         """The study of each column by name; a study without columns has itself as its only part, with an empty name."""
-        if not self.columns:
-            return {"": self}
-        return {
-            name: self.model_copy(update={"experiment": replace(self.experiment, settings), "columns": {}, "published": None})
-            for name, settings in self.columns.items()
-        }
+        return {name: self._part(settings) for name, settings in self.columns.items()} if self.columns else {"": self}
+
+    def _part(self, settings: Settings) -> "Study":
+        """Returns the study of a column. A column that sets ``data.distilled: null`` keeps the corpus's own targets."""
+        is_raw = DISTILLED in settings and settings[DISTILLED] is None
+        changed = {"experiment": replace(self.experiment, settings), "teacher": None if is_raw else self.teacher}
+        return self.model_copy(update={**changed, "columns": {}, "published": None})
 
     @property
     def space(self) -> Space:

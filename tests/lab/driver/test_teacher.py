@@ -35,6 +35,13 @@ def test_a_multi_task_teacher_is_validated_with_the_decoder_that_writes() -> Non
     assert trial.settings == {"decoding.decoder": "at"}  # by which it is trained: the settings say all
 
 
+def test_a_column_that_is_not_distilled_has_no_teacher() -> None:
+    whole, teacher = taught(AT, linear={})
+    parts = whole.model_copy(update={"columns": {"raw": {"data.distilled": None}, "distilled": {}}}).parts
+    assert (parts["raw"].teacher, parts["distilled"].teacher) == (None, teacher)
+    assert parts["raw"].experiment == parts["distilled"].experiment
+
+
 def test_students_train_on_its_text() -> None:
     a_study, _ = taught(AT, linear={})
     raw = Modality(
