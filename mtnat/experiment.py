@@ -1,4 +1,4 @@
-"""The root record: everything that decides what one run computes, and nothing about where it runs."""
+"""The root record: every setting that determines the result of a run, and none about where it runs."""
 
 from typing import Annotated, Literal, Self
 
@@ -16,53 +16,55 @@ from mtnat.systems.registry import AnyDecoding, AnySystem, kind_of
 
 
 class TrainingConfig(Record):
-    """How the objective is minimised; the defaults are the paper's (A.1)."""
+    """Settings of training; the defaults are the paper's (A.1)."""
 
     steps: int = Field(300_000, ge=1)
     """T, the number of optimizer updates."""
     max_tokens_per_batch: int = Field(8192, ge=16)
-    """Positions of one batch, padding included: sentences times the longest side."""
+    """Maximum size of a batch in positions, including padding: number of sentences times the longest source or target."""
     batches_per_step: int = Field(1, ge=1)
-    """Batches whose gradients make one update. Workers share them, so the number of workers never changes the result."""
+    """Number of batches whose gradients are summed for one update. The workers divide them among themselves, so the number of
+    workers does not change the result."""
     peak_learning_rate: float = Field(5e-4, gt=0)
     """Learning rate at the end of the warm-up."""
     initial_learning_rate: float = Field(1e-7, ge=0)
     """Learning rate at the first update."""
     warmup_steps: int = Field(10_000, ge=0)
-    """Updates over which the learning rate rises; afterwards it falls with the inverse square root of the step."""
+    """Number of updates of linear warm-up; afterwards the learning rate falls with the inverse square root of the step."""
     adam_betas: Annotated[tuple[float, float], Field(strict=False)] = (0.9, 0.98)
-    """Adam's decay rates."""
+    """β₁ and β₂ of Adam."""
     adam_epsilon: float = Field(1e-6, gt=0)
-    """Adam's ε."""
+    """ε of Adam."""
     weight_decay: float = Field(0.01, ge=0)
-    """Decoupled weight decay (AdamW), of matrices only."""
+    """Decoupled weight decay (AdamW), applied to matrices only."""
     clip_norm: float = Field(1.0, ge=0)
-    """Largest gradient norm; 0 does not clip."""
+    """Maximum gradient norm; larger gradients are scaled down. 0 disables clipping."""
     precision: Precision = "auto"
-    """Autocast of the forward pass; weights stay float32. auto is bf16 where the processor
-    has it in hardware, fp16 on older GPUs, else fp32."""
+    """Autocast of the forward pass; weights stay float32. auto is bf16 if the processor supports it in hardware, otherwise fp16
+    on a GPU and fp32 on a CPU."""
     compile: bool = False
-    """Compiles the model's layers before training: faster steps after a minute or two; worth it for long runs on a GPU."""
+    """Whether the layers are compiled before training. This takes a minute or two and makes steps faster, which pays off for
+    long runs on a GPU."""
     most_skipped_steps: int = Field(20, ge=0)
-    """Most updates in a row that may be skipped because their gradient is not finite; more end the run."""
+    """Maximum number of consecutive updates that are skipped because of a non-finite gradient; the run fails beyond it."""
     log_every: int = Field(50, ge=1)
-    """Updates between two points of the training curves."""
+    """Number of updates between two points of the training curves."""
     validate_every: int = Field(2_000, ge=1)
-    """Updates between two validations, each of which writes a checkpoint; the last step is always validated."""
+    """Number of updates between two validations; each writes a checkpoint. The last step is always validated."""
     valid_sentences: int = Field(0, ge=0)
-    """Number of validation sentences that are decoded, the first ones; 0 is all."""
+    """Number of validation sentences that are decoded, from the first; 0 is all."""
     keep_checkpoints: int = Field(5, ge=1)
-    """Number of the last checkpoints that stay on disk besides the best one, or, for `average_best`, of the best ones besides
-    the last; also the number of checkpoints in an average (A.1: 5)."""
+    """Number of checkpoints kept on disk: the last ones and the best one, or, for `average_best`, the best ones and the last
+    one. Also the number of checkpoints in an average (A.1: 5)."""
     model: Literal["best", "last", "average_last", "average_best"] = "best"
-    """The weights a run ends with: those of the best validation score, of the last step, or the mean of the last or the best
-    checkpoints."""
+    """The final weights of a run: best is the checkpoint with the best validation score, last the last one, average_last and
+    average_best the mean of the last or of the best `keep_checkpoints` checkpoints."""
     patience: int = Field(0, ge=0)
-    """Number of validations in a row without a better score after which a run stops early; 0 is never. T, and with it every
-    schedule, stays that of `steps`."""
+    """Number of consecutive validations without a better score after which a run stops early; 0 disables early stopping. T, and
+    with it every schedule, still follows `steps`."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
-    """Decay, per update, of an exponential moving average of the weights, which then is what is validated, averaged and saved;
-    it looks back about 1 / (1 − decay) updates. 0 is off."""
+    """Decay per update of an exponential moving average of the weights, which covers about 1 / (1 − decay) updates. If set, the
+    averaged weights are the ones that are validated, averaged and saved. 0 disables it."""
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> Self:
@@ -72,7 +74,7 @@ class TrainingConfig(Record):
 
 
 class Experiment(Record):
-    """What one run computes. Equal experiments on equal hardware give equal numbers."""
+    """All settings of one run. Equal experiments on equal hardware give equal results."""
 
     data: DataConfig
     model: ModelConfig = ModelConfig()
@@ -81,7 +83,7 @@ class Experiment(Record):
     training: TrainingConfig
     decoding: AnyDecoding = MaskPredictDecoding()
     seed: int = Field(1, ge=0, lt=2**31)
-    """Seed of initial weights, batch order, masks and dropout."""
+    """Seed of the initial weights, the batch order, the masks and dropout."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -108,7 +110,7 @@ class Experiment(Record):
 
     @property
     def branches(self) -> tuple[BranchName, ...]:
-        """Names of the branches that the objective trains."""
+        """Names of the branches that the objective trains, the AT branch first."""
         return self.system.trained(self.objective)
 
     @property
@@ -118,11 +120,11 @@ class Experiment(Record):
 
     @property
     def can_teach(self) -> bool:
-        """Whether it trains an AT decoder, which a teacher translates with."""
+        """Whether the experiment trains an AT decoder, which a teacher needs."""
         return "at" in self.branches
 
     def build_translator(self, vocabularies: Vocabularies) -> Translator:
-        """Builds a translator with only the branches the objective trains; PyTorch's global generator draws its weights."""
+        """Builds a translator with the branches that the objective trains. PyTorch's global generator draws its weights."""
         return self.translator_of(len(vocabularies.source), len(vocabularies.target), joint=vocabularies.joint)
 
     def build_objective(self, translator: Translator) -> MultiTaskObjective:
@@ -132,7 +134,7 @@ class Experiment(Record):
 
     @property
     def parameters(self) -> int:
-        """Weights of the translator, counted without making them."""
+        """Number of parameters of the translator, counted without allocating them."""
         with torch.device("meta"):
             pieces = self.data.vocabulary_size
             translator = self.translator_of(pieces, pieces, joint=self.data.joint_vocabulary)

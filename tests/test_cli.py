@@ -53,7 +53,7 @@ def test_translate_reads_and_writes_files_and_takes_other_settings(model: Path, 
     [
         (["train", "nowhere.yaml"], "nowhere.yaml: no such file"),
         (["train", "tiny.yaml", "--micro-batches", "0"], "--micro-batches: must be at least 1; got 0"),
-        (["translate", "--model", "nowhere"], "nowhere: is no model folder"),
+        (["translate", "--model", "nowhere"], "nowhere: is not a model folder"),
         (["translate", "--model", "MODEL", "--iterations", "0"], "iterations: must be greater than or equal to 1; got 0"),
         (["translate", "nowhere.txt", "--model", "MODEL"], "nowhere.txt: cannot be opened"),
         (["bench", "train", "--steps", "0"], "steps: must be greater than or equal to 1; got 0"),

@@ -43,7 +43,7 @@ def test_the_default_is_the_teachers_own_training_sources(
     [
         (["--source", "nowhere.en"], "--source nowhere.en: no such file; give a text file, plain or .gz."),
         (["--beam", "0"], "beam: must be greater than or equal to 1; got 0."),
-        (["--model", "nowhere"], "nowhere: is no model folder"),
+        (["--model", "nowhere"], "nowhere: is not a model folder"),
     ],
 )
 def test_wrong_input_gives_one_message(

@@ -232,7 +232,7 @@ def test_a_named_set_that_cannot_be_downloaded_gives_one_message(folder: Path, t
         ("--test-set wmt20 --languages en-zh", "--languages en-zh: sacreBLEU uses a special tokenizer for that target"),
         ("--output FOLDER/nowhere/out.de", "FOLDER/nowhere/out.de: cannot be written (No such file or directory)"),
         ("--output FOLDER", "--output FOLDER: cannot be written (Is a directory)"),
-        ("--against nowhere", "nowhere: is no model folder"),
+        ("--against nowhere", "nowhere: is not a model folder"),
         (
             "--against FOLDER/nat/model --decoder at",
             "FOLDER/nat/model: --decoder at: the model was trained without that decoder",

@@ -182,10 +182,10 @@ class TestReading:
     @pytest.mark.parametrize(
         ("text", "problem"),
         [
-            ("a: 1\nb: 2\na: 3\n", "FOLDER/file.yaml, line 3: is not valid YAML ('a' is given twice); mend that line."),
-            ("a:\n  b: 1\n  b: 2\n", "FOLDER/file.yaml, line 3: is not valid YAML ('b' is given twice); mend that line."),
-            ("? [1, 2]\n: 3\n", "FOLDER/file.yaml, line 1: is not valid YAML (a name must be plain text); mend that line."),
-            ("a: 2020-13-45\n", "FOLDER/file.yaml, line 1: is not valid YAML (month must be in 1..12); mend that line."),
+            ("a: 1\nb: 2\na: 3\n", "FOLDER/file.yaml, line 3: is not valid YAML ('a' is given twice); correct that line."),
+            ("a:\n  b: 1\n  b: 2\n", "FOLDER/file.yaml, line 3: is not valid YAML ('b' is given twice); correct that line."),
+            ("? [1, 2]\n: 3\n", "FOLDER/file.yaml, line 1: is not valid YAML (a name must be plain text); correct that line."),
+            ("a: 2020-13-45\n", "FOLDER/file.yaml, line 1: is not valid YAML (month must be in 1..12); correct that line."),
             ("- a\n", "FOLDER/file.yaml, line 1: must hold `name: value` lines; got ['a']; see studies/quickstart.yaml."),
             ("", "FOLDER/file.yaml, line 1: must hold `name: value` lines; got None; see studies/quickstart.yaml."),
         ],
@@ -221,7 +221,7 @@ class TestMergeKeys:
 
     def test_two_of_them_are_one_given_twice(self, tmp_path: Path) -> None:
         found = reading_problem(tmp_path, "a: &a {x: 1}\nb:\n  <<: *a\n  <<: {y: 1}\n")
-        assert found == "FOLDER/file.yaml, line 4: is not valid YAML ('<<' is given twice); mend that line."
+        assert found == "FOLDER/file.yaml, line 4: is not valid YAML ('<<' is given twice); correct that line."
 
     def test_a_merged_setting_has_its_own_line(self, tmp_path: Path) -> None:
         data = read(tmp_path, "part: &p\n  size: 0\nspare:\n  <<: *p\n  sise: 1\n")
@@ -516,7 +516,7 @@ class TestValues:
         assert read_value(text, "--set x") == value
 
     def test_what_is_no_yaml(self) -> None:
-        with pytest.raises(ConfigError, match=r"^--set precision: is not valid YAML \(.+\); mend it\.$"):
+        with pytest.raises(ConfigError, match=r"^--set precision: is not valid YAML \(.+\); correct it\.$"):
             read_value("{", "--set precision")
 
 

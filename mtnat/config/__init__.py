@@ -1,4 +1,4 @@
-"""YAML to frozen, strict records; every problem of a file at once, each with its line, its path and its remedy."""
+"""YAML files to frozen, strict records. All problems of a file are reported at once, each with line, path and remedy."""
 
 from mtnat.config.documents import Document, read_value, read_yaml, short, to_yaml
 from mtnat.config.records import Record, build, leaf_types, nearest, replace, write_yaml

@@ -1,4 +1,4 @@
-"""YAML 1.2 to plain data and back; a document knows the line of each of its settings."""
+"""YAML 1.2 to plain data and back. A document keeps the line of each of its settings."""
 
 import io
 import re
@@ -19,45 +19,46 @@ from ruamel.yaml.tag import Tag
 from mtnat.errors import ConfigError
 
 MOST_CHARACTERS = 2**18
-"""Length of the largest file that is read; the parser needs some seconds for it."""
+"""Maximum length of a file; the parser needs some seconds for it."""
 MOST_ENTRIES = 20_000
-"""Settings and items of a document, with each alias counted as what it stands for."""
+"""Maximum number of settings and items of a document, with aliases expanded."""
 MOST_DEPTH = 50
-"""Levels of a document."""
+"""Maximum number of nested levels of a document."""
 
 _TAG = "tag:yaml.org,2002:"
 _MAP, _SEQ, _INT, _FLOAT, _MERGE, _VALUE = (f"{_TAG}{name}" for name in ("map", "seq", "int", "float", "merge", "value"))
 _CORE_FLOAT = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)[eE][-+]?\d+")
 _TOO_DEEP = f"it is nested deeper than {MOST_DEPTH} levels"
 _MISREAD = re.compile(r"^[:?]|^(y|n|yes|no|on|off)$", re.IGNORECASE)
-"""Text that does not survive in braces, or not with readers of YAML 1.1."""
+"""Text that must be quoted, because braces or readers of YAML 1.1 change its meaning."""
 _LARGEST = 2**63
 _MOST_DIGITS, _LONGEST_REASON = 100, 200
 _LONGEST_NAME = 1024
-"""YAML's own limit of a name without `? ` before it."""
+"""YAML's limit of the length of a name that is not preceded by `? `."""
 _WIDTH = 2**30
-"""No line is folded: ruamel.yaml loses spaces where it folds."""
+"""Line width so large that ruamel.yaml never folds a line: folding loses spaces."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a setting stands in a file, and where those inside it stand."""
+    """The place of a setting in a file, with the places of the settings inside it."""
 
     line: int
-    """From 1: of its name, or of an item's first character."""
+    """Line of the setting's name or of an item's first character, from 1."""
     inside: dict[str, "Place"] = field(default_factory=dict)
-    """By name, or by number in a sequence."""
+    """Places of the inner settings, by name, or by number in a sequence."""
 
 
 class Document(dict[str, Any]):
-    """The mapping in a YAML file, as plain data, which knows where each setting stands."""
+    """The mapping in a YAML file as plain data, with the place of each setting."""
 
     def __init__(self, settings: Mapping[str, Any], path: str | Path, place: Place) -> None:
         super().__init__(settings)
         self.path, self.place = path, place
 
     def at(self, names: Iterable[object], problem: str) -> str:
-        """A problem with the file and the line of the setting that `names` lead to, or of the innermost one there is."""
+        """Adds the file and the line to a problem: the line of the setting at path `names`, or of its innermost existing
+        parent."""
         place = self.place
         for name in names:
             if str(name) not in place.inside:
@@ -66,10 +67,11 @@ class Document(dict[str, Any]):
         return f"{self.path}, line {place.line}: {problem}"
 
     def told(self, problem: str, bases: Sequence[Sequence[str]] = ((),)) -> str:
-        """A problem with the file and the line of the setting whose dotted path its sentence begins with.
+        """Adds the file and the line to a problem: the line of the setting whose dotted path begins the sentence.
 
         Args:
-            bases: where the path may begin, as names from the root. The first one that has the path's first setting is taken.
+            bases: settings, as names from the root, that the path may be relative to. The first base that contains the first
+                setting of the path is used.
         """
         for base in bases:
             start = self.place
@@ -82,7 +84,7 @@ class Document(dict[str, Any]):
 
 
 def read_yaml(path: str | Path) -> Document:
-    """The mapping in a YAML file.
+    """Reads the mapping in a YAML file.
 
     Raises:
         ConfigError: the file cannot be read, is not YAML, or is not a mapping.
@@ -92,11 +94,11 @@ def read_yaml(path: str | Path) -> Document:
             text = file.read(MOST_CHARACTERS + 1)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; give the path of a YAML file.") from None
-    except (OSError, ValueError) as error:  # ValueError: bytes that are no UTF-8, or a path with a NUL
+    except (OSError, ValueError) as error:  # ValueError: bytes that are not UTF-8, or a path with a NUL
         raise ConfigError(f"{path}: cannot be read ({error}); give a readable YAML file.") from None
     if len(text) > MOST_CHARACTERS:
         raise ConfigError(f"{path}: must not be longer than {MOST_CHARACTERS:,} characters; give a smaller file.")
-    data, place = _parsed(text, lambda line, problem: f"{path}, line {line}: is not valid YAML ({problem}); mend that line.")
+    data, place = _parsed(text, lambda line, problem: f"{path}, line {line}: is not valid YAML ({problem}); correct that line.")
     if not isinstance(data, dict):
         raise ConfigError(
             f"{path}, line {place.line}: must hold `name: value` lines; got {short(data)}; see studies/quickstart.yaml."
@@ -105,19 +107,19 @@ def read_yaml(path: str | Path) -> Document:
 
 
 def read_value(text: str, where: str) -> Any:
-    """What a text such as ``2`` or ``[a, b]`` is as a value in a YAML file.
+    """Parses a text such as ``2`` or ``[a, b]`` as a value in a YAML file.
 
     Args:
-        where: what the sentence of a problem begins with.
+        where: beginning of the sentence that describes a problem.
 
     Raises:
-        ConfigError: it is not YAML.
+        ConfigError: the text is not YAML.
     """
-    return _parsed(text, lambda _, problem: f"{where}: is not valid YAML ({problem}); mend it.")[0]
+    return _parsed(text, lambda _, problem: f"{where}: is not valid YAML ({problem}); correct it.")[0]
 
 
 def to_yaml(data: object, *, one_line: bool = False) -> str:
-    """Plain data as YAML that reads back equal."""
+    """Returns plain data as YAML that reads back equal."""
     yaml = _yaml()
     yaml.default_flow_style = one_line
     yaml.width = _WIDTH
@@ -128,7 +130,7 @@ def to_yaml(data: object, *, one_line: bool = False) -> str:
 
 
 def short(value: object) -> str:
-    """A value as a sentence shows it."""
+    """Returns a value as it is shown in a message, at most 60 characters long."""
     if isinstance(value, float) and value != value:
         return "nan"
     text = repr(value)
@@ -136,7 +138,7 @@ def short(value: object) -> str:
 
 
 class _Resolver(VersionedResolver):
-    """Adds YAML 1.2's ``.5e1``, which ruamel.yaml takes for text."""
+    """Resolver that also reads YAML 1.2 floats such as ``.5e1``, which ruamel.yaml reads as text."""
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
         if kind is ScalarNode and implicit[0] and _CORE_FLOAT.fullmatch(value):
@@ -145,7 +147,7 @@ class _Resolver(VersionedResolver):
 
 
 class _Representer(SafeRepresenter):
-    """Quotes what is read back as something else where it is written without quotes."""
+    """Representer that quotes text that would be read back as something else without quotes."""
 
     def represent_str(self, data: str) -> Any:
         style = '"' if not data.isprintable() or _MISREAD.search(data) else None
@@ -164,13 +166,13 @@ def _yaml() -> YAML:
 
 
 def _parsed(text: str, tell: Callable[[int, str], str]) -> tuple[Any, Place]:
-    """What a text holds, and where.
+    """Parses a text and returns its data and the places of its settings.
 
     Args:
-        tell: makes the sentence of a line and what is wrong there.
+        tell: returns the message for a line and its problem.
 
     Raises:
-        ConfigError: it is not YAML; with every value and name that cannot be read.
+        ConfigError: the text is not YAML; the error lists every value and name that cannot be read.
     """
 
     def told(line: int, problem: object) -> str:
@@ -192,7 +194,7 @@ def _parsed(text: str, tell: Callable[[int, str], str]) -> tuple[Any, Place]:
     except ReaderError as error:
         problem = f"the character #x{error.character:04x} is not allowed"
         raise ConfigError(told(text.count("\n", 0, error.position) + 1, problem)) from None
-    except (YAMLError, ValueError, LookupError, AssertionError) as error:  # defects of the parser on text that is no YAML
+    except (YAMLError, ValueError, LookupError, AssertionError) as error:  # parser bugs on text that is not YAML
         raise ConfigError(told(1, error)) from None
     if builder.problems:
         raise ConfigError(told(line, problem) for line, problem in builder.problems)
@@ -200,7 +202,7 @@ def _parsed(text: str, tell: Callable[[int, str], str]) -> tuple[Any, Place]:
 
 
 def _begun_with(sentence: str, start: Place) -> Place:
-    """The innermost setting whose dotted path a sentence begins with; names may hold dots themselves."""
+    """Finds the innermost setting whose dotted path begins a sentence; names may contain dots."""
     place, rest = start, sentence
     while True:
         ends = [match.start() for match in re.finditer(r"[.: ]|$", rest[: _LONGEST_NAME + 1])]
@@ -214,36 +216,37 @@ def _begun_with(sentence: str, start: Place) -> Place:
 
 
 class _Built(NamedTuple):
-    """What a node has become."""
+    """The result of building a node."""
 
     value: Any
     place: Place
     size: int
-    """Entries, those inside it included."""
+    """Number of entries, including nested ones."""
     depth: int
-    """Levels."""
+    """Number of nested levels."""
 
 
 class _Builder:
-    """Plain data from the nodes of a document, and where each of them stands."""
+    """Builds plain data and places from the nodes of a document."""
 
     def __init__(self, construct: Callable[[Node], Any]) -> None:
-        """
+        """Creates a builder.
+
         Args:
-            construct: makes the value of a scalar.
+            construct: returns the value of a scalar node.
         """
         self.problems: list[tuple[int, str]] = []
-        """Lines and what is wrong there."""
+        """Lines and descriptions of the problems found."""
         self._construct = construct
         self._built: dict[Node, _Built] = {}
         self._open: set[Node] = set()
         self._entries = 0
 
     def build(self, node: Node) -> _Built:
-        """A node's value and place; a node that several aliases name is built once.
+        """Builds a node's value and place. A node with several aliases is built once.
 
         Raises:
-            MarkedYAMLError: it contains itself, or is too large.
+            MarkedYAMLError: the node contains itself, or is too large.
         """
         if node not in self._built:
             if node in self._open:
@@ -269,13 +272,13 @@ class _Builder:
         for name, value_node, place_line in self._entries_of(node):
             inner = self.build(value_node)
             values[name] = inner.value
-            # pydantic calls the name True 1.
+            # In pydantic's error locations a name True is 1.
             places[str(int(name) if isinstance(name, bool) else name)] = Place(place_line, inner.place.inside)
             size, depth = size + inner.size, max(depth, inner.depth + 1)
         return _Built(values if isinstance(node, MappingNode) else list(values.values()), Place(line, places), size, depth)
 
     def _entries_of(self, node: Node) -> list[tuple[Any, Node, int]]:
-        """Name or number, value and line of each entry, with those of merged mappings first."""
+        """Returns name or number, value node and line of each entry; entries of merged mappings come first."""
         entries: dict[Any, tuple[Node, int]] = {}
         if isinstance(node, SequenceNode):
             entries = {number: (item, _line(item)) for number, item in enumerate(node.value)}
@@ -302,7 +305,7 @@ class _Builder:
         return [(name, value_node, line) for name, (value_node, line) in entries.items()]
 
     def _merged(self, node: Node, owner: Node) -> dict[Any, tuple[Node, int]]:
-        """What ``<<: node`` brings into `owner`; of several mappings the first one that has a name counts."""
+        """Returns the entries that ``<<: node`` merges into `owner`. If several mappings have a name, the first one counts."""
         entries: dict[Any, tuple[Node, int]] = {}
         for mapping in dict.fromkeys(node.value if isinstance(node, SequenceNode) else [node]):
             if not isinstance(mapping, MappingNode):
@@ -317,7 +320,7 @@ class _Builder:
         return entries
 
     def _scalar(self, node: ScalarNode) -> Any:
-        """A scalar's value; None, and a problem, where it cannot be read."""
+        """Returns a scalar's value. If it cannot be read, adds a problem and returns None."""
         if node.tag in (_MERGE, _VALUE):  # `<<` as a value and `=` are text
             return node.value
         too_large = node.tag == _INT and len(node.value) > _MOST_DIGITS

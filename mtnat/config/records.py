@@ -1,4 +1,4 @@
-"""Frozen, strict records; every problem of their settings at once, each with its path and its remedy."""
+"""Frozen, strict records. All problems of their settings are reported at once, each with path and remedy."""
 
 import copy
 import difflib
@@ -17,11 +17,11 @@ from mtnat.errors import ConfigError
 RecordType = TypeVar("RecordType", bound="Record")
 
 _NO_TEXT = "[key]"
-"""What pydantic adds to the place of a mapping's name that is no text."""
+"""The element that pydantic appends to a location if a name in a mapping is not text."""
 
 
 class Record(BaseModel):
-    """A frozen, strict, keyword-only set of settings; a field's docstring is its documentation."""
+    """A frozen, strict, keyword-only set of settings. The docstring of a field is its documentation."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False, ser_json_inf_nan="strings"
@@ -29,18 +29,19 @@ class Record(BaseModel):
 
 
 def write_yaml(record: Record) -> str:
-    """A record as YAML that `build` reads back to an equal record."""
+    """Returns a record as YAML, from which `build` makes an equal record."""
     return to_yaml(record.model_dump(mode="json"))
 
 
 def build(record_type: type[RecordType], data: object, where: str = "") -> RecordType:
-    """The record that `data` describes; of a `Document`, each problem is told with its line.
+    """Builds a record from plain data.
 
     Args:
-        where: prefix of every problem's path, such as ``experiment``.
+        data: the settings. If this is a `Document`, each problem is reported with its line.
+        where: prefix of the path in every problem, such as ``experiment``.
 
     Raises:
-        ConfigError: with every problem found.
+        ConfigError: the settings are not valid; the error lists all problems.
     """
     try:
         return record_type.model_validate(data)
@@ -51,12 +52,12 @@ def build(record_type: type[RecordType], data: object, where: str = "") -> Recor
 
 
 def replace(record: RecordType, settings: Mapping[str, Any], where: str = "") -> RecordType:
-    """The record with leaves (or whole sub-records) set by dotted path.
+    """Returns a copy of the record with settings (or whole sub-records) replaced by dotted path.
 
-    Choosing another ``….kind`` starts that sub-record afresh, since its other settings belonged to the old kind.
+    A new ``….kind`` resets the other settings of its sub-record to their defaults, because they belong to the old kind.
 
     Raises:
-        ConfigError: a path does not exist or a value does not fit.
+        ConfigError: a path does not exist or a value is not valid.
     """
     data = record.model_dump(mode="json")
     astray: list[str] = []
@@ -78,7 +79,7 @@ def replace(record: RecordType, settings: Mapping[str, Any], where: str = "") ->
 
 
 def leaf_types(record_type: type[Record], prefix: str = "") -> dict[str, list[Any]]:
-    """Every setting that a dotted path can name, with the types it may take (several where kinds share a name)."""
+    """Returns every setting that a dotted path can name, with its types; there are several if kinds share a name."""
     found: dict[str, list[Any]] = {}
     for name, field in record_type.model_fields.items():
         path = f"{prefix}{name}"
@@ -90,13 +91,13 @@ def leaf_types(record_type: type[Record], prefix: str = "") -> dict[str, list[An
 
 
 def nearest(name: str, known: typing.Iterable[str]) -> str:
-    """``; did you mean 'x'?`` where a known name is close, else nothing."""
+    """Returns ``; did you mean 'x'?`` if a known name is similar, otherwise an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def _sub_records(annotation: Any) -> list[type[Record]]:
-    """The record types inside an annotation such as ``Annotated[A | B, …]``."""
+    """Returns the record types inside an annotation such as ``Annotated[A | B, …]``."""
     if isinstance(annotation, type) and issubclass(annotation, Record):
         return [annotation]
     if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):
@@ -109,19 +110,19 @@ def _join(*names: str) -> str:
 
 
 def _problems(record_type: type[Record], error: ValidationError, where: str) -> Iterator[tuple[list[str], str]]:
-    """The names that lead to each thing pydantic found, and one sentence."""
+    """Yields the path of each problem that pydantic found, as names, and a sentence that describes it."""
     found = error.errors(include_url=False)
     broken = {tuple(problem["loc"]) for problem in found}
     for problem in found:
         if any(place[: len(problem["loc"])] == problem["loc"] for place in broken - {problem["loc"]}):
-            continue  # "too few items", said of a sequence because of a broken item that is named anyway
+            continue  # "too few items" of a sequence, which only follows from a broken item that is reported itself
         owner, names = _place(record_type, problem["loc"])
         sentence = re.sub(r"\s+", " ", _sentence(problem, owner, _join(where, *names), names))
         yield [*names, *_blamed(problem)], sentence if sentence.endswith(("?", ".")) else f"{sentence}."
 
 
 def _blamed(problem: ErrorDetails) -> list[str]:
-    """The names below a problem's own place of the setting that it is about."""
+    """Returns the names that lead from a problem's location to the setting that it concerns."""
     match problem["type"]:
         case "union_tag_invalid":
             return ["kind"]
@@ -132,7 +133,7 @@ def _blamed(problem: ErrorDetails) -> list[str]:
 
 
 def _sentence(problem: ErrorDetails, owner: type[Record] | None, path: str, names: list[str]) -> str:
-    """What is wrong at `path`, which ends with a name that `owner` holds or should hold."""
+    """Returns a sentence for the problem at `path`, whose last name is, or should be, a field of `owner`."""
     got = problem.get("input")
     match problem["type"]:
         case "extra_forbidden":
@@ -163,13 +164,13 @@ def _hint(name: str, known: list[str]) -> str:
 
 
 def _place(record_type: type[Record], location: tuple[int | str, ...]) -> tuple[type[Record] | None, list[str]]:
-    """The record that a pydantic location leads to or ends in, and the location's names without the unions' tags."""
+    """Returns the innermost record of a pydantic location, and the names of the location without the tags of unions."""
     owner: type[Record] | None = record_type
     here: Any = record_type
     names: list[str] = []
     for part in location:
         here, kinds = _unwrapped(here)
-        if kinds:  # pydantic names the member of a union that it tried; a person did not write that
+        if kinds:  # this element is the tag by which pydantic names a member of a union; it is not in the file
             here = next((kind for kind in _sub_records(here) if _tag(kind) == part), None)
             owner = here or owner
             continue
@@ -185,7 +186,7 @@ def _place(record_type: type[Record], location: tuple[int | str, ...]) -> tuple[
 
 
 def _unwrapped(annotation: Any) -> tuple[Any, list[Any]]:
-    """An annotation without ``Annotated`` and ``| None``, and its members where it is a union of several."""
+    """Returns an annotation without ``Annotated`` and ``| None``, and its members if it is a union of several types."""
     while typing.get_origin(annotation) is typing.Annotated:
         annotation = typing.get_args(annotation)[0]
     if typing.get_origin(annotation) not in (typing.Union, types.UnionType):
@@ -195,6 +196,6 @@ def _unwrapped(annotation: Any) -> tuple[Any, list[Any]]:
 
 
 def _tag(record_type: type[Record]) -> str | None:
-    """The value of a kind's `kind` field, by which pydantic names it inside a union."""
+    """Returns the value of a record's `kind` field, by which pydantic names it inside a union."""
     field = record_type.model_fields.get("kind")
     return str(field.default) if field else None

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
+import platformdirs
+
 from mtnat.data.config import DataConfig
 from mtnat.data.corpus import Corpus, TextPair, open_corpus, open_raw_corpus
 from mtnat.data.grammar import SplitName
@@ -57,7 +59,7 @@ def prepare(config: DataConfig, cache: Path | None = None) -> Dataset:
     If several processes prepare the same data at once, one does the work and the others wait for it.
 
     Args:
-        cache: folder of the cache; by default $MTNAT_CACHE, or else ``~/.cache/mtnat``.
+        cache: folder of the cache; by default `default_cache`.
 
     Raises:
         DataError: if the corpus cannot be read or tokenised, with all problems.
@@ -104,8 +106,17 @@ def check(config: DataConfig, cache: Path | None = None) -> list[str]:
 
 
 def default_cache() -> Path:
-    """Returns the default folder of prepared and distilled corpora: $MTNAT_CACHE, or else ``~/.cache/mtnat``."""
-    return Path(os.environ.get("MTNAT_CACHE") or Path.home() / ".cache" / "mtnat")
+    """Returns the folder of prepared and distilled corpora: $MTNAT_CACHE, or else the platform's folder for caches.
+
+    Raises:
+        DataError: the user has no home folder, and no other folder is named.
+    """
+    if named := os.environ.get("MTNAT_CACHE"):
+        return Path(named)
+    folder = platformdirs.user_cache_path("mtnat", appauthor=False, opinion=False)
+    if not folder.is_absolute():
+        raise DataError("the cache: has no place, because the user has no home folder; set $MTNAT_CACHE to a folder.")
+    return folder
 
 
 def _digest(*parts: object) -> str:

@@ -159,6 +159,8 @@ class MultiTaskObjective(nn.Module):
                 heads = branch.head_losses(encoded, noise)
                 scaled += [loss.sum * scales[part] for part, loss in heads.items()]
                 losses |= {part: Loss(loss.sum.detach(), loss.count) for part, loss in heads.items()}
+        if not scaled:  # a part of a batch in which no branch has a sentence
+            scaled.append(0 * self.translator.target_tokens.weight.sum())  # data-parallel wrappers wait for a gradient
         names, total = (*self.parts, *self.measures), torch.stack(scaled).sum()
         zero = torch.zeros((), dtype=torch.float64, device=total.device)
         sums_P = torch.stack([losses[name].sum.double() if name in losses else zero for name in names])
@@ -180,7 +182,7 @@ class MultiTaskObjective(nn.Module):
 
 
 def _has_heads(branch: TrainedBranch, draw: Draw) -> bool:
-    """Whether the heads of a branch have a loss on this batch; they see all of its sentences, unlike the decoder."""
+    """Returns whether the heads of a branch have a loss on this batch; they see all sentences, even if the decoder sees none."""
     return any(draw.divisors[part] for part in branch.head_parts)
 
 

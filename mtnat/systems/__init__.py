@@ -1,4 +1,4 @@
-"""Systems: kinds of non-autoregressive translation, each with its branch, its losses and its search."""
+"""Systems: kinds of non-autoregressive translation, each with its branch, losses and search."""
 
 from mtnat.systems.at import AtBranch
 from mtnat.systems.branch import Branch, branch_of

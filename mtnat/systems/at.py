@@ -1,4 +1,4 @@
-"""The AT branch: the autoregressive decoder, the auxiliary task of every system and a baseline of its own."""
+"""The AT branch: the autoregressive decoder, which is the auxiliary task of every system and the Transformer baseline."""
 
 # B batch, R sentences that the branch sees, T target, N positions with a loss
 
@@ -18,7 +18,7 @@ from mtnat.tokens import BOS, EOS, PAD
 
 
 class AtBranch(Branch):
-    """Predicts every token from the source and the tokens before it (Vaswani et al. 2017)."""
+    """A branch that predicts every token from the source and the tokens before it (Vaswani et al. 2017)."""
 
     parts: ClassVar[tuple[str, ...]] = ("at",)
     is_autoregressive: ClassVar[bool] = True
@@ -30,7 +30,7 @@ class AtBranch(Branch):
         self._label_smoothing = objective.label_smoothing
 
     def draw(self, source_BS: Tensor, target_BT: Tensor, generator: Generator) -> Noise:
-        """Draws nothing: the decoder reads BOS and the pieces, and predicts the pieces and EOS."""
+        """Draws nothing. The decoder reads BOS and the pieces, and predicts the pieces and EOS."""
         is_token_BT = target_BT != PAD
         return Noise(
             tensors={"input": shift_right(target_BT), "target": target_BT, "is_token": is_token_BT},
@@ -52,7 +52,7 @@ class AtBranch(Branch):
         return BeamSearch(self.decoder, beam=decoding.beam, length_penalty=decoding.length_penalty)
 
     def flops(self, work: ModelFlops, source_R: Tensor, noise: Noise) -> int:
-        """Counts every position of the targets, of attention to themselves the half that can be seen."""
+        """Counts every position of the targets. Causal self-attention counts half of its score matrix."""
         target_R = lengths_of(noise.tensors["input"])
         return 3 * (work.memory(source_R) + work.at_pass(source_R, target_R) + work.vocabulary(int(target_R.sum())))
 

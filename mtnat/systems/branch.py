@@ -1,4 +1,4 @@
-"""A branch: a decoder with its heads, as training and decoding see it."""
+"""A branch: a decoder with its heads, and its interface to training and decoding."""
 
 # B sentences of a batch, R those that a branch sees, S source, T target
 
@@ -17,25 +17,25 @@ from mtnat.objective import Loss, Moment, Noise
 class Branch(nn.Module, ABC):
     """A decoder with its heads. It draws its noise, computes its losses, searches for translations and counts its work.
 
-    Every parameter that a loss reads must be a parameter of the module, or the target embeddings; others get no gradient.
-    `mtnat.testing.system_contract.SystemContract` checks this, and what else a branch promises.
+    Every parameter that a loss reads must be registered in the module or belong to the target embeddings; other parameters get
+    no gradient. `mtnat.testing.system_contract.SystemContract` checks this and the other requirements of a branch.
     """
 
     parts: ClassVar[tuple[str, ...]]
-    """Names of the parts of its loss, unique in a system. Each has its own curve, ``train/loss_<part>``."""
+    """Names of the parts of the loss, unique in a system. Each part has a curve ``train/loss_<part>``."""
     head_parts: ClassVar[tuple[str, ...]] = ()
-    """Those of them that `head_losses` computes."""
+    """Names of the parts that `head_losses` computes."""
     measures: ClassVar[tuple[str, ...]] = ()
-    """Names of ratios that `losses` returns besides its parts, for curves ``train/<measure>``; they have no weight."""
+    """Names of ratios that `losses` returns in addition to its parts, for curves ``train/<measure>``. They have no weight."""
     is_autoregressive: ClassVar[bool] = False
-    """Whether it decodes one token at a time."""
+    """Whether the branch decodes one token at a time."""
 
     def __init__(self, tokens: nn.Embedding) -> None:
-        """Takes the target embeddings, which belong to the translator."""
+        """Stores the target embeddings, which belong to the translator."""
         super().__init__()
         self._tokens = (tokens,)  # a tuple, so that PyTorch does not register the embeddings a second time
         self.fraction = 1.0
-        """Share of a batch's sentences that the branch sees."""
+        """Fraction of the sentences of a batch that the branch sees."""
 
     @property
     def tokens(self) -> nn.Embedding:
@@ -54,16 +54,18 @@ class Branch(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, encoded: Encoded, noise: Noise, moment: Moment) -> Mapping[str, Loss]:
-        """Computes the losses through the decoder, and the measures, for the sentences that the branch sees.
+        """Computes the losses of the decoder and the measures, for the sentences that the branch sees.
 
-        The objective differentiates them as soon as they are computed, so that the decoders need memory one after the other.
+        The objective differentiates the losses as soon as they are computed, so that the activations of only one decoder are in
+        memory at a time.
 
         Args:
-            encoded: all sentences of the batch; ``encoded.only(noise.rows_R)`` are those that the branch sees, at least one.
+            encoded: all sentences of the batch. ``encoded.only(noise.rows_R)`` selects the sentences that the branch sees;
+                there is at least one.
         """
 
     def head_losses(self, encoded: Encoded, noise: Noise) -> Mapping[str, Loss]:
-        """Computes the losses of heads that read the encoder's states alone, for all sentences of the batch."""
+        """Computes the losses of heads that read only the encoder states, for all sentences of the batch."""
         return {}
 
     def weight_of(self, part: str) -> float:
@@ -79,12 +81,12 @@ class Branch(nn.Module, ABC):
         """Returns the search that finds this branch's translations.
 
         Args:
-            translator: whose other branches may score the candidates.
+            translator: the translator whose other branches may score the candidates.
         """
 
     @abstractmethod
     def flops(self, work: ModelFlops, source_R: Tensor, noise: Noise) -> int:
-        """Counts the operations of the forward and the backward pass of `losses` and `head_losses`.
+        """Counts the floating-point operations of the forward and the backward pass of `losses` and `head_losses`.
 
         Args:
             source_R: lengths of the sources that the branch sees, EOS included.
@@ -92,13 +94,13 @@ class Branch(nn.Module, ABC):
 
     @abstractmethod
     def compile_stacks(self) -> None:
-        """Compiles the decoder in place, for any shape."""
+        """Compiles the decoder in place for dynamic shapes."""
 
 
 def branch_of(translator: Translator, name: str) -> Branch:
     """Returns a translator's branch by name.
 
     Raises:
-        ModelError: the model was trained without it.
+        ModelError: the model was trained without this branch.
     """
     return cast("Branch", translator.branch(name))

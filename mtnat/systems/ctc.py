@@ -1,7 +1,7 @@
-"""CTC (Libovický and Helcl 2018; Saharia et al. 2020): one pass over an upsampled source, and no length to predict."""
+"""CTC (Libovický and Helcl 2018; Saharia et al. 2020): one pass over an upsampled source, without length prediction."""
 
-# B batch, R sentences that the branch sees, r sentences at once, S source, U upsampled source, T target, D width, V vocabulary,
-# L labels: the vocabulary and the blank
+# B batch, R sentences that the branch sees, r sentences of one block, S source, U upsampled source, T target, D width,
+# V vocabulary, L labels: the vocabulary and the blank
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,12 +28,12 @@ from mtnat.systems.system import System
 from mtnat.tokens import EOS, PAD, SPECIAL
 
 _BYTES_AT_ONCE = {"cpu": 1 << 26}
-"""Room for the log-probabilities of some sentences; the rest of a batch is computed after them."""
+"""Bytes for the log-probabilities of one block of sentences; the blocks of a batch are computed one after the other."""
 _BYTES_AT_ONCE_ELSEWHERE = 1 << 30
 
 
 class CtcDecoding(Decoding):
-    """The likeliest alignment, or prefix beam search, which adds up the alignments of each translation."""
+    """Decoding of CTC: the likeliest alignment, or prefix beam search, which sums over the alignments of each translation."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"prefix_beam": 1, "rerank": "none", "precision": "fp32"},
@@ -48,25 +48,26 @@ class CtcDecoding(Decoding):
 
     kind: Literal["ctc"] = "ctc"
     prefix_beam: int = Field(1, ge=1, le=1_000)
-    """Translations that prefix beam search keeps at each position; 1 is no beam search but the likeliest label at each
-    position, repeats merged, then blanks dropped."""
+    """Number of translations that prefix beam search keeps at each position. 1 decodes greedily instead: the likeliest label at
+    each position, with repeats merged and then blanks dropped."""
     prefix_candidates: int = Field(8, ge=1, le=100)
-    """Likeliest pieces that prefix beam search tries at each position, besides the blank."""
+    """Number of pieces that prefix beam search tries at each position, the likeliest ones, in addition to the blank."""
 
 
 class Ctc(System):
-    """Connectionist temporal classification (Graves et al. 2006) over the encoder's states, each split into several positions.
+    """Connectionist temporal classification (Graves et al. 2006) over the encoder states, each split into several positions.
 
-    The loss is the negative log-probability of all alignments that collapse to the target, divided by the number of target
-    pieces, so that λ weighs it as it weighs other losses per piece. There is no label smoothing.
+    The loss is the negative log-probability of all alignments that collapse to the target. It is divided by the number of
+    target pieces, so that λ has the same meaning as for other losses per piece. There is no label smoothing.
     """
 
     decodings: ClassVar[tuple[type[Decoding], ...]] = (CtcDecoding,)
 
     kind: Literal["ctc"] = "ctc"
     upsampling: int = Field(2, ge=1, le=8)
-    """Positions for each source token, its end included (Saharia et al. 2020: 2; Libovický and Helcl 2018: 3). A target that
-    needs more positions cannot be aligned and trains nothing; the curve `train/infeasible` is the share of those."""
+    """Number of decoder positions for each source token, including EOS (Saharia et al. 2020: 2; Libovický and Helcl 2018: 3). A
+    target that needs more positions cannot be aligned and has no loss; the curve `train/infeasible` is the fraction of such
+    targets."""
 
     def nat_branch(
         self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding, layers: nn.ModuleList | None
@@ -75,10 +76,10 @@ class Ctc(System):
 
 
 class CtcBranch(Branch):
-    """A decoder over the split states of the encoder (Libovický and Helcl 2018, section 3), which predicts a label each.
+    """A decoder over the split encoder states (Libovický and Helcl 2018, section 3) that predicts one label per position.
 
-    Unlike in Saharia et al. 2020 its layers attend to the encoder, as those of every other system here do, so that systems
-    differ in their objective and not in their size. The blank is an output of its own, not a token of the vocabulary.
+    Unlike in Saharia et al. 2020, its layers attend to the encoder, as in every other system here, so that systems differ in
+    their objective and not in their size. The blank is a separate output row and not a token of the vocabulary.
     """
 
     parts: ClassVar[tuple[str, ...]] = ("nat",)
@@ -94,9 +95,9 @@ class CtcBranch(Branch):
         self.most_pieces = model.max_positions - 1
 
     def draw(self, source_BS: Tensor, target_BT: Tensor, generator: Generator) -> Noise:
-        """Draws nothing; finds the targets that can be aligned.
+        """Finds the targets that can be aligned; draws nothing.
 
-        An alignment needs a position for each piece, and one for a blank between two equal pieces.
+        An alignment needs one position for each piece and one for a blank between each two equal neighbouring pieces.
         """
         lengths_B = (target_BT != PAD).sum(1) - 1
         positions_B = self.upsampling * (source_BS != PAD).sum(1)
@@ -114,9 +115,9 @@ class CtcBranch(Branch):
         )
 
     def states(self, encoded: Encoded) -> Tensor:
-        """Computes the decoder's states [B, U, D]: k·t + i is position i of source token t."""
+        """Computes the decoder's states [B, U, D]. Row k·t + i is position i of source token t, where k is the upsampling."""
         batch, source, width = encoded.states_BSD.shape
-        # Token embeddings have the deviation 1/√D, and the decoder scales its input by √D.
+        # The decoder scales its input by √D, because it expects token embeddings with standard deviation 1/√D.
         input_BUD = self.split(encoded.states_BSD).view(batch, self.upsampling * source, width) * width**-0.5
         mask = None
         if encoded.mask is not None:
@@ -125,7 +126,7 @@ class CtcBranch(Branch):
         return states_BUD
 
     def losses(self, encoded: Encoded, noise: Noise, moment: Moment) -> Mapping[str, Loss]:
-        """Computes −log p(target) of the sentences that can be aligned, a few of them at a time."""
+        """Computes −log p(target) of the sentences that can be aligned, one block of sentences at a time."""
         states_RUD = self.states(encoded.only(noise.rows_R))
         target_RT, lengths_R, positions_R = (noise.tensors[name] for name in ("target", "lengths", "positions"))
         is_feasible_R = noise.tensors["is_feasible"]
@@ -135,7 +136,7 @@ class CtcBranch(Branch):
         blocks = list(zip(*(torch.split(column, at_once) for column in columns), strict=True))
         if len(blocks) == 1:
             total = self._sum(*blocks[0])
-        else:  # the log-probabilities of a block are computed again for its backward pass
+        else:  # checkpointing: the backward pass recomputes the log-probabilities of a block instead of keeping them
             total = torch.stack([checkpoint(self._sum, *block, use_reentrant=False) for block in blocks]).sum()
         return {
             "nat": Loss(total, (lengths_R * is_feasible_R).sum()),
@@ -145,7 +146,7 @@ class CtcBranch(Branch):
     def _sum(
         self, states_rUD: Tensor, target_rT: Tensor, lengths_r: Tensor, positions_r: Tensor, is_feasible_r: Tensor
     ) -> Tensor:
-        """The sum of −log p(target) over sentences."""
+        """Computes the sum of −log p(target) over a block of sentences."""
         logits_rUL = torch.cat((self.decoder.vocabulary_logits(states_rUD), self._blank_logits(states_rUD)), dim=-1)
         with torch.autocast(logits_rUL.device.type, enabled=False):  # sums over alignments need float32
             log_probabilities_UrL = logits_rUL.float().log_softmax(-1).transpose(0, 1)
@@ -161,12 +162,12 @@ class CtcBranch(Branch):
         return (losses_r * is_feasible_r).sum()
 
     def _blank_logits(self, states: Tensor) -> Tensor:
-        """The logits of the blank, [..., 1]."""
+        """Computes the logits of the blank, [..., 1]."""
         return functional.linear(states, self.blank.weight)
 
     @torch.no_grad()
     def likeliest(self, states_MD: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns the likeliest pieces at each position: their log-probabilities and ids, [M, count], and the blank's, [M]."""
+        """Returns the log-probabilities and ids of the likeliest pieces, [M, count], and the blank's log-probabilities, [M]."""
         scores, tokens, blanks, done = [], [], [], 0
         for logits_mV in blocks_of_logits(self.decoder, states_MD, SPECIAL):
             blank_m1 = self._blank_logits(states_MD[done : done + len(logits_mV)]).float()
@@ -179,16 +180,16 @@ class CtcBranch(Branch):
         return torch.cat(scores), torch.cat(tokens), torch.cat(blanks)
 
     def search(self, decoding: Decoding, translator: Translator) -> "CtcSearch":
-        """Returns the search for labels, with the AT decoder as the reranker where the settings ask for it."""
+        """Returns the search for labels, with the AT decoder as its reranker if the settings ask for it."""
         assert isinstance(decoding, CtcDecoding)
         return CtcSearch(self, decoding, reranker_of(translator, decoding))
 
     def flops(self, work: ModelFlops, source_R: Tensor, noise: Noise) -> int:
-        """Counts every position of the upsampled sources; the sums over alignments are no matrix products."""
+        """Counts every position of the upsampled sources. The sums over alignments are not matrix products and not counted."""
         return 3 * (self.pass_flops(work, source_R))
 
     def pass_flops(self, work: ModelFlops, source_B: Tensor) -> int:
-        """Counts a forward pass behind the encoder."""
+        """Counts a forward pass without the encoder."""
         upsampled_B = self.upsampling * source_B
         split = 2 * work.config.width**2 * int(upsampled_B.sum())
         decoder = work.memory(source_B) + work.nat_pass(source_B, upsampled_B, upsampled_B)
@@ -200,10 +201,10 @@ class CtcBranch(Branch):
 
 @dataclass(frozen=True)
 class CtcSearch:
-    """Finds labels in one pass; see `CtcDecoding`.
+    """A search for labels with one decoder pass; see `CtcDecoding`.
 
-    A hypothesis' score is the log-probability of its likeliest alignment, or with a beam of all its alignments that stayed in
-    the beam, divided by the number of positions; with a reranker it is the AT decoder's score.
+    The score of a hypothesis is a log-probability divided by the number of positions: that of the likeliest alignment, or, with
+    a beam, that of all alignments in the beam. With a reranker it is the AT decoder's score.
     """
 
     branch: CtcBranch
@@ -243,14 +244,14 @@ class CtcSearch:
             [
                 self._hypothesis(pieces, score, length)
                 for pieces, score in prefix_beam_search(
-                    tokens[:length], scores[:length], blanks[:length], self.config.prefix_beam
+                    tokens[:length], scores[:length], blanks[:length], self.config.prefix_beam, self.branch.most_pieces
                 )
             ]
             for scores, tokens, blanks, length in rows
         ]
 
     def _labels(self, encoded: Encoded, count: int) -> tuple[Tensor, Tensor, Tensor, list[int]]:
-        """The likeliest pieces of each position with their log-probabilities, the blank's, and the number of positions."""
+        """Returns scores and ids of the likeliest pieces, scores of the blank, and the number of positions of each source."""
         states_BUD = self.branch.states(encoded)
         count = min(count, len(self.branch.tokens.weight) - len(SPECIAL))
         scores_MC, tokens_MC, blanks_M = self.branch.likeliest(states_BUD.flatten(0, 1), count)
@@ -266,10 +267,10 @@ class CtcSearch:
         return Hypothesis(pieces[: self.branch.most_pieces], log_probability / positions, passes=1)
 
     def _reranked(self, reranker: TargetDecoder, encoded: Encoded, found: list[list[Hypothesis]]) -> list[list[Hypothesis]]:
-        """The hypotheses in the order of the AT decoder's scores."""
+        """Sorts the hypotheses by the AT decoder's scores."""
         device = encoded.states_BSD.device
         most = max(len(hypotheses) for hypotheses in found)
-        # A source with fewer hypotheses repeats its last one.
+        # Rows of equal length: a source with fewer hypotheses repeats its last one, and the repeats are dropped below.
         rows = [[*hypotheses, *hypotheses[-1:] * (most - len(hypotheses))] for hypotheses in found]
         lengths_BK = torch.tensor([[len(each.tokens) for each in row] for row in rows], device=device)
         longest = int(lengths_BK.max()) + 1
@@ -284,7 +285,7 @@ class CtcSearch:
         ]
 
     def flops(self, work: ModelFlops, source_B: Tensor, pieces_B: Tensor, passes_B: Tensor) -> int:
-        """Counts one pass, and the AT decoder's pass over the candidates, as many as the beam holds, where that reranks."""
+        """Counts one pass, and the AT decoder's pass over a full beam of candidates if it reranks."""
         total = work.encoder(source_B) + self.branch.pass_flops(work, source_B)
         if self.reranker is not None:
             one = work.at_pass(source_B, pieces_B + 1) + work.vocabulary(int((pieces_B + 1).sum()))

@@ -1,4 +1,4 @@
-"""From labels to translations: collapsing an alignment, and prefix beam search over alignments (Graves et al. 2006)."""
+"""CTC alignments (Graves et al. 2006): collapsing an alignment to a translation, and prefix beam search over alignments."""
 
 import math
 from collections.abc import Sequence
@@ -9,30 +9,35 @@ def collapse(labels: Sequence[int], blank: int) -> tuple[int, ...]:
 
     The order matters: two equal pieces are kept apart only by a blank between them.
     """
-    before = (None, *labels[:-1])
-    return tuple(label for label, former in zip(labels, before, strict=True) if label not in (former, blank))
+    return tuple(label for former, label in zip((None, *labels), labels, strict=False) if label not in (former, blank))
 
 
 def prefix_beam_search(
-    tokens: Sequence[Sequence[int]], scores: Sequence[Sequence[float]], blanks: Sequence[float], beam: int
+    tokens: Sequence[Sequence[int]],
+    scores: Sequence[Sequence[float]],
+    blanks: Sequence[float],
+    beam: int,
+    most_pieces: int | None = None,
 ) -> list[tuple[tuple[int, ...], float]]:
     """Finds the likeliest translations, adding up the probabilities of all alignments that collapse to the same one.
 
-    At each position every kept prefix is continued with a blank, with its own last piece again, or with a new piece. An
-    alignment that ends with a blank and one that ends with the last piece continue differently, so their probabilities are kept
-    apart: an equal piece after a blank is a new piece; without a blank between them it repeats the old one. The search is exact
-    if the beam never has to drop a prefix and all pieces are candidates.
+    At each position every kept prefix continues with a blank, with a repeat of its last piece, or with a new piece. Alignments
+    that end with a blank and alignments that end with the last piece have separate probabilities, because they continue
+    differently: after a blank an equal label is a new piece, without a blank it repeats the last piece. The search is exact if
+    the beam drops no prefix and all pieces are candidates.
 
     Args:
-        tokens: candidates at each position.
-        scores: their log-probabilities.
-        blanks: the blank's log-probability at each position.
-        beam: how many prefixes are kept.
+        tokens: candidate pieces at each position.
+        scores: log-probabilities of the candidates.
+        blanks: log-probability of the blank at each position.
+        beam: number of prefixes that are kept.
+        most_pieces: length of the longest translation; None for as many pieces as there are positions.
 
     Returns:
         At most `beam` translations with their log-probabilities, the likeliest first.
     """
-    kept: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, -math.inf)}  # ends with a blank; ends with the last piece
+    # Log-probabilities of each prefix: of its alignments that end with a blank, and of those that end with its last piece.
+    kept: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, -math.inf)}
     for candidates, log_probabilities, blank in zip(tokens, scores, blanks, strict=True):
         with_blanks: dict[tuple[int, ...], float] = {}
         with_pieces: dict[tuple[int, ...], float] = {}
@@ -42,9 +47,11 @@ def prefix_beam_search(
             for token, score in zip(candidates, log_probabilities, strict=True):
                 longer, reached = (*prefix, token), either
                 if prefix and token == prefix[-1]:
+                    # After the last piece an equal label repeats it; only after a blank does it make the prefix longer.
                     with_pieces[prefix] = _log_add(with_pieces.get(prefix, -math.inf), with_piece + score)
                     reached = with_blank
-                with_pieces[longer] = _log_add(with_pieces.get(longer, -math.inf), reached + score)
+                if most_pieces is None or len(longer) <= most_pieces:
+                    with_pieces[longer] = _log_add(with_pieces.get(longer, -math.inf), reached + score)
         grown = {
             prefix: (with_blanks.get(prefix, -math.inf), with_pieces.get(prefix, -math.inf))
             for prefix in with_blanks | with_pieces
@@ -55,6 +62,6 @@ def prefix_beam_search(
 
 
 def _log_add(first: float, second: float) -> float:
-    """log(eᵃ + eᵇ)."""
+    """Computes log(eᵃ + eᵇ)."""
     high, low = max(first, second), min(first, second)
     return high if low == -math.inf else high + math.log1p(math.exp(low - high))

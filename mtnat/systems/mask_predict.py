@@ -21,7 +21,7 @@ from mtnat.tokens import MASK, PAD
 
 
 class LengthBranch(Branch):
-    """A branch whose decoder is given the target's length: it has a length head and is decoded by mask-predict."""
+    """A branch whose decoder needs the target length: it has a length head and is decoded by mask-predict."""
 
     parts: ClassVar[tuple[str, ...]] = ("nat", "length")
     head_parts: ClassVar[tuple[str, ...]] = ("length",)
@@ -35,22 +35,22 @@ class LengthBranch(Branch):
         self._label_smoothing, self._length_weight = objective.label_smoothing, objective.length_weight
 
     def head_losses(self, encoded: Encoded, noise: Noise) -> Mapping[str, Loss]:
-        """Computes the cross-entropy of the target's length."""
+        """Computes the cross-entropy of the target length."""
         logits_BP = self.length_logits(encoded).float()
         lengths_B = noise.head_tensors["lengths"]
         return {"length": Loss(functional.cross_entropy(logits_BP, lengths_B, reduction="sum"), len(lengths_B))}
 
     def length_logits(self, encoded: Encoded) -> Tensor:
-        """Computes log-odds [B, max_positions] of the target's length without EOS: column l is length l, column 0 is −inf."""
+        """Computes logits [B, max_positions] of the target length without EOS: column l is length l, column 0 is −inf."""
         logits_BP: Tensor = self.length_head(encoded.states_BSD, encoded.is_padding_BS)
         return logits_BP
 
     def weight_of(self, part: str) -> float:
-        """Weighs the length loss inside L_nat (Ghazvininejad et al. 2019)."""
+        """Returns the weight of a part; the length loss has its own weight inside L_nat (Ghazvininejad et al. 2019)."""
         return self._length_weight if part == "length" else 1.0
 
     def search(self, decoding: Decoding, translator: Translator) -> MaskPredictSearch:
-        """Returns mask-predict, with the AT decoder as the reranker where the settings ask for it."""
+        """Returns mask-predict, with the AT decoder as its reranker if the settings ask for it."""
         assert isinstance(decoding, MaskPredictDecoding)
         return MaskPredictSearch(self.decoder, self.length_head, decoding, reranker_of(translator, decoding))
 
@@ -59,10 +59,10 @@ class LengthBranch(Branch):
 
 
 class MaskPredictBranch(LengthBranch):
-    """Predicts masked pieces from the source and the pieces that are left."""
+    """A branch that predicts masked pieces from the source and the pieces that are not masked."""
 
     def draw(self, source_BS: Tensor, target_BT: Tensor, generator: Generator) -> Noise:
-        """Draws the masked pieces; EOS is never masked, because the length is given."""
+        """Draws the masked pieces. EOS is never masked, because the length is given."""
         lengths_B = (target_BT != PAD).sum(1) - 1
         is_masked_BT = draw_masks(lengths_B, target_BT.shape[1], generator)
         return Noise(
@@ -73,7 +73,7 @@ class MaskPredictBranch(LengthBranch):
         )
 
     def losses(self, encoded: Encoded, noise: Noise, moment: Moment) -> Mapping[str, Loss]:
-        """Computes the label-smoothed cross-entropy of the masked pieces; no other position gets logits."""
+        """Computes the label-smoothed cross-entropy of the masked pieces. Logits are computed at these positions only."""
         positions_N = noise.positions_N
         assert positions_N is not None
         states_ND = self.decoder.states(
@@ -84,7 +84,7 @@ class MaskPredictBranch(LengthBranch):
         return {"nat": Loss(total, len(targets_N))}
 
     def flops(self, work: ModelFlops, source_R: Tensor, noise: Noise) -> int:
-        """Counts the whole input, and of the last layer only the masked positions."""
+        """Counts all positions, except in the last layer, where only masked positions are computed."""
         masked_R = noise.tensors["is_masked"].sum(1)
         decoder = work.nat_pass(source_R, lengths_of(noise.tensors["input"]), masked_R)
         predictions = work.vocabulary(int(masked_R.sum())) + work.lengths(len(noise.head_tensors["lengths"]))
@@ -105,10 +105,10 @@ class MaskPredict(System):
 
 
 def reranker_of(translator: Translator, decoding: Decoding) -> TargetDecoder | None:
-    """Returns the decoder that reranks, if the settings ask for one.
+    """Returns the decoder that reranks, or None if the settings do not ask for one.
 
     Raises:
-        UserError: the model was trained without it.
+        UserError: the model was trained without this decoder.
     """
     if decoding.rerank == "none":
         return None

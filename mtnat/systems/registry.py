@@ -1,4 +1,4 @@
-"""Every system and every kind of decoding that an experiment can name: those of this package and those of plug-ins."""
+"""The systems and kinds of decoding that an experiment can name: those of this package and those of plug-ins."""
 
 import warnings
 from functools import reduce
@@ -25,12 +25,12 @@ def kind_of(record: type[System] | type[Decoding]) -> str:
 
 
 def _plug_ins() -> list[type[System]]:
-    """Loads the systems of other packages; warns of those that cannot be used, and leaves them out."""
+    """Loads the systems of other packages. A system that cannot be used is left out with a warning."""
     found: list[type[System]] = []
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         try:
             system = entry.load()
-        except Exception as error:  # the code of another package may fail in any way
+        except Exception as error:  # the code of another package may raise any exception
             warnings.warn(f"the system {entry.value} cannot be loaded and is left out: {error}", stacklevel=2)
             continue
         problem = _problem(system, [*BUILT_IN, *found])
@@ -42,7 +42,7 @@ def _plug_ins() -> list[type[System]]:
 
 
 def _problem(system: object, others: list[type[System]]) -> str | None:
-    """Why a class cannot join the others; None where it can."""
+    """Returns why a class cannot be used as a system, or None if it can."""
     if not (isinstance(system, type) and issubclass(system, System)):
         return "it must be a subclass of mtnat.systems.System"
     field = system.model_fields.get("kind")
@@ -54,13 +54,13 @@ def _problem(system: object, others: list[type[System]]) -> str | None:
 
 
 SYSTEMS: tuple[type[System], ...] = (*BUILT_IN, *_plug_ins())
-"""Every system that there is."""
+"""All systems: built-in ones, then those of plug-ins."""
 DECODINGS: tuple[type[Decoding], ...] = tuple(dict.fromkeys(kind for system in SYSTEMS for kind in system.decodings))
-"""Every kind of decoding that one of them has."""
+"""All kinds of decoding of these systems."""
 
 
 def _default_kind(kind: str) -> BeforeValidator:
-    """Lets a setting without ``kind`` mean the default kind, as all study files did before there were several."""
+    """Returns a validator that adds the default ``kind`` where it is missing, so that older study files stay valid."""
     return BeforeValidator(lambda value: {"kind": kind, **value} if isinstance(value, dict) and "kind" not in value else value)
 
 

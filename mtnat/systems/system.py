@@ -1,4 +1,4 @@
-"""A system: which branches a translator has, and how the objective weighs them."""
+"""A system: the branches of a translator and their weights in the objective."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -19,14 +19,14 @@ BranchName = Literal["at", "nat"]
 
 
 class System(Record, ABC):
-    """A kind of non-autoregressive translation: the settings of its NAT branch, beside which an AT branch may be trained.
+    """A kind of non-autoregressive translation, with the settings of its NAT branch. An AT branch may be trained with it.
 
     A subclass is one entry of ``system: {kind: …}`` in an experiment. It has a field ``kind`` with its name as the only value,
     and its own settings as further fields.
     """
 
     decodings: ClassVar[tuple[type[Decoding], ...]]
-    """The kinds of ``decoding:`` that search with its NAT branch."""
+    """The kinds of ``decoding:`` that can decode with the NAT branch."""
 
     @abstractmethod
     def nat_branch(
@@ -36,7 +36,7 @@ class System(Record, ABC):
 
         Args:
             tokens: the target embeddings.
-            layers: decoder layers to share with the AT branch; None for layers of its own.
+            layers: decoder layers to share with the AT branch; None builds new layers.
         """
 
     def branches(self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding) -> Mapping[str, Branch]:
@@ -53,7 +53,8 @@ class System(Record, ABC):
         return built
 
     def untrained_branches(self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding) -> Mapping[str, Branch]:
-        """Builds the other branches without memory for their weights; see `MultiTaskObjective`."""
+        """Builds the branches that are not trained, on the meta device, which allocates no weights; see
+        `MultiTaskObjective`."""
         both = objective.model_copy(update={"schedule": Constant(value=0.5)})
         trained = self.trained(objective)
         with torch.device("meta"):
@@ -64,7 +65,8 @@ class System(Record, ABC):
         return {"at": 1 - nat_weight, "nat": nat_weight}
 
     def trained(self, objective: ObjectiveConfig) -> tuple[BranchName, ...]:
-        """Names the branches that the objective trains, in the order of `branches`; a branch without weight is not built."""
+        """Returns the names of the branches that the objective trains, in the order of `branches`: those with a weight above
+        0."""
         names: tuple[BranchName, ...] = ("at", "nat")
         schedule = objective.schedule
         if not isinstance(schedule, Constant):

@@ -43,7 +43,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "alone": {"objective.schedule": {"kind": "constant", "value": 1.0}},
     "with an AT branch": {"objective.at_fraction": 0.5},
     "with shared layers": {"model.shared_decoder_layers": True},
-    "sampled": {"objective.estimator": "sampled"},
+    "sampled": {"objective.estimator": "sampled", "objective.at_fraction": 0.5},
 }
 """How a system is trained; by default beside an AT branch whose weight falls linearly."""
 VOCABULARY, MAX_POSITIONS = 30, 24
@@ -92,12 +92,14 @@ class SystemContract:
         return SETTINGS[request.param]
 
     @pytest.fixture(scope="class")
-    def cache(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    @classmethod
+    def cache(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
         """The folder of prepared corpora."""
         return tmp_path_factory.mktemp("cache")
 
     @pytest.fixture(scope="class")
-    def dataset(self, cache: Path) -> Dataset:
+    @classmethod
+    def dataset(cls, cache: Path) -> Dataset:
         """The embedded corpus."""
         return prepare(_EXPERIMENT.data, cache)
 

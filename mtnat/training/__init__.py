@@ -1,4 +1,4 @@
-"""Training of one run on any number of workers, and the model it leaves."""
+"""Training of one run on one or more workers, model folders, evaluation and distillation."""
 
 from mtnat.training.distillation import Distillation, SourceText, file_sources, training_sources
 from mtnat.training.feed import Feed, Work

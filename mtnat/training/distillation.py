@@ -1,4 +1,9 @@
-"""Sequence-level knowledge distillation: a teacher writes the training targets, shard by shard, with any number of hands."""
+"""Sequence-level knowledge distillation: processes share the translation of the training sources by a teacher, shard by shard.
+
+A shard is a fixed range of lines and has one file. A process that holds the lock of a shard translates it and writes its file
+atomically. The lock of a killed process is released by the system, so that another process translates the shard. When all
+shards have a file, one process concatenates them.
+"""
 
 import gzip
 import hashlib
@@ -22,28 +27,31 @@ from mtnat.errors import DataError, ModelError, ResourceError
 from mtnat.files import taken, whole_file, write_whole
 from mtnat.training.model import Model, load_model, read_experiment
 
-# Part of every key; raise it when an equal teacher would write other text.
+# Part of every key. Raise it when a change of the code makes an equal teacher write different text.
 _FORMAT = 1
 LINES_PER_SHARD = 1_000
-"""What a kill loses at most, by default. Lines are batched within a shard, so that who translates it does not matter."""
+"""Default size of a shard: a killed process loses at most this many lines. Lines are batched within a shard only, so that the
+text does not depend on which process translates which shard."""
 _SECONDS_BETWEEN_LOOKS = 0.5
 
 
 @dataclass(frozen=True)
 class SourceText:
-    """Lines to be translated, which can be read again and again."""
+    """Lines to translate."""
 
     read: Callable[[], Iterator[str]]
+    """Returns a new iterator over the lines."""
     lines: int
+    """Number of lines."""
     digest: str
-    """SHA-256 that changes with the text."""
+    """SHA-256 of the text."""
 
 
 def training_sources(data: DataConfig) -> SourceText:
-    """The sources of a corpus's training text.
+    """Returns the source side of a corpus's training text.
 
     Raises:
-        DataError: with everything that is wrong with the corpus.
+        DataError: the corpus has problems; the error lists all of them.
     """
     corpus = open_raw_corpus(data, default_cache())
     if problems := corpus.problems():
@@ -52,20 +60,21 @@ def training_sources(data: DataConfig) -> SourceText:
 
 
 def file_sources(path: Path) -> SourceText:
-    """The lines of a text file, plain or .gz.
+    """Returns the lines of a text file, plain or .gz.
 
     Raises:
-        DataError: it cannot be read or is empty.
+        DataError: the file cannot be read or is empty.
     """
     found = scan(path, default_cache())
     return SourceText(lambda: read_text(path), found.lines, found.digest)
 
 
 class Distillation:
-    """A teacher's translations of a text (Kim and Rush 2016), in a folder of the cache that is named by the hash of both.
+    """A teacher's translations of a text (Kim and Rush 2016), in a cache folder named by the hash of teacher and text.
 
-    Any number of processes, on all machines that see the cache, may `work` on it at once, and any of them may be killed at any
-    time: what the others find undone they do. The text that comes of it is the same, on devices that round alike.
+    Any number of processes, on all machines that share the cache, may call `work` at once. Any of them may be killed at any
+    time; the others then translate its unfinished shards. The text does not depend on the number of processes, provided that
+    their devices round equally.
     """
 
     def __init__(
@@ -77,55 +86,56 @@ class Distillation:
         lines_per_shard: int = LINES_PER_SHARD,
         cache: Path | None = None,
     ) -> None:
-        """
+        """Creates a distillation; nothing is translated yet.
+
         Args:
-            teacher: a model's folder.
-            decoding: of the teacher's AT decoder.
+            teacher: a model folder.
+            decoding: settings of the teacher's AT decoder.
 
         Raises:
-            ModelError: the folder holds no model with an AT decoder.
+            ModelError: the folder contains no model with an AT decoder.
         """
         if not read_experiment(teacher).can_teach:
-            raise ModelError(f"{teacher}: has no AT decoder, which a teacher needs; give a model that was trained with one.")
+            raise ModelError(f"{teacher}: has no AT decoder, but a teacher needs one; give a model that was trained with one.")
         self._teacher, self._sources, self._decoding, self._lines_per_shard = teacher, sources, decoding, lines_per_shard
-        # How lines are batched decides nothing but the time they take.
+        # The other settings, such as the size of a batch, change the time of decoding but not the text.
         settings = self._decoding.model_dump(mode="json", include={"beam", "length_penalty", "precision"})
         parts = [_FORMAT, lines_per_shard, _digest_of(teacher), sources.digest, sources.lines, settings]
         self.key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-        """By which the distilled text is known."""
+        """Hash of everything that determines the distilled text."""
         self.folder = (cache or default_cache()) / "distilled" / self.key
         self.targets = self.folder / "targets.gz"
-        """The distilled text, once it is complete."""
+        """Path of the distilled text; it exists once the text is complete."""
 
     @cached_property
     def shards(self) -> int:
-        """How many parts the text has."""
+        """Number of shards of the text."""
         return -(-self._sources.lines // self._lines_per_shard)
 
     @property
     def done(self) -> int:
-        """How many of them are translated."""
+        """Number of translated shards."""
         return self.shards if self.is_complete else len(list(self._shards.glob("*.txt")))
 
     @property
     def is_complete(self) -> bool:
-        """Whether the text lies there whole."""
+        """Whether the whole text is written."""
         return self.targets.exists()
 
     def work(self, device: str | torch.device = "cpu") -> Iterator[int]:
-        """Translates shards that nobody else is at, and yields the number of each; returns when the text is complete.
+        """Translates shards that no other process works on, and yields the number of each. Returns when the text is complete.
 
         Raises:
             ResourceError: the cache cannot be written.
         """
         if self.is_complete:
-            self._clear()  # after a kill just when it became so
+            self._clear()  # a process may have been killed after it completed the text and before it removed the shards
             return
         try:
             self._shards.mkdir(parents=True, exist_ok=True)
             yield from self._work(device)
         except OSError as error:
-            if self.is_complete:  # somebody has just put the shards together
+            if self.is_complete:  # another process has just completed the text and removed the shards
                 return
             raise ResourceError(
                 f"{self.folder}: cannot be written ({error.strerror}); set $MTNAT_CACHE to a folder with room."
@@ -139,15 +149,17 @@ class Distillation:
             else:
                 self._join()
                 if not self.is_complete:
-                    time.sleep(_SECONDS_BETWEEN_LOOKS)  # until others have done what they are at, or died of it
+                    # Other processes hold the remaining shards. Wait until they finish, or die and release their locks.
+                    time.sleep(_SECONDS_BETWEEN_LOOKS)
 
     def _take(self, model: Model) -> Iterator[int]:
-        """Reads the text through once and translates what nobody else has, or is at, when it comes by."""
+        """Reads the text once and translates each shard that has no file and that no other process holds at that time."""
         lines = self._sources.read()
         for number in range(self.shards):
             shard = list(islice(lines, self._lines_per_shard))
             path = self._shard(number)
             with taken(path.with_suffix(".lock")) as is_mine:
+                # The file is checked under the lock: another process may have finished the shard in the meantime.
                 if not is_mine or self.is_complete or path.exists():
                     continue
                 translated = model.translate(shard, self._decoding, "at")
@@ -162,7 +174,7 @@ class Distillation:
             return is_free
 
     def _join(self) -> None:
-        """Puts the shards together where all are there; one process does it, and the others see all or nothing."""
+        """Concatenates the shards if all are translated. One process does this; the result appears atomically to the others."""
         with taken(self.folder / "join.lock") as is_mine:
             paths = [self._shard(number) for number in range(self.shards)]
             if not is_mine or self.is_complete or not all(path.exists() for path in paths):
@@ -173,7 +185,7 @@ class Distillation:
         self._clear()
 
     def _clear(self) -> None:
-        """Removes what nobody needs once the text is complete."""
+        """Removes the shards, which are not needed once the text is complete."""
         shutil.rmtree(self._shards, ignore_errors=True)
 
     @property
@@ -185,7 +197,7 @@ class Distillation:
 
 
 def _digest_of(folder: Path) -> str:
-    """SHA-256 of all that is in a model's folder."""
+    """Returns the SHA-256 of the names and contents of all files in a model folder."""
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest.update(f"{path.relative_to(folder)}\n".encode())

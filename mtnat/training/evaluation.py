@@ -1,4 +1,4 @@
-"""A model on a test set: how good its translations are, and how fast it makes them."""
+"""Evaluation of a model on a test set: quality of its translations and speed of decoding."""
 
 import time
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from mtnat.training.model import Model
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """A model's translations of a test set and what they are worth."""
+    """A model's translations of a test set, with their scores and the time they took."""
 
     translations: tuple[str, ...]
     bleu: Score
@@ -32,13 +32,13 @@ class Evaluation:
     bleu_by_length: tuple[LengthBucket, ...]
     lengths: LengthAccuracy
     repeated: float
-    """Share of the hypotheses' pieces that equal the piece just before them."""
+    """Fraction of the hypotheses' pieces that equal the piece before them."""
     repeated_in_references: float
-    """The same share in the references, cut into the model's pieces."""
+    """The same fraction for the references, encoded with the model's vocabulary."""
     passes: float
-    """Mean passes of the decoder for a sentence."""
+    """Mean number of decoder passes per sentence."""
     seconds: float
-    """Wall-clock time from lines to lines."""
+    """Wall-clock time from source lines to translated lines."""
     sentences_per_second: float
     decoder: DecoderName
     decoding: Decoding
@@ -51,19 +51,19 @@ def evaluate(
     decoding: Decoding | None = None,
     decoder: DecoderName | None = None,
 ) -> Evaluation:
-    """Translates the sources and compares what comes out with the references.
+    """Translates the sources and scores the translations against the references.
 
     Args:
-        decoding: other settings than the experiment's.
-        decoder: another decoder than the experiment's.
+        decoding: settings of decoding; by default the experiment's.
+        decoder: the decoder that translates; by default the experiment's.
 
     Raises:
-        UserError: the model lacks a decoder that this needs.
-        DataError: there are no sentences, not equally many on both sides, or no text in the references.
+        UserError: the model was trained without a decoder that is needed.
+        DataError: there are no sentences, the numbers of sources and references differ, or the references contain no text.
     """
     config = decoding or model.experiment.decoding
     chosen = decoder or model.experiment.decoder
-    model.translate(sources[:1], config, chosen)  # the first call also pays for what a device loads once
+    model.translate(sources[:1], config, chosen)  # warm-up: a device loads kernels in the first call
     started = time.perf_counter()
     best = [line.translations[0] for line in model.translate(sources, config, chosen)]
     seconds = time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""What an update needs, prepared while the one before it computes."""
+"""Preparation of the next update's batches in a background thread while the current update is computed."""
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,21 +26,22 @@ class Work:
     draws: tuple[Draw, ...]
     """The batches, or the micro-batches into which they are cut."""
     divisors: Mapping[str, float]
-    """What the sum of each part of the loss over all of them is divided by; other workers' divisors are added to it."""
+    """The divisor of each part of the loss, summed over these batches. The divisors of the other workers are added later."""
     dropout_seeds: tuple[int, ...]
-    """One for each draw."""
+    """One seed for each draw."""
     target_tokens: int
-    """Of these batches, EOS included."""
+    """Number of target tokens in these batches, including EOS."""
     position: Position
-    """Of the stream behind this update."""
+    """Position of the stream after this update."""
 
 
 class Feed:
-    """An endless row of updates' work, one ahead of whoever takes it.
+    """An endless sequence of the updates' `Work`, prepared one update ahead.
 
-    All randomness of an update is a pure function of (seed, step, number of the batch within the step), so a run that
-    is resumed, or shared among other workers, draws the same masks and the same dropout. A run whose batches are cut draws the
-    same masks too, and other dropout.
+    All random numbers of an update are a pure function of (seed, step, number of the batch within the step). They depend
+    neither on earlier updates nor on the number of workers. A run that is resumed, or that continues with a different number of
+    workers, therefore draws the same masks and the same dropout. Splitting batches into micro-batches does not change the
+    masks; it changes the dropout, because each micro-batch has its own seed.
     """
 
     def __init__(
@@ -54,13 +55,13 @@ class Feed:
         position: Position = _START,
         micro_batches: int = 1,
     ) -> None:
-        """The work from an update on.
+        """Starts to prepare the first update.
 
         Args:
-            objective: whose branches draw the noise.
+            objective: the objective whose branches draw the noise.
             step: updates done before the first one.
-            position: of the stream before it.
-            micro_batches: into how many each batch is cut.
+            position: position of the stream before the first update.
+            micro_batches: number of micro-batches into which each batch is split.
         """
         self._experiment, self._objective = experiment, objective
         self._micro_batches = micro_batches
@@ -79,13 +80,13 @@ class Feed:
         self._ahead: Future[Work] = self._thread.submit(self._prepare)
 
     def next(self) -> Work:
-        """The next update's work."""
+        """Returns the work of the next update and starts to prepare the one after it."""
         work = self._ahead.result()
         self._ahead = self._thread.submit(self._prepare)
         return work
 
     def close(self) -> None:
-        """Ends the thread; what it has prepared is dropped."""
+        """Ends the thread and discards the prepared work."""
         self._thread.shutdown(cancel_futures=True)
 
     def __enter__(self) -> Self:
@@ -100,7 +101,7 @@ class Feed:
         moment = Moment(step, self._experiment.training.steps)
         batches = self._stream.next_step()
         seeds = [_seeds(self._experiment.seed, step, number, self._micro_batches) for number, _ in batches]
-        # Noise is drawn for the whole batch, so that cutting it changes no mask.
+        # Noise is drawn for the whole batch, before splitting, so that the number of micro-batches does not change the masks.
         draws = [
             self._objective.draw(batch.source_BS, batch.target_BT, moment, torch.Generator().manual_seed(seed))
             for (_, batch), (seed, _) in zip(batches, seeds, strict=True)
@@ -121,22 +122,26 @@ class Feed:
 
 
 def _thread_without_helpers(name: str) -> ThreadPoolExecutor:
-    """A thread whose own operations run on one core.
+    """Creates an executor with one thread in which PyTorch operations use one core.
 
-    PyTorch would give it helpers besides those of the thread that trains. With more of them than there are cores libgomp lets
-    each fall asleep as soon as an operation ends, instead of waiting for the next, and to wake them took 5 % of an update.
+    By default PyTorch gives the thread OpenMP threads of its own, in addition to those of the training thread. If there are
+    more OpenMP threads than cores, libgomp lets a thread sleep after each operation instead of waiting actively for the next
+    one. Waking the threads took 5 % of an update.
     """
     thread = ThreadPoolExecutor(1, name)
     threads = torch.get_num_threads()
-    # PyTorch sets up a thread when it is first asked about it, and would overrule what was set before.
+    # PyTorch initialises a thread's number of OpenMP threads at the first query and would overwrite a number set before that.
     thread.submit(torch.get_num_threads).result()
     thread.submit(torch.set_num_threads, 1).result()
-    torch.set_num_threads(threads)  # threads that are yet to come get the latest number
+    torch.set_num_threads(threads)  # threads created later inherit the number that was set last
     return thread
 
 
 def _seeds(seed: int, step: int, number: int, micro_batches: int) -> tuple[int, list[int]]:
-    """Seeds of the masks of one batch, and of dropout for each of its micro-batches."""
+    """Returns the seed of a batch's masks and the dropout seeds of its micro-batches.
+
+    The seed of the masks is the first number of the sequence, so it does not depend on the number of micro-batches.
+    """
     state = np.random.SeedSequence((seed, step, number)).generate_state(1 + micro_batches, np.uint64)
     masks, *dropout = (int(each >> np.uint64(1)) for each in state)
     return masks, dropout

@@ -28,9 +28,9 @@ from mtnat.training.window import ClosedWindow, Window
 from mtnat.training.workers import Alone, Workers
 
 MODEL, TRANSLATIONS, SUMMARY, CHECKPOINTS = "model", "validation.txt", "summary.yaml", "checkpoints"
-"""What a run's folder holds; the checkpoints are of no use once the summary is written."""
+"""Contents of a run's folder. The checkpoints are not needed any more once the summary is written."""
 TRAINED_STEPS = "final/trained_steps"
-"""Updates done, fewer than T where the run stopped early."""
+"""Name of the metric with the number of updates done, which is less than T if the run stopped early."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,25 +42,26 @@ class Progress:
     total_steps: int
     """T."""
     metrics: Mapping[str, float]
-    """By name: ``train/…`` means over the updates since the last point, ``valid/…`` at validations, ``final/…`` at the end."""
+    """Metrics by name: ``train/…`` are means over the updates since the last point, ``valid/…`` come from a validation, and
+    ``final/…`` describe the finished run."""
     finished: bool = False
-    """Whether this is the last point; the run's folder then holds ``model/`` and ``validation.txt``."""
+    """Whether this is the last point. The run's folder then contains ``model/`` and ``validation.txt``."""
 
 
 @dataclass
 class _State:
-    """What changes while a run goes on, weights and optimizer aside."""
+    """The state of a run in training, without the weights and the optimizer."""
 
     step: int = 0
     position: Position = field(default_factory=Position)
     tokens: int = 0
-    """Target tokens trained on, by all workers."""
+    """Target tokens trained on by all workers."""
     seconds: float = 0.0
-    """Wall-clock time of training, validation not included."""
+    """Wall-clock time of training, without validation."""
     skipped: int = 0
-    """Updates that were not taken because their gradient was not finite."""
+    """Number of updates that were skipped because their gradient was not finite."""
     decode_seconds: float = 0.0
-    """In which the last validation decoded."""
+    """Wall-clock time of decoding in the last validation."""
     scores: dict[int, float] = field(default_factory=dict)
     """Validation BLEU by step."""
 
@@ -68,22 +69,22 @@ class _State:
 def fit(
     experiment: Experiment, dataset: Dataset, folder: Path, *, workers: Workers | None = None, micro_batches: int = 1
 ) -> Generator[Progress, None, None]:
-    """Trains, or goes on from the newest checkpoint in ``folder``, and yields its progress.
+    """Trains, or resumes from the newest checkpoint in ``folder``, and yields the run's progress.
 
-    Every member of ``workers`` calls it with the same arguments and sees the same progress; ``folder`` is shared.
-    A run that was interrupted and resumed yields the same losses, bit for bit, as one that was not. A run that has ended yields
-    its last point again, and needs no checkpoint for that.
+    Every member of ``workers`` calls this function with the same arguments and gets the same progress; ``folder`` is shared.
+    An interrupted and resumed run yields the same losses, bit for bit, as an uninterrupted one. A finished run yields its last
+    point again and needs no checkpoint for it.
 
     Args:
-        micro_batches: into how many each batch is cut, so that an update needs less memory: masks, sums and divisors stay the
-            same, only dropout draws other numbers. May change whenever a run goes on.
+        micro_batches: number of micro-batches into which each batch is split, so that an update needs less memory. Masks and
+            divisors do not change; only dropout draws different numbers. The number may change when a run is resumed.
 
     Raises:
-        OutOfMemoryError: an update needs more memory than there is; with more micro-batches it may not.
-        ResourceError: decoding does.
-        ConfigError: the batches of a step cannot be shared evenly among the workers.
+        OutOfMemoryError: an update ran out of memory. It may fit with more micro-batches.
+        ResourceError: decoding ran out of memory.
+        ConfigError: the batches of a step cannot be divided evenly among the workers.
         StudyError: the folder belongs to another experiment.
-        DivergedError: the loss left the finite numbers.
+        DivergedError: the loss or the gradient is not finite.
     """
     workers = workers or Alone()
     summary = folder / SUMMARY
@@ -97,13 +98,13 @@ def fit(
 
 
 def _claim(folder: Path, experiment: Experiment, workers: Workers) -> None:
-    """Makes the folder this experiment's own."""
+    """Checks that the folder is new or belongs to this experiment, and writes the experiment into a new folder."""
     batches = experiment.training.batches_per_step
     if batches % workers.size:
         raise ConfigError(f"training.batches_per_step: must be a multiple of the {workers.size} workers; got {batches}.")
     path = folder / EXPERIMENT
     if path.exists() and build(Experiment, read_yaml(path)) != experiment:
-        raise StudyError(f"{folder}: holds the run of another experiment; give another folder, or remove this one.")
+        raise StudyError(f"{folder}: contains the run of another experiment; give another folder, or remove this one.")
     workers.meet()
     if workers.leads and not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +112,7 @@ def _claim(folder: Path, experiment: Experiment, workers: Workers) -> None:
 
 
 class _Run:
-    """One training: the loop, its windows, validations and checkpoints."""
+    """The training of one run: its loop, windows of curves, validations and checkpoints."""
 
     def __init__(self, experiment: Experiment, dataset: Dataset, folder: Path, workers: Workers, micro_batches: int) -> None:
         self.experiment, self.dataset, self.folder, self.workers = experiment, dataset, folder, workers
@@ -139,7 +140,7 @@ class _Run:
             while state.step < config.steps and not is_stalled(state.scores, config.patience):
                 self._update(feed)
                 if closed:
-                    # Read only now that the device has another update to do meanwhile.
+                    # The window is read one update later, so that the device computes this update during the transfer.
                     yield self._point(self._read(closed, state.step - 1), state.step - 1)
                     closed = None
                 is_validation = state.step == config.steps or state.step % config.validate_every == 0
@@ -179,7 +180,7 @@ class _Run:
         self.window.seconds += time.perf_counter() - started
 
     def _read(self, closed: ClosedWindow, step: int) -> dict[str, float]:
-        """The curves of a window that ended with an update; waits for the device."""
+        """Returns the metrics of the window that ended with update `step`; waits for the device."""
         started = time.perf_counter()
         means = closed.read()
         waited = time.perf_counter() - started
@@ -215,7 +216,7 @@ class _Run:
         return {"valid/bleu": scored.bleu.value, "valid/seconds": scored.seconds}
 
     def _finish(self) -> Progress:
-        """Settles on the run's weights and writes its model, its translations and its summary."""
+        """Loads the run's final weights and writes its model, its translations and its summary."""
         state, config = self.state, self.experiment.training
         steps = chosen(state.scores, config)
         self.model.translator.load_state_dict(self.checkpoints.average(steps))

@@ -1,4 +1,4 @@
-"""How this process holds memory, and how it learns that there is no more."""
+"""Memory of this process: how freed memory is kept or returned, and how running out of it is recognised."""
 
 import ctypes
 import gc
@@ -14,25 +14,27 @@ from mtnat.errors import ResourceError
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # malloc.h
 _LARGEST = 2**31 - 1
 _SAID = ("out of memory", "can't allocate memory", "std::bad_alloc", "ALLOC_FAILED")
-"""What is in the RuntimeErrors of PyTorch's allocators, of CUDA and of its libraries, when there is no more."""
+"""Text in the RuntimeErrors by which PyTorch's allocators, CUDA and its libraries report that memory ran out."""
 
 
 def keep_freed_memory() -> None:
-    """Lets the C library keep freed blocks for the next update instead of giving them back to the system.
+    """Makes the C library keep freed blocks for the next update instead of returning them to the system.
 
-    An update asks for the same gigabyte as the one before, and the system hands it out anew, zeroed page by page: 60 additions
-    of 4 MiB took 107 ms, against 15 ms in memory that was kept. Does nothing where the C library is not glibc.
+    Each update allocates about the same blocks as the last one. Memory that was returned to the system comes back zeroed, page
+    by page: 60 additions of 4 MiB took 107 ms, compared with 15 ms in memory that was kept. Does nothing if the C library is
+    not glibc.
     """
     mallopt = _c_library("mallopt")
     if mallopt is not None:
         mallopt(_TRIM_THRESHOLD, _LARGEST)
         mallopt(_MMAP_THRESHOLD, 1 << 30)
-        # What is kept is kept by arena, and each run in a reused process has a thread, and so an arena, of its own.
+        # Each arena keeps its own freed memory. A process that is reused runs each training in a new thread, which would get a
+        # new arena, so all threads share one arena.
         mallopt(_ARENA_MAX, 1)
 
 
 def give_back_memory() -> None:
-    """Returns what a run that has ended no longer needs to the system, and to whoever else is on the GPU."""
+    """Returns memory that a finished run no longer needs to the system and, on a GPU, to other processes."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -42,13 +44,13 @@ def give_back_memory() -> None:
 
 
 def _c_library(function: str) -> Any:
-    """A function of glibc; None where the C library is another."""
+    """Returns a function of glibc, or None if the C library has no such function."""
     return getattr(ctypes.CDLL(None), function, None) if sys.platform.startswith("linux") else None
 
 
 @contextmanager
 def running_out_raises(error: ResourceError) -> Iterator[None]:
-    """Raises this error where memory runs out, which PyTorch has many ways to say."""
+    """Raises `error` if memory runs out inside the context, for all the exceptions by which PyTorch reports this."""
     try:
         yield
     except (MemoryError, RuntimeError) as cause:

@@ -1,4 +1,4 @@
-"""A finished model: its experiment, its weights and its vocabularies, in one folder."""
+"""A trained model: its experiment, weights and vocabularies, in one folder."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ WEIGHTS, EXPERIMENT, VOCABULARY = "weights.pt", "experiment.yaml", "vocabulary"
 
 @dataclass(frozen=True)
 class Model:
-    """A translator that can be used, and what it was trained as."""
+    """A trained translator with its experiment and vocabularies."""
 
     experiment: Experiment
     translator: Translator
@@ -37,12 +37,12 @@ class Model:
         """Translates lines, in order.
 
         Args:
-            decoding: other settings than the experiment's, of a kind that decodes the system.
-            decoder: another decoder than the experiment's.
-            n_best: translations of each line, at most.
+            decoding: settings of decoding, of a kind that fits the system; by default the experiment's.
+            decoder: the decoder that translates; by default the experiment's.
+            n_best: maximum number of translations of each line.
 
         Raises:
-            UserError: the model lacks a decoder that this needs, or the search has fewer candidates than `n_best`.
+            UserError: the model was trained without a decoder that is needed, or the search has fewer candidates than `n_best`.
         """
         config = decoding or self.experiment.decoding
         return translate(self.translator, self.vocabularies, lines, config, self.search(config, decoder), n_best)
@@ -51,14 +51,14 @@ class Model:
         """Returns the search that `translate` uses with these settings.
 
         Raises:
-            UserError: the model lacks a decoder that this needs.
+            UserError: the model was trained without a decoder that is needed.
         """
         config, chosen = decoding or self.experiment.decoding, decoder or self.experiment.decoder
         return branch_of(self.translator, chosen).search(config, self.translator)
 
 
 def save_model(model: Model, folder: Path) -> None:
-    """Writes a model folder; whoever looks sees the former folder or the whole new one."""
+    """Writes a model folder. It is written under a temporary name and renamed, so that no reader sees a partial folder."""
     partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -70,15 +70,15 @@ def save_model(model: Model, folder: Path) -> None:
 
 
 def read_experiment(folder: Path) -> Experiment:
-    """What a model was trained as, without its weights.
+    """Reads the experiment of a model, without its weights.
 
     Raises:
-        ModelError: the folder is missing, or is not a model of this version.
+        ModelError: the folder is missing or is not a model of this version.
     """
     missing = [name for name in (WEIGHTS, EXPERIMENT, VOCABULARY) if not (folder / name).exists()]
     if missing:
         raise ModelError(
-            f"{folder}: is no model folder, {' and '.join(missing)} missing; give one such as outputs/quickstart/best."
+            f"{folder}: is not a model folder, {' and '.join(missing)} missing; give one such as outputs/quickstart/best."
         )
     try:
         return build(Experiment, read_yaml(folder / EXPERIMENT))
@@ -90,7 +90,7 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Model:
     """Reads a model folder.
 
     Raises:
-        ModelError: the folder is missing, or is not a model of this version.
+        ModelError: the folder is missing or is not a model of this version.
     """
     folder = Path(folder)
     experiment = read_experiment(folder)

@@ -10,30 +10,30 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 class MovingAverage(Generic[Module]):
-    """A copy of a module whose weights follow the original's, corrected for its start (Kingma & Ba 2015, section 7.2).
+    """The exponential moving average of a module's weights, with bias correction (Kingma & Ba 2015, section 7.2).
 
-    After update t it is Σ dᵗ⁻ⁱ·wᵢ / Σ dᵗ⁻ⁱ over the weights after the updates i = 1 … t, so the initial weights have no part
-    in it. An update that was skipped counts as one that changed nothing.
+    After update t the average is Σ dᵗ⁻ⁱ·wᵢ / Σ dᵗ⁻ⁱ, where wᵢ are the weights after update i = 1 … t. The initial weights have
+    no influence. A skipped update counts as one that did not change the weights.
 
-    Unlike `torch.optim.swa_utils.AveragedModel`, which asks the device in every update whether it is the first one, this
-    never waits for it.
+    Unlike `torch.optim.swa_utils.AveragedModel`, which reads from the device in every update whether it is the first one, this
+    class never waits for the device.
     """
 
     def __init__(self, module: Module, decay: float) -> None:
         """Copies the module, which must not be compiled yet.
 
         Args:
-            decay: d, from 0 to below 1.
+            decay: d, in [0, 1).
         """
         self.module = copy.deepcopy(module).requires_grad_(False)
         self._decay = decay
         self._means, self._weights = list(self.module.parameters()), list(module.parameters())
 
     def update(self, step: int) -> None:
-        """Takes up the weights as they are after an update.
+        """Adds the weights after an update to the average.
 
         Args:
             step: t, from 1.
         """
-        share = (1 - self._decay) / (1 - self._decay**step)  # of these weights in the mean of so many
+        share = (1 - self._decay) / (1 - self._decay**step)  # the factor of the newest weights in the bias-corrected average
         get_ema_multi_avg_fn(1 - share)(self._means, self._weights, None)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Adam, the learning rate, and numeric precision."""
+"""The optimizer and the learning-rate schedule."""
 
 import torch
 from torch import nn
@@ -7,7 +7,7 @@ from mtnat.experiment import TrainingConfig
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
-    """Linear warm-up, then the inverse square root of the step (Vaswani et al. 2017, section 5.3).
+    """Returns the learning rate: linear warm-up, then inverse square root decay (Vaswani et al. 2017, section 5.3).
 
     Args:
         step: updates done before this one.
@@ -21,7 +21,7 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
 
 
 def build_optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """AdamW with decoupled decay, of matrices only: unlike the authors' code, which also decays biases and norms."""
+    """Builds AdamW. Only matrices decay, unlike the authors' code, where biases and normalisation weights decay too."""
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
         {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": config.weight_decay},

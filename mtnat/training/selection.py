@@ -1,4 +1,4 @@
-"""What a run's validation scores decide: which checkpoints stay, which make its model, and when it stops early."""
+"""Decisions by validation scores: the checkpoints to keep, the checkpoints of the final model, and early stopping."""
 
 from collections.abc import Mapping
 
@@ -9,12 +9,12 @@ Scores = Mapping[int, float]
 
 
 def best(scores: Scores, count: int = 1) -> list[int]:
-    """The steps with the best scores, the best first; of equal ones the earlier."""
+    """Returns the steps with the best scores, the best first; for equal scores the earlier step first."""
     return sorted(scores, key=lambda step: (-scores[step], step))[:count]
 
 
 def chosen(scores: Scores, config: TrainingConfig) -> list[int]:
-    """The steps whose weights a run ends with, or the mean of them; of a short run there may be fewer than asked for."""
+    """Returns the steps whose mean weights are the run's final weights; a short run may have fewer than configured."""
     match config.model:
         case "best":
             return best(scores)
@@ -27,14 +27,14 @@ def chosen(scores: Scores, config: TrainingConfig) -> list[int]:
 
 
 def kept(scores: Scores, config: TrainingConfig) -> set[int]:
-    """The steps whose checkpoints stay: the newest, from which a run goes on, is always among them."""
+    """Returns the steps whose checkpoints are kept. The newest is always kept, because a run resumes from it."""
     if config.model == "average_best":
         return {*best(scores, config.keep_checkpoints), *_last(scores)}
     return {*best(scores), *_last(scores, config.keep_checkpoints)}
 
 
 def is_stalled(scores: Scores, patience: int) -> bool:
-    """Whether so many validations in a row have not surpassed the best one; with a patience of 0 never."""
+    """Returns whether the last `patience` validations have not improved on the best score; never with a patience of 0."""
     top = max(best(scores), default=0)
     return 0 < patience <= sum(step > top for step in scores)
 

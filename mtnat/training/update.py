@@ -1,4 +1,4 @@
-"""One optimizer update: its gradients, its divisor, and whether it is worth taking."""
+"""One optimizer update: gradients over batches and workers, division by the counts, and skipping of non-finite gradients."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,7 +19,7 @@ from mtnat.training.workers import Workers
 
 
 class Updater:
-    """Applies updates to a translator; nothing in a step waits for the device."""
+    """Applies updates to a translator. A step does not wait for the device."""
 
     def __init__(self, experiment: Experiment, module: MultiTaskObjective, workers: Workers, *, micro_batches: int = 1) -> None:
         self.experiment = experiment
@@ -29,27 +29,27 @@ class Updater:
         self.optimizer = build_optimizer(module, experiment.training)
         self.precision = resolve_precision(experiment.training.precision, workers.device)
         self.is_half = self.precision is torch.float16
-        # Only fp16 needs its gradients scaled; for the others, at a scale of 1, this is what skips a non-finite update.
+        # Only fp16 needs loss scaling. For the other dtypes the scale is 1, and the scaler only skips non-finite updates.
         self.scaler = torch.amp.GradScaler(workers.device.type, init_scale=2.0**16 if self.is_half else 1.0)
         self.skipped_in_a_row = torch.zeros((), dtype=torch.float64, device=workers.device)
         if experiment.training.compile:
             module.translator.compile_stacks()
         self.module = module
         self.curves = (*CURVES, *(f"{kind}_{name}" for kind in ("sum", "count") for name in (*module.parts, *module.measures)))
-        """Names of what `step` returns, in the order in which its tensor holds it."""
-        # A branch may see no sentence of a micro-batch.
+        """Names of the values that `step` returns, in order."""
+        # With micro-batches a branch may see no sentence of a micro-batch, so its parameters may get no gradient in one pass.
         self.objective = workers.parallel(module, always_runs_all=module.always_runs_all and micro_batches == 1)
 
     def step(self, work: Work) -> Tensor:
-        """Takes one update, unless its gradient is not finite.
+        """Computes one update and applies it if its gradient is finite.
 
         Returns:
-            The update's `curves`, double, on the device.
+            The update's `curves`, float64, on the device.
         """
         config, device, parts = self.experiment.training, self.workers.device, self.module.parts
         weights = self.module.weights_at(work.step, config.steps)
         divisors_P = self.workers.sum(_on(device, [work.divisors[part] for part in parts]))
-        # A part without weight has no predictions either.
+        # A part with weight 0 has no predictions, so its divisor of 0 is clamped.
         scales_P = _on(device, [weights[part] for part in parts]) / divisors_P.clamp(min=1)
 
         for group in self.optimizer.param_groups:
@@ -65,8 +65,9 @@ class Updater:
     def _backward(self, work: Work, scales_P: Tensor) -> tuple[Tensor, Tensor]:
         """Computes the gradients of all draws; returns the sums of the parts and measures, and their counts."""
         device, parts = self.workers.device, self.module.parts
-        # Data-parallel wrappers average gradients over the workers; the sum is what Eq. 1 needs.
-        # They carry the scaler's factor too, because the decoders' gradients are computed before there is a total to scale.
+        # Data-parallel wrappers average gradients over the workers, but Eq. 1 needs their sum, hence the factor `size`.
+        # The loss scale is applied here rather than to the total, because the gradients of the decoders are computed during the
+        # forward pass, before the total exists.
         scales = dict(zip(parts, self.scaler.scale((scales_P * self.workers.size).float()).unbind(), strict=True))
         sums_Q, counts_Q = torch.zeros(2, len(parts) + len(self.module.measures), dtype=torch.float64, device=device)
         for index, (dropout_seed, draw) in enumerate(zip(work.dropout_seeds, work.draws, strict=True)):
@@ -91,7 +92,7 @@ class Updater:
         return losses
 
     def _apply(self, clip_norm: float) -> Tensor:
-        """Clips, updates unless a gradient is not finite, and returns the gradient norm before clipping."""
+        """Clips the gradients, updates the weights if all gradients are finite, and returns the norm before clipping."""
         self.scaler.unscale_(self.optimizer)
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         norm = nn.utils.clip_grad_norm_(parameters, clip_norm or float("inf"), foreach=True)
@@ -100,7 +101,7 @@ class Updater:
         return norm
 
     def state(self) -> dict[str, object]:
-        """What a later process needs to go on exactly."""
+        """Returns the state that a resumed run needs to continue exactly."""
         return {
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -108,7 +109,7 @@ class Updater:
         }
 
     def restore(self, state: Mapping[str, object]) -> None:
-        """The reverse of `state`."""
+        """Restores a state that `state` returned."""
         self.optimizer.load_state_dict(state["optimizer"])  # type: ignore[arg-type]
         self.scaler.load_state_dict(state["scaler"])  # type: ignore[arg-type]
         self.skipped_in_a_row.fill_(state["skipped_in_a_row"])  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""Scores by decoding: every member of the group decodes its share."""
+"""Validation: all workers decode a part of a data split, and the translations are scored."""
 
 import time
 from contextlib import nullcontext
@@ -16,7 +16,7 @@ from mtnat.training.workers import Workers
 
 @dataclass(frozen=True)
 class Scored:
-    """A split's translations and what they are worth."""
+    """The translations of a data split and their BLEU score."""
 
     translations: tuple[str, ...]
     bleu: Score
@@ -25,17 +25,17 @@ class Scored:
 
 
 def evaluate_split(model: Model, split: Split, workers: Workers, sentences: int = 0) -> Scored:
-    """Decodes a split as the experiment says and scores it with sacreBLEU.
+    """Decodes a split with the experiment's settings and scores it with sacreBLEU.
 
     Args:
-        sentences: how many, the first ones; 0 is all.
+        sentences: number of sentences to decode, from the first; 0 is all.
 
     Raises:
-        ResourceError: there is too little memory.
+        ResourceError: decoding ran out of memory.
     """
     started = time.perf_counter()
     sources = split.sources[:sentences] if sentences else split.sources
-    # What was compiled for training would be compiled anew for decoding's shapes.
+    # Modules compiled for training would be compiled again for the shapes of decoding, so decoding runs eagerly.
     eagerly = torch.compiler.set_stance("force_eager") if model.experiment.training.compile else nullcontext()
     tokens = model.experiment.decoding.max_tokens_per_batch
     too_many = f"decoding.max_tokens_per_batch: decoding ran out of memory; got {tokens or 'its default'}; lower it."

@@ -1,4 +1,4 @@
-"""The training curves between two points."""
+"""The training curves between two points of a run's progress."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 CURVES = ("loss", "gradient_norm", "skipped_in_a_row", "target_tokens")
-"""What every update tells of itself, over all workers. Behind them come the sums, then the counts, of the objective's parts and
-measures; see `Updater.curves`."""
+"""Names of the values that every update returns, over all workers. The sums and then the counts of the objective's parts and
+measures follow them; see `Updater.curves`."""
 
 
 @dataclass
@@ -16,17 +16,18 @@ class Window:
     """The updates since the last point."""
 
     names: tuple[str, ...]
-    """`Updater.curves`."""
+    """Names of the values in each tensor; see `Updater.curves`."""
     parts: tuple[str, ...]
-    """Of the loss."""
+    """Names of the parts of the loss."""
     measures: tuple[str, ...] = ()
+    """Names of the objective's measures."""
     curves: list[Tensor] = field(default_factory=list)
-    """What each of them returned, on the device."""
+    """The tensor that each update returned, on the device."""
     seconds: float = 0.0
-    """Wall-clock time of their training."""
+    """Wall-clock time of these updates."""
 
     def close(self) -> "ClosedWindow":
-        """Starts copying the curves to the host, without waiting, and empties the window."""
+        """Starts an asynchronous copy of the curves to the host and empties the window."""
         stacked = torch.stack(self.curves)
         arrives = None
         if stacked.is_cuda:
@@ -40,7 +41,7 @@ class Window:
 
 @dataclass(frozen=True)
 class ClosedWindow:
-    """Curves that are on their way to the host."""
+    """A window whose curves are being copied to the host."""
 
     window: Window
     curves: Tensor
@@ -48,7 +49,7 @@ class ClosedWindow:
     seconds: float
 
     def read(self) -> "Means":
-        """Waits for them."""
+        """Waits for the copy and computes the means."""
         if self.arrives is not None:
             self.arrives.synchronize()
         columns = dict(zip(self.window.names, self.curves.unbind(1), strict=True))
@@ -69,11 +70,12 @@ class ClosedWindow:
 
 @dataclass(frozen=True)
 class Means:
-    """What a window comes to."""
+    """The means and sums over a window."""
 
     values: Mapping[str, float]
-    """Means of the loss, the gradient norm, and the parts and measures that ran, over the updates that were not skipped."""
+    """Means of the loss, the gradient norm, the parts and the measures, over the updates that were not skipped. A part without
+    predictions in the window is left out."""
     target_tokens: int
     skipped: int
     skipped_in_a_row: int
-    """The most that this window has seen, those just before it included."""
+    """Largest number of consecutive skipped updates up to an update of this window; it may start before the window."""

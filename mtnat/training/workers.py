@@ -1,4 +1,4 @@
-"""Who trains together: one process, or the ranks of a torch.distributed group that somebody else has set up."""
+"""The workers that train together: one process, or the ranks of an existing torch.distributed process group."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeVar
@@ -12,49 +12,51 @@ Item = TypeVar("Item")
 
 
 class Workers(Protocol):
-    """The group as one of its members sees it."""
+    """The group of workers, as seen by one member."""
 
     @property
     def rank(self) -> int:
-        """This member's number."""
+        """Number of this member, from 0."""
         ...
 
     @property
     def size(self) -> int:
-        """How many members there are."""
+        """Number of members."""
         ...
 
     @property
     def device(self) -> torch.device:
-        """Where this member computes."""
+        """Device of this member."""
         ...
 
     @property
     def leads(self) -> bool:
-        """Whether this member writes the files; exactly one does."""
+        """Whether this member writes files; true for exactly one member."""
         ...
 
     def sum(self, values: Tensor) -> Tensor:
-        """The elementwise sum over all members, on every member."""
+        """Returns the elementwise sum over all members, on every member."""
         ...
 
     def gather(self, items: list[Item]) -> list[list[Item]]:
-        """Every member's list, by rank, on every member."""
+        """Returns the lists of all members by rank, on every member."""
         ...
 
     def meet(self) -> None:
-        """Waits until every member is here."""
+        """Waits until every member has called this method."""
         ...
 
     def parallel(self, module: nn.Module, *, always_runs_all: bool) -> nn.Module:
-        """The module with its gradients averaged over the members, while the backward pass still runs.
+        """Wraps a module so that its gradients are averaged over the members during the backward pass.
 
-        Unless it always runs all its parts, those that no member has run in an update keep no gradient.
+        Args:
+            always_runs_all: whether every forward pass uses all parameters. If False, parameters that no member uses in an
+                update get no gradient.
         """
         ...
 
     def last_of(self, module: nn.Module, *, is_last: bool) -> AbstractContextManager[None]:
-        """Around each backward pass of an update: gradients travel only in the last one."""
+        """Returns a context for one backward pass of an update; gradients are exchanged only in the last pass."""
         ...
 
 
@@ -83,7 +85,7 @@ class Alone:
 
 
 class Distributed:
-    """A member of the process group that Ray Train or torchrun has set up."""
+    """A member of the process group that Ray Train or torchrun has initialised."""
 
     def __init__(self, device: str | torch.device = "auto") -> None:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
@@ -117,5 +119,5 @@ class Distributed:
 
 
 def default_device(number: int = 0) -> torch.device:
-    """A GPU where there is one, else the CPU."""
+    """Returns GPU `number` if CUDA is available, otherwise the CPU."""
     return torch.device("cuda", number) if torch.cuda.is_available() else torch.device("cpu")

@@ -158,7 +158,7 @@ def test_every_search_is_in_the_picture(models: Path, tmp_path: Path, capsys: py
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--model", "nowhere"], "nowhere: is no model folder"),
+        (["--model", "nowhere"], "nowhere: is not a model folder"),
         (["--sentences", "0"], "sentences: must be greater than or equal to 1; got 0"),
         (["--rounds", "0"], "rounds: must be greater than or equal to 1; got 0"),
         (["--source", "short"], "--source: needs --reference as well; give both"),

@@ -1,7 +1,10 @@
 import fcntl
 import gzip
+import os
 import pickle
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
@@ -13,7 +16,7 @@ import pytest
 
 from mtnat.data import DataConfig, Dataset, check, prepare, write_store
 from mtnat.data.corpus import read_lines
-from mtnat.data.dataset import encoded
+from mtnat.data.dataset import default_cache, encoded
 from mtnat.data.grammar import generate
 from mtnat.errors import DataError
 from mtnat.tokens import EOS
@@ -181,6 +184,41 @@ def test_a_failed_preparation_leaves_nothing(tmp_path: Path, settings: dict[str,
     with pytest.raises(DataError, match=r"max_length"):
         prepare(DataConfig(**settings, max_length=4))
     assert built(tmp_path / "cache") == []
+
+
+class TestDefaultCache:
+    @pytest.fixture(autouse=True)
+    def _nothing_set(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("MTNAT_CACHE", "XDG_CACHE_HOME"):
+            monkeypatch.delenv(name, raising=False)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="other platforms have other folders")
+    def test_with_nothing_set_it_is_in_the_home_folder(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HOME", "/somewhere")
+        assert default_cache() == Path("/somewhere/.cache/mtnat")
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="other platforms have other folders")
+    def test_xdg_cache_home_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+        assert default_cache() == Path("/caches/mtnat")
+
+    def test_our_own_variable_counts_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+        monkeypatch.setenv("MTNAT_CACHE", "here")
+        assert default_cache() == Path("here")
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="other platforms have other folders")
+    def test_a_user_without_a_home_folder_is_one_sentence(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HOME", "~")  # as it is expanded for a user without a passwd entry
+        with pytest.raises(DataError, match=r"^the cache: has no place, .+; set \$MTNAT_CACHE to a folder\.$"):
+            default_cache()
+
+    @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs root, to become another user")
+    def test_a_user_without_a_passwd_entry_is_one_sentence(self) -> None:
+        code = "import os; from mtnat.data.dataset import default_cache; os.setuid(54321); default_cache()"
+        environment = {name: text for name, text in os.environ.items() if name != "HOME"}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+        assert done.stderr.splitlines()[-1].startswith("mtnat.errors.DataError: the cache: has no place")
 
 
 def test_a_cache_that_is_a_file_is_refused(tmp_path: Path, settings: dict[str, Any]) -> None:

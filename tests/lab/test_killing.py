@@ -4,9 +4,11 @@ import os
 import random
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import optuna
+import psutil
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -26,24 +28,21 @@ pytestmark = pytest.mark.slow
 KILLS = 15
 VICTIMS = ("trial actor", "Train controller", "Train worker", "driver")
 TITLES = {
-    b"ray::ImplicitFunc": "trial actor",
-    b"ray::TrainController": "Train controller",
-    b"ray::RayTrainWorker": "Train worker",
+    "ray::ImplicitFunc": "trial actor",
+    "ray::TrainController": "Train controller",
+    "ray::RayTrainWorker": "Train worker",
 }
 
 
 def processes(desk: Desk) -> dict[str, list[int]]:
     """Ids of a study's processes, by what they are."""
     found: dict[str, list[int]] = {}
-    mark = f"MTNAT_CACHE={desk.folder}".encode()
-    for folder in Path("/proc").iterdir():
-        try:
-            title = (folder / "cmdline").read_bytes()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # it has just ended
+            title = " ".join(process.cmdline())
             kind = next((kind for start, kind in TITLES.items() if title.startswith(start)), None)
-            if kind and mark in (folder / "environ").read_bytes():
-                found.setdefault(kind, []).append(int(folder.name))
-        except OSError:  # no process, or one that has just ended
-            continue
+            if kind and process.environ().get("MTNAT_CACHE", "").startswith(str(desk.folder)):
+                found.setdefault(kind, []).append(process.pid)
     return found
 
 

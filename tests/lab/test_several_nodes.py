@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from test_whole_study import ROOT, Desk, wait_until
 
@@ -33,15 +34,6 @@ def free_port() -> int:
 def die_with_parent() -> None:
     """Has Linux kill this process when the one that started it ends; Ray's processes do the same."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
-def descendants(pid: int) -> list[int]:
-    """A process and all that came of it."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
-    return [pid, *(each for child in children for each in descendants(int(child)))]
 
 
 class Nodes:
@@ -90,9 +82,11 @@ class Nodes:
         raise AssertionError(log.read_text())
 
     def kill(self, number: int) -> None:
-        for pid in descendants(self.processes[number].pid):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        with suppress(psutil.NoSuchProcess):
+            node = psutil.Process(self.processes[number].pid)
+            for process in [node, *node.children(recursive=True)]:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
         self.processes[number].wait()
 
     def stop(self) -> None:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from test_whole_study import Desk, wait_until
 
@@ -15,16 +16,15 @@ TAKE = "import time; held = bytearray({size}); held[::4096] = b'1' * len(held[::
 
 
 def test_a_study_waits_until_there_is_memory_again(tmp_path: Path) -> None:
-    lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
-    memory = {name: 1024 * int(number) for name, number, *_ in lines}
+    memory = psutil.virtual_memory()
     limit = Path("/sys/fs/cgroup/memory.max")
     if limit.exists() and limit.read_text().strip() != "max":
         pytest.skip("needs a machine whose memory no control group limits: Ray would reckon with that limit")
-    if memory["MemAvailable:"] < 3 * ROOM:
+    if memory.available < 3 * ROOM:
         pytest.skip(f"needs {3 * ROOM // GIB} GiB of free memory")
     desk = Desk(tmp_path)
     desk.environment |= {
-        "RAY_memory_usage_threshold": f"{1 - (memory['MemAvailable:'] - ROOM) / memory['MemTotal:']:.4f}",
+        "RAY_memory_usage_threshold": f"{1 - (memory.available - ROOM) / memory.total:.4f}",
         "RAY_memory_monitor_refresh_ms": "100",
     }
     desk.write(

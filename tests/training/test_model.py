@@ -43,7 +43,7 @@ def test_a_model_folder_loads_as_it_was_saved(model: Model, tmp_path: Path) -> N
 
 
 def test_what_is_wrong_with_a_model_folder_is_said(model: Model, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="is no model folder"):
+    with pytest.raises(ModelError, match="is not a model folder"):
         load_model(tmp_path / "nothing")
     save_model(model, tmp_path / "cut")
     weights = tmp_path / "cut" / "weights.pt"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import mlflow
+import psutil
 import torch
 from pydantic import Field
 
@@ -42,8 +43,6 @@ _LOG_EVERY, _TRIVIAL_STEPS = 10, 2
 _MOST_COMPARED = 100
 _SECONDS_BETWEEN_LOOKS = 0.5
 _MOST_TRACKED = 50_000
-_PROC = Path("/proc")
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _RAY_WORKER = "ray::"
 """Prefix of the names of Ray's Python processes; the largest of them are the ones that train."""
 
@@ -235,7 +234,7 @@ def _ended_with_us(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 class _Watch:
-    """Measures the memory of a driver and of its actors twice per second; on a system without /proc it is 0."""
+    """Measures the memory of a driver and of its actors twice per second."""
 
     def __init__(self, driver: int) -> None:
         self.looks = [Look(time.time(), 0, 0)]
@@ -253,32 +252,21 @@ class _Watch:
 
     def _watch(self) -> None:
         while not self._is_over.wait(_SECONDS_BETWEEN_LOOKS):
-            actors = [number for number in _descendants(self._driver) if _words(number).startswith(_RAY_WORKER)]
-            self.looks.append(Look(time.time(), _resident_bytes(self._driver), max(map(_resident_bytes, actors), default=0)))
+            with suppress(psutil.Error):  # the driver has just ended
+                driver = psutil.Process(self._driver)
+                actors = [process for process in driver.children(recursive=True) if _is_ray_worker(process)]
+                self.looks.append(Look(time.time(), _resident_bytes(driver), max(map(_resident_bytes, actors), default=0)))
 
 
-def _descendants(process: int) -> list[int]:
-    """Returns all descendants of a process."""
-    children: dict[int, list[int]] = {}
-    for status in _PROC.glob("[0-9]*/stat"):
-        with suppress(OSError):  # the process has just ended
-            parent = int(status.read_text().rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(status.parent.name))
-    found = [process]
-    for number in found:
-        found += children.get(number, [])
-    return found[1:]
+def _is_ray_worker(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return "".join(process.cmdline()[:1]).startswith(_RAY_WORKER)
+    return False
 
 
-def _words(process: int) -> str:
-    with suppress(OSError):
-        return (_PROC / str(process) / "cmdline").read_text()
-    return ""
-
-
-def _resident_bytes(process: int) -> int:
-    with suppress(OSError):
-        return int((_PROC / str(process) / "statm").read_text().split()[1]) * _PAGE_BYTES
+def _resident_bytes(process: psutil.Process) -> int:
+    with suppress(psutil.Error):
+        return process.memory_info().rss
     return 0
 
 

@@ -2,7 +2,6 @@
 
 import heapq
 import math
-import os
 import random
 import statistics
 import tempfile
@@ -14,6 +13,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+import psutil
 from pydantic import Field
 from ray.tune.experiment import Trial as TuneTrial
 from rich.console import Console
@@ -67,7 +67,6 @@ SEED = 1
 _SPREAD = 0.3
 _SHARE_LOOKED_AT = 0.1
 _FIRST_ROW = 10
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class SimulationOptions(Record):
@@ -268,7 +267,7 @@ def figures(
         metrics_per_second=round(1000 * len(METRICS) / each["report"], 1),
         load=round(sum(loads.values()), 4),
         saturates=max(loads, key=lambda act: loads[act]),
-        driver_bytes=int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES,
+        driver_bytes=psutil.Process().memory_info().rss,
         journal_bytes=folder.journal.stat().st_size,
         mlflow_bytes=database.stat().st_size,
         runs_bytes=sum(file.stat().st_size for file in (folder.path / "runs").rglob("*") if file.is_file()),

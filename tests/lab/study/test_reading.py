@@ -181,7 +181,7 @@ NOTHING_SEARCHED: dict[str, Any] = {"search": None, "trials": None, "confirm/top
         ({"pruner": ASHA | {"first_step": 20}}, "pruner.first_step: must be below experiment.training.steps; got 20 and 20."),
         (
             {"pruner": ASHA | {"first_step": 4}},
-            "pruner.first_step: must not be below experiment.training.validate_every, because it hears of",
+            "pruner.first_step: must not be below experiment.training.validate_every, because only validations",
         ),
         (
             {"pruner": ASHA, "horizon": {"steps": [10, 20]}},
@@ -399,7 +399,7 @@ class TestTeacher:
             "teacher: takes either settings to train with or a finished model; got both, model: m."
         ]
         (found,) = problems(tmp_path, {"teacher": {"model": "nowhere"}})
-        assert found.startswith("teacher.model: nowhere: is no model folder")
+        assert found.startswith("teacher.model: nowhere: is not a model folder")
 
     def test_its_text_is_everybodys(self, tmp_path: Path) -> None:
         baselines = GOOD["baselines"] | {"own": {"data.distilled": "t.de"}, "raw": {"data.distilled": None}}
