@@ -182,7 +182,7 @@ class MultiTaskObjective(nn.Module):
 
 
 def _has_heads(branch: TrainedBranch, draw: Draw) -> bool:
-    """Returns whether the heads of a branch have a loss on this batch; they see all sentences, even if the decoder sees none."""
+    """Returns whether a branch's heads have a loss on this batch; they see all sentences, even if the decoder sees none."""
     return any(draw.divisors[part] for part in branch.head_parts)
 
 
