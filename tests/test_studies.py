@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from mtnat.config import build, read_yaml, replace
+from mtnat.decoding import MaskPredictDecoding
 from mtnat.lab.study.record import Study
 
 STUDIES = Path(__file__).parent.parent / "studies"
@@ -34,6 +35,7 @@ def test_the_largest_size_has_the_papers_constants(table: int) -> None:
         assert (training.model, training.keep_checkpoints, training.validate_every) == ("average_last", 5, 2_000)
         assert (experiment.model.dropout, experiment.data.vocabulary_size) == (0.3, 32_000)
         assert (experiment.objective.at_fraction, experiment.objective.label_smoothing) == (0.5, 0.1)
+        assert isinstance(experiment.decoding, MaskPredictDecoding)
         assert (experiment.decoding.iterations, experiment.decoding.length_candidates) == (10, 5)
 
 

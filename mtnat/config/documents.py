@@ -123,7 +123,7 @@ def to_yaml(data: object, *, one_line: bool = False) -> str:
     yaml = _yaml()
     yaml.default_flow_style = one_line
     yaml.width = _WIDTH
-    yaml.sort_base_mapping_type_on_output = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     stream = io.StringIO()
     yaml.dump(data, stream)
     return stream.getvalue()

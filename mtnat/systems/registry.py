@@ -3,8 +3,9 @@
 import warnings
 from functools import reduce
 from importlib.metadata import entry_points
+from inspect import isabstract
 from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -31,7 +32,7 @@ def _plug_ins() -> list[type[System]]:
         try:
             system = entry.load()
         except Exception as error:  # the code of another package may raise any exception
-            warnings.warn(f"the system {entry.value} cannot be loaded and is left out: {error}", stacklevel=2)
+            warnings.warn(f"the system {entry.value} is left out: it cannot be loaded ({error})", stacklevel=2)
             continue
         problem = _problem(system, [*BUILT_IN, *found])
         if problem:
@@ -45,12 +46,26 @@ def _problem(system: object, others: list[type[System]]) -> str | None:
     """Returns why a class cannot be used as a system, or None if it can."""
     if not (isinstance(system, type) and issubclass(system, System)):
         return "it must be a subclass of mtnat.systems.System"
-    field = system.model_fields.get("kind")
-    if field is None or not isinstance(field.default, str):
-        return 'it needs a field such as kind: Literal["mine"] = "mine"'
-    if field.default in map(kind_of, others):
-        return f"another system has the kind {field.default!r}"
+    if isabstract(system):
+        return f"it lacks {', '.join(sorted(system.__abstractmethods__))}"
+    decodings = getattr(system, "decodings", None)
+    if not (isinstance(decodings, tuple) and decodings and all(_is_a(each, Decoding) for each in decodings)):
+        return "it needs decodings, a tuple of subclasses of mtnat.decoding.Decoding"
+    for record in (system, *decodings):
+        field = record.model_fields.get("kind")
+        if field is None or field.annotation != Literal[field.default]:
+            return f'{record.__name__} needs a field such as kind: Literal["mine"] = "mine"'
+    if kind_of(system) in map(kind_of, others):
+        return f"another system has the kind {kind_of(system)!r}"
+    known = {kind_of(each): each for other in others for each in other.decodings}
+    for each in decodings:
+        if known.setdefault(kind_of(each), each) is not each:
+            return f"another decoding has the kind {kind_of(each)!r}"
     return None
+
+
+def _is_a(value: object, kind: type) -> bool:
+    return isinstance(value, type) and issubclass(value, kind)
 
 
 SYSTEMS: tuple[type[System], ...] = (*BUILT_IN, *_plug_ins())

@@ -13,11 +13,9 @@ from mtnat.tokens import EOS, PAD
 
 TARGET = torch.tensor([[20, 21, 22, EOS], [23, EOS, PAD, PAD]])
 SOURCE = torch.tensor([[10, 11, EOS], [12, EOS, PAD]])
+LINEAR = Linear()
 START, MIDDLE, END = 0, 50, 100
 """Steps of 100 at which a linear λ is 0, 1/2 and 1."""
-
-
-LINEAR = Linear()
 
 
 def build(schedule: Schedule = LINEAR, dropout: float = 0.0, **settings: float | str) -> MultiTaskObjective:

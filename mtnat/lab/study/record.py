@@ -164,9 +164,10 @@ class Study(Record):
 
 
 def is_proposal(name: str, most: int) -> bool:
-    """Whether a folder's name is that of one of the first ``most`` proposals."""
-    number = re.fullmatch(r"\D*(\d{1,18})", name)
-    return bool(number) and 1 <= int(number[1]) <= most and name == slug(PROPOSAL_NAME.format(int(number[1])))
+    """Returns whether a folder's name is that of one of the first ``most`` proposals."""
+    found = re.fullmatch(r"\D*(\d{1,18})", name)
+    number = int(found[1]) if found else 0
+    return 1 <= number <= most and name == slug(PROPOSAL_NAME.format(number))
 
 
 def slug(name: str) -> str:

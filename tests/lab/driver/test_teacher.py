@@ -31,7 +31,7 @@ def test_one_that_will_train_on_the_teachers_text_is_not() -> None:
 def test_a_multi_task_teacher_is_validated_with_the_decoder_that_writes() -> None:
     trial = teacher_trial(*taught({}, linear={"data.distilled": None}))
     assert (trial.name, trial.experiment.decoder) == ("teacher", "at")
-    assert "nat" in trial.experiment.branches
+    assert trial.experiment.branches == ("at", "nat")
     assert trial.settings == {"decoding.decoder": "at"}  # by which it is trained: the settings say all
 
 
