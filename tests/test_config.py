@@ -542,7 +542,7 @@ class TestRecord:
             Part(4)  # type: ignore[call-arg]
 
     def test_a_field_is_documented_by_the_text_below_it(self) -> None:
-        assert ModelConfig.model_fields["heads"].description == "Attention heads; must divide the width."
+        assert ModelConfig.model_fields["heads"].description == "Number of attention heads; must divide `width`."
 
 
 class TestReplace:
