@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
+
+from mtnat.config import read_yaml, to_yaml
 
 ROOT = Path(__file__).parents[2]
 PROJECT = """
@@ -122,7 +123,7 @@ class Place:
         self.environment.pop("MLFLOW_TRACKING_URI", None)
 
     def write(self, name: str, content: object) -> None:
-        (self.folder / name).write_text(yaml.safe_dump(content, sort_keys=False))
+        (self.folder / name).write_text(to_yaml(content))
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         finished = subprocess.run(
@@ -162,7 +163,7 @@ def test_the_command_line_trains_and_translates_with_it(place: Place) -> None:
     assert code == 0, errors
     assert "valid BLEU" in out
     assert "left out:" not in errors
-    saved = yaml.safe_load((place.folder / "run" / "model" / "experiment.yaml").read_text())
+    saved = read_yaml(place.folder / "run" / "model" / "experiment.yaml")
     assert saved["system"] == {"kind": "blocks", "share": 0.7}
     (place.folder / "input.txt").write_text("The dog sees a cat.\n")
     code, out, errors = place.run("-m", "mtnat", "translate", "--model", "run/model", "input.txt")
@@ -200,7 +201,7 @@ def test_a_study_plans_it_and_its_ray_workers_train_it(place: Place) -> None:
     code, out, errors = place.run(str(ROOT / "tune.py"), "blocks.yaml")
     assert code == 0, errors
     runs = place.folder / "outputs" / "blocks" / "runs"
-    trained = [yaml.safe_load(path.read_text())["system"]["kind"] for path in runs.glob("*/experiment.yaml")]
+    trained = [read_yaml(path)["system"]["kind"] for path in runs.glob("*/experiment.yaml")]
     assert trained.count("blocks") >= 3
     assert trained.count("mask-predict") >= 1
     assert all((folder / "model").is_dir() for folder in runs.glob("*"))
