@@ -184,10 +184,11 @@ def test_its_settings_are_checked_like_any_others(place: Place) -> None:
 
 
 @pytest.mark.slow
-def test_it_keeps_the_contract(place: Place) -> None:
+def test_it_can_be_held_to_the_contract(place: Place) -> None:
+    """Some of the contract's tests, because `test_contract.py` runs all of them on three systems."""
     (place.folder / "test_blocks.py").write_text(CONTRACT)
     code, out, errors = place.run(
-        "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore", "-m", "not slow", "test_blocks.py"
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore", "-k", "gradient or save", "test_blocks.py"
     )
     assert code == 0, out + errors
 
