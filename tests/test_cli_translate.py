@@ -210,7 +210,7 @@ def test_a_progress_bar_does_not_change_the_output(model: Path, piped: Piped, tm
     ("options", "said"),
     [
         (["--n-best", "4"], "n_best: must be at least 1 and at most length_candidates, 3; got 4"),
-        (["--decoder", "at", "--trace"], "--trace: shows only the NAT decoder's passes"),
+        (["--decoder", "at", "--trace"], "--trace: shows only the passes of mask-predict"),
         (["--set", "narow_after=1"], "narow_after is unknown; did you mean 'narrow_after'?"),
         (["--set", "narrow_after"], "--set narrow_after: must be SETTING=VALUE, such as narrow_after=2"),
         (["--set", "narrow_after=x"], "narrow_after: must be"),

@@ -113,9 +113,13 @@ def default_cache() -> Path:
     """
     if named := os.environ.get("MTNAT_CACHE"):
         return Path(named)
-    folder = platformdirs.user_cache_path("mtnat", appauthor=False, opinion=False)
+    missing = DataError("the cache: has no place, because the user has no home folder; set $MTNAT_CACHE to a folder.")
+    try:
+        folder = platformdirs.user_cache_path("mtnat", appauthor=False, opinion=False)
+    except RuntimeError:  # some versions of platformdirs raise it, others return a path that is not absolute
+        raise missing from None
     if not folder.is_absolute():
-        raise DataError("the cache: has no place, because the user has no home folder; set $MTNAT_CACHE to a folder.")
+        raise missing
     return folder
 
 
