@@ -5,7 +5,7 @@
 set -eu
 out=${1:-gpu-results}
 mkdir -p "$out"
-python -m pytest -q -rs tests/model tests/objective tests/decoding tests/training -m "not slow" 2>&1 | tee "$out/tests.txt"
+python -m pytest -q -rs tests/model tests/objective tests/decoding tests/training tests/systems -m "not slow" 2>&1 | tee "$out/tests.txt"
 for options in "" "--compile"; do
     # shellcheck disable=SC2086
     python -m mtnat bench train --size base --precision auto --json $options | tee -a "$out/train.jsonl"

@@ -1,14 +1,14 @@
 """The root record: every setting that determines the result of a run, and none about where it runs."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from mtnat.config import Record
 from mtnat.data.config import DataConfig
 from mtnat.data.vocabulary import Vocabularies
-from mtnat.decoding import MaskPredictDecoding
 from mtnat.model import ModelConfig, Precision, Translator
 from mtnat.objective import MultiTaskObjective, ObjectiveConfig
 from mtnat.systems import BranchName, MaskPredict
@@ -81,9 +81,19 @@ class Experiment(Record):
     system: AnySystem = MaskPredict()
     objective: ObjectiveConfig = ObjectiveConfig()
     training: TrainingConfig
-    decoding: AnyDecoding = MaskPredictDecoding()
+    decoding: AnyDecoding = Field(default_factory=lambda settings: settings["system"].default_decoding)
     seed: int = Field(1, ge=0, lt=2**31)
     """Seed of the initial weights, the batch order, the masks and dropout."""
+
+    @field_validator("decoding", mode="before")
+    @classmethod
+    def _decodes_as_its_system(cls, decoding: Any, info: ValidationInfo) -> Any:
+        """Adds the settings in which the system's default decoding differs from the defaults of its kind."""
+        if not (isinstance(decoding, Mapping) and "system" in info.data):
+            return decoding
+        default = info.data["system"].default_decoding.model_dump(mode="json", exclude_defaults=True)
+        kind = kind_of(type(info.data["system"].default_decoding))
+        return {"kind": kind, **default, **decoding} if decoding.get("kind", kind) == kind else decoding
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:

@@ -57,11 +57,11 @@ def searches_of(model: Model, precision: Precision | None) -> list[SearchSetting
     if "nat" in branches:
         columns = ("iterations", "length_candidates", "prefix_beam", "rerank")
         shown = tuple(name for name in columns if name in type(decoding).model_fields)
-        for rerank in ("none", "at") if "at" in branches else ("none",):
-            for name, settings in decoding.compared.items():
-                search = setting("nat", name, {**settings, "rerank": rerank}, shown)
-                if rerank == "none" or model.search(search.config, "nat").most[1] > 1:  # else there is nothing to rerank
-                    found.append(search)
+        plain = [setting("nat", name, {**settings, "rerank": "none"}, shown) for name, settings in decoding.compared.items()]
+        found += plain
+        if "at" in branches:
+            several = [search for search in plain if model.search(search.config, "nat").most[1] > 1]  # else nothing to rerank
+            found += [setting("nat", each.name, {**decoding.compared[each.name], "rerank": "at"}, shown) for each in several]
     return found
 
 

@@ -14,13 +14,16 @@ from mtnat.experiment import Experiment
 
 SizeName = Literal["small", "base", "tiny"]
 
+_NAT_ALONE = {"schedule": {"kind": "constant", "value": 1.0}}
 SYSTEMS: Mapping[str, Mapping[str, Any]] = {
-    "at": {"schedule": {"kind": "constant", "value": 0.0}},
-    "nat": {"schedule": {"kind": "constant", "value": 1.0}},
-    "multi_task": {"schedule": {"kind": "constant", "value": 0.5}},
-    "multi_task_sampled": {"schedule": {"kind": "constant", "value": 0.5}, "estimator": "sampled"},
+    "at": {"objective": {"schedule": {"kind": "constant", "value": 0.0}}},
+    "nat": {"objective": _NAT_ALONE},
+    "multi_task": {"objective": {"schedule": {"kind": "constant", "value": 0.5}}},
+    "multi_task_sampled": {"objective": {"schedule": {"kind": "constant", "value": 0.5}, "estimator": "sampled"}},
+    "glat": {"objective": _NAT_ALONE, "system": {"kind": "glat"}},
+    "ctc": {"objective": _NAT_ALONE, "system": {"kind": "ctc"}, "decoding": {"kind": "ctc"}},
 }
-"""Name of a system → `objective` of an experiment."""
+"""Name of a row of `bench train` → sections of an experiment."""
 
 MULTI30K_FILES = {
     "train": ["multi30k/train.en.gz", "multi30k/train.de.gz"],
@@ -97,7 +100,7 @@ def experiment_of(size: Size, system: str, *, precision: str, compiles: bool, ba
         "precision": precision,
         "compile": compiles,
     }
-    parts = {"data": size.data, "model": size.model, "objective": SYSTEMS[system], "training": training, "seed": _SEED}
+    parts = {"data": size.data, "model": size.model, "training": training, "seed": _SEED, **SYSTEMS[system]}
     return build(Experiment, parts)
 
 

@@ -57,7 +57,10 @@ def run(options: argparse.Namespace) -> int:
     config, decoder = decoding_of(options, model)
     search = model.search(config, decoder)
     if options.trace and (not isinstance(search, MaskPredictSearch) or options.json or options.n_best):
-        raise UserError("--trace: shows only the passes of mask-predict; leave out --json, --n-best and --decoder at.")
+        given = [name for name, value in (("--json", options.json), ("--n-best", options.n_best)) if value]
+        if not isinstance(search, MaskPredictSearch):
+            given = ["--decoder at"] if options.decoder == "at" else ["--trace"]
+        raise UserError(f"--trace: shows only the passes of mask-predict; leave out {' and '.join(given)}.")
     model.translate([], config, decoder, options.n_best or 1)  # raises for an invalid setting before any input is read
     notes = Console(stderr=True)
     with ExitStack() as stack:

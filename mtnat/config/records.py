@@ -5,11 +5,12 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
 from mtnat.config.documents import Document, short, to_yaml
 from mtnat.errors import ConfigError
@@ -26,6 +27,20 @@ class Record(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False, ser_json_inf_nan="strings"
     )
+
+
+@dataclass(frozen=True)
+class DefaultKind:
+    """Annotation of a union of records with a discriminator ``kind``: the kind of a mapping that does not name it."""
+
+    kind: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Adds the kind before the union is validated."""
+        return core_schema.no_info_before_validator_function(self._added, handler(source))
+
+    def _added(self, value: Any) -> Any:
+        return {"kind": self.kind, **value} if isinstance(value, Mapping) and "kind" not in value else value
 
 
 def write_yaml(record: Record) -> str:
@@ -55,6 +70,7 @@ def replace(record: RecordType, settings: Mapping[str, Any], where: str = "") ->
     """Returns a copy of the record with settings (or whole sub-records) replaced by dotted path.
 
     A new ``….kind`` resets the other settings of its sub-record to their defaults, because they belong to the old kind.
+    A setting that was set neither in the record nor here has its default, which may depend on other settings.
 
     Raises:
         ConfigError: a path does not exist or a value is not valid.
@@ -75,7 +91,24 @@ def replace(record: RecordType, settings: Mapping[str, Any], where: str = "") ->
         node[leaf] = copy.deepcopy(settings[path])
     if astray:
         raise ConfigError(astray)
+    _leave_out_defaults(record, data, settings)
     return build(type(record), data, where)
+
+
+def _leave_out_defaults(
+    record: Record, data: dict[str, Any], settings: Iterable[str], prefix: str = "", *, needs_kind: bool = False
+) -> None:
+    """Removes the settings that were not set, neither in the record nor by one of the paths."""
+    for name, field in type(record).model_fields.items():
+        path = f"{prefix}{name}"
+        if any(each == path for each in settings) or (name == "kind" and needs_kind):
+            continue
+        value = getattr(record, name)
+        if isinstance(value, Record) and isinstance(data.get(name), dict):
+            has_default = any(isinstance(each, DefaultKind) for each in field.metadata)
+            _leave_out_defaults(value, data[name], settings, f"{path}.", needs_kind=not has_default)
+        if name not in record.model_fields_set and not any(each.startswith(f"{path}.") for each in settings):
+            data.pop(name, None)
 
 
 def leaf_types(record_type: type[Record], prefix: str = "") -> dict[str, list[Any]]:
@@ -114,6 +147,8 @@ def _problems(record_type: type[Record], error: ValidationError, where: str) -> 
     found = error.errors(include_url=False)
     broken = {tuple(problem["loc"]) for problem in found}
     for problem in found:
+        if problem["type"] == "default_factory_not_called":
+            continue  # a default that depends on another setting, whose problem is reported itself
         if any(place[: len(problem["loc"])] == problem["loc"] for place in broken - {problem["loc"]}):
             continue  # "too few items" of a sequence, which only follows from a broken item that is reported itself
         owner, names = _place(record_type, problem["loc"])

@@ -45,4 +45,5 @@ class Decoding(Record, ABC):
         if decoder == "at":
             return "beam", "length_penalty", "precision"
         own = [name for name in type(self).model_fields if name not in Decoding.model_fields and name != "kind"]
-        return *own, "rerank", "precision"
+        reranker = ["length_penalty"] if self.rerank == "at" else []
+        return *own, "rerank", *reranker, "precision"

@@ -22,5 +22,6 @@ def blocks_of_logits(decoder: TargetDecoder, states_MD: Tensor, forbidden: Seque
     logits = _CPU_LOGITS if states_MD.device.type == "cpu" else _GPU_LOGITS
     for block_mD in torch.split(states_MD, max(1, logits // decoder.tokens.num_embeddings)):
         logits_mV = decoder.vocabulary_logits(block_mD).float()
-        logits_mV[:, list(forbidden)] = -torch.inf
+        for token in forbidden:  # a list as the index would make a GPU wait for the copy of the list
+            logits_mV[:, token] = -torch.inf
         yield logits_mV

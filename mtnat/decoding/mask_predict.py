@@ -15,7 +15,7 @@ from mtnat.decoding.batching import group, token_budget
 from mtnat.decoding.config import Decoding
 from mtnat.decoding.hypotheses import Hypothesis, most_pieces
 from mtnat.decoding.logits import blocks_of_logits
-from mtnat.decoding.rerank import at_scores
+from mtnat.decoding.rerank import at_scores, rerank_flops
 from mtnat.model import Encoded, Memory, TargetDecoder
 from mtnat.model.flops import ModelFlops
 from mtnat.model.lengths import LengthHead
@@ -203,8 +203,7 @@ class MaskPredictSearch:
             one = work.nat_pass(source_A, pieces_A + 1, read_A) + work.vocabulary(int(read_A.sum()))
             total += self._tried(done) * one
         if self.reranker is not None:
-            one = work.at_pass(source_B, pieces_B + 1) + work.vocabulary(int((pieces_B + 1).sum()))
-            total += work.memory(source_B) + self._tried(self.config.iterations - 1) * one
+            total += rerank_flops(work, source_B, pieces_B, self._tried(self.config.iterations - 1))
         return total
 
     def _tried(self, done: int) -> int:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mtnat.decoding.logits import FORBIDDEN_TO_AT, blocks_of_logits
 from mtnat.model import Encoded, TargetDecoder
+from mtnat.model.flops import ModelFlops
 from mtnat.tokens import BOS
 
 
@@ -34,3 +35,16 @@ def at_scores(
         done += len(logits_mV)
     scores_BKT = torch.zeros(tokens_BKT.shape, device=tokens_BKT.device).masked_scatter(is_real_BKT, torch.cat(scores))
     return scores_BKT.sum(dim=2) / (lengths_BK + 1) ** length_penalty
+
+
+def rerank_flops(work: ModelFlops, source_B: Tensor, pieces_B: Tensor, candidates: int) -> int:
+    """Counts the operations of `at_scores`, as if all candidates of a source had the length of the best one.
+
+    Args:
+        source_B: lengths of the sources, EOS included.
+        pieces_B: number of pieces of the best candidate of each source.
+        candidates: number of candidates of each source.
+    """
+    tokens_B = pieces_B + 1
+    one = work.at_pass(source_B, tokens_B) + work.vocabulary(int(tokens_B.sum()))
+    return work.memory(source_B) + candidates * one

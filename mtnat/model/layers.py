@@ -26,16 +26,16 @@ class Residual(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, states: Tensor, branch: Callable[[Tensor], Tensor], places: Places | None = None) -> Tensor:
-        """Applies the sublayer `branch` and the residual connection.
+    def forward(self, states: Tensor, sublayer: Callable[[Tensor], Tensor], places: Places | None = None) -> Tensor:
+        """Applies a sublayer and the residual connection.
 
         With `places` the sublayer returns states of these positions only, and so does this method, [N, D].
         """
         kept = states if places is None else places.pack(states)
         if self.before:
-            total: Tensor = self.dropout(branch(self.norm(states)), onto=kept)
+            total: Tensor = self.dropout(sublayer(self.norm(states)), onto=kept)
         else:
-            total = self.norm(self.dropout(branch(states), onto=kept))
+            total = self.norm(self.dropout(sublayer(states), onto=kept))
         return total
 
 

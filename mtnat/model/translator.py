@@ -50,7 +50,7 @@ class Translator(nn.Module):
         self.encoder = Encoder(config)
         self.branches = nn.ModuleDict(branches(self.target_tokens))
         self.apply(_initialise)
-        self.register_load_state_dict_pre_hook(_rename_former)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_adapt_former)  # type: ignore[no-untyped-call]
 
     def encode(self, source_BS: Tensor, is_padded: bool | None = None) -> Encoded:
         """Encodes sources that end with EOS.
@@ -70,7 +70,8 @@ class Translator(nn.Module):
             ModelError: the model was trained without this branch.
         """
         if name not in self.branches:
-            raise ModelError(f"this model was trained without the {name.upper()} decoder; decode with the other one.")
+            others = " or ".join(self.branches).upper()
+            raise ModelError(f"this model was trained without the {name.upper()} decoder; use its {others} decoder.")
         return self.branches[name]
 
     def compile_stacks(self) -> None:
@@ -82,11 +83,19 @@ class Translator(nn.Module):
             branch.compile_stacks()  # type: ignore[operator]
 
 
-def _rename_former(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
+def _adapt_former(module: Translator, state: dict[str, Any], prefix: str, *_: object) -> None:
+    """Gives weights of earlier versions their present names, and drops those of a branch that the objective does not train.
+
+    Earlier versions built such a branch if λ was constant but its schedule was not, such as a linear one from 1 to 1.
+    """
     for name in list(state):
         for former, present in _FORMER_NAMES.items():
             if name.startswith(prefix + former):
                 state[prefix + present + name.removeprefix(prefix + former)] = state.pop(name)
+    branches = f"{prefix}branches."
+    for name in [name for name in state if name.startswith(branches)]:
+        if name.removeprefix(branches).split(".")[0] not in module.branches:
+            del state[name]
 
 
 def _initialise(module: nn.Module) -> None:

@@ -16,9 +16,9 @@ class ObjectiveConfig(Record):
     system's NAT branch alone. Any other constant trains both with a fixed λ (Multi-Task NAT). Linear trains both with
     importance annealing."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)
-    """Label smoothing of the token cross-entropies, uniform over the vocabulary (authors' script)."""
+    """Label smoothing of the token cross-entropies, uniform over the vocabulary (authors' script). The loss of CTC has none."""
     length_weight: float = Field(0.1, ge=0)
-    """Weight of the length loss inside L_nat (Ghazvininejad et al. 2019)."""
+    """Weight of the length loss inside L_nat (Ghazvininejad et al. 2019). CTC predicts no length and has no such loss."""
     encoder_passes: int = Field(1, ge=1, le=2)
     """Number of encoder passes per batch: 1 shares one pass between both decoders and is faster; 2 runs one for each decoder,
     as in the authors' code."""

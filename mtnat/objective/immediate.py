@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-Loss = Callable[[Tensor], tuple[Tensor, Tensor]]
+LossFunction = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
-def differentiated_now(loss: Loss, states: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def differentiated_now(loss: LossFunction, states: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Computes ``loss(states)`` and, if gradients are enabled, the gradients of its first result in the same call.
 
     The activations of one decoder are thus freed before the next decoder runs, so that two decoders need no more memory than
@@ -19,7 +19,7 @@ def differentiated_now(loss: Loss, states: Tensor, parameters: Sequence[Tensor])
     Args:
         loss: returns a scalar to differentiate and a second tensor, which gets no gradient.
         states: the input of the loss that is not a parameter.
-        parameters: every parameter that the loss reads. A parameter that is missing here gets no gradient.
+        parameters: every trainable parameter that the loss reads. A parameter that is missing here gets no gradient.
     """
     if not torch.is_grad_enabled():
         return loss(states)
@@ -29,7 +29,7 @@ def differentiated_now(loss: Loss, states: Tensor, parameters: Sequence[Tensor])
 
 class _Now(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, loss: Loss, states: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, loss: LossFunction, states: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             leaf = states.detach().requires_grad_()
             value, other = loss(leaf)

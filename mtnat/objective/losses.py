@@ -15,7 +15,6 @@ from mtnat.model.flops import ModelFlops, lengths_of
 from mtnat.objective.config import ObjectiveConfig
 from mtnat.objective.immediate import differentiated_now
 from mtnat.objective.noise import Draw, Moment, Noise, draw_subset
-from mtnat.objective.schedules import Constant
 from mtnat.tokens import PAD
 
 Weights = Callable[[float], Mapping[str, float]]
@@ -39,7 +38,7 @@ class TrainedBranch(Protocol):
     measures: tuple[str, ...]
     fraction: float
 
-    def draw(self, source_BS: Tensor, target_BT: Tensor, generator: Generator) -> Noise: ...
+    def draw(self, source_BS: Tensor, target_BT: Tensor, moment: Moment, generator: Generator) -> Noise: ...
     def losses(self, encoded: Encoded, noise: Noise, moment: Moment) -> Mapping[str, Loss]: ...
     def head_losses(self, encoded: Encoded, noise: Noise) -> Mapping[str, Loss]: ...
     def reads(self) -> list[Tensor]: ...
@@ -83,7 +82,7 @@ class MultiTaskObjective(nn.Module):
     @property
     def always_runs_all(self) -> bool:
         """Whether every branch has a loss on every batch."""
-        is_constant = self.config.estimator == "weighted" and isinstance(self.config.schedule, Constant)
+        is_constant = self.config.estimator == "weighted" and self.config.schedule.is_constant
         return len(self.branches) == 1 or is_constant
 
     def weights_at(self, step: int, total_steps: int) -> dict[str, float]:
@@ -106,21 +105,19 @@ class MultiTaskObjective(nn.Module):
         branches = dict(reversed(list(self.branches.items())))
         everyone = {**branches, **self._untrained[0]}
         order = [name for name in reversed(list(weights)) if name in everyone]
-        noise = {name: everyone[name].draw(source_BS, target_BT, generator) for name in order}
+        noise = {name: everyone[name].draw(source_BS, target_BT, moment, generator) for name in order}
         seen = {
             name: draw_subset(sentences, branch.fraction, generator) & (weights[name] > 0) for name, branch in branches.items()
         }
+        # In sampled training the divisor is the expected number of predictions, not the sampled one. Dividing by the sampled
+        # number would make the gradient a ratio of two random numbers, which is biased with respect to Eq. 1.
+        is_sampled = self.config.estimator == "sampled"
         divisors = {
-            part: float(noise[name].predictions[part][seen[name]].sum())
+            part: _divisor(branch, part, noise[name], seen[name], weights[name], is_sampled=is_sampled)
             for name, branch in branches.items()
             for part in branch.parts
         }
-        if self.config.estimator == "sampled":
-            # The divisor is the expected number of predictions, not the sampled one. Dividing by the sampled number would make
-            # the gradient a ratio of two random numbers, which is biased with respect to Eq. 1. Heads see every sentence, so
-            # their divisors stay.
-            for name, branch in branches.items():
-                divisors |= {part: divisors[part] * weights[name] for part in branch.parts if part not in branch.head_parts}
+        if is_sampled:
             chosen = _sample(weights, list(branches), sentences, generator)
             seen = {name: seen[name] & chosen[name] for name in branches}
         return Draw(
@@ -181,6 +178,16 @@ class MultiTaskObjective(nn.Module):
         return total + 3 * min(passes, self.config.encoder_passes) * work.encoder(source_B)
 
 
+def _divisor(branch: TrainedBranch, part: str, noise: Noise, is_seen_B: Tensor, weight: float, *, is_sampled: bool) -> float:
+    """Returns the number of predictions of a part, or its expectation if branches are sampled. It is 0 if the weight is 0."""
+    predictions_B = noise.predictions[part]
+    if weight == 0:
+        return 0.0
+    if part in branch.head_parts:  # heads see all sentences of the batch
+        return float(predictions_B.sum())
+    return float(predictions_B[is_seen_B].sum()) * (weight if is_sampled else 1.0)
+
+
 def _has_heads(branch: TrainedBranch, draw: Draw) -> bool:
     """Returns whether a branch's heads have a loss on this batch; they see all sentences, even if the decoder sees none."""
     return any(draw.divisors[part] for part in branch.head_parts)
@@ -199,7 +206,8 @@ def _now(
         total = parts[0] if len(parts) == 1 else torch.stack(parts).sum()
         return total, torch.stack([loss.sum.detach() for loss in losses.values()])
 
-    total, sums = differentiated_now(scaled, encoded.states_BSD, branch.reads())
+    read = [tensor for tensor in branch.reads() if tensor.requires_grad]
+    total, sums = differentiated_now(scaled, encoded.states_BSD, read)
     return total, {name: Loss(value, count) for (name, count), value in zip(counts.items(), sums.unbind(), strict=True)}
 
 

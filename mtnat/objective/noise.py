@@ -5,6 +5,7 @@ Everything here is computed on the host, so that training never waits for the de
 
 # B sentences of the batch, S source, T target, R sentences that a branch sees, N positions with a loss
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -24,13 +25,20 @@ class Moment(NamedTuple):
     total_steps: int
     """T, the total number of updates."""
     dropout_seed: int = 0
-    """Seed of PyTorch's global generator for this batch. A branch that runs its decoder twice sets it again to get the same
-    dropout."""
+    """Seed of PyTorch's global generator for this batch, set before the encoder runs."""
 
     @property
     def progress(self) -> float:
         """t/T, at most 1."""
         return min(1.0, self.step / self.total_steps)
+
+    def seed_of(self, purpose: str) -> int:
+        """Returns a seed for this batch that differs from `dropout_seed` and between purposes.
+
+        A branch that runs its decoder twice sets the global generator to such a seed before each pass, to get the same dropout.
+        """
+        digest = hashlib.blake2b(f"{purpose} {self.dropout_seed}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +52,14 @@ class Noise:
     tensors: Mapping[str, Tensor]
     """Tensors [B, …] by name; after `only`, [R, …]."""
     predictions: Mapping[str, Tensor]
-    """For each part of the loss the number of predictions in each sentence, [B]. Their sum is the divisor of the part. If the
-    number is known only after a forward pass, this is an upper bound, and the loss keeps its per-token scale."""
+    """For each part of the loss the number of predictions in each sentence of the batch, [B], also after `only`. Their sum is
+    the divisor of the part. If the number is known only after a forward pass, this is an upper bound, and the loss keeps its
+    per-token scale."""
     head_tensors: Mapping[str, Tensor] = field(default_factory=dict)
     """Tensors [B, …] for heads that read the encoder states, such as the length head. They see all sentences of the batch."""
+    host_tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    """Tensors [B, …], after `only` [R, …], that a loss reads on the host, such as lengths that a kernel needs there. They are
+    not moved to the device, so that reading them does not wait for it."""
     read: str | None = None
     """Name of the Boolean tensor [B, T] that marks the positions with a loss."""
     rows_R: Tensor | None = None
@@ -66,8 +78,10 @@ class Noise:
     def only(self, is_in_B: Tensor) -> Self:
         """Selects the sentences that the branch sees."""
         rows = None if bool(is_in_B.all()) else is_in_B.nonzero().squeeze(1)
-        tensors = self.tensors if rows is None else {name: value[is_in_B] for name, value in self.tensors.items()}
-        return replace(self, tensors=tensors, rows_R=rows)._looked_up()
+        if rows is None:
+            return replace(self, rows_R=None)._looked_up()
+        tensors, host = ({name: value[rows] for name, value in each.items()} for each in (self.tensors, self.host_tensors))
+        return replace(self, tensors=tensors, host_tensors=host, rows_R=rows)._looked_up()
 
     def between(self, start: int, end: int) -> Self:
         """Selects the sentences from `start` up to `end` of the batch and renumbers them from 0."""
@@ -77,11 +91,16 @@ class Noise:
         else:  # rows_R ascends, so the sentences in the range are neighbours
             first, last = torch.searchsorted(self.rows_R, torch.tensor([start, end])).tolist()
             rows = None if last - first == end - start else self.rows_R[first:last] - start
-        tensors = {name: value[first:last] for name, value in self.tensors.items()}
-        return replace(self, tensors=tensors, head_tensors=heads, rows_R=rows)._looked_up()
+        tensors, host = (
+            {name: value[first:last] for name, value in each.items()} for each in (self.tensors, self.host_tensors)
+        )
+        predictions = {name: value[start:end] for name, value in self.predictions.items()}
+        return replace(
+            self, tensors=tensors, head_tensors=heads, host_tensors=host, predictions=predictions, rows_R=rows
+        )._looked_up()
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Self:
-        """Applies a function to every tensor that a loss reads."""
+        """Applies a function to every tensor that a loss reads on the device."""
         return replace(
             self,
             tensors={name: change(value) for name, value in self.tensors.items()},

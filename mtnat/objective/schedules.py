@@ -30,6 +30,17 @@ class _Annealing(Record, ABC):
     def at(self, progress: float) -> float:
         """Returns λ at ``progress`` = t/T in [0, 1]."""
 
+    @property
+    @abstractmethod
+    def bounds(self) -> tuple[float, float]:
+        """The infimum and the supremum of λ over progress in [0, 1), which the updates of a run cover."""
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether λ is the same at every update."""
+        low, high = self.bounds
+        return low == high
+
 
 class Constant(_Annealing):
     """A fixed λ: 0 trains the AT branch alone, 1 the NAT branch alone, a value in between both (Multi-Task NAT)."""
@@ -40,6 +51,10 @@ class Constant(_Annealing):
 
     def at(self, progress: float) -> float:
         return self.value
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return self.value, self.value
 
 
 class _Ramp(_Annealing):
@@ -53,6 +68,10 @@ class _Ramp(_Annealing):
     def at(self, progress: float) -> float:
         shape = self.shape(progress)
         return (1 - shape) * self.start + shape * self.end  # exact at both ends, unlike start + shape·(end − start)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return min(self.start, self.end), max(self.start, self.end)
 
     @abstractmethod
     def shape(self, progress: float) -> float:
@@ -126,6 +145,12 @@ class Step(_Ramp):
     def shape(self, progress: float) -> float:
         return float(progress >= self.threshold)
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        if self.threshold in (0, 1):
+            return (self.at(0.0),) * 2
+        return super().bounds
+
 
 class Piecewise(_Annealing):
     """Linear interpolation between knots, constant before the first and after the last knot."""
@@ -151,6 +176,11 @@ class Piecewise(_Annealing):
             return self.knots[-1][1]
         (x0, y0), (x1, y1) = self.knots[right - 1], self.knots[right]
         return y0 + (y1 - y0) * (progress - x0) / (x1 - x0)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        weights = [weight for _, weight in self.knots]
+        return min(weights), max(weights)
 
 
 Schedule = Annotated[

@@ -1,10 +1,10 @@
 """Systems: kinds of non-autoregressive translation, each with its branch, losses and search."""
 
-from mtnat.systems.at import AtBranch
+from mtnat.systems.at import AtBranch, reranker_of
 from mtnat.systems.branch import Branch, branch_of
 from mtnat.systems.ctc import Ctc, CtcBranch, CtcDecoding, CtcSearch
 from mtnat.systems.glat import Glat, GlatBranch
-from mtnat.systems.mask_predict import LengthBranch, MaskPredict, MaskPredictBranch, reranker_of
+from mtnat.systems.mask_predict import LengthBranch, MaskPredict, MaskPredictBranch
 from mtnat.systems.system import BranchName, System
 
 __all__ = [

@@ -10,10 +10,11 @@ from torch import Generator, Tensor, nn
 
 from mtnat.decoding import Decoding, Search
 from mtnat.decoding.beam import BeamSearch
+from mtnat.errors import UserError
 from mtnat.model import Encoded, ModelConfig, TargetDecoder, Translator
 from mtnat.model.flops import ModelFlops, lengths_of
 from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig, cross_entropy_sum
-from mtnat.systems.branch import Branch
+from mtnat.systems.branch import Branch, branch_of
 from mtnat.tokens import BOS, EOS, PAD
 
 
@@ -21,7 +22,6 @@ class AtBranch(Branch):
     """A branch that predicts every token from the source and the tokens before it (Vaswani et al. 2017)."""
 
     parts: ClassVar[tuple[str, ...]] = ("at",)
-    is_autoregressive: ClassVar[bool] = True
 
     def __init__(self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding) -> None:
         super().__init__(tokens)
@@ -29,7 +29,7 @@ class AtBranch(Branch):
         self.fraction = objective.at_fraction
         self._label_smoothing = objective.label_smoothing
 
-    def draw(self, source_BS: Tensor, target_BT: Tensor, generator: Generator) -> Noise:
+    def draw(self, source_BS: Tensor, target_BT: Tensor, moment: Moment, generator: Generator) -> Noise:
         """Draws nothing. The decoder reads BOS and the pieces, and predicts the pieces and EOS."""
         is_token_BT = target_BT != PAD
         return Noise(
@@ -56,8 +56,20 @@ class AtBranch(Branch):
         target_R = lengths_of(noise.tensors["input"])
         return 3 * (work.memory(source_R) + work.at_pass(source_R, target_R) + work.vocabulary(int(target_R.sum())))
 
-    def compile_stacks(self) -> None:
-        self.decoder.compile_stack()
+
+def reranker_of(translator: Translator, decoding: Decoding) -> TargetDecoder | None:
+    """Returns the AT decoder that reranks, or None if the settings do not ask for one.
+
+    Raises:
+        UserError: the model was trained without an AT decoder.
+    """
+    if decoding.rerank == "none":
+        return None
+    if decoding.rerank not in translator.branches:
+        raise UserError("rerank: at needs a model with an AT decoder; got one that was trained without; leave it out.")
+    at = branch_of(translator, decoding.rerank)
+    assert isinstance(at, AtBranch)
+    return at.decoder
 
 
 def shift_right(target_BT: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import ClassVar, cast
 from torch import Generator, Tensor, nn
 
 from mtnat.decoding import Decoding, Search
-from mtnat.model import Encoded, Translator
+from mtnat.model import Encoded, TargetDecoder, Translator
 from mtnat.model.flops import ModelFlops
 from mtnat.objective import Loss, Moment, Noise
 
@@ -27,8 +27,6 @@ class Branch(nn.Module, ABC):
     """Names of the parts that `head_losses` computes."""
     measures: ClassVar[tuple[str, ...]] = ()
     """Names of ratios that `losses` returns in addition to its parts, for curves ``train/<measure>``. They have no weight."""
-    is_autoregressive: ClassVar[bool] = False
-    """Whether the branch decodes one token at a time."""
 
     def __init__(self, tokens: nn.Embedding) -> None:
         """Stores the target embeddings, which belong to the translator."""
@@ -43,12 +41,13 @@ class Branch(nn.Module, ABC):
         return self._tokens[0]
 
     @abstractmethod
-    def draw(self, source_BS: Tensor, target_BT: Tensor, generator: Generator) -> Noise:
+    def draw(self, source_BS: Tensor, target_BT: Tensor, moment: Moment, generator: Generator) -> Noise:
         """Draws the noise of every sentence of a batch, on the host.
 
         Args:
-            source_BS: token ids, EOS at the end, PAD after it.
+            source_BS: token ids, EOS at the end, PAD after it. Each row has at least one piece before EOS.
             target_BT: likewise.
+            moment: the time in training.
             generator: the only source of randomness.
         """
 
@@ -81,7 +80,11 @@ class Branch(nn.Module, ABC):
         """Returns the search that finds this branch's translations.
 
         Args:
+            decoding: one of the system's `decodings`.
             translator: the translator whose other branches may score the candidates.
+
+        Raises:
+            UserError: the settings need a branch that the translator lacks.
         """
 
     @abstractmethod
@@ -92,9 +95,11 @@ class Branch(nn.Module, ABC):
             source_R: lengths of the sources that the branch sees, EOS included.
         """
 
-    @abstractmethod
     def compile_stacks(self) -> None:
-        """Compiles the decoder in place for dynamic shapes."""
+        """Compiles the decoders in place for dynamic shapes."""
+        for module in self.modules():
+            if isinstance(module, TargetDecoder):
+                module.compile_stack()
 
 
 def branch_of(translator: Translator, name: str) -> Branch:

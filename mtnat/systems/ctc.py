@@ -5,27 +5,27 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from mtnat.decoding import Decoding, Hypothesis
 from mtnat.decoding.logits import blocks_of_logits
-from mtnat.decoding.rerank import at_scores
+from mtnat.decoding.rerank import at_scores, rerank_flops
 from mtnat.model import Encoded, ModelConfig, TargetDecoder, Translator
-from mtnat.model.flops import ModelFlops
+from mtnat.model.flops import ModelFlops, lengths_of
 from mtnat.model.layers import visible
 from mtnat.model.linear import Linear
 from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig
+from mtnat.systems.at import reranker_of
 from mtnat.systems.branch import Branch
 from mtnat.systems.ctc_paths import collapse, prefix_beam_search
-from mtnat.systems.mask_predict import reranker_of
 from mtnat.systems.system import System
-from mtnat.tokens import EOS, PAD, SPECIAL
+from mtnat.tokens import EOS, SPECIAL
 
 _BYTES_AT_ONCE = {"cpu": 1 << 26}
 """Bytes for the log-probabilities of one block of sentences; the blocks of a batch are computed one after the other."""
@@ -52,6 +52,12 @@ class CtcDecoding(Decoding):
     each position, with repeats merged and then blanks dropped."""
     prefix_candidates: int = Field(8, ge=1, le=100)
     """Number of pieces that prefix beam search tries at each position, the likeliest ones, in addition to the blank."""
+
+    @model_validator(mode="after")
+    def _has_candidates(self) -> Self:
+        if self.rerank != "none" and self.prefix_beam == 1:
+            raise ValueError("rerank: at needs several translations to choose from; got prefix_beam 1; raise it to 2 or more")
+        return self
 
 
 class Ctc(System):
@@ -94,23 +100,19 @@ class CtcBranch(Branch):
         self.blank = nn.Embedding(1, model.width)
         self.most_pieces = model.max_positions - 1
 
-    def draw(self, source_BS: Tensor, target_BT: Tensor, generator: Generator) -> Noise:
+    def draw(self, source_BS: Tensor, target_BT: Tensor, moment: Moment, generator: Generator) -> Noise:
         """Finds the targets that can be aligned; draws nothing.
 
         An alignment needs one position for each piece and one for a blank between each two equal neighbouring pieces.
         """
-        lengths_B = (target_BT != PAD).sum(1) - 1
-        positions_B = self.upsampling * (source_BS != PAD).sum(1)
+        lengths_B = lengths_of(target_BT) - 1
+        positions_B = self.upsampling * lengths_of(source_BS)
         is_piece_BT = torch.arange(target_BT.shape[1] - 1) < lengths_B[:, None] - 1
         repeats_B = ((target_BT[:, 1:] == target_BT[:, :-1]) & is_piece_BT).sum(1)
         is_feasible_B = lengths_B + repeats_B <= positions_B
         return Noise(
-            tensors={
-                "target": target_BT,
-                "lengths": lengths_B,
-                "positions": positions_B,
-                "is_feasible": is_feasible_B,
-            },
+            tensors={"target": target_BT, "is_feasible": is_feasible_B},
+            host_tensors={"lengths": lengths_B, "positions": positions_B, "is_feasible": is_feasible_B},
             predictions={"nat": lengths_B * is_feasible_B},
         )
 
@@ -128,8 +130,9 @@ class CtcBranch(Branch):
     def losses(self, encoded: Encoded, noise: Noise, moment: Moment) -> Mapping[str, Loss]:
         """Computes −log p(target) of the sentences that can be aligned, one block of sentences at a time."""
         states_RUD = self.states(encoded.only(noise.rows_R))
-        target_RT, lengths_R, positions_R = (noise.tensors[name] for name in ("target", "lengths", "positions"))
-        is_feasible_R = noise.tensors["is_feasible"]
+        target_RT, is_feasible_R = noise.tensors["target"], noise.tensors["is_feasible"]
+        # PyTorch's CTC loss reads lengths on the host.
+        lengths_R, positions_R, feasible_R = (noise.host_tensors[name] for name in ("lengths", "positions", "is_feasible"))
         bytes_at_once = _BYTES_AT_ONCE.get(states_RUD.device.type, _BYTES_AT_ONCE_ELSEWHERE)
         at_once = max(1, bytes_at_once // (4 * states_RUD.shape[1] * (len(self.tokens.weight) + 1)))
         columns = (states_RUD, target_RT, lengths_R, positions_R, is_feasible_R)
@@ -137,9 +140,10 @@ class CtcBranch(Branch):
         if len(blocks) == 1:
             total = self._sum(*blocks[0])
         else:  # checkpointing: the backward pass recomputes the log-probabilities of a block instead of keeping them
-            total = torch.stack([checkpoint(self._sum, *block, use_reentrant=False) for block in blocks]).sum()
+            sums = [checkpoint(self._sum, *block, use_reentrant=False, preserve_rng_state=False) for block in blocks]
+            total = torch.stack(sums).sum()
         return {
-            "nat": Loss(total, (lengths_R * is_feasible_R).sum()),
+            "nat": Loss(total, int(lengths_R[feasible_R].sum())),
             "infeasible": Loss((~is_feasible_R).sum().float(), len(is_feasible_R)),
         }
 
@@ -147,7 +151,8 @@ class CtcBranch(Branch):
         self, states_rUD: Tensor, target_rT: Tensor, lengths_r: Tensor, positions_r: Tensor, is_feasible_r: Tensor
     ) -> Tensor:
         """Computes the sum of −log p(target) over a block of sentences."""
-        logits_rUL = torch.cat((self.decoder.vocabulary_logits(states_rUD), self._blank_logits(states_rUD)), dim=-1)
+        # One product with the rows of all labels avoids a copy of the logits, which is what a concatenation of logits would be.
+        logits_rUL = functional.linear(states_rUD, torch.cat((self.tokens.weight, self.blank.weight)))
         with torch.autocast(logits_rUL.device.type, enabled=False):  # sums over alignments need float32
             log_probabilities_UrL = logits_rUL.float().log_softmax(-1).transpose(0, 1)
             losses_r = functional.ctc_loss(
@@ -186,7 +191,7 @@ class CtcBranch(Branch):
 
     def flops(self, work: ModelFlops, source_R: Tensor, noise: Noise) -> int:
         """Counts every position of the upsampled sources. The sums over alignments are not matrix products and not counted."""
-        return 3 * (self.pass_flops(work, source_R))
+        return 3 * self.pass_flops(work, source_R)
 
     def pass_flops(self, work: ModelFlops, source_B: Tensor) -> int:
         """Counts a forward pass without the encoder."""
@@ -194,9 +199,6 @@ class CtcBranch(Branch):
         split = 2 * work.config.width**2 * int(upsampled_B.sum())
         decoder = work.memory(source_B) + work.nat_pass(source_B, upsampled_B, upsampled_B)
         return split + decoder + work.vocabulary(int(upsampled_B.sum()))
-
-    def compile_stacks(self) -> None:
-        self.decoder.compile_stack()
 
 
 @dataclass(frozen=True)
@@ -288,6 +290,5 @@ class CtcSearch:
         """Counts one pass, and the AT decoder's pass over a full beam of candidates if it reranks."""
         total = work.encoder(source_B) + self.branch.pass_flops(work, source_B)
         if self.reranker is not None:
-            one = work.at_pass(source_B, pieces_B + 1) + work.vocabulary(int((pieces_B + 1).sum()))
-            total += work.memory(source_B) + self.config.prefix_beam * one
+            total += rerank_flops(work, source_B, pieces_B, self.config.prefix_beam)
         return total

@@ -17,13 +17,13 @@ from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig, cross_entropy_
 from mtnat.systems.branch import Branch
 from mtnat.systems.mask_predict import LengthBranch
 from mtnat.systems.system import System
-from mtnat.tokens import MASK, PAD, SPECIAL
+from mtnat.tokens import MASK, SPECIAL
 
 
 class Glat(System):
     """Glancing training (Qian et al. 2021, section 3): the more errors pass 1 makes, the more of the target pass 2 sees.
 
-    It is meant to be decoded with ``decoding.iterations: 1``.
+    It is decoded in one pass, unless ``decoding.iterations`` says otherwise.
     """
 
     decodings: ClassVar[tuple[type[Decoding], ...]] = (MaskPredictDecoding,)
@@ -34,6 +34,10 @@ class Glat(System):
     the first pass gets wrong."""
     end_ratio: float = Field(0.3, ge=0, le=1)
     """Glancing ratio at the last step; the ratio changes linearly in between (authors' code: 0.5 to 0.3)."""
+
+    @property
+    def default_decoding(self) -> Decoding:
+        return MaskPredictDecoding(iterations=1)
 
     def ratio(self, moment: Moment) -> float:
         """Returns the glancing ratio at a moment of training."""
@@ -72,9 +76,9 @@ class GlatBranch(LengthBranch):
         super().__init__(model, objective, tokens, layers)
         self._system = system
 
-    def draw(self, source_BS: Tensor, target_BT: Tensor, generator: Generator) -> Noise:
+    def draw(self, source_BS: Tensor, target_BT: Tensor, moment: Moment, generator: Generator) -> Noise:
         """Draws a random order of the pieces of each sentence; pass 2 sees the first ones in this order."""
-        lengths_B = (target_BT != PAD).sum(1) - 1
+        lengths_B = lengths_of(target_BT) - 1
         is_piece_BT = torch.arange(target_BT.shape[1]) < lengths_B[:, None]
         order_BT = torch.rand(target_BT.shape, generator=generator).masked_fill_(~is_piece_BT, 2.0)
         return Noise(
@@ -97,11 +101,13 @@ class GlatBranch(LengthBranch):
         assert noise.positions_N is not None
         target_RT, is_piece_RT, is_padded = noise.tensors["target"], noise.tensors["is_piece"], "input" in noise.padded
         memory = self.decoder.remember(encoded.only(noise.rows_R))
-        # Equal seeds give both passes the same dropout, so that they differ in the input only.
-        torch.manual_seed(moment.dropout_seed)
+        # Equal seeds give both passes the same dropout, so that they differ in the input only. With the encoder's seed, decoder
+        # and encoder would drop the same elements.
+        dropout_seed = moment.seed_of("glat")
+        torch.manual_seed(dropout_seed)
         is_wrong_RT = self._is_wrong(memory, noise, is_padded)
         is_shown_RT = is_piece_RT & (noise.tensors["rank"] < (is_wrong_RT.sum(1) * self._system.ratio(moment)).long()[:, None])
-        torch.manual_seed(moment.dropout_seed)
+        torch.manual_seed(dropout_seed)
         input_RT = torch.where(is_shown_RT, target_RT, noise.tensors["input"])
         # The last layer computes the shown pieces too, because its dropout depends on which positions it computes.
         states_MD = self.decoder.states(memory, input_RT, is_padded, noise.positions_N)

@@ -9,15 +9,14 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from mtnat.decoding import Decoding, MaskPredictDecoding, MaskPredictSearch
-from mtnat.errors import UserError
 from mtnat.model import Encoded, ModelConfig, TargetDecoder, Translator
 from mtnat.model.flops import ModelFlops, lengths_of
 from mtnat.model.lengths import LengthHead
 from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig, cross_entropy_sum, draw_masks
-from mtnat.systems.at import AtBranch
-from mtnat.systems.branch import Branch, branch_of
+from mtnat.systems.at import reranker_of
+from mtnat.systems.branch import Branch
 from mtnat.systems.system import System
-from mtnat.tokens import MASK, PAD
+from mtnat.tokens import MASK
 
 
 class LengthBranch(Branch):
@@ -54,16 +53,13 @@ class LengthBranch(Branch):
         assert isinstance(decoding, MaskPredictDecoding)
         return MaskPredictSearch(self.decoder, self.length_head, decoding, reranker_of(translator, decoding))
 
-    def compile_stacks(self) -> None:
-        self.decoder.compile_stack()
-
 
 class MaskPredictBranch(LengthBranch):
     """A branch that predicts masked pieces from the source and the pieces that are not masked."""
 
-    def draw(self, source_BS: Tensor, target_BT: Tensor, generator: Generator) -> Noise:
+    def draw(self, source_BS: Tensor, target_BT: Tensor, moment: Moment, generator: Generator) -> Noise:
         """Draws the masked pieces. EOS is never masked, because the length is given."""
-        lengths_B = (target_BT != PAD).sum(1) - 1
+        lengths_B = lengths_of(target_BT) - 1
         is_masked_BT = draw_masks(lengths_B, target_BT.shape[1], generator)
         return Noise(
             tensors={"input": target_BT.masked_fill(is_masked_BT, MASK), "target": target_BT, "is_masked": is_masked_BT},
@@ -102,18 +98,3 @@ class MaskPredict(System):
         self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding, layers: nn.ModuleList | None
     ) -> Branch:
         return MaskPredictBranch(model, objective, tokens, layers)
-
-
-def reranker_of(translator: Translator, decoding: Decoding) -> TargetDecoder | None:
-    """Returns the decoder that reranks, or None if the settings do not ask for one.
-
-    Raises:
-        UserError: the model was trained without this decoder.
-    """
-    if decoding.rerank == "none":
-        return None
-    if decoding.rerank not in translator.branches:
-        raise UserError("rerank: at needs a model with an AT decoder; got one that was trained without; leave it out.")
-    at = branch_of(translator, decoding.rerank)
-    assert isinstance(at, AtBranch)
-    return at.decoder

@@ -7,8 +7,9 @@ from inspect import isabstract
 from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
+from mtnat.config import DefaultKind
 from mtnat.decoding import Decoding
 from mtnat.systems.ctc import Ctc
 from mtnat.systems.glat import Glat
@@ -74,13 +75,8 @@ DECODINGS: tuple[type[Decoding], ...] = tuple(dict.fromkeys(kind for system in S
 """All kinds of decoding of these systems."""
 
 
-def _default_kind(kind: str) -> BeforeValidator:
-    """Returns a validator that adds the default ``kind`` where it is missing, so that older study files stay valid."""
-    return BeforeValidator(lambda value: {"kind": kind, **value} if isinstance(value, dict) and "kind" not in value else value)
-
-
 def _union(members: tuple[type[Any], ...], default: type[Any]) -> Any:
-    return Annotated[reduce(or_, members), Field(discriminator="kind"), _default_kind(kind_of(default))]
+    return Annotated[reduce(or_, members), Field(discriminator="kind"), DefaultKind(kind_of(default))]
 
 
 if TYPE_CHECKING:

@@ -26,13 +26,19 @@ class System(Record, ABC):
     """
 
     decodings: ClassVar[tuple[type[Decoding], ...]]
-    """The kinds of ``decoding:`` that can decode with the NAT branch."""
+    """The kinds of ``decoding:`` that can decode with the NAT branch, the default first."""
+
+    @property
+    def default_decoding(self) -> Decoding:
+        """The decoding of an experiment that does not set it. If an experiment sets a part of it, the other settings are those
+        of this decoding."""
+        return self.decodings[0]()
 
     @abstractmethod
     def nat_branch(
         self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding, layers: nn.ModuleList | None
     ) -> Branch:
-        """Builds the NAT branch.
+        """Builds the NAT branch. PyTorch's global generator draws its weights.
 
         Args:
             tokens: the target embeddings.
@@ -65,11 +71,8 @@ class System(Record, ABC):
         return {"at": 1 - nat_weight, "nat": nat_weight}
 
     def trained(self, objective: ObjectiveConfig) -> tuple[BranchName, ...]:
-        """Returns the names of the branches that the objective trains, in the order of `branches`: those with a weight above
-        0."""
+        """Returns the names of the branches that the objective trains, in the order of `branches`: those with a weight
+        above 0 at some update."""
         names: tuple[BranchName, ...] = ("at", "nat")
-        schedule = objective.schedule
-        if not isinstance(schedule, Constant):
-            return names
-        weights = self.weights(schedule.value)
-        return tuple(name for name in names if weights[name] > 0)
+        extremes = [self.weights(value) for value in objective.schedule.bounds]
+        return tuple(name for name in names if any(weights[name] > 0 for weights in extremes))

@@ -1,4 +1,14 @@
-"""What every proposer does."""
+"""What every proposer promises, as a test class.
+
+The author of a proposer subclasses `ProposerContract` in a test file and says how it is opened::
+
+    from mtnat.testing.proposer_contract import SPACE, ProposerContract
+
+    class TestMine(ProposerContract):
+        @pytest.fixture
+        def reopen(self, tmp_path: Path) -> Callable[[], Proposer]:
+            return lambda: Mine(SPACE, tmp_path / "journal")
+"""
 
 from collections.abc import Callable
 

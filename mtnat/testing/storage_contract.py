@@ -1,4 +1,14 @@
-"""What every storage does."""
+"""What every storage promises, as a test class.
+
+The author of a storage subclasses `StorageContract` in a test file and says how a machine opens it::
+
+    from mtnat.testing.storage_contract import StorageContract
+
+    class TestMine(StorageContract):
+        @pytest.fixture
+        def at(self, tmp_path: Path) -> Callable[[str], Storage]:
+            return lambda machine: Mine(tmp_path / "store", workplace=tmp_path / machine)
+"""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -157,6 +157,16 @@ class SystemContract:
         torch.stack([losses[part].sum * scale for part, scale in scales.items() if part in losses]).sum().backward()  # type: ignore[no-untyped-call]
         _assert_close(found, {name: weight.grad for name, weight in objective.translator.named_parameters()})
 
+    def test_the_heads_of_a_branch_see_all_sentences(self, settings: Mapping[str, Any]) -> None:
+        objective = self.objective(settings)
+        for branch in _branches(objective).values():
+            branch.fraction = 0.5
+        draw = _draw(objective)
+        encoded = objective.translator.encode(draw.source_BS, draw.is_padded)
+        for name, branch in _branches(objective).items():
+            for part, loss in branch.head_losses(encoded, draw.noise[name]).items():
+                assert int(loss.count) == draw.divisors[part]
+
     # Sums over sentences
 
     @pytest.mark.parametrize("count", [2, 3, len(_SOURCES)])
@@ -201,11 +211,11 @@ class SystemContract:
         for branch in _branches(objective).values():
             torch.manual_seed(1)
             state = torch.get_rng_state()
-            first = branch.draw(source_BS.clone(), target_BT.clone(), torch.Generator().manual_seed(5))
+            first = branch.draw(source_BS.clone(), target_BT.clone(), HALFWAY, torch.Generator().manual_seed(5))
             assert torch.equal(torch.get_rng_state(), state), "the noise draws from PyTorch's global generator"
             torch.manual_seed(2)
             source, target = source_BS.clone(), target_BT.clone()
-            again = branch.draw(source, target, torch.Generator().manual_seed(5))
+            again = branch.draw(source, target, HALFWAY, torch.Generator().manual_seed(5))
             assert _same(_tensors(first), _tensors(again))
             assert torch.equal(source, source_BS)
             assert torch.equal(target, target_BT)
@@ -215,13 +225,15 @@ class SystemContract:
         source_BS, target_BT = _batch()
         is_seen_B = torch.arange(len(source_BS)) % 2 == 0
         for branch in _branches(objective).values():
-            noise = branch.draw(source_BS, target_BT, torch.Generator().manual_seed(5))
+            noise = branch.draw(source_BS, target_BT, HALFWAY, torch.Generator().manual_seed(5))
             assert all(len(tensor) == len(source_BS) for tensor in _tensors(noise).values())
             seen = noise.only(is_seen_B)
-            assert _same(seen.tensors, {name: tensor[is_seen_B] for name, tensor in noise.tensors.items()})
+            for ours, whole in ((seen.tensors, noise.tensors), (seen.host_tensors, noise.host_tensors)):
+                assert _same(ours, {name: tensor[is_seen_B] for name, tensor in whole.items()})
             halves = noise.only(torch.ones_like(is_seen_B)).between(0, 2), noise.between(2, len(source_BS))
-            joined = {name: torch.cat([half.tensors[name] for half in halves]) for name in noise.tensors}
-            assert _same(joined, noise.tensors)
+            parts = [_tensors(half) for half in halves]
+            joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+            assert _same(joined, _tensors(noise))
 
     def test_the_nat_branch_draws_the_same_beside_any_other(self) -> None:
         alone, *others = (
@@ -459,8 +471,8 @@ def _narrowed(noise: Noise, widths: Mapping[int, int]) -> Noise:
 
 
 def _tensors(noise: Noise) -> dict[str, Tensor]:
-    heads = {f"head {name}": tensor for name, tensor in noise.head_tensors.items()}
-    return {**noise.tensors, **heads, **{f"predictions of {name}": tensor for name, tensor in noise.predictions.items()}}
+    groups = {"": noise.tensors, "head ": noise.head_tensors, "host ": noise.host_tensors, "predictions of ": noise.predictions}
+    return {f"{group}{name}": tensor for group, tensors in groups.items() for name, tensor in tensors.items()}
 
 
 def _same(ours: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> bool:

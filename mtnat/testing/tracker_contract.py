@@ -1,4 +1,14 @@
-"""What every tracker does."""
+"""What every tracker promises, as a test class.
+
+The author of a tracker subclasses `TrackerContract` in a test file and says how it is opened::
+
+    from mtnat.testing.tracker_contract import TrackerContract
+
+    class TestMine(TrackerContract):
+        @pytest.fixture
+        def reopen(self, tmp_path: Path) -> Callable[[], Tracker]:
+            return lambda: Mine(tmp_path / "store")
+"""
 
 from collections.abc import Callable
 from pathlib import Path

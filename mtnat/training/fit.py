@@ -72,7 +72,8 @@ def fit(
     """Trains, or resumes from the newest checkpoint in ``folder``, and yields the run's progress.
 
     Every member of ``workers`` calls this function with the same arguments and gets the same progress; ``folder`` is shared.
-    An interrupted and resumed run yields the same losses, bit for bit, as an uninterrupted one. A finished run yields its last
+    On a CPU an interrupted and resumed run yields the same losses, bit for bit, as an uninterrupted one; on a GPU some kernels
+    add in an order that varies. A finished run yields its last
     point again and needs no checkpoint for it.
 
     Args:
@@ -187,10 +188,11 @@ class _Run:
         state, config = self.state, self.experiment
         state.skipped += means.skipped
         if means.skipped_in_a_row > config.training.most_skipped_steps or not all(map(math.isfinite, means.values.values())):
+            what = f"the gradient was not finite in {means.skipped_in_a_row} updates in a row, until step {step}"
+            if not means.skipped_in_a_row:
+                what = f"the loss was not finite at an update until step {step}"
             raise DivergedError(
-                f"{self.folder.name}: the gradient was not finite in {means.skipped_in_a_row} updates in a row, "
-                f"until step {step}; "
-                "lower training.peak_learning_rate or lengthen training.warmup_steps."
+                f"{self.folder.name}: {what}; lower training.peak_learning_rate or lengthen training.warmup_steps."
             )
         state.tokens += means.target_tokens
         state.seconds += closed.seconds + waited

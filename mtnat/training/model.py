@@ -82,8 +82,8 @@ def read_experiment(folder: Path) -> Experiment:
         )
     try:
         return build(Experiment, read_yaml(folder / EXPERIMENT))
-    except UserError as error:
-        raise ModelError(f"{folder}: {problem}" for problem in error.problems) from None
+    except UserError as error:  # its problems begin with the path of the file
+        raise ModelError(error.problems) from None
 
 
 def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Model:
@@ -96,6 +96,9 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Model:
     experiment = read_experiment(folder)
     try:
         vocabularies = Vocabularies.load(folder / VOCABULARY)
+    except UserError as error:  # its problems begin with the path of the file
+        raise ModelError(error.problems) from None
+    try:
         translator = experiment.build_translator(vocabularies)
         translator.load_state_dict(torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True))
     except UserError as error:

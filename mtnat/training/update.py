@@ -19,7 +19,7 @@ from mtnat.training.workers import Workers
 
 
 class Updater:
-    """Applies updates to a translator. A step does not wait for the device."""
+    """Applies updates to a translator. A step does not wait for the device, unless a branch's loss does, as that of GLAT."""
 
     def __init__(self, experiment: Experiment, module: MultiTaskObjective, workers: Workers, *, micro_batches: int = 1) -> None:
         self.experiment = experiment

@@ -42,7 +42,7 @@ DATA_KEYS = [
     "padding_shares",
     "worker_imbalance",
 ]
-SYSTEMS = ["at", "nat", "multi_task", "multi_task_sampled"]
+SYSTEMS = ["at", "nat", "multi_task", "multi_task_sampled", "glat", "ctc"]
 GIBIBYTE = 1 << 30
 
 
@@ -65,7 +65,7 @@ def rows(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> list[dict[
 @pytest.mark.slow
 def test_every_system_has_a_row_of_plausible_figures(capsys: pytest.CaptureFixture[str]) -> None:
     found = rows(["train", "--size", "tiny", "--steps", "4", "--rounds", "1"], capsys)
-    assert [list(row) for row in found] == [TRAIN_KEYS] * 4
+    assert [list(row) for row in found] == [TRAIN_KEYS] * len(SYSTEMS)
     assert [row["system"] for row in found] == SYSTEMS
     for row in found:
         assert row["precision"] in ("fp32", "bf16", "fp16")
@@ -78,6 +78,7 @@ def test_every_system_has_a_row_of_plausible_figures(capsys: pytest.CaptureFixtu
     work = {row["system"]: row["flops_per_target_token"] for row in found}
     assert max(work["at"], work["nat"]) < work["multi_task"] < work["at"] + work["nat"]
     assert work["multi_task_sampled"] < work["multi_task"]
+    assert work["glat"] > work["nat"]  # a pass without gradients comes first
 
 
 @pytest.mark.slow
@@ -86,7 +87,7 @@ def test_workers_are_compared_with_one(capsys: pytest.CaptureFixture[str]) -> No
     found = rows([*common, "--workers", "2"], capsys)
     assert [(row["system"], row["workers"]) for row in found] == [(system, workers) for system in SYSTEMS for workers in (1, 2)]
     assert all(list(row) == [*TRAIN_KEYS, "speedup_over_one_worker"] for row in found)
-    assert [row["speedup_over_one_worker"] for row in found[::2]] == [1.0] * 4
+    assert [row["speedup_over_one_worker"] for row in found[::2]] == [1.0] * len(SYSTEMS)
     assert [row["cost_over_nat"] for row in found if row["system"] == "nat"] == [1.0, 1.0]
     # The batches do not depend on the number of workers.
     assert all(one["padding_share"] == two["padding_share"] for one, two in zip(found[::2], found[1::2], strict=True))

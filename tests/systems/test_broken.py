@@ -53,8 +53,8 @@ class Averaging(Scaled):
 class Careless(Scaled):
     """Draws its noise from PyTorch's global generator."""
 
-    def draw(self, source_BS: Tensor, target_BT: Tensor, generator: Generator) -> Noise:
-        return super().draw(source_BS, target_BT, torch.default_generator)
+    def draw(self, source_BS: Tensor, target_BT: Tensor, moment: Moment, generator: Generator) -> Noise:
+        return super().draw(source_BS, target_BT, moment, torch.default_generator)
 
 
 class Broken(System):

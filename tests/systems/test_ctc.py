@@ -59,7 +59,7 @@ def all_of(noise: Noise) -> Noise:
 
 def losses(translator: Translator, source: Tensor, target: Tensor) -> dict[str, Loss]:
     branch = branch_in(translator)
-    noise = all_of(branch.draw(source, target, torch.Generator().manual_seed(1)))
+    noise = all_of(branch.draw(source, target, NOW, torch.Generator().manual_seed(1)))
     return dict(branch.losses(translator.encode(source), noise, NOW))
 
 
@@ -212,7 +212,7 @@ def test_an_infeasible_target_counts_nothing_and_leaves_the_others_alone() -> No
     assert both["nat"].sum.item() == pytest.approx(alone["nat"].sum.item(), rel=1e-5)
     assert int(both["nat"].count) == int(alone["nat"].count) == 2
     assert (float(both["infeasible"].sum), int(both["infeasible"].count)) == (1, 2)
-    draw = branch_in(translator).draw(source, target, torch.Generator())
+    draw = branch_in(translator).draw(source, target, NOW, torch.Generator())
     assert draw.predictions["nat"].tolist() == [0, 2]
 
 
@@ -382,8 +382,7 @@ def test_special_tokens_are_never_predicted(prefix_beam: int) -> None:
         assert not {*best[0].tokens} & {*SPECIAL}
 
 
-@pytest.mark.parametrize("rerank", ["none", "at"])
-@pytest.mark.parametrize("prefix_beam", [1, 3])
+@pytest.mark.parametrize(("prefix_beam", "rerank"), [(1, "none"), (3, "none"), (3, "at")])
 def test_a_translation_may_be_empty(prefix_beam: int, rerank: str) -> None:
     translator = build(with_at=True)
     branch = branch_in(translator)

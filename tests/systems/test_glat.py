@@ -58,7 +58,7 @@ def build(system: Glat, guesses: Sequence[Sequence[int]] | None = None, dropout:
 
 
 def noise_of(branch: GlatBranch, source: Tensor = SOURCE, target: Tensor = TARGET, seed: int = 1) -> Noise:
-    noise = branch.draw(source, target, torch.Generator().manual_seed(seed))
+    noise = branch.draw(source, target, START, torch.Generator().manual_seed(seed))
     return noise.only(torch.ones(len(target), dtype=torch.bool))
 
 
@@ -135,6 +135,20 @@ def test_both_passes_have_the_same_dropout_where_pieces_are_shown() -> None:
         branch.tokens.weight.zero_()
     first, second = states_of_both_passes(translator, branch, encoded)
     torch.testing.assert_close(first, second)
+
+
+def test_the_decoder_drops_other_elements_than_the_encoder() -> None:
+    """Compares the dropout of the embeddings."""
+    translator, branch = build(Glat(), dropout=0.5)
+    kept: list[Tensor] = []
+    for positions in (translator.encoder.positions, branch.decoder.stack.positions):
+        positions.register_forward_hook(lambda module, given, states: kept.append((states != 0).flatten()))
+    torch.manual_seed(START.dropout_seed)
+    losses(translator, branch, noise_of(branch))
+    encoder, decoder, again = kept
+    assert torch.equal(decoder, again)
+    both = min(len(encoder), len(decoder))
+    assert (encoder[:both] == decoder[:both]).float().mean() < 0.8
 
 
 def states_of_both_passes(translator: Translator, branch: GlatBranch, encoded: Encoded | None = None) -> list[Tensor]:

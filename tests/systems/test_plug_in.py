@@ -49,7 +49,7 @@ class BlocksBranch(MaskPredictBranch):
         super().__init__(model, objective, tokens, layers)
         self.share = share
 
-    def draw(self, source_BS, target_BT, generator):
+    def draw(self, source_BS, target_BT, moment, generator):
         lengths_B = (target_BT != PAD).sum(1) - 1
         sizes_B = (self.share * lengths_B).long().clamp(min=1)
         starts_B = (torch.rand(len(lengths_B), generator=generator) * (lengths_B - sizes_B + 1)).long()

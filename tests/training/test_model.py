@@ -54,3 +54,23 @@ def test_what_is_wrong_with_a_model_folder_is_said(model: Model, tmp_path: Path)
     save_model(other, tmp_path / "other")
     with pytest.raises(ModelError, match="cannot be loaded"):
         load_model(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("experiment.yaml", "- 1\n", ", line 1: must hold `name: value` lines; got [1]; see studies/quickstart.yaml."),
+        (
+            "vocabulary/joint.model",
+            "no model",
+            ": is not a sentencepiece model; prepare the data or train the model again.",
+        ),
+    ],
+)
+def test_a_file_of_a_model_folder_is_named_once(model: Model, tmp_path: Path, name: str, text: str, problem: str) -> None:
+    save_model(model, tmp_path / "model")
+    path = tmp_path / "model" / name
+    path.write_text(text)
+    with pytest.raises(ModelError) as raised:
+        load_model(tmp_path / "model")
+    assert raised.value.problems == (f"{path}{problem}",)

@@ -186,12 +186,13 @@ def test_what_goes_wrong_while_work_is_prepared_reaches_whoever_takes_it(dataset
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_no_step_waits_for_the_gpu(dataset: Dataset) -> None:
-    workers = Alone("cuda")
+@pytest.mark.parametrize("system", ["mask-predict", "ctc"])
+def test_no_step_waits_for_the_gpu(dataset: Dataset, system: str) -> None:
+    experiment, workers = replace(EXPERIMENT, {"system.kind": system}), Alone("cuda")
     torch.manual_seed(1)
-    translator = EXPERIMENT.build_translator(dataset.vocabularies).train().to("cuda")
-    one = Updater(EXPERIMENT, EXPERIMENT.build_objective(translator), workers)
-    with Feed(EXPERIMENT, one.module, dataset.train, workers) as feed:
+    translator = experiment.build_translator(dataset.vocabularies).train().to("cuda")
+    one = Updater(experiment, experiment.build_objective(translator), workers)
+    with Feed(experiment, one.module, dataset.train, workers) as feed:
         one.step(feed.next())
         torch.cuda.set_sync_debug_mode("error")
         try:
