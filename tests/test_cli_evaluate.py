@@ -142,7 +142,7 @@ def model_of_files(folder: Path, name: str, source: Path, target: Path) -> Path:
     return model
 
 
-def test_tokenized_bleu_stands_beside_sacrebleu(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tokenized_bleu_is_reported_beside_sacrebleu(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = folder / "nat" / "model"
     assert main(arguments(folder, *files(folder), "--against", str(other), "--tokenized", "--json")) == 0
     found = record(capsys)
@@ -165,7 +165,9 @@ def test_the_table_shows_the_signature_of_each_bleu(folder: Path, capsys: pytest
     assert len(re.findall(r"^tokenized BLEU +\d+\.\d\d$", out, re.MULTILINE)) == 1
 
 
-def test_an_unknown_target_language_is_asked_for(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tokenized_bleu_of_an_unknown_target_language_needs_the_languages_option(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Neither the files of the model nor those of the test set have languages in their names."""
     model = model_of_files(folder, "nameless", folder / "text.src", folder / "text.tgt")
     for side, sentences in (("src", SOURCES), ("tgt", REFERENCES)):
