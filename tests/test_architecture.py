@@ -152,7 +152,7 @@ SCORE = [
 
 
 @pytest.mark.parametrize("way", SCORE, ids=lambda way: f"{way[0]} to {way[-1]}")
-def test_each_module_on_the_path_of_a_score_imports_only_modules_before_it(way: list[str]) -> None:
+def test_each_module_on_the_path_of_a_score_imports_the_previous_and_no_later_module(way: list[str]) -> None:
     """Each module on the path imports the previous one, and no module imports a later one."""
     known = {
         name: {".".join(names) for file in FILES if ".".join(module(file)).startswith(name) for _, names in imports(file)}

@@ -167,7 +167,7 @@ def test_prepare_prepares_every_column_of_a_study(tmp_path: Path, capsys: pytest
         ("prepare FOLDER/study.yaml", "experiment.data.corpus: must be"),
     ],
 )
-def test_bad_input_gives_one_message_and_exit_code_2(
+def test_bad_input_of_data_commands_gives_one_message_and_exit_code_2(
     files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], given: str, said: str
 ) -> None:
     (tmp_path / "study.yaml").write_text(

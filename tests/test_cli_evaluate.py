@@ -244,7 +244,7 @@ def test_a_named_set_that_cannot_be_downloaded_gives_one_message(folder: Path, t
         ("--iterations 0", "iterations: must be greater than or equal to 1; got 0"),
     ],
 )
-def test_bad_input_gives_one_message_and_exit_code_2(
+def test_bad_input_of_evaluate_gives_one_message_and_exit_code_2(
     folder: Path, capsys: pytest.CaptureFixture[str], given: str, said: str
 ) -> None:
     assert main(arguments(folder, *given.replace("FOLDER", str(folder)).split())) == 2
@@ -263,7 +263,7 @@ def test_unequal_files_of_the_experiment_give_one_message(folder: Path, capsys: 
         assert (captured.out, captured.err.count("\n")) == ("", 1)
 
 
-def test_a_failed_evaluation_leaves_no_new_output_and_keeps_an_old_one(folder: Path, tmp_path: Path) -> None:
+def test_a_failed_evaluation_leaves_no_new_output_and_keeps_an_old_output(folder: Path, tmp_path: Path) -> None:
     """A zero-width space counts as text until the vocabulary removes it, so the failure comes after translating."""
     (tmp_path / "nothing.de").write_text("\u200b\n" * 3, encoding="utf-8")
     common = arguments(folder, "--source", str(folder / "source.en"), "--reference", str(tmp_path / "nothing.de"), "--output")

@@ -221,7 +221,7 @@ def test_a_progress_bar_does_not_change_the_output(model: Path, piped: Piped, tm
         (["--model", "runs:/0123/model"], "mlflow.db does not exist"),
     ],
 )
-def test_bad_input_gives_one_message_and_exit_code_2(
+def test_bad_input_of_translate_gives_one_message_and_exit_code_2(
     model: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

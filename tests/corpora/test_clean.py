@@ -23,7 +23,7 @@ def cleaned(folder: Path, pairs: list[tuple[str, str]], **options: float | bool)
     return found, list(zip(*sides, strict=True))
 
 
-def test_each_rule_drops_its_own_pairs_and_counts_them(tmp_path: Path) -> None:
+def test_each_cleaning_rule_drops_and_counts_its_own_pairs(tmp_path: Path) -> None:
     pairs = [
         ("A dog barks.", "Ein Hund bellt."),
         ("M\udcfcnchen", "Munich"),

@@ -155,7 +155,7 @@ def test_simultaneous_preparations_share_one_result(tmp_path: Path, settings: di
     assert built(tmp_path / "cache") == [datasets[0].train.folder]
 
 
-def test_a_waiting_preparation_uses_the_result_of_the_first_one(tmp_path: Path, settings: dict[str, Any]) -> None:
+def test_a_waiting_preparation_uses_the_result_of_the_first_preparation(tmp_path: Path, settings: dict[str, Any]) -> None:
     made = prepare(DataConfig(**settings), tmp_path / "elsewhere").train.folder
     cache = tmp_path / "cache"
     cache.mkdir(exist_ok=True)

@@ -405,7 +405,7 @@ def test_splits_share_words_but_no_sentence() -> None:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_held_out_combinations_occur_in_every_nth_pair_outside_training_only(split: SplitName) -> None:
+def test_held_out_combinations_occur_only_in_every_nth_pair_outside_training(split: SplitName) -> None:
     every = HELD_OUT_EVERY if split != "train" else 10**9
     pairs = generate(split, 500, 1)
     for number, (pair, meaning) in enumerate(zip(pairs, sentences(split, 500, 1), strict=True), start=1):

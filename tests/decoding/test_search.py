@@ -71,7 +71,7 @@ def test_an_empty_source_has_an_empty_translation(decoder: DecoderName) -> None:
 
 
 @both_decoders
-def test_the_longest_source_fits_and_a_longer_one_is_refused(decoder: DecoderName) -> None:
+def test_the_longest_source_fits_and_a_longer_source_is_refused(decoder: DecoderName) -> None:
     translator = random_translator(1, max_positions=12)
     [[hypothesis]] = decode(translator, [[7] * 11], MaskPredictDecoding(max_tokens_per_batch=64), decoder)
     assert 0 <= len(hypothesis.tokens) <= 11

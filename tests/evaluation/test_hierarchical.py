@@ -180,7 +180,7 @@ def test_a_difference_larger_than_seeds_and_sentences_explain_is_significant() -
     assert compare_statistics(system, baseline, accuracy).p_value < 0.01
 
 
-def test_bad_input_gives_one_message() -> None:
+def test_bad_input_of_the_hierarchical_bootstrap_gives_one_message() -> None:
     with pytest.raises(DataError, match="baselines: have no runs; give the hypotheses of at least one seed"):
         hierarchical_bootstrap([["a"]], [], ["a"])
     with pytest.raises(DataError, match="got 1 and 2"):

@@ -42,7 +42,7 @@ def test_lengths_need_references_with_text() -> None:
         length_accuracy([], [])
 
 
-def test_buckets_include_their_upper_bound_and_empty_ones_are_left_out() -> None:
+def test_buckets_include_their_upper_bound_and_empty_buckets_are_left_out() -> None:
     sources = ["w " * words for words in (0, 1, 10, 11, 20, 31, 50, 51, 400)]
     buckets = bleu_by_length(sources, sources, sources)
     found = [(bucket.shortest, bucket.longest, bucket.sentences) for bucket in buckets]

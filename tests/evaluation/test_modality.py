@@ -55,7 +55,7 @@ def test_the_modality_of_one_pair_matches_a_case_worked_by_hand() -> None:
     assert (found.pairs, found.source_words, found.target_words, found.vocabulary) == (1, 3, 2, 3)
 
 
-def test_one_iteration_matches_a_case_worked_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_iteration_of_ibm_model_1_matches_a_case_worked_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """The textbook's two sentences. At first "das" and NULL have p = 1/3 for each of "the", "house" and "book", "haus" and
     "buch" have 1/2 for theirs. "the" and "house" then come from NULL, "das" and "haus" by 2/7, 2/7 and 3/7: so "das" has counts
     4/7 for "the" and 2/7 for the two others, p = 1/2, 1/4, 1/4; "haus" keeps 1/2, 1/2."""

@@ -62,7 +62,7 @@ def test_ter_counts_edits_and_shifts_of_words(hypothesis: str, edits: int) -> No
     assert ter([hypothesis], ["a b c d"]).value == pytest.approx(100 * edits / 4)
 
 
-def test_ter_sums_edits_before_it_divides() -> None:
+def test_ter_divides_the_sum_of_edits_by_the_sum_of_reference_words() -> None:
     assert ter(["a b x d", "y"], ["a b c d", "y"]).value == pytest.approx(100 * (1 + 0) / (4 + 1))
 
 

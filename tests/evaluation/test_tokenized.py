@@ -110,7 +110,7 @@ def test_tokenized_bleu_of_3000_sentences_takes_less_than_10_seconds(wmt17: tupl
     assert time.perf_counter() - started < 10
 
 
-def test_wrong_input_gives_one_message() -> None:
+def test_wrong_input_of_tokenized_bleu_gives_one_message() -> None:
     with pytest.raises(UserError, match=r"does not support 'zh'; use sacreBLEU's tokenizer for it"):
         tokenized_bleu(["a"], ["a"], "zh")
     with pytest.raises(UserError, match=r"needs the code of a language, such as de; got 'de\.gz'"):

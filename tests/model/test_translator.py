@@ -52,7 +52,7 @@ def changes(before: Tensor, after: Tensor) -> list[bool]:
 
 @every_architecture
 @torch.no_grad()
-def test_the_at_decoder_never_sees_the_future(settings: dict[str, Any]) -> None:
+def test_the_at_decoder_is_causal(settings: dict[str, Any]) -> None:
     translator = make(**settings)
     encoded = translator.encode(SOURCE)
     other = AT_INPUT.clone()
@@ -63,7 +63,7 @@ def test_the_at_decoder_never_sees_the_future(settings: dict[str, Any]) -> None:
 
 @every_architecture
 @torch.no_grad()
-def test_the_nat_decoder_sees_both_sides(settings: dict[str, Any]) -> None:
+def test_the_nat_decoder_is_bidirectional(settings: dict[str, Any]) -> None:
     translator = make(**settings)
     encoded = translator.encode(SOURCE)
     other = NAT_INPUT.clone()
@@ -172,7 +172,7 @@ def test_the_number_of_parameters_matches_a_calculation_by_hand(joint: bool, pos
     assert count(ONLY_NAT) == embeddings + encoder + decoder + lengths
 
 
-def test_an_untrained_decoder_has_no_parameters_and_asking_for_it_raises() -> None:
+def test_an_untrained_decoder_has_no_parameters_and_its_branch_cannot_be_used() -> None:
     only_at, only_nat = make(objective=ONLY_AT), make(objective=ONLY_NAT)
     assert not any("nat" in name.split(".") or "length" in name for name, _ in only_at.named_parameters())
     assert not any("at" in name.split(".") for name, _ in only_nat.named_parameters())
@@ -282,7 +282,7 @@ def test_bfloat16_logits_are_close_to_float32() -> None:
     assert (exact - rough)[0].abs().max() < 0.05 * exact[0].abs().max()
 
 
-def test_the_fast_paths_of_training_compute_what_evaluation_computes() -> None:
+def test_logits_of_the_fast_paths_of_training_equal_those_of_evaluation() -> None:
     translator = make(dropout=0.0).train()
     trained = nat(translator).decoder.logits(translator.encode(SOURCE), NAT_INPUT)
     with torch.no_grad():
@@ -356,7 +356,7 @@ class TestSharedDecoderLayers:
 
     @every_architecture
     @torch.no_grad()
-    def test_with_shared_layers_the_at_decoder_is_causal_and_the_nat_decoder_sees_both_sides(
+    def test_with_shared_layers_the_at_decoder_is_causal_and_the_nat_decoder_is_bidirectional(
         self, settings: dict[str, Any]
     ) -> None:
         translator = make(shared_decoder_layers=True, **settings)

@@ -95,7 +95,7 @@ def test_a_killed_process_loses_only_its_unfinished_shard(model: Path, text: Pat
     assert not [path for path in killed.folder.iterdir() if path.is_dir()]  # no shards are left over
 
 
-def test_the_key_depends_only_on_what_affects_the_text(model: Path, text: Path, tmp_path: Path) -> None:
+def test_the_key_changes_only_with_settings_and_sources_that_affect_the_text(model: Path, text: Path, tmp_path: Path) -> None:
     def key(decoding: MaskPredictDecoding = GREEDY) -> str:
         return Distillation(model, file_sources(text), decoding, cache=tmp_path).key
 

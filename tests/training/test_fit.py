@@ -97,7 +97,7 @@ def test_progress_has_every_curve_and_the_run_leaves_a_model(dataset: Dataset, t
 
 @pytest.mark.parametrize("killed_after", [3, 4, 6])
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
-def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(
+def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_run(
     dataset: Dataset, tmp_path: Path, killed_after: int, ema_decay: float
 ) -> None:
     experiment = replace(TINY, {"training.ema_decay": ema_decay})

@@ -79,7 +79,7 @@ def test_the_estimate_counts_as_many_runs_as_the_agenda_plans(changes: dict[str,
     assert sum(phase.runs for phase in plan(study)) == Agenda(study, NoProposals(), {}).planned[1]
 
 
-def test_every_confirm_seed_scores_the_test_set_even_if_it_is_already_trained() -> None:
+def test_every_confirm_seed_scores_the_test_set_even_without_training() -> None:
     study = of(baselines={"one": {}}, confirm={"top": 0, "seeds": [1, 2], "against": "one"})
     training = training_seconds(study.experiment, PACE)
     assert plan(study)[1].seconds == pytest.approx((training + 2.0, 2.0))

@@ -37,7 +37,7 @@ def problems(machines: list[Machine], **settings: Any) -> list[str]:
         (CPUS, {"workers": [3, 4]}, 1),
     ],
 )
-def test_runs_are_packed_as_ray_packs_them(machines: list[Machine], settings: dict[str, Any], runs: int) -> None:
+def test_runs_are_packed_onto_machines_as_ray_does(machines: list[Machine], settings: dict[str, Any], runs: int) -> None:
     assert runs_at_once(build(Resources, settings), machines) == runs
     assert problems(machines, **settings) == []
 
