@@ -1,4 +1,4 @@
-"""The house keeps its floors: an import only goes down, and the study's tools stay in their room."""
+"""Imports only go to lower floors (see the README), and each study library stays in its rooms."""
 
 import ast
 import json
@@ -96,7 +96,7 @@ def test_every_room_has_a_floor() -> None:
     assert {room(module(file)) for file in FILES} - {""} == set(FLOORS)
 
 
-def test_an_import_only_goes_down_and_rooms_of_one_floor_do_not_know_each_other() -> None:
+def test_imports_only_go_to_rooms_on_lower_floors() -> None:
     broken = []
     for file in FILES:
         here = room(module(file))
@@ -107,7 +107,7 @@ def test_an_import_only_goes_down_and_rooms_of_one_floor_do_not_know_each_other(
     assert broken == []
 
 
-def test_nothing_imports_the_contracts_but_tests() -> None:
+def test_only_tests_import_the_contracts() -> None:
     broken = [place(file, line) for file in FILES for line, names in imports(file) if names[:2] == ["mtnat", "testing"]]
     assert [line for line in broken if not line.startswith("mtnat/testing/")] == []
 
@@ -121,7 +121,7 @@ def test_every_room_of_the_lab_has_a_floor() -> None:
     assert {lab_room(module(file)) for file in FILES} - {""} == set(LAB_FLOORS)
 
 
-def test_in_the_lab_too_an_import_only_goes_down_and_rooms_of_one_floor_do_not_know_each_other() -> None:
+def test_imports_within_the_lab_only_go_to_rooms_on_lower_floors() -> None:
     broken = []
     for file in FILES:
         here = lab_room(module(file))
@@ -132,7 +132,7 @@ def test_in_the_lab_too_an_import_only_goes_down_and_rooms_of_one_floor_do_not_k
     assert broken == []
 
 
-def test_each_library_of_the_lab_has_its_rooms() -> None:
+def test_each_library_of_the_lab_is_imported_only_in_its_rooms() -> None:
     found: dict[str, set[str]] = {name: set() for name in LAB_TOOLS}
     for file in FILES:
         if here := lab_room(module(file)):
@@ -148,12 +148,12 @@ SCORE = [
     ["mtnat.lab.outputs.runs", "mtnat.lab.results.rows", "mtnat.lab.results.leaderboard", "mtnat.lab.report.markdown"],
     ["mtnat.lab.results.leaderboard", "mtnat.lab.driver.driver", "mtnat.lab.start"],
 ]
-"""The way of a score: from translations to the result that a run's process writes, and from there to the leaderboard."""
+"""The path of a score: from translations to the result that a run's process writes, and from there to the leaderboard."""
 
 
 @pytest.mark.parametrize("way", SCORE, ids=lambda way: f"{way[0]} to {way[-1]}")
-def test_a_score_rises_from_text_to_the_leaderboard(way: list[str]) -> None:
-    """Each module on its way imports the one before it, and none imports one after it."""
+def test_each_module_on_the_path_of_a_score_imports_the_previous_and_no_later_module(way: list[str]) -> None:
+    """Each module on the path imports the previous one, and no module imports a later one."""
     known = {
         name: {".".join(names) for file in FILES if ".".join(module(file)).startswith(name) for _, names in imports(file)}
         for name in way
@@ -165,7 +165,7 @@ def test_a_score_rises_from_text_to_the_leaderboard(way: list[str]) -> None:
         assert not number or way[number - 1] in below
 
 
-def test_only_the_lab_knows_the_study_tools() -> None:
+def test_only_the_lab_imports_the_study_tools() -> None:
     broken = [
         f"{place(file, line)}: imports {names[0]}"
         for file in FILES
@@ -175,24 +175,24 @@ def test_only_the_lab_knows_the_study_tools() -> None:
     assert broken == []
 
 
-def test_one_module_knows_how_yaml_is_read() -> None:
+def test_only_config_documents_imports_a_yaml_library() -> None:
     knows = {place(file, line) for file in FILES for line, names in imports(file) if names[0] in {"ruamel", "yaml"}}
     assert {where.partition(":")[0] for where in knows} == {"mtnat/config/documents.py"}
 
 
-def test_only_tokenized_bleu_knows_sacremoses() -> None:
+def test_only_tokenized_bleu_imports_sacremoses() -> None:
     knows = {file.name for file in FILES for _, names in imports(file) if names[0] == "sacremoses"}
     assert knows == {"tokenized.py"}
 
 
 @pytest.mark.parametrize("name", ["errors", "config", "files", "process", "tokens"])
-def test_the_ground_floors_need_no_torch(name: str) -> None:
+def test_the_lowest_floors_do_not_import_torch(name: str) -> None:
     files = [file for file in FILES if room(module(file)) == name]
     assert files
     assert "torch" not in {names[0] for file in files for _, names in imports(file)}
 
 
-def test_only_the_shell_prints() -> None:
+def test_modules_below_the_lab_do_not_print() -> None:
     broken = [
         place(file, node.lineno)
         for file in FILES
@@ -204,7 +204,7 @@ def test_only_the_shell_prints() -> None:
 
 
 @pytest.mark.parametrize("name", ["mtnat", "mtnat.cli", "mtnat.evaluation.tokenized", "mtnat.training"])
-def test_the_core_runs_without_the_study_tools(name: str) -> None:
+def test_importing_the_core_does_not_load_the_study_tools(name: str) -> None:
     code = f"import json, sys, {name}; print(json.dumps(sorted(module.partition('.')[0] for module in sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert (STUDY_TOOLS | {"sacremoses"}) & set(json.loads(loaded)) == set()

@@ -60,7 +60,7 @@ def test_translate_reads_and_writes_files_and_takes_other_settings(model: Path, 
         (["bench", "data", "--pairs", "1"], "pairs: must be greater than or equal to 1000; got 1"),
     ],
 )
-def test_bad_input_gives_one_message_and_exit_code_2(
+def test_bad_input_of_a_command_gives_one_message_and_exit_code_2(
     model: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
 ) -> None:
     assert main([str(model) if argument == "MODEL" else argument for argument in arguments]) == 2

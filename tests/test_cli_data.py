@@ -60,7 +60,7 @@ def test_get_without_a_network_names_the_missing_files(tmp_path: Path, name: str
     assert [path.name for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"] == []
 
 
-def test_get_an_existing_named_set(tmp_path: Path) -> None:
+def test_get_copies_a_named_set_that_sacrebleu_already_has(tmp_path: Path) -> None:
     place = tmp_path / "sets" / "wmt20" / "robust" / "set1"
     place.mkdir(parents=True)
     (place / "wmt20_robust_set1.en-de.src").write_text("One.\nTwo.\n")
@@ -95,7 +95,7 @@ def test_clean_reports_the_dropped_pairs(files: list[str], tmp_path: Path, capsy
     assert (found["read"], found["kept"], found["rewritten"], found["dropped"]["empty"]) == (4, 3, 1, 1)
 
 
-def test_stats_as_tables_and_as_json(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_stats_are_printed_as_tables_and_as_json(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "stats", *files]) == 0
     out = capsys.readouterr().out
     for said in ("empty lines", "Latin letters", "repeated pairs", "target words a source word", "over 1.5 times"):
@@ -106,7 +106,7 @@ def test_stats_as_tables_and_as_json(files: list[str], capsys: pytest.CaptureFix
     assert "modality" not in found
 
 
-def test_stats_show_the_modality(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stats_with_modality_show_the_conditional_entropy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     entropies = []
     for name, cars in (("one", ["Wagen"] * 40), ("two", ["Wagen", "Auto"] * 20)):
         (tmp_path / "cars.en").write_text("car\n" * 40)
@@ -123,7 +123,7 @@ EXPERIMENT = "{data: {corpus: grammar-en-de, corpus_size: 300, vocabulary_size: 
 
 
 @pytest.mark.parametrize("is_study", [False, True])
-def test_prepare_an_experiment_or_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str], is_study: bool) -> None:
+def test_prepare_accepts_an_experiment_or_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str], is_study: bool) -> None:
     text = f"question: Which?\nexperiment: {EXPERIMENT}\n" if is_study else EXPERIMENT
     (tmp_path / "x.yaml").write_text(text)
     assert main(["data", "prepare", str(tmp_path / "x.yaml")]) == 0
@@ -134,7 +134,7 @@ def test_prepare_an_experiment_or_a_study(tmp_path: Path, capsys: pytest.Capture
     assert Path(shown["folder"].split(" (")[0], "tokens.bin").exists()
 
 
-def test_prepare_every_column_of_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prepare_prepares_every_column_of_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     columns = "{there: {}, back: {data.corpus: grammar-de-en}}"
     (tmp_path / "x.yaml").write_text(f"question: Which?\nexperiment: {EXPERIMENT}\ncolumns: {columns}\n")
     assert main(["data", "prepare", str(tmp_path / "x.yaml")]) == 0
@@ -167,7 +167,7 @@ def test_prepare_every_column_of_a_study(tmp_path: Path, capsys: pytest.CaptureF
         ("prepare FOLDER/study.yaml", "experiment.data.corpus: must be"),
     ],
 )
-def test_bad_input_gives_one_message_and_exit_code_2(
+def test_bad_input_of_data_commands_gives_one_message_and_exit_code_2(
     files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], given: str, said: str
 ) -> None:
     (tmp_path / "study.yaml").write_text(

@@ -19,7 +19,7 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_line_for_each_source_compressed_or_not(model: Path, source: Path, tmp_path: Path) -> None:
+def test_distil_writes_a_line_for_each_source_plain_or_compressed(model: Path, source: Path, tmp_path: Path) -> None:
     options = ["distil", "--model", str(model), "--source", str(source), "--beam", "2"]
     assert main([*options, "--output", str(tmp_path / "new" / "out.de")]) == 0
     assert main([*options, "--output", str(tmp_path / "out.de.gz")]) == 0
@@ -29,7 +29,7 @@ def test_a_line_for_each_source_compressed_or_not(model: Path, source: Path, tmp
     assert gzip.decompress((tmp_path / "out.de.gz").read_bytes()).decode() == written
 
 
-def test_the_default_is_the_teachers_own_training_sources(
+def test_distil_translates_the_teachers_own_training_sources_by_default(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["distil", "--model", str(model), "--beam", "1", "--output", str(tmp_path / "train.de")]) == 0
@@ -46,7 +46,7 @@ def test_the_default_is_the_teachers_own_training_sources(
         (["--model", "nowhere"], "nowhere: is not a model folder"),
     ],
 )
-def test_wrong_input_gives_one_message(
+def test_wrong_input_of_distil_gives_one_message(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
 ) -> None:
     given = ["distil", "--model", str(model), "--output", str(tmp_path / "out"), *options]

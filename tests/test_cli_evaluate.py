@@ -142,7 +142,7 @@ def model_of_files(folder: Path, name: str, source: Path, target: Path) -> Path:
     return model
 
 
-def test_tokenized_bleu_stands_beside_sacrebleu(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tokenized_bleu_is_reported_beside_sacrebleu(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = folder / "nat" / "model"
     assert main(arguments(folder, *files(folder), "--against", str(other), "--tokenized", "--json")) == 0
     found = record(capsys)
@@ -165,7 +165,9 @@ def test_the_table_shows_the_signature_of_each_bleu(folder: Path, capsys: pytest
     assert len(re.findall(r"^tokenized BLEU +\d+\.\d\d$", out, re.MULTILINE)) == 1
 
 
-def test_an_unknown_target_language_is_asked_for(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tokenized_bleu_of_an_unknown_target_language_needs_the_languages_option(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Neither the files of the model nor those of the test set have languages in their names."""
     model = model_of_files(folder, "nameless", folder / "text.src", folder / "text.tgt")
     for side, sentences in (("src", SOURCES), ("tgt", REFERENCES)):
@@ -242,7 +244,7 @@ def test_a_named_set_that_cannot_be_downloaded_gives_one_message(folder: Path, t
         ("--iterations 0", "iterations: must be greater than or equal to 1; got 0"),
     ],
 )
-def test_bad_input_gives_one_message_and_exit_code_2(
+def test_bad_input_of_evaluate_gives_one_message_and_exit_code_2(
     folder: Path, capsys: pytest.CaptureFixture[str], given: str, said: str
 ) -> None:
     assert main(arguments(folder, *given.replace("FOLDER", str(folder)).split())) == 2
@@ -261,7 +263,7 @@ def test_unequal_files_of_the_experiment_give_one_message(folder: Path, capsys: 
         assert (captured.out, captured.err.count("\n")) == ("", 1)
 
 
-def test_a_failed_evaluation_leaves_no_new_output_and_keeps_an_old_one(folder: Path, tmp_path: Path) -> None:
+def test_a_failed_evaluation_leaves_no_new_output_and_keeps_an_old_output(folder: Path, tmp_path: Path) -> None:
     """A zero-width space counts as text until the vocabulary removes it, so the failure comes after translating."""
     (tmp_path / "nothing.de").write_text("\u200b\n" * 3, encoding="utf-8")
     common = arguments(folder, "--source", str(folder / "source.en"), "--reference", str(tmp_path / "nothing.de"), "--output")

@@ -88,7 +88,7 @@ def test_several_files_plain_and_compressed_are_one_input(piped: Piped, tmp_path
     assert piped("", str(tmp_path / "one.txt"), str(tmp_path / "two.gz")).out == piped(TEXT).out
 
 
-def test_lines_at_once_does_not_change_the_output(piped: Piped) -> None:
+def test_the_lines_at_once_option_does_not_change_the_output(piped: Piped) -> None:
     assert piped(TEXT, "--lines-at-once", "1").out == piped(TEXT).out
 
 
@@ -125,7 +125,7 @@ def test_a_preset_with_options_equals_its_settings(model: Path, piped: Piped) ->
     assert len(expected[0].translations) == 5  # more candidate lengths than in the model's own experiment
 
 
-def test_any_setting_of_the_search_can_be_set(model: Path, piped: Piped) -> None:
+def test_the_set_option_changes_settings_of_the_search(model: Path, piped: Piped) -> None:
     settings = ["--set", "narrow_after=1", "--set", "narrow_to=2", "--n-best", "2"]
     assert piped(TEXT, *settings).out.count(b"\n") == 5
     assert main(["translate", "--model", str(model), *settings[:-1], "3"]) == 2
@@ -183,14 +183,14 @@ def test_random_unicode_keeps_the_number_of_lines(piped: Piped, count: int) -> N
 
 
 @pytest.mark.slow
-def test_real_text_that_the_model_has_never_seen_keeps_its_lines(piped: Piped, corpora: Path) -> None:
+def test_real_unseen_text_keeps_its_number_of_lines(piped: Piped, corpora: Path) -> None:
     path = corpora / "newstest2014" / "newstest2014.en-de.en.gz"
     if not path.exists():
         pytest.skip("needs newstest2014 under MTNAT_DATA")
     assert piped("", str(path)).out.count(b"\n") == gzip.decompress(path.read_bytes()).count(b"\n")
 
 
-def test_typed_lines_are_translated_at_once_with_a_hint_how_to_end(model: Path, piped: Piped) -> None:
+def test_lines_typed_on_a_terminal_are_translated_after_a_hint_how_to_end(model: Path, piped: Piped) -> None:
     shown, out = on_a_terminal(command(model), b"The dog sleeps.\nShe sees him.\n\x04")
     assert "One sentence a line; Ctrl-D ends." in shown
     assert out == piped(b"The dog sleeps.\nShe sees him.\n").out
@@ -221,7 +221,7 @@ def test_a_progress_bar_does_not_change_the_output(model: Path, piped: Piped, tm
         (["--model", "runs:/0123/model"], "mlflow.db does not exist"),
     ],
 )
-def test_bad_input_gives_one_message_and_exit_code_2(
+def test_bad_input_of_translate_gives_one_message_and_exit_code_2(
     model: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -65,7 +65,7 @@ def reading_problem(tmp_path: Path, text: str) -> str:
 
 
 class TestProblems:
-    def test_every_problem_of_a_file_comes_at_once_with_path_rule_value_and_remedy(self) -> None:
+    def test_every_problem_of_a_file_is_reported_at_once_with_path_rule_value_and_remedy(self) -> None:
         data = {
             "part": {"size": 0, "rate": "high", "nmae": "x"},
             "objctive": {},
@@ -82,13 +82,13 @@ class TestProblems:
             "mode: must be 'fast' or 'exact'; got 'slow'.",
         }
 
-    def test_a_prefix_stands_before_every_path(self) -> None:
+    def test_a_prefix_precedes_every_path(self) -> None:
         assert problems({"part": {"size": 1.5}, "mode": 3}, "experiment") == (
             "experiment.part.size: must be a valid integer; got 1.5.",
             "experiment.mode: must be 'fast' or 'exact'; got 3.",
         )
 
-    def test_a_name_like_no_other_gets_the_list_of_known_ones(self) -> None:
+    def test_an_unknown_name_without_a_similar_name_lists_the_known_names(self) -> None:
         assert problems({"part": {"zzz": 1}}) == ("part.zzz is unknown; known here: size, rate, name.",)
 
     def test_a_missing_setting_is_named(self) -> None:
@@ -97,7 +97,7 @@ class TestProblems:
             "objective.schedule.knots is missing; add it.",
         )
 
-    def test_a_kind_that_does_not_exist(self) -> None:
+    def test_an_unknown_or_missing_kind_is_reported(self) -> None:
         def of(schedule: object) -> tuple[str, ...]:
             return problems({"part": {}, "objective": {"schedule": schedule}})
 
@@ -106,7 +106,7 @@ class TestProblems:
         assert of({"kind": "zzz"}) == (f"objective.schedule.kind: 'zzz' is unknown; known here: {kinds}.",)
         assert of({"value": 1.0}) == ("objective.schedule: needs `kind: …`; got {'value': 1.0}.",)
 
-    def test_a_rule_about_several_settings_names_the_first_and_never_the_kind_that_was_tried(self) -> None:
+    def test_a_violated_rule_is_reported_at_its_setting_without_the_kind_in_the_path(self) -> None:
         knots = {"kind": "piecewise", "knots": [[0.5, 0.0], [0.5, 1.0]]}
         assert problems({"part": {}, "objective": {"schedule": knots}}, "experiment") == (
             "experiment.objective.schedule.knots must rise in progress; got [0.5, 0.5].",
@@ -114,7 +114,7 @@ class TestProblems:
         assert problems({"part": {"size": 101}}) == ("part.size must not exceed 100; got 101.",)
         assert problems({"part": {"rate": 5.0}}) == ("part: takes no rate above its size; got 5.0 and 4.",)
 
-    def test_inside_sequences_mappings_and_optional_records(self) -> None:
+    def test_problems_inside_sequences_mappings_and_optional_records_have_full_paths(self) -> None:
         data = {"part": {}, "spare": {"sise": 2}, "named": {"a b": {"size": -1, "raet": 1.0}}}
         assert set(problems(data)) == {
             "spare.sise is unknown; did you mean 'size'?",
@@ -128,11 +128,11 @@ class TestProblems:
         )
 
     @pytest.mark.parametrize("data", [None, "linear", [1, 2], 3])
-    def test_something_that_is_no_mapping(self, data: object) -> None:
+    def test_a_value_that_is_not_a_mapping_is_reported(self, data: object) -> None:
         assert problems(data) == (f"the file: must be `name: value` lines; got {data!r}.",)
         assert problems({"part": data}) == (f"part: must be `name: value` lines; got {data!r}.",)
 
-    def test_a_name_that_yaml_reads_as_something_else(self) -> None:
+    def test_a_name_that_yaml_reads_as_another_type_is_reported(self) -> None:
         assert problems({"part": {True: 1}}) == ("part: a name must be text; got True; put it in quotes.",)
 
     def test_types_are_strict(self) -> None:
@@ -144,7 +144,7 @@ class TestProblems:
         assert build(Part, {"rate": 1}).rate == 1.0
 
     @pytest.mark.parametrize("number", [float("nan"), float("inf")])
-    def test_numbers_are_finite(self, number: float) -> None:
+    def test_numbers_must_be_finite(self, number: float) -> None:
         assert problems({"part": {"rate": number}}) == (f"part.rate: must be a finite number; got {number}.",)
 
     def test_a_long_value_is_shortened(self) -> None:
@@ -159,7 +159,7 @@ class TestProblems:
 
 
 class TestReading:
-    def test_numbers_as_yaml_1_2_has_them(self, tmp_path: Path) -> None:
+    def test_numbers_are_read_as_in_yaml_1_2(self, tmp_path: Path) -> None:
         text = "a: 1e-3\nb: 5e-4\nc: 1.5E+3\nd: -2e5\ne: .5e1\nf: 1.\ng: 12\nh: 10_000\ni: 0.1\n"
         read_back = read(tmp_path, text)
         assert read_back == {
@@ -176,7 +176,7 @@ class TestReading:
         assert [type(value) for value in read_back.values()] == [float] * 6 + [int] * 2 + [float]
 
     @pytest.mark.parametrize("text", ["1e3x", "e3", "1.5k", "12-3", "1e", "1.2e3.4"])
-    def test_what_only_looks_like_a_number_stays_text(self, tmp_path: Path, text: str) -> None:
+    def test_text_that_only_resembles_a_number_stays_text(self, tmp_path: Path, text: str) -> None:
         assert read(tmp_path, f"a: {text}\n") == {"a": text}
 
     @pytest.mark.parametrize(
@@ -190,14 +190,14 @@ class TestReading:
             ("", "FOLDER/file.yaml, line 1: must hold `name: value` lines; got None; see studies/quickstart.yaml."),
         ],
     )
-    def test_a_file_that_is_no_set_of_settings(self, tmp_path: Path, text: str, problem: str) -> None:
+    def test_a_file_without_named_settings_is_reported(self, tmp_path: Path, text: str, problem: str) -> None:
         assert reading_problem(tmp_path, text) == problem
 
     @pytest.mark.parametrize("text", ["a: [1", "a: 'b", "a: !!python/name:os.system x\n", "a: \x00\n", "<<: 3\n", "\ta: 1"])
-    def test_a_file_that_is_not_yaml(self, tmp_path: Path, text: str) -> None:
+    def test_a_file_that_is_not_yaml_is_reported(self, tmp_path: Path, text: str) -> None:
         assert "is not valid YAML" in reading_problem(tmp_path, text)
 
-    def test_a_file_that_cannot_be_read(self, tmp_path: Path) -> None:
+    def test_an_unreadable_file_is_reported(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="no such file"):
             read_yaml(tmp_path / "absent.yaml")
         with pytest.raises(ConfigError, match="cannot be read"):
@@ -208,18 +208,18 @@ class TestReading:
 
 
 class TestMergeKeys:
-    def test_what_stands_in_the_mapping_itself_counts_first(self, tmp_path: Path) -> None:
+    def test_own_settings_of_a_mapping_override_merged_settings(self, tmp_path: Path) -> None:
         text = "a: &a {x: 1, y: 2}\nb: {y: 3, <<: *a}\nc:\n  <<: *a\n  x: 4\n"
         assert read(tmp_path, text) == {"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 3}, "c": {"x": 4, "y": 2}}
 
-    def test_of_several_the_first_counts(self, tmp_path: Path) -> None:
+    def test_the_first_of_several_merged_mappings_takes_precedence(self, tmp_path: Path) -> None:
         text = "a: &a {x: 1}\nb: &b {x: 2, y: 2}\nc: {<<: [*a, *b]}\nd: {<<: {z: 1}}\n"
         assert read(tmp_path, text) | {"a": 0, "b": 0} == {"a": 0, "b": 0, "c": {"x": 1, "y": 2}, "d": {"z": 1}}
 
     def test_a_merged_mapping_may_merge_another(self, tmp_path: Path) -> None:
         assert read(tmp_path, "a: &a {x: 1}\nb: &b {<<: *a}\nc: {<<: *b, y: 2}\n")["c"] == {"x": 1, "y": 2}
 
-    def test_two_of_them_are_one_given_twice(self, tmp_path: Path) -> None:
+    def test_two_merge_keys_in_one_mapping_are_a_duplicate(self, tmp_path: Path) -> None:
         found = reading_problem(tmp_path, "a: &a {x: 1}\nb:\n  <<: *a\n  <<: {y: 1}\n")
         assert found == "FOLDER/file.yaml, line 4: is not valid YAML ('<<' is given twice); correct that line."
 
@@ -267,28 +267,28 @@ class TestHostileText:
         ],
         ids=lambda value: value[:20],
     )
-    def test_ends_in_a_sentence(self, tmp_path: Path, text: str, problem: str) -> None:
+    def test_hostile_text_is_reported_in_a_sentence(self, tmp_path: Path, text: str, problem: str) -> None:
         assert reading_problem(tmp_path, text).startswith(f"FOLDER/file.yaml, {problem}")
 
-    def test_a_file_without_end(self) -> None:
+    def test_an_endless_file_is_refused(self) -> None:
         with pytest.raises(ConfigError, match="must not be longer than 262,144 characters"):
             read_yaml("/dev/zero")
 
-    def test_a_path_with_a_nul(self) -> None:
+    def test_a_path_with_a_nul_character_is_reported(self) -> None:
         with pytest.raises(ConfigError, match="cannot be read"):
             read_yaml("a\0b")
 
-    def test_all_values_that_cannot_be_read_at_once(self, tmp_path: Path) -> None:
+    def test_all_unreadable_values_are_reported_at_once(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError) as caught:
             read(tmp_path, f"a: 1\na: 2\nb: 2020-13-45\nc: {'9' * 4_300}\n")
         assert [problem.split(": ")[0].split(", ")[1] for problem in caught.value.problems] == ["line 2", "line 3", "line 4"]
 
     @pytest.mark.parametrize("number", [".inf", "-.inf", ".nan", "1e999"])
-    def test_a_number_that_is_not_finite(self, tmp_path: Path, number: str) -> None:
+    def test_a_number_that_is_not_finite_is_reported(self, tmp_path: Path, number: str) -> None:
         with pytest.raises(ConfigError, match=r"line 1: part\.rate: must be a finite number; got"):
             build(Whole, read(tmp_path, f"part: {{rate: {number}}}\n"))
 
-    def test_an_anchor_may_be_used_again(self, tmp_path: Path) -> None:
+    def test_an_anchor_name_may_be_reused(self, tmp_path: Path) -> None:
         assert read(tmp_path, "a: &x 1\nb: &x 2\nc: *x\n") == {"a": 1, "b": 2, "c": 2}
 
 
@@ -328,22 +328,22 @@ mode: slow
             "6: objctive is unknown; did you mean 'objective'?",
         ]
 
-    def test_what_is_missing_has_the_line_of_the_mapping_that_lacks_it(self, tmp_path: Path) -> None:
+    def test_a_missing_setting_has_the_line_of_its_mapping(self, tmp_path: Path) -> None:
         assert self.located(tmp_path, "\nmode: fast\n") == ["2: part is missing; add it."]
         text = "mode: fast\npart: {}\nobjective:\n  schedule:\n    kind: piecewise\n"
         assert self.located(tmp_path, text) == ["4: objective.schedule.knots is missing; add it."]
 
-    def test_a_kind_has_its_line(self, tmp_path: Path) -> None:
+    def test_an_unknown_kind_has_its_line(self, tmp_path: Path) -> None:
         text = "part: {}\nobjective:\n  schedule:\n    kind: lineer\n"
         assert self.located(tmp_path, text) == ["4: objective.schedule.kind: 'lineer' is unknown; did you mean 'linear'?"]
         text = "part: {}\nobjective:\n  schedule:\n    value: 1.0\n"
         assert self.located(tmp_path, text) == ["3: objective.schedule: needs `kind: …`; got {'value': 1.0}."]
 
-    def test_a_rule_about_several_settings_has_the_line_of_the_one_it_names(self, tmp_path: Path) -> None:
+    def test_a_violated_rule_has_the_line_of_the_setting_in_its_message(self, tmp_path: Path) -> None:
         assert self.located(tmp_path, "part:\n  rate: 1.0\n  size: 101\n") == ["3: part.size must not exceed 100; got 101."]
         assert self.located(tmp_path, "part:\n  rate: 5.0\n") == ["1: part: takes no rate above its size; got 5.0 and 4."]
 
-    def test_a_name_that_is_no_text(self, tmp_path: Path) -> None:
+    def test_a_name_that_is_not_text_has_its_line(self, tmp_path: Path) -> None:
         assert self.located(tmp_path, "part:\n  true: 1\n  1.5: 2\n") == [
             "2: part: a name must be text; got True; put it in quotes.",
             "3: part: a name must be text; got 1.5; put it in quotes.",
@@ -362,11 +362,11 @@ mode: slow
             ("", 1),
         ],
     )
-    def test_the_path_that_a_sentence_begins_with(self, tmp_path: Path, sentence: str, line: int) -> None:
+    def test_a_sentence_gets_the_line_of_the_path_at_its_beginning(self, tmp_path: Path, sentence: str, line: int) -> None:
         document = read(tmp_path, "mode: fast\nnamed:\n  a.b:\n    size: 1\n    part.size: 1\n  a.c: {}\n")
         assert document.told(sentence) == f"{tmp_path}/file.yaml, line {line}: {sentence}"
 
-    def test_a_sentence_whose_path_begins_inside(self, tmp_path: Path) -> None:
+    def test_a_sentence_with_a_relative_path_gets_its_line_from_the_first_matching_base(self, tmp_path: Path) -> None:
         document = read(tmp_path, "experiment:\n  seed: 1\n  size: 1\ncolumns:\n  a:\n    seed: 2\n")
         bases = (("columns", "a"), ("experiment",))
         assert document.told("seed: is odd.", bases) == f"{tmp_path}/file.yaml, line 6: seed: is odd."
@@ -428,18 +428,18 @@ class Anything(Record):
 
 class TestAnyText:
     @pytest.mark.parametrize("text", NASTY, ids=ascii)
-    def test_reads_back_equal_as_name_and_as_value(self, tmp_path: Path, text: str) -> None:
+    def test_any_text_reads_back_equal_as_name_and_as_value(self, tmp_path: Path, text: str) -> None:
         record = Anything(values={text: text, "nested": [text, {text: [text]}]})
         assert build(Anything, read(tmp_path, write_yaml(record))) == record
 
     @pytest.mark.parametrize("text", NASTY, ids=ascii)
-    def test_reads_back_equal_in_one_line(self, text: str) -> None:
+    def test_any_text_reads_back_equal_in_one_line(self, text: str) -> None:
         settings = {text: text, "nested": [text, {text: [text]}]}
         line = to_yaml(settings, one_line=True)
         assert line.count("\n") == 1
         assert read_value(line, "line") == settings
 
-    def test_drawn_at_random(self) -> None:
+    def test_random_text_reads_back_equal(self) -> None:
         random = Random(1)
         pieces = [*NASTY, *"abz019-+._:#,[]{}&*!|>'\"%@`?~=<\\/ \t\n\r"]
         for _ in range(100):
@@ -451,7 +451,7 @@ class TestAnyText:
     @pytest.mark.parametrize(
         "number", [0, -1, 2**63 - 1, -(2**63), 0.1, 1e-7, 1e17, -0.0, 1 / 3, 5e-324, 1.7976931348623157e308]
     )
-    def test_so_do_numbers(self, number: float) -> None:
+    def test_numbers_read_back_equal(self, number: float) -> None:
         read_back = read_value(to_yaml([number]), "text")
         assert read_back == [number]
         assert repr(read_back[0]) == repr(number)
@@ -483,7 +483,7 @@ baselines:
 """
 
 
-def test_what_pyyaml_has_written_reads_as_before(tmp_path: Path) -> None:
+def test_a_file_written_by_pyyaml_reads_as_before(tmp_path: Path) -> None:
     schedule = {"objective.schedule": {"kind": "constant"}}
     assert read(tmp_path, WRITTEN_BY_PYYAML) == {
         "question": "Does a question that is longer than a line of a hundred and twenty characters, and that has a colon: read "
@@ -512,32 +512,32 @@ class TestValues:
         ("text", "value"),
         [("2", 2), ("1e-1", 0.1), ("[a, 1]", ["a", 1]), ("on", "on"), ("true", True), ("", None), ("{a: 1}", {"a": 1})],
     )
-    def test_a_value_alone(self, text: str, value: object) -> None:
+    def test_a_single_value_is_read_as_yaml(self, text: str, value: object) -> None:
         assert read_value(text, "--set x") == value
 
-    def test_what_is_no_yaml(self) -> None:
+    def test_a_single_value_that_is_not_yaml_is_reported(self) -> None:
         with pytest.raises(ConfigError, match=r"^--set precision: is not valid YAML \(.+\); correct it\.$"):
             read_value("{", "--set precision")
 
 
 class TestWriting:
     @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: str(schedule["kind"]))
-    def test_what_was_written_reads_back_equal(self, tmp_path: Path, schedule: dict[str, Any]) -> None:
+    def test_a_written_record_reads_back_equal(self, tmp_path: Path, schedule: dict[str, Any]) -> None:
         record = build(Whole, {"part": {"name": "naïve: yes"}, "objective": {"schedule": schedule}})
         assert build(Whole, read(tmp_path, write_yaml(record))) == record
 
-    def test_small_numbers_survive(self, tmp_path: Path) -> None:
+    def test_small_numbers_of_a_record_read_back_equal(self, tmp_path: Path) -> None:
         record = Part(rate=1e-7)
         assert build(Part, read(tmp_path, write_yaml(record))) == record
 
 
 class TestRecord:
-    def test_is_frozen(self) -> None:
+    def test_a_record_is_frozen(self) -> None:
         record = Part()
         with pytest.raises(ValidationError, match="frozen"):
             record.size = 5  # type: ignore[misc]
 
-    def test_is_keyword_only(self) -> None:
+    def test_a_record_takes_only_keyword_arguments(self) -> None:
         with pytest.raises(TypeError):
             Part(4)  # type: ignore[call-arg]
 
@@ -546,26 +546,26 @@ class TestRecord:
 
 
 class TestReplace:
-    def test_leaves_by_dotted_path(self) -> None:
+    def test_replace_sets_leaves_by_dotted_path(self) -> None:
         record = replace(Whole(part=Part()), {"part.size": 7, "objective.schedule.end": 0.5, "mode": "exact"})
         assert (record.part.size, record.mode) == (7, "exact")
         assert record.objective.schedule.model_dump() == {"kind": "linear", "start": 0.0, "end": 0.5}
 
-    def test_the_record_itself_stays_as_it_was(self) -> None:
+    def test_replace_leaves_the_record_unchanged(self) -> None:
         record = Whole(part=Part())
         replace(record, {"part.size": 7})
         assert record.part.size == 4
 
-    def test_a_whole_sub_record_starts_afresh(self) -> None:
+    def test_replacing_a_whole_sub_record_resets_its_other_settings(self) -> None:
         record = Whole(part=Part(size=7, rate=0.2))
         assert replace(record, {"part": {"size": 9}}).part == Part(size=9)
 
-    def test_settings_are_left_as_they_are(self) -> None:
+    def test_replace_leaves_the_settings_unchanged(self) -> None:
         settings = {"part": {"size": 9}, "part.rate": 0.5}
         assert replace(Whole(part=Part()), settings).part == Part(size=9, rate=0.5)
         assert settings == {"part": {"size": 9}, "part.rate": 0.5}
 
-    def test_another_kind_starts_afresh_and_takes_its_own_settings_in_any_order(self) -> None:
+    def test_another_kind_starts_from_defaults_and_takes_its_own_settings_in_any_order(self) -> None:
         record = build(Whole, {"part": {}, "objective": {"schedule": {"kind": "power", "exponent": 3.0, "end": 0.5}}})
         settings = {"objective.schedule.steepness": 4.0, "objective.schedule.kind": "sigmoid"}
         assert replace(record, settings).objective.schedule.model_dump() == {
@@ -576,7 +576,7 @@ class TestReplace:
             "midpoint": 0.5,
         }
 
-    def test_the_same_kind_keeps_its_settings(self) -> None:
+    def test_replacing_a_kind_by_the_same_kind_keeps_its_settings(self) -> None:
         record = build(Whole, {"part": {}, "objective": {"schedule": {"kind": "power", "exponent": 3.0}}})
         assert replace(record, {"objective.schedule.kind": "power"}) == record
 
@@ -593,19 +593,19 @@ class TestReplace:
             ),
         ],
     )
-    def test_what_does_not_fit_is_refused(self, settings: dict[str, Any], problem: str) -> None:
+    def test_settings_that_do_not_fit_the_record_are_refused(self, settings: dict[str, Any], problem: str) -> None:
         with pytest.raises(ConfigError) as caught:
             replace(Whole(part=Part()), settings, "experiment")
         assert caught.value.problems == (problem,)
 
 
 class TestPaths:
-    def test_every_setting_of_every_kind_can_be_named(self) -> None:
+    def test_leaf_types_name_every_setting_of_every_kind(self) -> None:
         found = leaf_types(Whole)
         assert {"part", "part.size", "spare.rate", "objective.schedule.kind", "objective.schedule.knots", "mode"} <= set(found)
         assert len(found["objective.schedule.kind"]) == len(SCHEDULES)
         assert found["part.size"] == [int]
 
-    def test_nearest(self) -> None:
+    def test_nearest_suggests_only_a_similar_name(self) -> None:
         assert nearest("widht", ["width", "heads"]) == "; did you mean 'width'?"
         assert nearest("zzz", ["width", "heads"]) == ""

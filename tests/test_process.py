@@ -1,4 +1,4 @@
-"""A command restarts itself with settings for the C library, and is otherwise the command that the user gave."""
+"""A command restarts itself with settings for the C library and is otherwise unchanged."""
 
 import os
 import subprocess
@@ -35,12 +35,12 @@ def test_a_restart_keeps_working_directory_arguments_and_streams(tmp_path: Path)
     assert (output, code) == (f"{pid} ['a b', '--c'] 1 {TUNABLES['GLIBC_TUNABLES']} read\n", 3)
 
 
-def test_what_a_user_has_tuned_stays(tmp_path: Path) -> None:
+def test_tunables_set_by_the_user_are_kept(tmp_path: Path) -> None:
     pid, output, code = told(tmp_path, {"GLIBC_TUNABLES": "glibc.malloc.check=0"})
     assert (output, code) == (f"{pid} ['a b', '--c'] 1 glibc.malloc.check=0 read\n", 3)
 
 
-def test_every_command_does(tmp_path: Path) -> None:
+def test_the_mtnat_command_restarts_with_tunables(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import os, sys\nprint(os.environ.get('GLIBC_TUNABLES'), file=sys.stderr)\n")
     kept = {name: text for name, text in os.environ.items() if name not in TUNABLES} | {"PYTHONPATH": str(tmp_path)}
     command = [sys.executable, "-m", "mtnat", "--help"]

@@ -1,4 +1,4 @@
-"""What the README says of settings is what the records say."""
+"""The README agrees with the records about settings."""
 
 import re
 from pathlib import Path
@@ -39,54 +39,54 @@ def defaults(record: type[Record], inherited: type[Record] = Record) -> dict[str
 
 
 @pytest.mark.parametrize("part", ["data", "model", "objective", "training"])
-def test_every_setting_stands_there_with_its_default(part: str) -> None:
+def test_the_readme_lists_every_setting_with_its_default(part: str) -> None:
     (record,) = leaf_types(Experiment)[part]
     assert rows(f"{part}`:") == defaults(record)
 
 
 @pytest.mark.parametrize("system", [system for system in BUILT_IN if len(system.model_fields) > 1])
-def test_every_setting_of_a_system_stands_there(system: type[System]) -> None:
+def test_the_readme_lists_every_setting_of_a_system(system: type[System]) -> None:
     assert rows(f"system` of kind `{kind_of(system)}`") == defaults(system)
 
 
-def test_every_kind_of_system_stands_there() -> None:
+def test_the_readme_lists_every_kind_of_system() -> None:
     table = README.split("| `system` | NAT branch |", 1)[1].split("\n\n", 1)[0]
     assert re.findall(r"^\| `\{kind: ([\w-]+)\}`", table, re.MULTILINE) == [kind_of(system) for system in BUILT_IN]
 
 
 @pytest.mark.parametrize("decoding", dict.fromkeys(kind for system in BUILT_IN for kind in system.decodings))
-def test_every_setting_of_decoding_stands_there(decoding: type[Decoding]) -> None:
+def test_the_readme_lists_every_setting_of_decoding(decoding: type[Decoding]) -> None:
     assert rows("decoding`, of every kind") == defaults(Decoding)
     assert rows(f"decoding` of kind `{kind_of(decoding)}`") == defaults(decoding, Decoding)
 
 
-def test_the_presets_stand_there() -> None:
+def test_the_readme_lists_the_presets_with_their_settings() -> None:
     table = README.split("| preset | settings |", 1)[1].split("\n\n", 1)[0]
     named = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", table, re.MULTILINE))
     told = {name: read_value("\n".join(re.findall(r"`(.+?)`", settings)), name) for name, settings in named.items()}
     assert told == MaskPredictDecoding.presets
 
 
-def test_every_schedule_stands_there() -> None:
+def test_the_readme_lists_every_schedule() -> None:
     table = README.split("| kind | settings (default) |", 1)[1].split("\n\n", 1)[0]
     named = re.findall(r"^\| `(\w+)`", table, re.MULTILINE)
     assert named == [annotation.__args__[0] for annotation in leaf_types(ObjectiveConfig)["schedule.kind"]]
 
 
-def test_every_corpus_stands_there() -> None:
+def test_the_readme_lists_every_corpus() -> None:
     table = README.split("| corpus | train |", 1)[1].split("\n\n", 1)[0]
     first_cells = re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)
     assert re.findall("`(.+?)`", " ".join(first_cells)) == list(CORPORA)
 
 
-def test_the_rules_of_cleaning_stand_there_with_their_defaults() -> None:
+def test_the_readme_lists_the_cleaning_rules_with_their_defaults() -> None:
     table = README.split("| rule | drops pairs |", 1)[1].split("\n\n", 1)[0]
     assert tuple(re.findall(r"^\| (\w+) \|", table, re.MULTILINE)) == RULES
     options = CleanOptions()
     assert re.findall(r"\((\d+)\)", table) == [f"{options.max_words}", f"{options.max_ratio:g}"]
 
 
-def test_the_trained_branches_are_what_the_table_says() -> None:
+def test_the_trained_branches_match_the_table_of_the_readme() -> None:
     table = README.split("| trained branches | `objective` |", 1)[1].split("\n\n", 1)[0]
     values = re.findall(r"kind: (\w+)(?:, value: ([\d.]+))?\}", table)
     objectives = [

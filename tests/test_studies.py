@@ -1,4 +1,4 @@
-"""The studies that come with the project are what they say."""
+"""The study files of the project are valid and match their descriptions."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ FILES = sorted(STUDIES.rglob("*.yaml"))
 
 
 @pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(STUDIES)) for file in FILES])
-def test_every_trial_of_every_column_can_be_built(file: Path) -> None:
+def test_every_baseline_and_teacher_of_every_column_can_be_built(file: Path) -> None:
     study = build(Study, read_yaml(file))
     for part in study.parts.values():
         for settings in (*part.baselines.values(), part.teacher.settings if part.teacher else {}):
@@ -22,7 +22,7 @@ def test_every_trial_of_every_column_can_be_built(file: Path) -> None:
 
 
 @pytest.mark.parametrize("table", [2, 3, 5])
-def test_the_largest_size_has_the_papers_constants(table: int) -> None:
+def test_the_wmt_tables_have_the_constants_of_the_paper(table: int) -> None:
     """Hao et al. 2021, A.1."""
     study = build(Study, read_yaml(STUDIES / "paper" / f"table{table}-wmt.yaml"))
     for part in study.parts.values():
@@ -40,7 +40,7 @@ def test_the_largest_size_has_the_papers_constants(table: int) -> None:
 
 
 @pytest.mark.parametrize("size", ["grammar", "real", "wmt"])
-def test_two_tables_differ_by_the_teacher_alone(size: str) -> None:
+def test_tables_2_and_3_differ_only_by_the_teacher(size: str) -> None:
     without, taught = (build(Study, read_yaml(STUDIES / "paper" / f"table{table}-{size}.yaml")) for table in (2, 3))
     assert (without.teacher, taught.teacher is None) == (None, False)
     assert without.experiment == taught.experiment

@@ -1,4 +1,4 @@
-"""The whole core on the embedded corpus: data, model, objective, training, decoding and scores, as a person would use them."""
+"""The whole core on the embedded corpus: data, model, objective, training, decoding and scores."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ EXPERIMENT = build(
 
 
 @pytest.mark.slow
-def test_a_minute_of_training_gives_translations_in_the_order_the_field_expects(tmp_path: Path) -> None:
+def test_after_a_minute_of_training_one_pass_scores_below_ten_passes_and_greedy_search(tmp_path: Path) -> None:
     dataset = prepare(EXPERIMENT.data)
     workers = Alone("cpu")
     *_, last = fit(EXPERIMENT, dataset, tmp_path, workers=workers)

@@ -78,7 +78,7 @@ def test_equal_downloads_give_equal_bytes(tmp_path: Path) -> None:
         assert (tmp_path / "a" / "x" / file).read_bytes() == (tmp_path / "b" / "y" / file).read_bytes()
 
 
-def test_an_interrupted_call_leaves_only_downloads_and_the_next_one_resumes(tmp_path: Path) -> None:
+def test_an_interrupted_get_leaves_only_downloads_and_the_next_get_resumes(tmp_path: Path) -> None:
     folder = tmp_path / "small"
     with (
         serving({"news.tgz": FILES["news.tgz"]}) as server,
@@ -165,7 +165,7 @@ assert found.pairs == {"valid": 2}, found
 """
 
 
-def test_a_named_set_is_placed_where_sacrebleu_finds_it(tmp_path: Path) -> None:
+def test_a_named_set_is_placed_in_the_folder_that_sacrebleu_reads(tmp_path: Path) -> None:
     sides = {"en": ["A & B.", "Two."], "de": ["A & B.", "Zwei."]}
     members = {
         f"test/newstest2013-src.{language}.sgm": '<srcset>\n<doc docid="1" genre="news" origlang="en">\n'

@@ -23,7 +23,7 @@ def cleaned(folder: Path, pairs: list[tuple[str, str]], **options: float | bool)
     return found, list(zip(*sides, strict=True))
 
 
-def test_each_rule_drops_its_own_pairs_and_counts_them(tmp_path: Path) -> None:
+def test_each_cleaning_rule_drops_and_counts_its_own_pairs(tmp_path: Path) -> None:
     pairs = [
         ("A dog barks.", "Ein Hund bellt."),
         ("M\udcfcnchen", "Munich"),
@@ -43,7 +43,7 @@ def test_each_rule_drops_its_own_pairs_and_counts_them(tmp_path: Path) -> None:
     assert kept == [pairs[0], pairs[9], pairs[10]]
 
 
-def test_the_limits_are_options(tmp_path: Path) -> None:
+def test_the_limits_of_the_rules_are_options(tmp_path: Path) -> None:
     pairs = [("one two three", "eins"), ("one", "eins"), ("one", "eins"), ("a b c d", "e f g h")]
     found, kept = cleaned(tmp_path, pairs, max_words=3, max_ratio=3.0, keep_duplicates=True)
     assert found.dropped == NONE | {"long": 1}
@@ -69,7 +69,7 @@ def test_duplicates_are_found_after_normalisation(tmp_path: Path) -> None:
         ("ﬁne ½ “x”", "ﬁne ½ “x”"),
     ],
 )
-def test_tidy(line: str, expected: str) -> None:
+def test_tidy_normalises_characters_and_white_space(line: str, expected: str) -> None:
     """Tidy text has composed, visible characters and single spaces. Compatibility forms stay: the vocabulary folds them."""
     assert tidy(line) == expected
 

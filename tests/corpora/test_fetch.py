@@ -47,7 +47,7 @@ def test_the_download_of_an_earlier_call_is_resumed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("there", [len(CONTENT), len(CONTENT) + 5])
-def test_a_partial_file_that_is_complete_or_too_long_is_handled(tmp_path: Path, there: int) -> None:
+def test_a_partial_file_that_is_complete_or_too_long_gives_the_right_file(tmp_path: Path, there: int) -> None:
     """If the size is unknown, the server replies that the range is not satisfiable."""
     (tmp_path / "a.tgz.partial").write_bytes((CONTENT + b"extra")[:there])
     with serving({"a.tgz": CONTENT}) as server:
@@ -62,7 +62,7 @@ def test_a_server_without_ranges_sends_the_file_from_the_start(tmp_path: Path) -
         assert fetch([wanted], tmp_path)[wanted].read_bytes() == CONTENT
 
 
-def test_a_download_without_progress_is_given_up(tmp_path: Path) -> None:
+def test_a_download_without_progress_is_aborted(tmp_path: Path) -> None:
     with serving({"a.tgz": CONTENT}, most_bytes=4_000, knows_ranges=False) as server:
         with pytest.raises(DataError, match=r"^a.tgz: cannot be fetched \(the connection ended after 4,000 bytes\); try again"):
             fetch([download(server.url("a.tgz"))], tmp_path)

@@ -37,32 +37,32 @@ def tgz(path: Path, members: dict[str, bytes]) -> Path:
     return path
 
 
-def test_members_of_a_tgz_in_either_order(tmp_path: Path) -> None:
+def test_pairs_are_read_from_members_of_a_tgz_in_either_order(tmp_path: Path) -> None:
     sides = {"training/x.de": text(1), "./training/x.en": text(0), "training/y.en": b"no\n"}
     assert list(MEMBERS.pairs(tgz(tmp_path / "a.tgz", sides))) == PAIRS
     assert list(MEMBERS.pairs(tgz(tmp_path / "b.tgz", dict(reversed(sides.items()))))) == PAIRS
 
 
-def test_members_of_a_zip(tmp_path: Path) -> None:
+def test_pairs_are_read_from_members_of_a_zip(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("training/x.de", text(1))
         archive.writestr("training/x.en", text(0))
     assert list(MEMBERS.pairs(tmp_path / "a.zip")) == PAIRS
 
 
-def test_columns_without_the_rows_that_separate_documents(tmp_path: Path) -> None:
+def test_pairs_are_read_from_columns_without_document_separators(tmp_path: Path) -> None:
     rows = "".join(f"1.04\t{german}\t{english}\tde\ten\n" for english, german in PAIRS) + "1\t\t\n" + "1.0\tAllein\n"
     (tmp_path / "a.tsv.gz").write_bytes(gzip.compress(rows.encode()))
     assert list(Columns(source=2, target=1).pairs(tmp_path / "a.tsv.gz")) == [*PAIRS, ("", "Allein")]
 
 
-def test_a_translation_memory(tmp_path: Path) -> None:
+def test_pairs_are_read_from_a_translation_memory(tmp_path: Path) -> None:
     (tmp_path / "a.tmx.gz").write_bytes(gzip.compress(TMX.encode()))
     expected = [("A dog barks.", "Ein Hund bellt."), ("Tom & Ann.", "Tom & Anna.")]
     assert list(TranslationMemory("en", "de").pairs(tmp_path / "a.tmx.gz")) == expected
 
 
-def test_bytes_that_are_not_utf8_are_marked(tmp_path: Path) -> None:
+def test_bytes_that_are_not_utf8_become_replacement_characters(tmp_path: Path) -> None:
     (tmp_path / "a.tsv.gz").write_bytes(gzip.compress("\ufeffgr\n".encode() + b"M\xfcnchen\tMunich\n"))
     assert list(Columns(0, 1).pairs(tmp_path / "a.tsv.gz")) == [("gr", ""), ("M\ufffdnchen", "Munich")]
 

@@ -73,7 +73,7 @@ def test_a_batch_holds_its_pairs_padded_on_the_right(tmp_path: Path) -> None:
     assert torch.equal(batch.to("cpu").source_BS, batch.source_BS)
 
 
-def test_an_epoch_is_every_pair_once_within_the_budget(store: TokenStore) -> None:
+def test_an_epoch_holds_every_pair_once_within_the_token_budget(store: TokenStore) -> None:
     batches = epoch(store)
     assert sorted(chain.from_iterable(members(batches))) == list(range(PAIRS))
     for batch in batches:
@@ -84,12 +84,12 @@ def test_an_epoch_is_every_pair_once_within_the_budget(store: TokenStore) -> Non
             assert target[target != PAD].tolist() == store[index][1].tolist()
 
 
-def test_batches_are_full(store: TokenStore) -> None:
+def test_batches_are_nearly_full(store: TokenStore) -> None:
     positions = [len(batch.indices_B) * max(batch.source_BS.shape[1], batch.target_BT.shape[1]) for batch in epoch(store)]
     assert np.median(positions) > 0.9 * BUDGET
 
 
-def test_order_is_a_pure_function_of_seed_and_epoch(store: TokenStore) -> None:
+def test_the_order_of_batches_depends_only_on_seed_and_epoch(store: TokenStore) -> None:
     assert members(epoch(store)) == members(epoch(store))
     assert members(epoch(store)) != members(epoch(store, seed=2))
     assert members(epoch(store, 5)) == members(epoch(store, 5))
@@ -150,7 +150,7 @@ def test_ranks_get_equally_many_batches_and_nearly_equally_many_tokens(natural: 
         tokens = {number: tokens_of(batch) for part in parts for number, batch in part}
         spreads.append(np.ptp([sum(tokens[number] for number, _ in part) for part in parts]))
         modulo_spreads.append(np.ptp([sum(tokens[m] for m in range(r, number_of_batches, workers)) for r in range(workers)]))
-    if workers < number_of_batches:  # otherwise there is nothing to choose
+    if workers < number_of_batches:  # otherwise each rank gets one batch in either way
         assert np.mean(spreads) < 0.7 * np.mean(modulo_spreads)
     else:
         assert spreads == modulo_spreads

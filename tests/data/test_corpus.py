@@ -78,7 +78,7 @@ def test_lines_end_at_newlines_only(tmp_path: Path, text: str, lines: list[str])
     assert list(read_lines(tmp_path / "packed.gz")) == lines
 
 
-def test_bad_utf8_names_file_and_line(tmp_path: Path) -> None:
+def test_invalid_utf8_is_reported_with_file_and_line(tmp_path: Path) -> None:
     (tmp_path / "latin1").write_bytes(b"gut\nsch\xf6n\n")
     with pytest.raises(DataError, match=r"latin1, line 2: is not UTF-8 \(byte 4 is 0xf6\); convert the file\.$"):
         list(read_lines(tmp_path / "latin1"))
@@ -132,7 +132,7 @@ def test_pairs_are_parallel_lines(folder: Path) -> None:
     assert corpus.train_size() == 2
 
 
-def test_all_problems_are_reported_at_once(folder: Path) -> None:
+def test_all_problems_of_a_corpus_are_reported_at_once(folder: Path) -> None:
     write(folder, empty_de="", short_de="eins\n")
     (folder / "bad.de").write_bytes(b"\xff\n")
     bad = config(train=("a.en", "short.de"), valid=("none.en", "empty.de"), test=("a.en", "bad.de"))
@@ -143,7 +143,7 @@ def test_all_problems_are_reported_at_once(folder: Path) -> None:
     assert not_text.startswith(f"data.test: {folder}/bad.de, line 1: is not UTF-8")
 
 
-def test_without_the_variable_paths_are_under_data(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_mtnat_data_paths_are_relative_to_the_data_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "data").mkdir()
     write(folder / "data", b_en="x\n")
     monkeypatch.delenv("MTNAT_DATA")

@@ -155,7 +155,7 @@ def test_simultaneous_preparations_share_one_result(tmp_path: Path, settings: di
     assert built(tmp_path / "cache") == [datasets[0].train.folder]
 
 
-def test_a_waiting_preparation_uses_the_result_of_the_first_one(tmp_path: Path, settings: dict[str, Any]) -> None:
+def test_a_waiting_preparation_uses_the_result_of_the_first_preparation(tmp_path: Path, settings: dict[str, Any]) -> None:
     made = prepare(DataConfig(**settings), tmp_path / "elsewhere").train.folder
     cache = tmp_path / "cache"
     cache.mkdir(exist_ok=True)
@@ -170,7 +170,7 @@ def test_a_waiting_preparation_uses_the_result_of_the_first_one(tmp_path: Path, 
         assert waiting.result(timeout=10).train.folder.stat().st_ino == inode
 
 
-def test_the_remains_of_a_killed_process_are_not_used(tmp_path: Path, settings: dict[str, Any]) -> None:
+def test_partial_data_of_a_killed_process_is_not_used(tmp_path: Path, settings: dict[str, Any]) -> None:
     made = prepare(DataConfig(**settings), tmp_path / "elsewhere").train.folder
     partial = tmp_path / "cache" / f"{made.name}.partial"
     shutil.copytree(made, partial)
@@ -180,7 +180,7 @@ def test_the_remains_of_a_killed_process_are_not_used(tmp_path: Path, settings: 
     assert not partial.exists()
 
 
-def test_a_failed_preparation_leaves_nothing(tmp_path: Path, settings: dict[str, Any]) -> None:
+def test_a_failed_preparation_leaves_no_folder_in_the_cache(tmp_path: Path, settings: dict[str, Any]) -> None:
     with pytest.raises(DataError, match=r"max_length"):
         prepare(DataConfig(**settings, max_length=4))
     assert built(tmp_path / "cache") == []
@@ -193,22 +193,22 @@ class TestDefaultCache:
             monkeypatch.delenv(name, raising=False)
 
     @pytest.mark.skipif(sys.platform != "linux", reason="other platforms have other folders")
-    def test_with_nothing_set_it_is_in_the_home_folder(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_variables_the_default_cache_is_in_the_home_folder(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOME", "/somewhere")
         assert default_cache() == Path("/somewhere/.cache/mtnat")
 
     @pytest.mark.skipif(sys.platform != "linux", reason="other platforms have other folders")
-    def test_xdg_cache_home_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_xdg_cache_home_determines_the_default_cache(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
         assert default_cache() == Path("/caches/mtnat")
 
-    def test_our_own_variable_counts_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_mtnat_cache_takes_precedence_over_xdg_cache_home(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
         monkeypatch.setenv("MTNAT_CACHE", "here")
         assert default_cache() == Path("here")
 
     @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs root, to become another user")
-    def test_a_user_without_a_passwd_entry_is_one_sentence(self) -> None:
+    def test_a_missing_passwd_entry_is_reported_in_one_sentence(self) -> None:
         code = "import os; from mtnat.data.dataset import default_cache; os.setuid(54321); default_cache()"
         environment = {name: text for name, text in os.environ.items() if name != "HOME"}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
@@ -246,7 +246,7 @@ def test_check_of_a_valid_corpus_reports_and_writes_nothing(tmp_path: Path, sett
 
 
 @pytest.mark.slow
-def test_a_large_corpus_is_stored_as_if_line_by_line(corpora: Path, tmp_path: Path) -> None:
+def test_a_large_corpus_is_stored_as_if_written_line_by_line(corpora: Path, tmp_path: Path) -> None:
     """Multi30k, which has several chunks, is stored byte for byte as if line by line."""
     names = {split: tuple(f"multi30k/{file}.{language}.gz" for language in ("en", "de")) for split, file in MULTI30K.items()}
     dataset = prepare(DataConfig.model_validate({**names, "vocabulary_size": 4_000}), tmp_path / "cache")

@@ -272,7 +272,7 @@ GOLDEN: list[tuple[str, Sentence, set[str]]] = [
 
 
 @pytest.mark.parametrize(("english", "meaning", "german"), GOLDEN, ids=[case[0] for case in GOLDEN])
-def test_every_german_sentence_of_a_meaning(english: str, meaning: Sentence, german: set[str]) -> None:
+def test_german_variants_are_all_german_sentences_of_a_meaning(english: str, meaning: Sentence, german: set[str]) -> None:
     variants = german_variants(meaning)
     assert describe(meaning)[0] == english
     assert set(variants) == german
@@ -314,14 +314,14 @@ def test_determiner_adjective_and_noun_agree(determiner: str, is_plural: bool, g
         ("eat", "ich esse er isst sie essen", "ich aß sie aßen"),
     ],
 )
-def test_conjugation(name: str, present: str, past: str) -> None:
+def test_verbs_are_conjugated_in_present_and_past(name: str, present: str, past: str) -> None:
     german = verb(name).german[0]
     one, third, plural = german.present
     assert f"ich {one} er {third} sie {plural}" == present
     assert f"ich {german.preterite[0]} sie {german.preterite[2]}" == past
 
 
-def test_participles() -> None:
+def test_participles_have_the_right_form() -> None:
     participles = {
         name: verb(name).german[0].participle for name in ("visit", "repair", "tidy up", "pick up", "answer", "draw")
     }
@@ -335,7 +335,7 @@ def test_participles() -> None:
     }
 
 
-def test_structure_of_known_sentences() -> None:
+def test_describe_gives_the_structure_of_known_sentences() -> None:
     sleeps = Clause(subject=MAN, verb=verb("sleep"), tense="past", place=at("garden"), front="place")
     assert describe(Sentence(main=sleeps)) == (
         "In the garden, the man slept.",
@@ -405,7 +405,7 @@ def test_splits_share_words_but_no_sentence() -> None:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_held_out_combinations(split: SplitName) -> None:
+def test_held_out_combinations_occur_only_in_every_nth_pair_outside_training(split: SplitName) -> None:
     every = HELD_OUT_EVERY if split != "train" else 10**9
     pairs = generate(split, 500, 1)
     for number, (pair, meaning) in enumerate(zip(pairs, sentences(split, 500, 1), strict=True), start=1):
@@ -421,7 +421,7 @@ def test_words_of_held_out_combinations_are_known_from_training() -> None:
     assert sum(seen[word] > 0 for word in unseen) > 0.95 * len(unseen)
 
 
-def test_english_expresses_the_meaning() -> None:
+def test_equal_english_sentences_have_equal_meanings() -> None:
     meanings: dict[str, Sentence] = {}
     for pair, meaning in zip(TRAIN, sentences("train", len(TRAIN), 1), strict=True):
         assert meanings.setdefault(pair.english, meaning) == meaning
@@ -433,7 +433,7 @@ def test_references_are_among_the_variants_and_most_sentences_have_several() -> 
     assert 0.75 < sum(len(found) > 1 for found in variants) / len(variants) < 0.95
 
 
-def test_vocabulary_and_lengths() -> None:
+def test_the_corpus_has_a_varied_vocabulary_and_moderate_lengths() -> None:
     assert len(_forms(pair.english for pair in TRAIN)) > 600
     assert len(_forms(pair.german for pair in TRAIN)) > 1000
     lengths = [len(pair.english.split()) for pair in TRAIN]
@@ -447,7 +447,7 @@ def test_no_sentence_is_its_own_translation() -> None:
     assert all(pair.english != pair.german for pair in TRAIN)
 
 
-def test_text_is_well_formed() -> None:
+def test_generated_text_is_well_formed() -> None:
     for text in (text for pair in TRAIN for text in (pair.english, pair.german)):
         assert text[0].isupper()
         assert text.endswith(".")
@@ -460,7 +460,7 @@ def test_coordinated_clauses_are_joined_by_one_comma_and_conjunction() -> None:
     assert all(pair.english.count(", and ") + pair.english.count(", but ") == 1 for pair in coordinated)
 
 
-def test_every_label_takes_several_values() -> None:
+def test_every_structure_label_takes_several_values() -> None:
     assert _share(TRAIN, "past") == pytest.approx(0.5, abs=0.05)
     counts = Counter(pair.structure.top_constituents for pair in TRAIN)
     assert sum(count > 20 for count in counts.values()) >= 7

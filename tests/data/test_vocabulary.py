@@ -28,7 +28,7 @@ def test_text_survives_encoding_and_decoding() -> None:
     assert len(vocabulary) == 40
 
 
-def test_the_number_of_threads_does_not_change_the_result() -> None:
+def test_the_number_of_threads_does_not_change_the_encoding() -> None:
     vocabulary = small()
     one_by_one = [vocabulary.encode([line])[0] for line in LINES * 50]
     assert all(vocabulary.encode(LINES * 50, threads=threads) == one_by_one for threads in (1, 2, 5))
@@ -37,7 +37,9 @@ def test_the_number_of_threads_does_not_change_the_result() -> None:
 @pytest.mark.parametrize(
     ("limit", "most"), [("1", 1), ("1,4", 1), ("1000000", None), ("", None), ("0", None), ("-3", None), ("many", None)]
 )
-def test_usable_cores_are_those_of_the_process_or_fewer(monkeypatch: pytest.MonkeyPatch, limit: str, most: int | None) -> None:
+def test_usable_cores_are_those_of_the_process_limited_by_omp_num_threads(
+    monkeypatch: pytest.MonkeyPatch, limit: str, most: int | None
+) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", limit)
     assert usable_cores() == (most or len(os.sched_getaffinity(0)))
 
@@ -71,7 +73,7 @@ def test_equal_text_gives_an_equal_model() -> None:
     assert small().model != small(reversed([*LINES, "a zebra"])).model
 
 
-def test_training_and_use_print_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_training_and_using_a_vocabulary_print_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     small().encode(["the dog"])
     with pytest.raises(DataError):
         small(size=5_000)
@@ -83,7 +85,7 @@ def test_a_vocabulary_can_be_pickled() -> None:
     assert vocabulary.encode(LINES) == small().encode(LINES)
 
 
-def test_too_large_a_size_is_refused_with_the_greatest_possible_one() -> None:
+def test_too_large_a_vocabulary_size_is_refused_with_the_largest_possible_size() -> None:
     with pytest.raises(DataError, match=r"data\.vocabulary_size: must not exceed .* (\d+) pieces; got 5000\.$") as caught:
         small(size=5_000)
     greatest = int(str(caught.value).split(" pieces")[0].split()[-1])
@@ -92,7 +94,7 @@ def test_too_large_a_size_is_refused_with_the_greatest_possible_one() -> None:
         small(size=greatest + 1)
 
 
-def test_too_small_a_size_is_refused_with_the_least_possible_one() -> None:
+def test_too_small_a_vocabulary_size_is_refused_with_the_smallest_possible_size() -> None:
     with pytest.raises(
         DataError, match=r"must hold every character of the training text, (\d+) pieces .*; got 10\.$"
     ) as caught:

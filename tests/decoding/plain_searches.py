@@ -1,4 +1,4 @@
-"""Both searches as plainly as they can be written: one sentence, one hypothesis, all logits anew in every pass."""
+"""Both searches as plainly as they can be written: one sentence, one hypothesis, all logits recomputed in every pass."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ VOCABULARY = 30
 def random_translator(
     seed: int, *, vocabulary: int = VOCABULARY, max_positions: int = 24, kind: type[TargetDecoder] = TargetDecoder
 ) -> Translator:
-    """A small translator with weights so large that it is sure of what it says and says different things.
+    """A small translator with weights so large that its predictions are confident and varied.
 
     Args:
         kind: of the AT decoder.

@@ -1,4 +1,4 @@
-"""Beam search against the plain search, greedy search and every translation there is."""
+"""Beam search against the plain search, greedy search and an exhaustive search."""
 
 import itertools
 import math
@@ -15,7 +15,7 @@ from mtnat.tokens import BOS, EOS, SPECIAL
 
 
 class Endless(TargetDecoder):
-    """An AT decoder that will not end."""
+    """An AT decoder that almost never predicts EOS."""
 
     def vocabulary_logits(self, states: Tensor) -> Tensor:
         logits = super().vocabulary_logits(states)
@@ -68,7 +68,9 @@ def beam_search(
         (3, 0.0, (), math.log(0.40), 1),
     ],
 )
-def test_a_search_worked_by_hand(beam: int, penalty: float, tokens: tuple[int, ...], score: float, passes: int) -> None:
+def test_beam_search_matches_cases_worked_by_hand(
+    beam: int, penalty: float, tokens: tuple[int, ...], score: float, passes: int
+) -> None:
     translator = random_translator(1, vocabulary=8, kind=ByTheBook)
     config = MaskPredictDecoding(beam=beam, length_penalty=penalty)
     with torch.inference_mode():
@@ -80,7 +82,9 @@ def test_a_search_worked_by_hand(beam: int, penalty: float, tokens: tuple[int, .
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("kind", [TargetDecoder, Hasty])
 @pytest.mark.parametrize(("beam", "penalty"), [(1, 1.0), (2, 0.0), (4, 1.0), (5, 0.6)])
-def test_the_plain_search_finds_the_same(seed: int, kind: type[TargetDecoder], beam: int, penalty: float) -> None:
+def test_beam_search_finds_the_same_hypothesis_as_the_plain_search(
+    seed: int, kind: type[TargetDecoder], beam: int, penalty: float
+) -> None:
     translator = random_translator(seed, kind=kind)
     sources = random_sources(seed, lengths=[3, 1, 6])
     config = MaskPredictDecoding(beam=beam, length_penalty=penalty)
@@ -93,7 +97,9 @@ def test_the_plain_search_finds_the_same(seed: int, kind: type[TargetDecoder], b
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("kind", [TargetDecoder, Hasty])
 @pytest.mark.parametrize(("beam", "n_best"), [(2, 2), (5, 3), (5, 5)])
-def test_the_plain_search_finds_the_same_best_ones(seed: int, kind: type[TargetDecoder], beam: int, n_best: int) -> None:
+def test_beam_search_finds_the_same_n_best_hypotheses_as_the_plain_search(
+    seed: int, kind: type[TargetDecoder], beam: int, n_best: int
+) -> None:
     translator = random_translator(seed, kind=kind)
     sources = random_sources(seed, lengths=[3, 1, 6])
     config = MaskPredictDecoding(beam=beam)
@@ -125,7 +131,7 @@ def test_a_beam_of_one_is_greedy_search(seed: int) -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("penalty", [0.0, 1.0, 2.0])
 @pytest.mark.parametrize("seed", range(3))
-def test_a_beam_as_wide_as_the_language_finds_the_best_translation_there_is(seed: int, penalty: float) -> None:
+def test_a_beam_as_wide_as_the_search_space_finds_the_best_translation(seed: int, penalty: float) -> None:
     translator = random_translator(seed, vocabulary=7, max_positions=8)  # two pieces, at most 7 of them: 255 translations
     source_BS = torch.tensor([[5, 6, EOS]])
     config = MaskPredictDecoding(beam=256, length_penalty=penalty)
@@ -146,7 +152,7 @@ def test_a_beam_as_wide_as_the_language_finds_the_best_translation_there_is(seed
 
 @pytest.mark.parametrize(("max_positions", "longest"), [(9, 8), (40, 16)])  # the model's positions, or 2·3 + 10
 @pytest.mark.parametrize("beam", [1, 3])
-def test_a_hypothesis_that_will_not_end_is_ended(max_positions: int, longest: int, beam: int) -> None:
+def test_a_hypothesis_without_eos_ends_at_the_length_limit(max_positions: int, longest: int, beam: int) -> None:
     translator = random_translator(1, max_positions=max_positions, kind=Endless)
     [[hypothesis]] = beam_search(translator, [[7, 8, 9]], MaskPredictDecoding(beam=beam))
     assert len(hypothesis.tokens) == longest

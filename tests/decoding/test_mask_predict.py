@@ -91,7 +91,7 @@ def found(
 SOURCE = torch.tensor([[A, B, EOS]])
 
 
-def test_four_pieces_in_three_passes_worked_by_hand() -> None:
+def test_four_pieces_in_three_passes_match_a_case_worked_by_hand() -> None:
     # 4 pieces, 3 passes: 4 are masked, then ⌊4·2/3⌋ = 2, then ⌊4·1/3⌋ = 1.
     book: Book = {
         # Everything is predicted; places 1 (0.4) and 2 (0.5) score lowest.
@@ -109,13 +109,13 @@ def test_four_pieces_in_three_passes_worked_by_hand() -> None:
     assert hypothesis.passes == 3
 
 
-def test_of_two_lengths_the_better_mean_wins_and_a_short_one_needs_fewer_passes() -> None:
+def test_the_length_with_the_better_mean_score_wins_and_short_lengths_need_fewer_passes() -> None:
     # 1 piece: ⌊1·1/2⌋ = 0 are masked after the first pass. 3 pieces: ⌊3·1/2⌋ = 1.
     book: Book = {
         (MASK, EOS): [(C, 0.6)],
         (MASK, MASK, MASK, EOS): [(A, 0.8), (B, 0.5), (C, 0.8)],
         (A, MASK, C, EOS): [(A, 0.4), (A, 0.5), (A, 0.4)],
-        (C, EOS): [(A, 0.9)],  # nothing is masked in the shorter one, so this says nothing
+        (C, EOS): [(A, 0.9)],  # nothing is masked in the shorter candidate, so this entry has no effect
     }
     [[both]] = mask_predict(ByTheBook([3, 1], book), SOURCE, MaskPredictDecoding(iterations=2, length_candidates=2))
     assert both.tokens == (A, A, C)  # ln 0.8·0.5·0.8 / 3 = −0.38, and ln 0.6 = −0.51
@@ -125,7 +125,7 @@ def test_of_two_lengths_the_better_mean_wins_and_a_short_one_needs_fewer_passes(
     assert likeliest.score == pytest.approx(math.log(0.6))
 
 
-def test_of_equal_scores_the_leftmost_is_masked() -> None:
+def test_the_leftmost_of_equally_scored_pieces_is_masked() -> None:
     book: Book = {
         (MASK, MASK, EOS): [(A, 0.5), (A, 0.5)],
         (MASK, A, EOS): [(B, 0.9), (C, 0.9)],
@@ -134,7 +134,7 @@ def test_of_equal_scores_the_leftmost_is_masked() -> None:
     assert hypothesis.tokens == (B, A)
 
 
-def test_more_candidates_than_lengths_are_all_the_lengths() -> None:
+def test_more_length_candidates_than_lengths_use_every_length() -> None:
     book: Book = {(*[MASK] * length, EOS): [(A, length / 10 + 0.25)] * length for length in range(1, 8)}
     [[hypothesis]] = mask_predict(ByTheBook([2], book), SOURCE, MaskPredictDecoding(iterations=1, length_candidates=50))
     assert hypothesis.tokens == (A,) * 7
@@ -161,7 +161,7 @@ OPTIONS = {
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("seed", range(3))
-def test_the_plain_search_finds_the_same_with_any_options(options: Mapping[str, object], seed: int) -> None:
+def test_mask_predict_finds_the_same_as_the_plain_search_with_any_options(options: Mapping[str, object], seed: int) -> None:
     translator = random_translator(seed)
     sources = random_sources(seed, lengths=[1, 9, 4, 6, 3])
     config = build(MaskPredictDecoding, options)
@@ -173,7 +173,7 @@ def test_the_plain_search_finds_the_same_with_any_options(options: Mapping[str, 
 
 @pytest.mark.parametrize("iterations", [1, 2, 4, 10, 30])
 @pytest.mark.parametrize("candidates", [1, 5])
-def test_the_plain_search_finds_the_same(iterations: int, candidates: int) -> None:
+def test_mask_predict_finds_the_same_n_best_as_the_plain_search(iterations: int, candidates: int) -> None:
     translator = random_translator(seed=iterations)
     sources = random_sources(seed=iterations, lengths=[1, 9, 4, 6])
     config = MaskPredictDecoding(iterations=iterations, length_candidates=candidates)
@@ -183,7 +183,7 @@ def test_the_plain_search_finds_the_same(iterations: int, candidates: int) -> No
         assert [hypothesis.score for hypothesis in best] == pytest.approx([score for _, score in expected], rel=1e-4)
 
 
-def test_a_sentence_that_a_pass_leaves_as_it_was_is_finished() -> None:
+def test_a_sentence_that_a_pass_leaves_unchanged_is_finished() -> None:
     # 4 pieces, 4 passes: 4, 3, 2, 1 are masked; the second pass changes nothing, so there is no third.
     book: Book = {
         (MASK, MASK, MASK, MASK, EOS): [(A, 0.9), (B, 0.4), (C, 0.5), (A, 0.7)],
@@ -202,11 +202,11 @@ def test_a_sentence_that_a_pass_leaves_as_it_was_is_finished() -> None:
     assert patient.passes == 3
 
 
-def test_only_the_best_candidate_goes_on_after_the_first_pass() -> None:
+def test_only_the_best_candidate_continues_after_narrowing() -> None:
     book: Book = {
         (MASK, MASK, EOS): [(A, 0.6), (B, 0.5)],  # better so far
         (MASK, MASK, MASK, EOS): [(A, 0.5), (B, 0.5), (C, 0.5)],
-        (A, MASK, EOS): [(C, 0.99), (C, 0.1)],  # and worse in the end, which nobody knows
+        (A, MASK, EOS): [(C, 0.99), (C, 0.1)],  # and worse in the end, which is not known yet
     }
     translator = ByTheBook([3, 2], book)
     config = MaskPredictDecoding(iterations=2, length_candidates=2, narrow_after=1)
@@ -216,7 +216,7 @@ def test_only_the_best_candidate_goes_on_after_the_first_pass() -> None:
 
 
 @torch.no_grad()
-def test_the_at_decoder_scores_a_candidate_as_its_own_search_would() -> None:
+def test_at_scores_of_candidates_equal_the_scores_of_the_at_search() -> None:
     translator = random_translator(3)
     source_BS = torch.tensor([[*source, EOS] for source in random_sources(3, [4, 4])])
     encoded, config = translator.encode(source_BS), MaskPredictDecoding(beam=3, length_penalty=0.6)
@@ -228,7 +228,7 @@ def test_the_at_decoder_scores_a_candidate_as_its_own_search_would() -> None:
     torch.testing.assert_close(scores_BK, torch.tensor([[hypothesis.score for hypothesis in best] for best in found]))
 
 
-def test_reranking_finds_what_the_at_decoder_likes_best() -> None:
+def test_reranking_sorts_the_candidates_by_the_score_of_the_at_decoder() -> None:
     translator = random_translator(7)
     sources = random_sources(7, [5, 8, 3, 6])
     plain, reranked = (
@@ -242,13 +242,13 @@ def test_reranking_finds_what_the_at_decoder_likes_best() -> None:
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_translates_nearly_the_same(precision: Precision) -> None:
+def test_half_precision_finds_mostly_the_same_translations(precision: Precision) -> None:
     translator = random_translator(2)
     sources = random_sources(2, lengths=[6] * 20)
     config = MaskPredictDecoding(iterations=4, length_candidates=2)
     whole = found(translator, sources, config)
     half = found(translator, sources, config.model_copy(update={"precision": precision}))
-    # Of sure translators; the first pass of another length is another translation altogether.
+    # A confident translator; if the first pass chooses another length, the whole translation differs.
     agreeing = sum(ours[0].tokens == others[0].tokens for ours, others in zip(whole, half, strict=True))
     assert agreeing >= 12
     assert [best[0].score for best in half] != [best[0].score for best in whole]

@@ -1,4 +1,4 @@
-"""What decoding promises whichever decoder translates."""
+"""Properties of decoding that hold for every decoder."""
 
 import random
 from itertools import chain
@@ -71,7 +71,7 @@ def test_an_empty_source_has_an_empty_translation(decoder: DecoderName) -> None:
 
 
 @both_decoders
-def test_the_longest_source_fits_and_a_longer_one_is_refused(decoder: DecoderName) -> None:
+def test_the_longest_source_fits_and_a_longer_source_is_refused(decoder: DecoderName) -> None:
     translator = random_translator(1, max_positions=12)
     [[hypothesis]] = decode(translator, [[7] * 11], MaskPredictDecoding(max_tokens_per_batch=64), decoder)
     assert 0 <= len(hypothesis.tokens) <= 11
@@ -81,7 +81,7 @@ def test_the_longest_source_fits_and_a_longer_one_is_refused(decoder: DecoderNam
 
 @both_decoders
 @pytest.mark.parametrize("training", [True, False])
-def test_the_translator_is_left_as_it_was(decoder: DecoderName, training: bool) -> None:
+def test_decoding_leaves_the_translator_unchanged(decoder: DecoderName, training: bool) -> None:
     translator = random_translator(1).train(training)
     first = decode(translator, random_sources(1, [5]), MaskPredictDecoding(), decoder)
     assert translator.training is training
@@ -91,7 +91,7 @@ def test_the_translator_is_left_as_it_was(decoder: DecoderName, training: bool) 
 
 @both_decoders
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_finds_the_same(decoder: DecoderName) -> None:
+def test_a_gpu_finds_the_same_translations_as_the_cpu(decoder: DecoderName) -> None:
     translator, sources = random_translator(3), random_sources(3, LENGTHS)
     same(
         decode(translator, sources, MaskPredictDecoding(), decoder),
@@ -99,19 +99,19 @@ def test_a_gpu_finds_the_same(decoder: DecoderName) -> None:
     )
 
 
-def test_groups_hold_similar_lengths_within_the_budget() -> None:
+def test_groups_hold_sources_of_similar_lengths_within_the_budget() -> None:
     lengths = [3, 1, 7, 3, 2, 30]
     # With EOS and 2 copies: 62 alone is over 48 and goes alone; then 16 each, three fit, of 8, 4 and 4 pieces; then the rest.
     assert list(group(lengths, copies=2, max_tokens=48)) == [[5], [2, 0, 3], [4, 1]]
     assert list(group([], copies=2, max_tokens=48)) == []
 
 
-def test_sources_are_padded_behind_their_end() -> None:
+def test_sources_are_padded_after_eos() -> None:
     assert pad([[7, 8], [9]], torch.device("cpu")).tolist() == [[7, 8, EOS], [9, EOS, PAD]]
 
 
 @both_decoders
-def test_every_line_has_a_line_however_long_empty_or_strange(decoder: DecoderName) -> None:
+def test_every_input_line_has_an_output_line_even_if_long_empty_or_unusual(decoder: DecoderName) -> None:
     lines = ["the dog sees a cat.", "", "   ", "the dog. " * 50, "x" * 200, "語😀\u0085", "a red house and my old cat."]
     translated = translate(lines, MaskPredictDecoding(), decoder)
     assert len(translated) == len(lines)
@@ -139,7 +139,7 @@ def test_a_line_that_is_too_long_is_translated_sentence_by_sentence(decoder: Dec
 
 
 @both_decoders
-def test_the_best_of_all_parts_together_is_the_best_of_the_line(decoder: DecoderName) -> None:
+def test_the_n_best_of_a_long_line_join_the_n_best_of_its_parts(decoder: DecoderName) -> None:
     first, second = "the dog sees a cat.", "my old dog sleeps!"
     found = translate([f"{first} {second}", first, second], MaskPredictDecoding(), decoder, 3)
     [joined, *apart] = [line.translations for line in found]
@@ -162,7 +162,7 @@ def test_the_best_of_all_parts_together_is_the_best_of_the_line(decoder: Decoder
         ("at", {}, 0, "at least 1"),
     ],
 )
-def test_more_translations_than_the_search_has_are_refused(
+def test_an_n_best_outside_the_range_of_the_search_is_refused(
     decoder: DecoderName, settings: dict[str, int], n_best: int, said: str
 ) -> None:
     with pytest.raises(UserError, match=said):

@@ -1,4 +1,4 @@
-"""A trace is what the search did."""
+"""A trace shows the passes of the search."""
 
 from itertools import pairwise
 
@@ -19,7 +19,7 @@ def search(config: MaskPredictDecoding) -> MaskPredictSearch:
 @pytest.mark.parametrize(
     "settings", [{}, {"rerank": "at"}, {**MaskPredictDecoding.presets["fast"]}], ids=["plain", "reranked", "fast"]
 )
-def test_the_last_pass_ends_with_the_translation(settings: dict[str, object]) -> None:
+def test_the_last_pass_of_a_trace_is_the_translation(settings: dict[str, object]) -> None:
     config = build(MaskPredictDecoding, settings)
     [traced] = trace(reader(), vocabularies(), LINE, search(config))
     [line] = translate(reader(), vocabularies(), [LINE], config, search(config))
@@ -29,7 +29,7 @@ def test_the_last_pass_ends_with_the_translation(settings: dict[str, object]) ->
     assert len(passes) == best.passes
 
 
-def test_each_pass_masks_fewer_pieces_and_changes_no_other() -> None:
+def test_each_pass_masks_fewer_pieces_and_changes_only_masked_pieces() -> None:
     config = MaskPredictDecoding(iterations=5, length_candidates=3)
     [traced] = trace(reader(), vocabularies(), LINE, search(config))
     passes = traced.passes
@@ -45,14 +45,14 @@ def test_each_pass_masks_fewer_pieces_and_changes_no_other() -> None:
     assert all(len(each.lengths) == 3 for each in passes)
 
 
-def test_candidates_that_were_dropped_are_no_longer_told() -> None:
+def test_dropped_length_candidates_leave_the_trace() -> None:
     config = MaskPredictDecoding(narrow_after=2, narrow_to=1, length_candidates=4)
     [traced] = trace(reader(), vocabularies(), LINE, search(config))
     passes = traced.passes
     assert [len(each.lengths) for each in passes][:3] == [4, 4, 1]
 
 
-def test_a_long_line_has_a_trace_for_each_part_and_an_empty_one_none() -> None:
+def test_a_long_line_has_a_trace_for_each_part_and_an_empty_line_has_none() -> None:
     config = MaskPredictDecoding()
     assert trace(reader(), vocabularies(), "", search(config)) == []
     [line] = translate(reader(), vocabularies(), ["the dog. " * 9], config, search(config))

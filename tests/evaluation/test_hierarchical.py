@@ -54,7 +54,7 @@ def false_positives(seeds: int, seed_effect: float, trials: int) -> tuple[float,
 
 
 @pytest.mark.parametrize("metric", ["bleu", "chrf", "ter"])
-def test_with_one_seed_it_is_the_paired_bootstrap(metric: MetricName) -> None:
+def test_the_hierarchical_bootstrap_of_one_seed_equals_the_paired_bootstrap(metric: MetricName) -> None:
     system, baseline = noisy(0.20, 1), noisy(0.23, 2)
     ours = hierarchical_bootstrap([system], [baseline], REFERENCES, metric=metric, samples=200)
     plain = paired_bootstrap(system, baseline, REFERENCES, metric=metric, samples=200)
@@ -63,8 +63,8 @@ def test_with_one_seed_it_is_the_paired_bootstrap(metric: MetricName) -> None:
     assert (ours.system_seeds, ours.baseline_seeds, ours.deviation) == (1, 1, None)
 
 
-def test_with_one_seed_its_p_value_is_the_two_sided_one() -> None:
-    """The p-value of `paired_bootstrap` is about half of it for clearly different systems."""
+def test_the_hierarchical_p_value_of_one_seed_is_two_sided() -> None:
+    """The p-value of `paired_bootstrap` is about half the two-sided one for clearly different systems."""
     system, baseline = noisy(0.20, 1), noisy(0.23, 8)
     ours, plain = hierarchical_bootstrap([system], [baseline], REFERENCES), paired_bootstrap(system, baseline, REFERENCES)
     assert 0.02 < plain.p_value < 0.2
@@ -85,7 +85,7 @@ def test_wmt17_p_values_are_those_of_a_two_sided_test(corpora: Path, system: str
     assert ours.p_value == pytest.approx(float(row["multeval_approximate_randomization_10000"]), abs=0.03)
 
 
-def test_with_identical_sentences_it_is_the_t_test() -> None:
+def test_the_hierarchical_bootstrap_of_identical_sentences_equals_the_t_test() -> None:
     """Means 12 and 10, sums of squares 8 and 2 over 4 degrees of freedom, so a standard error of √(10/4 · 2/3) = 1.291.
 
     Student's t of 97.5 % is 2.776, and t = 2 / 1.291 = 1.549 has p = 0.196.
@@ -172,7 +172,7 @@ def test_the_false_positive_rate_is_close_to_the_nominal_level(seeds: int, seed_
         assert pooled > 0.3
 
 
-def test_a_difference_larger_than_seeds_and_sentences_explain_is_found() -> None:
+def test_a_difference_larger_than_seeds_and_sentences_explain_is_significant() -> None:
     random = np.random.default_rng(3)
     system, baseline = equal_systems(4, 0.02, random)
     words = system[..., 1]
@@ -180,7 +180,7 @@ def test_a_difference_larger_than_seeds_and_sentences_explain_is_found() -> None
     assert compare_statistics(system, baseline, accuracy).p_value < 0.01
 
 
-def test_bad_input_gives_one_message() -> None:
+def test_bad_input_of_the_hierarchical_bootstrap_gives_one_message() -> None:
     with pytest.raises(DataError, match="baselines: have no runs; give the hypotheses of at least one seed"):
         hierarchical_bootstrap([["a"]], [], ["a"])
     with pytest.raises(DataError, match="got 1 and 2"):

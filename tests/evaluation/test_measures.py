@@ -17,11 +17,11 @@ from mtnat.evaluation import LengthBucket, bleu, bleu_by_length, length_accuracy
         ([], 0),
     ],
 )
-def test_repeated_share_worked_by_hand(rows: list[list[int]], share: float) -> None:
+def test_repeated_share_matches_cases_worked_by_hand(rows: list[list[int]], share: float) -> None:
     assert repeated_share(rows) == pytest.approx(share)
 
 
-def test_length_accuracy_worked_by_hand() -> None:
+def test_length_accuracy_matches_a_case_worked_by_hand() -> None:
     """Differences of 0, 1, 2, 3 and -2 pieces; 5 + 6 + 7 + 8 + 3 pieces against 25."""
     references = [[1] * 5] * 5
     accuracy = length_accuracy([[2] * 5, [2] * 6, [2] * 7, [2] * 8, [2] * 3], references)
@@ -42,7 +42,7 @@ def test_lengths_need_references_with_text() -> None:
         length_accuracy([], [])
 
 
-def test_buckets_include_their_upper_bound_and_empty_ones_are_left_out() -> None:
+def test_buckets_include_their_upper_bound_and_empty_buckets_are_left_out() -> None:
     sources = ["w " * words for words in (0, 1, 10, 11, 20, 31, 50, 51, 400)]
     buckets = bleu_by_length(sources, sources, sources)
     found = [(bucket.shortest, bucket.longest, bucket.sentences) for bucket in buckets]

@@ -47,7 +47,7 @@ def entropy(row: dict[str, float]) -> float:
     return -sum(p * math.log(p) for p in row.values() if p)
 
 
-def test_one_pair_worked_by_hand() -> None:
+def test_the_modality_of_one_pair_matches_a_case_worked_by_hand() -> None:
     """ "y" and "z" are indistinguishable, so each source word has both with p = 1/2. The lengths are two words and three."""
     found = modality(["a b c"], ["y z"])
     assert (found.conditional_entropy, found.weighted_entropy) == pytest.approx((math.log(2), math.log(2)))
@@ -55,7 +55,7 @@ def test_one_pair_worked_by_hand() -> None:
     assert (found.pairs, found.source_words, found.target_words, found.vocabulary) == (1, 3, 2, 3)
 
 
-def test_one_iteration_worked_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_iteration_of_ibm_model_1_matches_a_case_worked_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """The textbook's two sentences. At first "das" and NULL have p = 1/3 for each of "the", "house" and "book", "haus" and
     "buch" have 1/2 for theirs. "the" and "house" then come from NULL, "das" and "haus" by 2/7, 2/7 and 3/7: so "das" has counts
     4/7 for "the" and 2/7 for the two others, p = 1/2, 1/4, 1/4; "haus" keeps 1/2, 1/2."""
@@ -95,7 +95,7 @@ def test_the_weight_of_a_word_is_its_frequency() -> None:
     assert found.weighted_entropy > found.conditional_entropy > 0
 
 
-def test_the_order_of_pairs_changes_nothing() -> None:
+def test_the_order_of_pairs_does_not_change_the_modality() -> None:
     sources, targets = ciphered(300, forms=3)
     order = np.random.default_rng(2).permutation(300)
     found, other = modality(sources, targets), modality([sources[i] for i in order], [targets[i] for i in order])

@@ -12,17 +12,17 @@ REFERENCES = ["Ein Mann schläft auf der Bank.", "Im Schnee spielen zwei Hunde."
 SCORES: dict[MetricName, Callable[[Sequence[str], Sequence[str]], Score]] = {"bleu": bleu, "chrf": chrf, "ter": ter}
 
 
-def test_identical_text_scores_100() -> None:
+def test_identical_text_has_a_bleu_of_100() -> None:
     assert bleu(["the cat sat on the mat"], ["the cat sat on the mat"]).value == pytest.approx(100)
 
 
-def test_a_case_worked_by_hand() -> None:
+def test_bleu_matches_a_case_worked_by_hand() -> None:
     """Of "a b c d x": 4 of 5 words, 3 of 4 pairs, 2 of 3 triples, 1 of 2 quadruples match; six words in the reference."""
     expected = 100 * math.exp(1 - 6 / 5) * (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25
     assert bleu(["a b c d x"], ["a b c d e f"]).value == pytest.approx(expected)
 
 
-def test_counts_are_summed_over_sentences() -> None:
+def test_bleu_sums_counts_over_sentences() -> None:
     """An empty hypothesis lowers the brevity penalty: 5 words against 10."""
     assert bleu(["a b c d e", ""], ["a b c d e", "v w x y z"]).value == pytest.approx(100 * math.exp(1 - 10 / 5))
 
@@ -36,7 +36,7 @@ def test_the_tokenizer_is_part_of_the_signature() -> None:
     assert "tok:none" in split.signature
 
 
-def test_chrf_worked_by_hand() -> None:
+def test_chrf_matches_a_case_worked_by_hand() -> None:
     """Without the space, "ab" has 2 of 4 letters and 1 of 3 pairs of "abcd", and nothing longer; its precision is 1."""
     precision, recall = 1, (2 / 4 + 1 / 3) / 2
     expected = 100 * (1 + 2**2) * precision * recall / (2**2 * precision + recall)
@@ -62,7 +62,7 @@ def test_ter_counts_edits_and_shifts_of_words(hypothesis: str, edits: int) -> No
     assert ter([hypothesis], ["a b c d"]).value == pytest.approx(100 * edits / 4)
 
 
-def test_ter_sums_edits_before_it_divides() -> None:
+def test_ter_divides_the_sum_of_edits_by_the_sum_of_reference_words() -> None:
     assert ter(["a b x d", "y"], ["a b c d", "y"]).value == pytest.approx(100 * (1 + 0) / (4 + 1))
 
 

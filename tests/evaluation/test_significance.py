@@ -80,7 +80,7 @@ def test_seed_and_samples_determine_the_resamples() -> None:
 
 
 @pytest.mark.parametrize("tokenize", ["13a", "none"])
-def test_p_value_is_sacrebleus(monkeypatch: pytest.MonkeyPatch, tokenize: str) -> None:
+def test_the_p_value_of_bleu_equals_that_of_sacrebleu(monkeypatch: pytest.MonkeyPatch, tokenize: str) -> None:
     monkeypatch.setenv("SACREBLEU_SEED", "77")
     system, baseline = noisy(REFERENCES, 0.20, seed=1), noisy(REFERENCES, 0.21, seed=4)
     test = PairedTest([("b", baseline), ("s", system)], {"BLEU": BLEU(tokenize=tokenize)}, [REFERENCES], "bs", 300)
@@ -92,7 +92,9 @@ def test_p_value_is_sacrebleus(monkeypatch: pytest.MonkeyPatch, tokenize: str) -
 
 
 @pytest.mark.parametrize(("metric", "theirs"), [("chrf", CHRF()), ("ter", TER())])
-def test_p_value_of_other_metrics_is_sacrebleus(monkeypatch: pytest.MonkeyPatch, metric: MetricName, theirs: Metric) -> None:
+def test_p_values_of_other_metrics_equal_those_of_sacrebleu(
+    monkeypatch: pytest.MonkeyPatch, metric: MetricName, theirs: Metric
+) -> None:
     monkeypatch.setenv("SACREBLEU_SEED", "77")
     system, baseline = noisy(REFERENCES, 0.20, seed=1), noisy(REFERENCES, 0.21, seed=4)
     signatures, results = PairedTest([("b", baseline), ("s", system)], {metric: theirs}, [REFERENCES], "bs", 300)()

@@ -29,13 +29,13 @@ def wmt17(corpora: Path) -> tuple[list[str], list[str]]:
     return lines(folder / "newstest2017.uedin-nmt.4722.en-de.de.gz"), lines(folder / "ref0.de.gz")
 
 
-def test_a_case_worked_by_hand() -> None:
+def test_tokenized_bleu_matches_a_case_worked_by_hand() -> None:
     """Hypothesis "a b c d x ." of six tokens, reference "a b c d e f ." of seven: 5 of 6, 3 of 5, 2 of 4 and 1 of 3 match."""
     expected = 100 * math.exp(1 - 7 / 6) * (5 / 6 * 3 / 5 * 2 / 4 * 1 / 3) ** 0.25
     assert tokenized_bleu(["a b c d x."], ["a b c d e f."], "en").value == pytest.approx(expected)
 
 
-def test_compounds_worked_by_hand() -> None:
+def test_compound_splitting_matches_a_case_worked_by_hand() -> None:
     """Unsplit, 4 of 5 words, 3 of 4 pairs, 2 of 3 triples and 1 of 2 quadruples match. Split, "E-Mail" and "E-Post" have three
     tokens each, of which two match: 6 of 7 words, 5 of 6 pairs, 4 of 5 triples and 3 of 4 quadruples."""
     hypothesis, reference = ["das ist die neue E-Mail"], ["das ist die neue E-Post"]
@@ -59,7 +59,7 @@ def test_without_a_matching_4_gram_the_score_is_0_as_in_multi_bleu() -> None:
     assert bleu(["a b c x"], ["a b c y"]).value > 30
 
 
-def test_case_counts_unless_lowercase() -> None:
+def test_tokenized_bleu_is_case_sensitive_unless_lowercase() -> None:
     hypothesis, reference = ["DAS Haus ist sehr alt"], ["das Haus ist sehr alt"]
     assert tokenized_bleu(hypothesis, reference, "de").value == pytest.approx(100 * (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25)
     assert tokenized_bleu(hypothesis, reference, "de", lowercase=True).value == pytest.approx(100)
@@ -104,13 +104,13 @@ def test_real_output_scores_as_sacrebleu_on_text_tokenized_beforehand(wmt17: tup
         assert tokenized_bleu(*wmt17, "de", lowercase=lowercase).value == pytest.approx(expected)
 
 
-def test_3000_sentences_take_seconds(wmt17: tuple[list[str], list[str]]) -> None:
+def test_tokenized_bleu_of_3000_sentences_takes_less_than_10_seconds(wmt17: tuple[list[str], list[str]]) -> None:
     started = time.perf_counter()
     tokenized_bleu(*wmt17, "sv")  # a language that no other test has cached
     assert time.perf_counter() - started < 10
 
 
-def test_wrong_input_gives_one_message() -> None:
+def test_wrong_input_of_tokenized_bleu_gives_one_message() -> None:
     with pytest.raises(UserError, match=r"does not support 'zh'; use sacreBLEU's tokenizer for it"):
         tokenized_bleu(["a"], ["a"], "zh")
     with pytest.raises(UserError, match=r"needs the code of a language, such as de; got 'de\.gz'"):

@@ -1,4 +1,4 @@
-"""A small study, and what it ends with: what several tests begin with."""
+"""A small study and its results, shared by several tests."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -35,7 +35,7 @@ Scores = dict[str, list[tuple[float | None, float | None]]]
 
 
 class Verdict:
-    """A judge who has made up his mind."""
+    """A judge with a fixed verdict."""
 
     def __init__(self, p_value: float) -> None:
         self.p_value = p_value
@@ -82,7 +82,7 @@ QUALITIES = {"transformer": 60.0, "linear": 40.0, "fixed": 40.0, "trial-01": 30.
 
 
 def traded(**changes: Any) -> Leaderboard:
-    """Of a study with two metrics; seed 2 translates one point better, in one second more."""
+    """The leaderboard of a study with two metrics; seed 2 translates one point better, in one second more."""
     baselines = {
         "transformer": {"objective.schedule": {"kind": "constant", "value": 0.0}},
         "fixed": {"objective.schedule": {"kind": "constant", "value": 0.5}},

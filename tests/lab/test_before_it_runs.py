@@ -1,4 +1,4 @@
-"""`--dry-run` and `--smoke`, as a person types them."""
+"""`--dry-run` and `--smoke` on the command line."""
 
 import re
 import shutil
@@ -30,11 +30,11 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def things(desk: Desk) -> set[str]:
-    """All that lies in the folder, the cache aside."""
+    """All names in the folder except the cache."""
     return {path.name for path in desk.folder.iterdir()} - {"cache"}
 
 
-def test_a_preview_shows_all_and_leaves_nothing(desk: Desk) -> None:
+def test_a_dry_run_shows_the_whole_plan_and_writes_nothing(desk: Desk) -> None:
     desk.write("taught", steps=20_000, **TAUGHT)
     before = things(desk)
     code, out, errors = desk.run("taught.yaml", "--dry-run")
@@ -48,7 +48,7 @@ def test_a_preview_shows_all_and_leaves_nothing(desk: Desk) -> None:
     assert runs["in all"] == 34
 
 
-def test_a_preview_tells_what_is_wrong_with_the_file(desk: Desk) -> None:
+def test_a_dry_run_reports_the_problems_of_the_study_file(desk: Desk) -> None:
     desk.write("wrong", baselines={"one": {"model.widht": 3}}, resources={"workers": 10_000})
     code, out, errors = desk.run("wrong.yaml", "--dry-run")
     assert (code, out) == (2, "")
@@ -56,7 +56,7 @@ def test_a_preview_tells_what_is_wrong_with_the_file(desk: Desk) -> None:
     assert "10000" in errors
 
 
-def test_a_study_that_would_take_hours_is_tried_out_with_columns_teacher_and_search(desk: Desk) -> None:
+def test_a_smoke_run_of_a_long_study_covers_columns_teacher_and_search(desk: Desk) -> None:
     desk.write("taught", steps=20_000, **TAUGHT)
     stale = desk.folder / "outputs" / "taught-smoke" / "stale"
     stale.mkdir(parents=True)
@@ -74,11 +74,11 @@ def test_a_study_that_would_take_hours_is_tried_out_with_columns_teacher_and_sea
     # The study, 2 columns, and in each 2 baselines and 2 proposals with 2 seeds.
     assert len(tracked) == 1 + 2 + 2 * 4 * 2
 
-    code, out, errors = desk.run("taught.yaml", "--dry-run")  # a study that has been tried out has not begun
+    code, out, errors = desk.run("taught.yaml", "--dry-run")  # a smoke run does not begin the study
     assert (code, errors) == (0, "")
 
 
-def test_a_run_that_fails_is_told(desk: Desk) -> None:
+def test_a_smoke_run_reports_failed_runs(desk: Desk) -> None:
     hopeless = {"training.peak_learning_rate": 1e30, "training.clip_norm": 0.0, "training.most_skipped_steps": 1}
     desk.write("bad", steps=2_000, baselines={"linear": {}, "hopeless": hopeless})
     code, _, errors = desk.run("bad.yaml", "--smoke")
@@ -87,7 +87,7 @@ def test_a_run_that_fails_is_told(desk: Desk) -> None:
     assert "Traceback" not in errors
 
 
-def test_the_quick_start_is_tried_out(tmp_path: Path) -> None:
+def test_a_smoke_run_of_the_quick_start_succeeds(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "tune.py"), str(ROOT / "studies" / "quickstart.yaml"), "--smoke"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500)
     assert (done.returncode, done.stderr) == (0, "")
@@ -95,7 +95,7 @@ def test_the_quick_start_is_tried_out(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "outputs")
 
 
-def test_only_one_of_them_at_a_time(desk: Desk) -> None:
+def test_dry_run_and_smoke_cannot_be_combined(desk: Desk) -> None:
     code, _, errors = desk.run("any.yaml", "--dry-run", "--smoke")
     assert code == 2
     assert "not allowed with" in errors

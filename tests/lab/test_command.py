@@ -1,4 +1,4 @@
-"""How a study ends that does not come to its end."""
+"""The exit code and message of an interrupted or failed study."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ STUDY = Path("studies/x.yaml")
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("a library's"), StudyError("a worker was gone")])
-def test_after_a_signal_every_error_is_the_interruption(error: BaseException) -> None:
+def test_after_a_signal_every_error_is_reported_as_an_interruption(error: BaseException) -> None:
     interruption = Interruption()
     with pytest.raises(KeyboardInterrupt):
         interruption(2, None)
@@ -22,7 +22,7 @@ def test_after_a_signal_every_error_is_the_interruption(error: BaseException) ->
     assert "python tune.py studies/x.yaml --resume" in words
 
 
-def test_without_one_a_users_mistake_is_told_and_an_unforeseen_error_is_raised() -> None:
+def test_without_a_signal_user_errors_are_reported_and_other_errors_are_raised() -> None:
     assert ended_by(ConfigError(["one.", "two."]), Interruption(), Options(study=STUDY)) == (2, "one.\ntwo.")
     with pytest.raises(RuntimeError, match="unforeseen"):
         ended_by(RuntimeError("unforeseen"), Interruption(), Options(study=STUDY))

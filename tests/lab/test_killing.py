@@ -1,4 +1,4 @@
-"""A study whose processes are killed at random ends as one that nobody disturbs."""
+"""A study whose processes are killed at random ends like an undisturbed study."""
 
 import os
 import random
@@ -47,7 +47,7 @@ def processes(desk: Desk) -> dict[str, list[int]]:
 
 
 @pytest.mark.skipif(cores() < 2, reason="two runs side by side need two cores")
-def test_random_kills_change_nothing(desk: Desk) -> None:
+def test_random_kills_do_not_change_the_results_of_a_study(desk: Desk) -> None:
     steps = 300
     desk.write(
         "hard",
@@ -105,7 +105,7 @@ def test_random_kills_change_nothing(desk: Desk) -> None:
     complete = [trial.user_attrs["proposal"]["name"] for trial in proposed if "proposal" in trial.user_attrs]
     assert complete == ["trial-01", "trial-02", "trial-03"]
 
-    # A training that was killed and went on has the numbers of one that was not.
+    # A training that was killed and resumed has the numbers of an undisturbed one.
     desk.write("calm", steps=steps, training={"validate_every": 20}, baselines={"linear": {}})
     code, _, errors = desk.run("calm.yaml")
     assert (code, errors) == (0, "")

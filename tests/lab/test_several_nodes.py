@@ -49,7 +49,7 @@ class Nodes:
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_raylet_start_wait_time_s": "120",
-            "RAY_memory_monitor_refresh_ms": "0",  # what others do on this machine is no reason to kill
+            "RAY_memory_monitor_refresh_ms": "0",  # memory that other programs take must not end the study's processes
         }
         self.processes: list[subprocess.Popen[bytes]] = []
 
@@ -70,7 +70,7 @@ class Nodes:
             environment = os.environ | self.environment | {"MTNAT_SCRATCH": str(self.scratch(number))}
             process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, preexec_fn=die_with_parent)
             self.processes.append(process)
-            self.wait(number)  # two that start at once would take each other's sockets
+            self.wait(number)  # two nodes that start at once would take each other's sockets
 
     def wait(self, number: int) -> None:
         log = self.folder / f"node-{number}.log"
@@ -112,7 +112,7 @@ def desk(tmp_path: Path, nodes: Nodes) -> Desk:
 
 
 def end_with_a_node_less(desk: Desk, nodes: Nodes, progress: Callable[[], int], *arguments: str) -> None:
-    """Kills a node as soon as there is a checkpoint on each of the three, and sees the study to its end."""
+    """Kills a node once each of the three has a checkpoint, and waits for the end of the study."""
     steps = 300
     baselines = {name: {"training.weight_decay": index / 10} for index, name in enumerate("abcd")}
     desk.write("long", steps=steps, training={"validate_every": 20}, baselines=baselines)
@@ -124,19 +124,19 @@ def end_with_a_node_less(desk: Desk, nodes: Nodes, progress: Callable[[], int], 
     for name in "abcd":
         seen = [step for step, _ in desk.curve("long", f"{name}-seed1", "train/loss")]
         assert set(seen) == set(range(2, steps + 1, 2))
-        assert seen.count(2) == 1  # none began anew
+        assert seen.count(2) == 1  # no run started from the beginning again
     _, tracked = desk.tracked()
     assert len(tracked) == 1 + 4
     assert {run.info.status for run in tracked} == {"FINISHED"}
 
 
-def test_a_node_dies_and_its_runs_go_on_elsewhere(desk: Desk, nodes: Nodes) -> None:
+def test_runs_of_a_dead_node_continue_on_other_nodes(desk: Desk, nodes: Nodes) -> None:
     nodes.start(3)
     runs = desk.runs("long")
     end_with_a_node_less(desk, nodes, lambda: len({path.parent for path in runs.glob("*/checkpoints/*.pt")}))
 
 
-def test_so_they_do_where_nodes_share_no_folder(desk: Desk, nodes: Nodes, tmp_path: Path) -> None:
+def test_runs_of_a_dead_node_continue_when_nodes_share_only_a_storage(desk: Desk, nodes: Nodes, tmp_path: Path) -> None:
     nodes.start(3)
     storage = tmp_path / "storage"
     end_with_a_node_less(desk, nodes, lambda: len(list(storage.glob("*/runs/*/manifest.json"))), "--storage", storage.as_uri())
@@ -144,7 +144,7 @@ def test_so_they_do_where_nodes_share_no_folder(desk: Desk, nodes: Nodes, tmp_pa
     assert [list(nodes.scratch(number).glob("*/runs/*")) for number in (0, 1)] == [[], []]  # runs that ended leave nothing
 
 
-def test_a_submitted_job_answers_its_question(desk: Desk, nodes: Nodes, tmp_path: Path) -> None:
+def test_a_submitted_ray_job_runs_a_study_to_its_answer(desk: Desk, nodes: Nodes, tmp_path: Path) -> None:
     nodes.start(1, dashboard=True)
     project = tmp_path / "project"
     shutil.copytree(ROOT / "mtnat", project / "mtnat", ignore=shutil.ignore_patterns("__pycache__"))

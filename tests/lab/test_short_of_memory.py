@@ -1,4 +1,4 @@
-"""A study on a machine whose memory somebody else takes for a while."""
+"""A study on a machine whose memory another process takes for a while."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ ROOM = 5 * GIB
 TAKE = "import time; held = bytearray({size}); held[::4096] = b'1' * len(held[::4096]); time.sleep({seconds})"
 
 
-def test_a_study_waits_until_there_is_memory_again(tmp_path: Path) -> None:
+def test_a_study_continues_after_a_temporary_shortage_of_memory(tmp_path: Path) -> None:
     memory = psutil.virtual_memory()
     limit = Path("/sys/fs/cgroup/memory.max")
     if limit.exists() and limit.read_text().strip() != "max":
@@ -48,5 +48,5 @@ def test_a_study_waits_until_there_is_memory_again(tmp_path: Path) -> None:
 
 
 def runs(desk: Desk) -> list[Path]:
-    """Folders of runs that have said something."""
+    """Folders of runs that have written curves."""
     return [file.parent for file in desk.runs("memory").glob("*/curves.jsonl")]

@@ -1,4 +1,4 @@
-"""Whole studies that prune, climb, weigh several metrics and take over what others have trained."""
+"""Whole studies with a pruner, a horizon, several metrics or a warm start."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def states(desk: Desk, study: str) -> dict[str, str]:
-    """Of the proposals, as Optuna has them."""
+    """The states of the proposals in Optuna's journal."""
     storage = JournalStorage(JournalFileBackend(str(desk.folder / "outputs" / study / "optuna.journal")))
     trials = optuna.load_study(study_name="study", storage=storage).trials
     return {trial.user_attrs["proposal"]["name"]: trial.state.name for trial in trials if "proposal" in trial.user_attrs}
@@ -32,7 +32,7 @@ def leaderboard(desk: Desk, study: str) -> Leaderboard:
     return Leaderboard.model_validate_json((desk.folder / "outputs" / study / "leaderboard.json").read_bytes())
 
 
-def test_a_pruned_trial_ends_by_itself_and_losers_leave_the_disk(desk: Desk) -> None:
+def test_pruned_trials_end_early_and_only_the_kept_models_stay_on_disk(desk: Desk) -> None:
     desk.write(
         "pruned",
         steps=400,
@@ -67,7 +67,7 @@ def test_a_pruned_trial_ends_by_itself_and_losers_leave_the_disk(desk: Desk) -> 
         assert kept == (name in ("linear", "trial-01"))
 
 
-def test_the_best_of_a_rung_are_trained_for_the_next_t(desk: Desk) -> None:
+def test_the_best_of_a_rung_are_trained_in_the_next_rung(desk: Desk) -> None:
     desk.write(
         "climb",
         steps=40,
@@ -87,7 +87,7 @@ def test_the_best_of_a_rung_are_trained_for_the_next_t(desk: Desk) -> None:
     assert len(ladder) == 2
 
 
-def test_several_metrics_end_in_a_front_and_another_study_takes_over(desk: Desk) -> None:
+def test_a_study_of_several_metrics_has_a_front_and_warm_starts_another_study(desk: Desk) -> None:
     front: dict[str, Any] = {
         "baselines": {"one pass": {"decoding.iterations": 1}},
         "search": {"decoding.iterations": {"int": [1, 3]}, "decoding.length_candidates": {"choice": [2]}},

@@ -1,4 +1,4 @@
-"""Whole studies as a person starts them: `python tune.py`, real Ray, Optuna and MLflow, toy text."""
+"""Whole studies started by `python tune.py`, with real Ray, Optuna and MLflow on toy text."""
 
 import json
 import os
@@ -103,7 +103,7 @@ def wait_until(holds: Callable[[], bool], process: subprocess.Popen[str]) -> Non
             return
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    raise AssertionError("it never happened")
+    raise AssertionError("the condition was never met")
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def leaderboard_of(desk: Desk) -> Leaderboard:
     return Leaderboard.model_validate_json((desk.folder / "outputs" / "small" / "leaderboard.json").read_bytes())
 
 
-def test_a_study_answers_its_question(answered: tuple[Desk, str]) -> None:
+def test_a_finished_study_has_an_answer_and_a_complete_leaderboard(answered: tuple[Desk, str]) -> None:
     desk, out = answered
     leaderboard = leaderboard_of(desk)
     assert leaderboard.answer in out
@@ -155,7 +155,7 @@ def test_a_study_answers_its_question(answered: tuple[Desk, str]) -> None:
     assert confirmed[0].p_value is not None
 
 
-def test_the_winner_is_left_as_a_model(answered: tuple[Desk, str]) -> None:
+def test_the_model_of_the_winner_is_saved(answered: tuple[Desk, str]) -> None:
     outputs = answered[0].folder / "outputs" / "small"
     best = build(Experiment, read_yaml(outputs / "best.yaml"))
     model = load_model(outputs / "best")
@@ -163,7 +163,7 @@ def test_the_winner_is_left_as_a_model(answered: tuple[Desk, str]) -> None:
     assert len(model.translate(["a red house"])) == 1
 
 
-def test_mlflow_has_a_run_for_each(answered: tuple[Desk, str]) -> None:
+def test_mlflow_has_a_run_for_each_run_of_the_study(answered: tuple[Desk, str]) -> None:
     desk, _ = answered
     client, runs = desk.tracked()
     (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
@@ -184,7 +184,7 @@ def test_mlflow_has_a_run_for_each(answered: tuple[Desk, str]) -> None:
     assert scored.data.tags["data_hash"]
 
 
-def test_a_finished_study_is_shown_again_and_never_touched(answered: tuple[Desk, str]) -> None:
+def test_a_finished_study_is_refused_without_resume_and_shown_with_resume(answered: tuple[Desk, str]) -> None:
     desk, _ = answered
     code, _, errors = desk.run("small.yaml")
     assert code == 2
@@ -194,13 +194,13 @@ def test_a_finished_study_is_shown_again_and_never_touched(answered: tuple[Desk,
     assert leaderboard_of(desk).answer in shown
 
 
-def test_runs_that_have_ended_leave_models_and_no_checkpoints(answered: tuple[Desk, str]) -> None:
+def test_ended_runs_leave_models_and_no_checkpoints(answered: tuple[Desk, str]) -> None:
     runs = answered[0].runs("small")
     assert len(list(runs.glob("*/model/weights.pt"))) >= 6
     assert [path.parent.name for path in runs.glob("*/checkpoints")] == []
 
 
-def test_an_interrupted_study_goes_on(desk: Desk) -> None:
+def test_an_interrupted_or_killed_study_can_be_resumed(desk: Desk) -> None:
     steps = 400  # so many that no run ends between a look at the folder and the signal
     baselines = {name: {"training.weight_decay": index / 10} for index, name in enumerate("abcd")}
     desk.write("long", steps=steps, training={"validate_every": 20}, baselines=baselines)
@@ -209,7 +209,7 @@ def test_an_interrupted_study_goes_on(desk: Desk) -> None:
     checked: set[str] = set()
     """Runs that had a checkpoint when the study was stopped."""
 
-    def has_begun_anew(done: int) -> bool:
+    def has_begun(done: int) -> bool:
         ended = {path.parent for path in runs.glob("*/run.json")}
         begun = {path.parent.parent for path in runs.glob("*/checkpoints/*.pt")}
         if len(ended) < done or not begun - ended:
@@ -218,7 +218,7 @@ def test_an_interrupted_study_goes_on(desk: Desk) -> None:
         return True
 
     process = desk.start("long.yaml")
-    wait_until(lambda: has_begun_anew(1), process)
+    wait_until(lambda: has_begun(1), process)
     with pytest.raises(StudyError, match="is running"), StudyFolder(runs.parent).held():
         pass
     process.send_signal(signal.SIGINT)
@@ -226,12 +226,12 @@ def test_an_interrupted_study_goes_on(desk: Desk) -> None:
     assert process.returncode == 130
     assert "--resume" in errors
     statuses = {run.info.status for run in desk.tracked()[1]}
-    assert "KILLED" in statuses  # also a run that has ended, if nobody had heard of it yet
+    assert "KILLED" in statuses  # also a run that has ended, if the driver had not read its end yet
     assert statuses <= {"FINISHED", "KILLED"}
 
     assert desk.run("long.yaml")[0] == 2  # it was begun before
     process = desk.start("long.yaml", "--resume")
-    wait_until(lambda: has_begun_anew(2), process)
+    wait_until(lambda: has_begun(2), process)
     process.kill()
     process.communicate()
     results = {path: path.stat().st_mtime_ns for path in runs.glob("*/run.json")}
@@ -254,7 +254,7 @@ def test_an_interrupted_study_goes_on(desk: Desk) -> None:
 
 
 @pytest.mark.skipif(cores() < 2, reason="two workers need two cores")
-def test_two_workers_compute_what_one_does(desk: Desk) -> None:
+def test_two_workers_compute_the_same_losses_as_one_worker(desk: Desk) -> None:
     training = {"log_every": 1, "batches_per_step": 2, "precision": "fp32"}
     for name, workers in (("one", 1), ("two", 2)):
         desk.write(name, training=training, baselines={"annealing": {}}, resources={"workers": workers})
@@ -265,7 +265,7 @@ def test_two_workers_compute_what_one_does(desk: Desk) -> None:
     assert [loss for _, loss in two] == pytest.approx([loss for _, loss in one], abs=1e-4)
 
 
-def test_rays_launcher_alone_computes_what_tunes_actor_does(desk: Desk) -> None:
+def test_ray_train_computes_the_same_losses_as_a_tune_actor(desk: Desk) -> None:
     for name, launcher in (("plain", "auto"), ("launched", "ray-train")):
         desk.write(name, baselines={"annealing": {}}, resources={"launcher": launcher})
         assert desk.run(f"{name}.yaml")[::2] == (0, "")
@@ -274,7 +274,7 @@ def test_rays_launcher_alone_computes_what_tunes_actor_does(desk: Desk) -> None:
 
 
 @pytest.mark.skipif(cores() < 2, reason="two workers need two cores")
-def test_elastic_workers_compute_what_one_does(desk: Desk) -> None:
+def test_elastic_workers_compute_the_same_losses_as_one_worker(desk: Desk) -> None:
     training = {"log_every": 1, "batches_per_step": 2, "precision": "fp32"}
     for name, workers in (("one", 1), ("elastic", [1, 2])):
         desk.write(name, training=training, baselines={"annealing": {}}, resources={"workers": workers})
@@ -284,7 +284,7 @@ def test_elastic_workers_compute_what_one_does(desk: Desk) -> None:
     assert [loss for _, loss in elastic] == pytest.approx([loss for _, loss in one], abs=1e-4)
 
 
-def test_a_teacher_writes_what_the_students_of_each_column_train_on(desk: Desk) -> None:
+def test_students_of_each_column_train_on_the_text_of_their_columns_teacher(desk: Desk) -> None:
     at = {"objective.schedule": {"kind": "constant", "value": 0.0}}
     turned = {f"data.{split}": [f"{split}.de", f"{split}.en"] for split in ("train", "valid", "test")}
     desk.write(

@@ -1,4 +1,4 @@
-"""Dropout from random bits keeps the promises of dropout."""
+"""Dropout from random bits has the properties of dropout."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from mtnat.model.dropout import Dropout
 
 
 @pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 4)])  # also numbers of features that four does not divide
-def test_a_feature_is_zero_or_scaled_and_its_gradient_alike(shape: tuple[int, ...]) -> None:
+def test_dropout_zeroes_or_scales_each_feature_and_its_gradient(shape: tuple[int, ...]) -> None:
     torch.manual_seed(1)
     states = torch.ones(shape, requires_grad=True)
     output = Dropout(0.5)(states)
@@ -18,7 +18,7 @@ def test_a_feature_is_zero_or_scaled_and_its_gradient_alike(shape: tuple[int, ..
 
 
 @pytest.mark.parametrize("probability", [0.05, 0.3, 0.9])
-def test_the_rate_is_the_probability_and_the_mean_stays(probability: float) -> None:
+def test_the_dropout_rate_is_the_probability_and_the_mean_is_kept(probability: float) -> None:
     torch.manual_seed(1)
     output = Dropout(probability)(torch.ones(200_000))
     deviation = (probability * (1 - probability) / 200_000) ** 0.5
@@ -27,7 +27,7 @@ def test_the_rate_is_the_probability_and_the_mean_stays(probability: float) -> N
     assert output.mean().item() == pytest.approx(1, abs=4 * deviation / (1 - probability))
 
 
-def test_neighbours_are_independent() -> None:
+def test_neighbouring_features_are_dropped_independently() -> None:
     torch.manual_seed(1)
     zero = (Dropout(0.5)(torch.ones(100_000)) == 0).double()
     for distance in (1, 2, 3, 4):
@@ -37,7 +37,7 @@ def test_neighbours_are_independent() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("probability", [0.0, 0.3])
-def test_what_it_is_added_to_makes_no_other_difference(dtype: torch.dtype, probability: float) -> None:
+def test_dropout_onto_a_residual_equals_the_residual_plus_dropout(dtype: torch.dtype, probability: float) -> None:
     dropout, onto = Dropout(probability), torch.randn(40, 7, requires_grad=True)
     states = torch.randn(40, 7, dtype=dtype, requires_grad=True)
     results = []
@@ -48,14 +48,14 @@ def test_what_it_is_added_to_makes_no_other_difference(dtype: torch.dtype, proba
     torch.testing.assert_close(results[0], results[1])
 
 
-def test_it_does_nothing_in_evaluation_or_at_zero() -> None:
+def test_dropout_does_nothing_in_evaluation_mode_or_with_probability_zero() -> None:
     states = torch.randn(5)
     assert Dropout(0.5).eval()(states) is states
     assert Dropout(0.0)(states) is states
     assert torch.equal(Dropout(0.5).eval()(states, states), states + states)
 
 
-def test_the_seed_decides_the_draws() -> None:
+def test_the_seed_determines_which_features_are_dropped() -> None:
     draws = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)

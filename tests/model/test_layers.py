@@ -13,7 +13,7 @@ from mtnat.model.layers import FeedForward
 
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize("shape", [(5, 8), (2, 3, 8)])
-def test_the_activation_in_place_leaves_values_and_gradients_as_they_are(
+def test_feed_forward_with_in_place_activation_equals_its_formula_and_gradients(
     activation: Literal["relu", "gelu"], shape: tuple[int, ...]
 ) -> None:
     torch.manual_seed(1)

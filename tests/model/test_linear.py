@@ -1,4 +1,4 @@
-"""A linear map in training in half precision on the CPU, which computes rows of zeros besides."""
+"""The linear map for training in half precision on the CPU, which pads its input with rows of zeros."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def answers(kind: type[nn.Linear], shape: tuple[int, ...], dtype: torch.dtype) -
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(1,), (31,), (32,), (5, 7), (4, 8), (67, 2)])
-def test_result_and_gradients_are_those_of_pytorchs(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+def test_results_and_gradients_of_linear_equal_those_of_pytorch(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     ours, theirs = answers(Linear, shape, dtype), answers(nn.Linear, shape, dtype)
     assert len(ours) == len(theirs) == 4
     for mine, other in zip(ours, theirs, strict=True):
@@ -33,19 +33,19 @@ def test_result_and_gradients_are_those_of_pytorchs(shape: tuple[int, ...], dtyp
         torch.testing.assert_close(mine, other, rtol=2**-7, atol=2**-7 * other.detach().abs().max().item())
 
 
-def test_without_autocast_it_is_pytorchs_to_the_last_bit() -> None:
+def test_without_autocast_linear_equals_pytorch_bit_for_bit() -> None:
     layer, states = Linear(WIDTH, FEATURES), torch.randn(37, WIDTH)
     assert torch.equal(layer(states), nn.functional.linear(states, layer.weight, layer.bias))
 
 
-def test_any_batch_is_one_of_few_numbers_of_rows() -> None:
+def test_row_counts_are_padded_to_few_different_counts() -> None:
     numbers = [padded_count(rows) for rows in range(1, 4_097)]
     assert all(rows <= number <= rows * 17 / 16 for rows, number in enumerate(numbers, 1))
     assert len({number for number in numbers if 2_048 < number <= 4_096}) == 16
     assert [padded_count(number) for number in numbers] == numbers
 
 
-def test_rows_of_padding_are_zeros() -> None:
+def test_padding_rows_are_zero() -> None:
     states = torch.randn(67, WIDTH)
     whole = pad_rows(states, torch.bfloat16)
     assert whole.shape == (68, WIDTH)

@@ -1,4 +1,4 @@
-"""Attention over short sequences is attention, forward and backward."""
+"""Attention over short sequences equals PyTorch's attention, forward and backward."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def random_parts(queries: int, keys: int, dtype: torch.dtype = torch.float64) ->
 
 
 def library(asking: Tensor, read: Tensor, mask_BTS: Tensor | None) -> Tensor:
-    """PyTorch's own."""
+    """PyTorch's own attention."""
     keys, values = (part.transpose(1, 2) for part in read.unbind(2))
     mask = None if mask_BTS is None else mask_BTS.expand(SENTENCES, asking.shape[1], -1)[:, None]
     mixed: Tensor = functional.scaled_dot_product_attention(asking.transpose(1, 2), keys, values, attn_mask=mask)
@@ -37,7 +37,7 @@ def padding(keys: int) -> Tensor:
 
 @pytest.mark.parametrize(("queries", "keys"), [(1, 1), (7, 7), (5, 12), (16, 3), (30, 33)])
 @pytest.mark.parametrize("mask", ["none", "padding", "past"])
-def test_values_and_gradients_are_those_of_the_library(queries: int, keys: int, mask: str) -> None:
+def test_values_and_gradients_of_short_attention_equal_those_of_pytorch(queries: int, keys: int, mask: str) -> None:
     asking, read = random_parts(queries, keys)
     past = torch.ones(queries, keys, dtype=torch.bool).tril()
     seen = {"none": None, "padding": padding(keys), "past": past[None]}[mask]
@@ -49,7 +49,7 @@ def test_values_and_gradients_are_those_of_the_library(queries: int, keys: int, 
     torch.testing.assert_close(gradients, torch.autograd.grad(expected, (asking, read), upstream))
 
 
-def test_it_computes_in_float32_under_autocast() -> None:
+def test_short_attention_computes_in_float32_under_autocast() -> None:
     asking, read = random_parts(9, 11, torch.bfloat16)
     keys_BSHE, values_BSHE = read.unbind(2)
     with torch.autocast("cpu", torch.bfloat16):
@@ -63,7 +63,9 @@ def test_it_computes_in_float32_under_autocast() -> None:
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_layers_answer_alike_with_and_without_it(causal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attention_layers_give_equal_results_with_and_without_short_attention(
+    causal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(1)
     config = ModelConfig(width=32, heads=HEADS)
     to_itself, to_source = SelfAttention(config), CrossAttention(config)

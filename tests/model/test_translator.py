@@ -1,4 +1,4 @@
-"""What the translator promises, on models small enough to check."""
+"""Properties of the translator, on models small enough to check."""
 
 import math
 from typing import Any
@@ -52,7 +52,7 @@ def changes(before: Tensor, after: Tensor) -> list[bool]:
 
 @every_architecture
 @torch.no_grad()
-def test_the_at_decoder_never_sees_the_future(settings: dict[str, Any]) -> None:
+def test_the_at_decoder_is_causal(settings: dict[str, Any]) -> None:
     translator = make(**settings)
     encoded = translator.encode(SOURCE)
     other = AT_INPUT.clone()
@@ -63,7 +63,7 @@ def test_the_at_decoder_never_sees_the_future(settings: dict[str, Any]) -> None:
 
 @every_architecture
 @torch.no_grad()
-def test_the_nat_decoder_sees_both_sides(settings: dict[str, Any]) -> None:
+def test_the_nat_decoder_is_bidirectional(settings: dict[str, Any]) -> None:
     translator = make(**settings)
     encoded = translator.encode(SOURCE)
     other = NAT_INPUT.clone()
@@ -92,7 +92,7 @@ def test_both_decoders_and_the_length_head_read_the_source(settings: dict[str, A
 
 @every_architecture
 @torch.no_grad()
-def test_padding_changes_nothing(settings: dict[str, Any]) -> None:
+def test_padding_does_not_change_states_or_logits(settings: dict[str, Any]) -> None:
     translator = make(**settings)
     padded, alone = translator.encode(SOURCE), translator.encode(SOURCE[1:, :3])
     torch.testing.assert_close(padded.states_BSD[1:, :3], alone.states_BSD)
@@ -130,7 +130,7 @@ def test_a_cache_follows_its_hypotheses_through_reordering_and_leaving_sentences
 
 
 @torch.no_grad()
-def test_a_long_past_outgrows_its_first_room() -> None:
+def test_a_long_cache_grows_beyond_its_initial_capacity() -> None:
     translator = make(max_positions=40)
     encoded = translator.encode(SOURCE)
     inputs = torch.randint(5, VOCABULARY, (2, 40))
@@ -152,7 +152,7 @@ def test_several_targets_of_a_source_share_its_memory() -> None:
 @pytest.mark.parametrize("joint", [True, False])
 @pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
 @pytest.mark.parametrize("norm", ["pre", "post"])
-def test_the_number_of_parameters_is_the_one_worked_out_by_hand(joint: bool, positions: str, norm: str) -> None:
+def test_the_number_of_parameters_matches_a_calculation_by_hand(joint: bool, positions: str, norm: str) -> None:
     width, inner, places = 16, 24, 12
     norms = 2 * width
     attention = 4 * (width * width + width)
@@ -172,7 +172,7 @@ def test_the_number_of_parameters_is_the_one_worked_out_by_hand(joint: bool, pos
     assert count(ONLY_NAT) == embeddings + encoder + decoder + lengths
 
 
-def test_a_missing_decoder_is_absent_and_says_so() -> None:
+def test_an_untrained_decoder_has_no_parameters_and_its_branch_cannot_be_used() -> None:
     only_at, only_nat = make(objective=ONLY_AT), make(objective=ONLY_NAT)
     assert not any("nat" in name.split(".") or "length" in name for name, _ in only_at.named_parameters())
     assert not any("at" in name.split(".") for name, _ in only_nat.named_parameters())
@@ -203,7 +203,7 @@ def test_separate_vocabularies_have_separate_matrices() -> None:
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_fresh_weights_have_the_deviations_of_their_kind(shared: bool) -> None:
+def test_initial_weights_have_the_standard_deviation_of_their_kind(shared: bool) -> None:
     torch.manual_seed(1)
     config = ModelConfig(
         width=64,
@@ -282,7 +282,7 @@ def test_bfloat16_logits_are_close_to_float32() -> None:
     assert (exact - rough)[0].abs().max() < 0.05 * exact[0].abs().max()
 
 
-def test_the_fast_paths_of_training_compute_what_evaluation_computes() -> None:
+def test_logits_of_the_fast_paths_of_training_equal_those_of_evaluation() -> None:
     translator = make(dropout=0.0).train()
     trained = nat(translator).decoder.logits(translator.encode(SOURCE), NAT_INPUT)
     with torch.no_grad():
@@ -290,7 +290,7 @@ def test_the_fast_paths_of_training_compute_what_evaluation_computes() -> None:
     torch.testing.assert_close(trained, evaluated)
 
 
-def test_sinusoids_are_those_of_vaswani() -> None:
+def test_sinusoidal_positions_follow_the_formula_of_vaswani() -> None:
     translator = make(positions="sinusoidal", width=8)
     table = translator.encoder.positions.sinusoids_TD
     expected = [wave(3 / scale) for scale in (1, 10, 100, 1000) for wave in (math.sin, math.cos)]  # 10000^(2i/8)
@@ -299,7 +299,7 @@ def test_sinusoids_are_those_of_vaswani() -> None:
 
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
-def test_positions_read_alone_have_the_states_and_the_gradients_they_have_among_all(norm: str) -> None:
+def test_positions_read_alone_have_the_same_states_and_gradients_as_among_all(norm: str) -> None:
     read = torch.tensor([1, 2, 4])
     results = []
     for alone in (True, False):
@@ -340,7 +340,7 @@ def test_weights_with_their_former_names_still_load(joint: bool, objective: Obje
 
 
 class TestSharedDecoderLayers:
-    def test_both_decoders_have_the_same_layers_and_all_else_of_their_own(self) -> None:
+    def test_both_decoders_share_layers_but_not_positions_and_norms(self) -> None:
         shared, apart = make(shared_decoder_layers=True), make()
         theirs, ours = at(shared).decoder.stack, nat(shared).decoder.stack
         assert theirs.layers is ours.layers
@@ -356,13 +356,15 @@ class TestSharedDecoderLayers:
 
     @every_architecture
     @torch.no_grad()
-    def test_one_decoder_is_causal_and_the_other_sees_both_sides(self, settings: dict[str, Any]) -> None:
+    def test_with_shared_layers_the_at_decoder_is_causal_and_the_nat_decoder_is_bidirectional(
+        self, settings: dict[str, Any]
+    ) -> None:
         translator = make(shared_decoder_layers=True, **settings)
         encoded = translator.encode(SOURCE)
         for decoder, tokens, expected in (
             (at(translator).decoder, AT_INPUT, [False, False, True, True, True]),
             (nat(translator).decoder, NAT_INPUT, [True] * 5),
-            (at(translator).decoder, AT_INPUT, [False, False, True, True, True]),  # whichever ran last
+            (at(translator).decoder, AT_INPUT, [False, False, True, True, True]),  # also after the NAT decoder has run
         ):
             other = tokens.clone()
             other[0, 2] = 13
@@ -376,7 +378,7 @@ class TestSharedDecoderLayers:
         stepwise = torch.cat([decoder.step(cache, AT_INPUT[:, [step]]) for step in range(5)], dim=1)
         torch.testing.assert_close(stepwise, decoder.logits(encoded, AT_INPUT))
 
-    def test_weights_load_as_they_were_saved_and_the_layers_stay_shared(self) -> None:
+    def test_saved_weights_load_and_the_layers_stay_shared(self) -> None:
         saved = make(shared_decoder_layers=True)
         loaded = make(shared_decoder_layers=True)
         for parameter in loaded.parameters():

@@ -1,4 +1,4 @@
-"""Held against PyTorch's own cross-entropy over logits that are all there at once."""
+"""The cross-entropy in parts against PyTorch's over all logits at once."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def plain(states: Tensor, weight: Tensor, targets: Tensor, smoothing: float) -> 
 
 @pytest.mark.parametrize("rows", [1, 10, 37, 100])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_value_and_gradients_are_pytorchs_however_many_positions_at_once(
+def test_the_loss_and_its_gradients_equal_pytorchs_for_any_number_of_positions_at_once(
     rows: int, smoothing: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(cross_entropy._BYTES_AT_ONCE, "cpu", 4 * VOCABULARY * rows)
@@ -45,7 +45,7 @@ def test_a_confident_and_wrong_model_has_a_finite_loss() -> None:
     torch.testing.assert_close(ours, theirs)
 
 
-def test_under_autocast_products_are_in_its_type_and_the_loss_is_float32() -> None:
+def test_under_autocast_products_are_rounded_and_the_loss_is_float32() -> None:
     states, weight, targets = inputs()
     with torch.autocast("cpu", torch.bfloat16):
         total = cross_entropy_sum(states, weight, targets, 0.1)
@@ -62,7 +62,7 @@ def test_under_autocast_products_are_in_its_type_and_the_loss_is_float32() -> No
         assert 0 < (ours - theirs).norm() < 0.02 * theirs.norm()
 
 
-def test_without_gradients_it_is_only_the_loss() -> None:
+def test_without_gradients_the_loss_is_the_same_and_needs_no_gradient() -> None:
     states, weight, targets = inputs()
     with torch.no_grad():
         total = cross_entropy_sum(states, weight, targets, 0.1)

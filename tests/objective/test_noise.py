@@ -79,7 +79,7 @@ def test_a_decoder_without_weight_gets_no_sentence(nat_weight: float, absent: se
     assert counts(draw) == draw.divisors
 
 
-def test_a_sampled_batch_sends_each_sentence_to_one_decoder_and_divides_by_what_was_to_be_expected() -> None:
+def test_a_sampled_batch_gives_each_sentence_to_one_decoder_and_divides_by_expected_counts() -> None:
     target = torch.arange(40_000).reshape(10_000, 4) + 10
     target[:, -1] = EOS
     draw = draw_noise(target, target, 0.3, estimator="sampled")
@@ -92,14 +92,14 @@ def test_a_sampled_batch_sends_each_sentence_to_one_decoder_and_divides_by_what_
     assert abs(len(nat.rows_R) - 3_000) < 5 * 46  # the standard deviation of 10,000 draws at 0.3
     assert draw.divisors == pytest.approx({"at": 0.7 * 40_000, "nat": 0.3 * counts(weighted)["nat"], "length": 10_000})
     assert counts(draw) == {"at": 4 * len(at.rows_R), "nat": len(nat.positions_N), "length": 10_000}
-    # What each decoder reads and must say is what the weighted batch has for the same sentences.
+    # Inputs and targets are those that the weighted batch has for the same sentences.
     assert torch.equal(nat.tensors["input"], weighted.noise["nat"].tensors["input"][nat.rows_R])
     assert torch.equal(at.tensors["input"], weighted.noise["at"].tensors["input"][at.rows_R])
     assert torch.equal(nat.tensors["target"], target[nat.rows_R])
     assert torch.equal(at.tensors["target"], target[at.rows_R])
 
 
-def test_padding_is_known_without_looking_at_the_device() -> None:
+def test_a_draw_states_which_of_its_tensors_are_padded() -> None:
     draw = draw_noise(SOURCE, TARGET)
     assert (draw.is_padded, "input" in draw.noise["nat"].padded) == (True, True)
     draw = draw_noise(SOURCE[:1], TARGET[:1])
@@ -116,7 +116,7 @@ def test_the_same_generator_state_gives_the_same_draw() -> None:
 
 @pytest.mark.parametrize("estimator", ["weighted", "sampled"])
 @pytest.mark.parametrize(("name", "value"), [("at", 0.0), ("nat", 1.0)])
-def test_a_branch_alone_sees_the_sentences_that_it_sees_beside_the_other(name: str, value: float, estimator: str) -> None:
+def test_a_branch_alone_draws_the_same_noise_as_beside_the_other_branch(name: str, value: float, estimator: str) -> None:
     settings: dict[str, Any] = {"at_fraction": 0.3, "estimator": estimator}
     config = ObjectiveConfig.model_validate({"schedule": Constant(value=value), **settings})
     alone = objective_of(translator_of(MODEL, 30, config), config).draw(LONGER, LONGER, Moment(0, 1000), generator())
@@ -130,7 +130,7 @@ def test_a_branch_alone_sees_the_sentences_that_it_sees_beside_the_other(name: s
 
 
 @pytest.mark.parametrize("value", [0.2, 0.9])
-def test_at_fraction_draws_the_same_sentences_whatever_the_weights(value: float) -> None:
+def test_at_fraction_draws_the_same_sentences_for_any_weights(value: float) -> None:
     at = [draw_noise(LONGER, LONGER, weight, at_fraction=0.3).noise["at"].rows_R for weight in (0.0, value)]
     assert at[0] is not None
     assert at[1] is not None
@@ -146,7 +146,7 @@ LONGER[:4, 4:] = PAD
 @pytest.mark.parametrize("settings", [{}, {"at_fraction": 0.3}, {"estimator": "sampled"}])
 @pytest.mark.parametrize("nat_weight", [0.0, 0.4, 1.0])
 @pytest.mark.parametrize("count", [2, 3, 10])
-def test_a_cut_draw_says_sentence_by_sentence_what_the_whole_one_says(
+def test_a_split_draw_holds_the_same_noise_for_each_sentence_as_the_whole_draw(
     settings: dict[str, Any], nat_weight: float, count: int
 ) -> None:
     whole = draw_noise(LONGER, LONGER, nat_weight, **settings)
@@ -164,7 +164,7 @@ def test_a_cut_draw_says_sentence_by_sentence_what_the_whole_one_says(
 
 
 def sentences(*draws: Draw) -> list[dict[str, list[int]]]:
-    """For each sentence what each decoder reads and what it must say at which of its positions."""
+    """For each sentence, the input of each decoder and its targets by position."""
     told: list[dict[str, list[int]]] = []
     for draw in draws:
         own: list[dict[str, list[int]]] = [{} for _ in draw.source_BS]
@@ -181,7 +181,7 @@ def sentences(*draws: Draw) -> list[dict[str, list[int]]]:
     return told
 
 
-def test_a_draw_is_cut_into_no_more_than_its_sentences() -> None:
+def test_a_draw_splits_into_at_most_one_part_per_sentence() -> None:
     whole = draw_noise(SOURCE, TARGET)
     assert [len(draw.source_BS) for draw in whole.split(64)] == [1, 1]
     assert whole.split(1) == (whole,)

@@ -54,20 +54,18 @@ HAND_WORKED: list[tuple[Schedule, tuple[float, float, float, float]]] = [
 
 
 @pytest.mark.parametrize(("schedule", "expected"), HAND_WORKED, ids=str)
-def test_at_the_start_in_the_middle_at_the_last_step_and_after_it(
-    schedule: Schedule, expected: tuple[float, float, float, float]
-) -> None:
+def test_schedules_match_values_worked_by_hand(schedule: Schedule, expected: tuple[float, float, float, float]) -> None:
     assert [schedule(step, T) for step in (0, 50, 99, 100)] == pytest.approx(expected, abs=5e-8)
 
 
 @pytest.mark.parametrize("schedule", [schedule for schedule, _ in HAND_WORKED], ids=str)
-def test_beyond_the_last_step_it_stays_where_it_ended(schedule: Schedule) -> None:
+def test_a_schedule_keeps_its_end_value_beyond_the_last_step(schedule: Schedule) -> None:
     assert schedule(101, T) == schedule(10 * T, T) == schedule(T, T)
 
 
 @pytest.mark.parametrize("ramp", RAMPS, ids=str)
 @pytest.mark.parametrize(("start", "end"), [(0.0, 1.0), (0.1, 0.7), (0.9, 0.3), (1.0, 0.0), (0.3, 0.3)])
-def test_a_ramp_meets_its_ends_exactly_and_never_turns(ramp: Linear, start: float, end: float) -> None:
+def test_a_ramp_is_monotonic_and_meets_its_ends_exactly(ramp: Linear, start: float, end: float) -> None:
     ramp = ramp.model_copy(update={"start": start, "end": end})
     weights = [ramp(step, T) for step in range(T + 1)]
     assert (weights[0], weights[-1]) == (start, end)
@@ -76,7 +74,7 @@ def test_a_ramp_meets_its_ends_exactly_and_never_turns(ramp: Linear, start: floa
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.25, 0.5, 1.0])
-def test_a_step_holds_its_end_from_the_threshold_on(threshold: float) -> None:
+def test_a_step_schedule_has_its_end_value_from_the_threshold_on(threshold: float) -> None:
     step = Step(threshold=threshold)
     assert [step(t, 4) for t in range(5)] == [float(t / 4 >= threshold) for t in range(5)]
 
@@ -94,17 +92,17 @@ def test_piecewise_with_one_knot_is_constant() -> None:
 
 @pytest.mark.parametrize("steepness", [5e-324, 1e-300, 1e-17, 1e-3])
 @pytest.mark.parametrize("midpoint", [0.0, 0.3, 1.0])
-def test_a_sigmoid_without_steepness_is_a_line(steepness: float, midpoint: float) -> None:
+def test_a_sigmoid_with_near_zero_steepness_is_linear(steepness: float, midpoint: float) -> None:
     sigmoid = Sigmoid(steepness=steepness, midpoint=midpoint)
     assert [sigmoid.at(progress) for progress in (0.0, 0.25, 0.5, 1.0)] == pytest.approx([0.0, 0.25, 0.5, 1.0], abs=1e-3)
 
 
 @pytest.mark.parametrize("rate", [-1e-12, 1e-12, 1e-300])
-def test_an_exponential_without_rate_is_a_line(rate: float) -> None:
+def test_an_exponential_with_near_zero_rate_is_linear(rate: float) -> None:
     assert [Exponential(rate=rate).at(progress) for progress in (0.0, 0.25, 1.0)] == pytest.approx([0.0, 0.25, 1.0])
 
 
-def test_a_training_of_one_step_starts_at_the_start() -> None:
+def test_a_training_of_one_step_has_the_start_value() -> None:
     assert Linear()(0, 1) == 0.0
 
 
@@ -117,7 +115,7 @@ def test_a_training_of_one_step_starts_at_the_start() -> None:
         ([], "schedule.knots: must have at least 1 item after validation, not 0; got []."),
     ],
 )
-def test_knots_that_make_no_curve_are_refused(knots: list[list[object]], problem: str) -> None:
+def test_invalid_knots_are_refused(knots: list[list[object]], problem: str) -> None:
     with pytest.raises(ConfigError) as caught:
         build(ObjectiveConfig, {"schedule": {"kind": "piecewise", "knots": knots}})
     assert caught.value.problems == (problem,)

@@ -1,4 +1,4 @@
-"""A teacher's text is the same whoever writes it, and students train on it."""
+"""A teacher's text does not depend on the processes that write it, and students train on it."""
 
 import gzip
 import os
@@ -46,7 +46,7 @@ def text(tmp_path: Path, model: Path) -> Path:
 
 
 def distil(model: Path, text: Path, cache: Path) -> bytes:
-    """What one process writes, undisturbed."""
+    """The text that one undisturbed process writes."""
     distillation = Distillation(model, file_sources(text), GREEDY, lines_per_shard=SHARD, cache=cache)
     assert sorted(distillation.work()) == list(range(7))
     return distillation.targets.read_bytes()
@@ -57,7 +57,7 @@ def worker(model: Path, text: Path, cache: Path, shard: int = SHARD) -> subproce
     return subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True)
 
 
-def test_each_line_becomes_what_the_teacher_makes_of_it(model: Path, text: Path, tmp_path: Path) -> None:
+def test_each_line_becomes_the_teachers_translation(model: Path, text: Path, tmp_path: Path) -> None:
     written = gzip.decompress(distil(model, text, tmp_path / "one")).decode().split("\n")[:-1]
     lines = text.read_text().split("\n")[:-1]
     teacher = load_model(model)
@@ -75,7 +75,7 @@ def test_two_processes_share_the_shards_and_write_the_same_text(model: Path, tex
     assert both.targets.read_bytes() == distil(model, text, tmp_path / "one")
 
 
-def test_a_kill_in_the_middle_loses_only_what_was_under_way(model: Path, text: Path, tmp_path: Path) -> None:
+def test_a_killed_process_loses_only_its_unfinished_shard(model: Path, text: Path, tmp_path: Path) -> None:
     cache, shard, shards = tmp_path / "killed", 2, 65  # many shards, so that no slow test kills too late
     process = worker(model, text, cache, shard)
     assert process.stdout is not None
@@ -95,7 +95,7 @@ def test_a_kill_in_the_middle_loses_only_what_was_under_way(model: Path, text: P
     assert not [path for path in killed.folder.iterdir() if path.is_dir()]  # no shards are left over
 
 
-def test_the_key_tells_what_decides_the_text(model: Path, text: Path, tmp_path: Path) -> None:
+def test_the_key_changes_only_with_settings_and_sources_that_affect_the_text(model: Path, text: Path, tmp_path: Path) -> None:
     def key(decoding: MaskPredictDecoding = GREEDY) -> str:
         return Distillation(model, file_sources(text), decoding, cache=tmp_path).key
 
@@ -129,7 +129,7 @@ class TestStudents:
         path.write_text("".join(f"{'Haus ' * (number % 5)}Haus\n" for number in range(lines)))
         return self.DATA.model_copy(update={"distilled": str(path)})
 
-    def test_they_train_on_the_teachers_text_with_the_raw_texts_vocabulary(self, tmp_path: Path) -> None:
+    def test_students_train_on_the_teachers_text_with_the_raw_texts_vocabulary(self, tmp_path: Path) -> None:
         raw, student = prepare(self.DATA), prepare(self.distilled(tmp_path, 300))
         assert student.vocabularies.fingerprint == raw.vocabularies.fingerprint
         assert (student.valid, student.test) == (raw.valid, raw.test)
@@ -139,7 +139,7 @@ class TestStudents:
         tokens = student.train.tokens[start + source : start + source + target - 1]
         assert student.vocabularies.target.decode([tuple(map(int, tokens))]) == ["Haus Haus"]
 
-    def test_a_text_of_another_length_is_refused(self, tmp_path: Path) -> None:
+    def test_distilled_text_of_another_length_is_refused(self, tmp_path: Path) -> None:
         short = self.distilled(tmp_path, 299)
         assert check(short) == [
             "data.distilled: must have a line for each of the 300 training sources; "
@@ -148,7 +148,7 @@ class TestStudents:
         with pytest.raises(DataError, match="299"):
             prepare(short)
 
-    def test_a_missing_text_is_told(self) -> None:
+    def test_missing_distilled_text_is_reported(self) -> None:
         missing = build(DataConfig, self.DATA.model_dump() | {"distilled": "nowhere.de"})
         assert len(check(missing)) == 1
         assert "nowhere.de: no such file" in check(missing)[0]

@@ -97,7 +97,7 @@ def test_progress_has_every_curve_and_the_run_leaves_a_model(dataset: Dataset, t
 
 @pytest.mark.parametrize("killed_after", [3, 4, 6])
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
-def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(
+def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_run(
     dataset: Dataset, tmp_path: Path, killed_after: int, ema_decay: float
 ) -> None:
     experiment = replace(TINY, {"training.ema_decay": ema_decay})
@@ -127,19 +127,21 @@ def test_a_folder_belongs_to_one_experiment(dataset: Dataset, tmp_path: Path) ->
         next(fit(replace(TINY, {"seed": 2}), dataset, tmp_path, workers=CPU))
 
 
-def test_the_seed_decides_everything(dataset: Dataset, tmp_path: Path) -> None:
+def test_the_seed_determines_the_training_curves(dataset: Dataset, tmp_path: Path) -> None:
     first, again = (curves(train(TINY, dataset, tmp_path / name)) for name in ("first", "again"))
     other = curves(train(replace(TINY, {"seed": 2}), dataset, tmp_path / "other"))
     assert first == again != other
 
 
 @pytest.mark.parametrize("model", ["best", "last", "average_last", "average_best"])
-def test_the_model_is_the_mean_of_the_checkpoints_that_its_choice_names(dataset: Dataset, tmp_path: Path, model: str) -> None:
+def test_the_model_is_the_mean_of_the_checkpoints_that_the_setting_selects(
+    dataset: Dataset, tmp_path: Path, model: str
+) -> None:
     settings = {"training.validate_every": 1, "training.keep_checkpoints": 2, "training.model": model}
     points = train(replace(TINY, settings), dataset, tmp_path)
     scores = {point.step: point.metrics["valid/bleu"] for point in points if "valid/bleu" in point.metrics}
     ranked = sorted(scores, key=lambda step: (-scores[step], step))
-    assert 6 not in ranked[:2]  # or the choices could not be told apart
+    assert 6 not in ranked[:2]  # otherwise several choices would give the same model
     makes_it = {"best": ranked[:1], "last": [6], "average_last": [5, 6], "average_best": ranked[:2]}[model]
     assert checkpoints(tmp_path) == ({*ranked[:2], 6} if model == "average_best" else {5, 6, ranked[0]})
     weights = [read(tmp_path, step)["weights"] for step in makes_it]
@@ -156,7 +158,7 @@ STANDSTILL = {"training.peak_learning_rate": 1e-20, "training.initial_learning_r
 """No validation is better than the first one."""
 
 
-def test_a_run_without_a_better_validation_stops_and_its_schedules_do_not_notice(dataset: Dataset, tmp_path: Path) -> None:
+def test_early_stopping_ends_a_run_without_changing_its_schedules(dataset: Dataset, tmp_path: Path) -> None:
     patient = train(replace(TINY, STANDSTILL | {"training.patience": 3}), dataset, tmp_path / "patient")
     assert [(point.step, point.finished) for point in patient] == [(step, False) for step in range(1, 9)] + [(8, True)]
     assert patient[-1].metrics["final/trained_steps"] == 8
@@ -169,7 +171,7 @@ def test_a_run_without_a_better_validation_stops_and_its_schedules_do_not_notice
 
 
 @pytest.mark.parametrize("killed_after", [5, 6, 8])
-def test_patience_outlives_a_kill(dataset: Dataset, tmp_path: Path, killed_after: int) -> None:
+def test_the_patience_count_survives_a_kill(dataset: Dataset, tmp_path: Path, killed_after: int) -> None:
     experiment = replace(TINY, STANDSTILL | {"training.patience": 3})
     interrupted = fit(experiment, dataset, tmp_path, workers=CPU)
     for _ in range(killed_after):
@@ -179,7 +181,7 @@ def test_patience_outlives_a_kill(dataset: Dataset, tmp_path: Path, killed_after
     assert [point.step for point in points] == [*range(killed_after // 2 * 2 + 1, 9), 8]
 
 
-def test_the_moving_average_is_what_is_validated_and_the_training_goes_on_without_it(dataset: Dataset, tmp_path: Path) -> None:
+def test_the_moving_average_becomes_the_model_and_does_not_affect_the_training(dataset: Dataset, tmp_path: Path) -> None:
     settings = {"training.validate_every": 1, "training.keep_checkpoints": 6, "training.warmup_steps": 0}
     plain = train(replace(TINY, settings), dataset, tmp_path / "plain")
     averaged = train(replace(TINY, settings | {"training.ema_decay": 0.8}), dataset, tmp_path / "averaged")
@@ -198,7 +200,7 @@ def test_the_moving_average_is_what_is_validated_and_the_training_goes_on_withou
     assert equal(torch.load(tmp_path / "averaged" / "model" / "weights.pt"), read(tmp_path / "averaged", best)["weights"])
 
 
-def test_updates_that_are_skipped_leave_the_moving_average_finite(dataset: Dataset, tmp_path: Path) -> None:
+def test_skipped_updates_leave_the_moving_average_finite(dataset: Dataset, tmp_path: Path) -> None:
     settings = {"peak_learning_rate": 1e18, "warmup_steps": 0, "clip_norm": 0.0, "validate_every": 6, "ema_decay": 0.5}
     points = train(replace(TINY, {f"training.{name}": value for name, value in settings.items()}), dataset, tmp_path)
     assert points[-1].metrics["final/skipped_steps"] == 5
@@ -208,7 +210,7 @@ def test_updates_that_are_skipped_leave_the_moving_average_finite(dataset: Datas
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_follows_float32(dataset: Dataset, tmp_path: Path, precision: str) -> None:
+def test_losses_in_half_precision_are_close_to_float32(dataset: Dataset, tmp_path: Path, precision: str) -> None:
     exact = train(TINY, dataset, tmp_path / "exact")
     half = train(replace(TINY, {"training.precision": precision}), dataset, tmp_path / "half")
     for point, reference in zip(half[:-1], exact[:-1], strict=True):
@@ -216,7 +218,9 @@ def test_half_precision_follows_float32(dataset: Dataset, tmp_path: Path, precis
 
 
 @pytest.mark.slow  # compiles for about a minute
-def test_a_compiled_run_follows_an_eager_one_and_compiles_for_no_shape_anew(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_compiled_run_is_close_to_an_eager_run_and_does_not_recompile_for_new_shapes(
+    dataset: Dataset, tmp_path: Path
+) -> None:
     settings = {
         "model.dropout": 0.0,
         "training.steps": 40,
@@ -234,14 +238,14 @@ def test_a_compiled_run_follows_an_eager_one_and_compiles_for_no_shape_anew(data
     assert points[-1].metrics["final/valid_bleu"] == pytest.approx(eager[-1].metrics["final/valid_bleu"], abs=0.5)
 
 
-def test_a_diverging_run_ends_with_an_error_that_says_what_to_do(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_diverging_run_raises_an_error_with_a_remedy(dataset: Dataset, tmp_path: Path) -> None:
     settings = {"peak_learning_rate": 1e18, "warmup_steps": 0, "clip_norm": 0.0, "most_skipped_steps": 2, "validate_every": 6}
     experiment = replace(TINY, {f"training.{name}": value for name, value in settings.items()})
     with pytest.raises(DivergedError, match=r"in 3 updates in a row, until step 4; lower training\.peak_learning_rate"):
         train(experiment, dataset, tmp_path)
 
 
-def test_a_run_that_allows_it_goes_on_without_the_updates_that_are_not_finite(dataset: Dataset, tmp_path: Path) -> None:
+def test_non_finite_updates_are_skipped_and_counted(dataset: Dataset, tmp_path: Path) -> None:
     settings = {"peak_learning_rate": 1e18, "warmup_steps": 0, "clip_norm": 0.0, "log_every": 3, "validate_every": 6}
     points = train(replace(TINY, {f"training.{name}": value for name, value in settings.items()}), dataset, tmp_path)
     assert [point.metrics.get("train/skipped_steps") for point in points] == [2, 5, None]
@@ -258,7 +262,7 @@ def test_a_run_that_allows_it_goes_on_without_the_updates_that_are_not_finite(da
         STANDSTILL | {"training.batches_per_step": 2, "training.validate_every": 4, "training.patience": 2},
     ],
 )
-def test_accumulation_in_one_process_updates_the_same_as_two(
+def test_accumulation_in_one_process_gives_the_same_updates_as_two_processes(
     dataset: Dataset, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
     experiment = replace(TINY, {"training.steps": 20, "training.validate_every": 20} | settings)
@@ -282,12 +286,12 @@ def test_accumulation_in_one_process_updates_the_same_as_two(
 
 
 class Pair(Alone):
-    """Says that it is one of two, which is all that is asked before training starts."""
+    """A worker that reports a group of two, which is all that training reads before it starts."""
 
     size = 2
 
 
-def test_workers_that_cannot_share_a_step_evenly_are_told_so(dataset: Dataset, tmp_path: Path) -> None:
+def test_batches_per_step_that_workers_cannot_share_evenly_are_refused(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="must be a multiple of the 2 workers; got 1"):
         next(fit(TINY, dataset, tmp_path, workers=Pair("cpu")))
     assert not list(tmp_path.iterdir())

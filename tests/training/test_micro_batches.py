@@ -1,4 +1,4 @@
-"""A batch that is cut is the same batch: what is learnt differs by rounding only."""
+"""Training with micro-batches equals training with whole batches, up to rounding."""
 
 import multiprocessing
 from pathlib import Path
@@ -65,7 +65,7 @@ def train(experiment: Experiment, dataset: Dataset, folder: Path, micro_batches:
     ],
     ids=str,
 )
-def test_losses_and_gradients_are_those_of_the_whole_batch(
+def test_training_metrics_with_micro_batches_equal_those_with_whole_batches(
     dataset: Dataset, tmp_path: Path, settings: dict[str, Any], micro_batches: int
 ) -> None:
     experiment = replace(EXPERIMENT, settings)
@@ -79,7 +79,7 @@ def test_losses_and_gradients_are_those_of_the_whole_batch(
             assert ours.metrics[name] == pytest.approx(theirs.metrics[name], rel=tolerance), name
 
 
-def test_the_gradient_of_one_update_is_that_of_the_whole_batch(dataset: Dataset) -> None:
+def test_the_gradient_of_an_update_with_micro_batches_equals_that_of_the_whole_batch(dataset: Dataset) -> None:
     gradients = []
     for micro_batches in (1, 3):
         torch.manual_seed(1)
@@ -96,7 +96,7 @@ def test_the_gradient_of_one_update_is_that_of_the_whole_batch(dataset: Dataset)
         torch.testing.assert_close(cut[name], gradient, rtol=1e-4, atol=1e-6)
 
 
-def test_only_dropout_draws_other_numbers(dataset: Dataset) -> None:
+def test_micro_batches_change_only_the_random_numbers_of_dropout(dataset: Dataset) -> None:
     works = []
     objective = EXPERIMENT.build_objective(EXPERIMENT.build_translator(dataset.vocabularies))
     for micro_batches in (1, 2):
@@ -110,7 +110,7 @@ def test_only_dropout_draws_other_numbers(dataset: Dataset) -> None:
     assert (cut.divisors, cut.target_tokens, cut.position) == (whole.divisors, whole.target_tokens, whole.position)
 
 
-def test_a_run_may_go_on_with_other_micro_batches(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_run_can_be_resumed_with_another_number_of_micro_batches(dataset: Dataset, tmp_path: Path) -> None:
     experiment = replace(EXPERIMENT, {"training.validate_every": 2})
     whole = train(experiment, dataset, tmp_path / "whole", 1)
     interrupted = fit(experiment, dataset, tmp_path / "resumed", workers=CPU)
@@ -121,14 +121,14 @@ def test_a_run_may_go_on_with_other_micro_batches(dataset: Dataset, tmp_path: Pa
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-def test_what_is_kept_for_the_backward_pass_falls_with_the_micro_batches(dataset: Dataset) -> None:
+def test_the_memory_for_the_backward_pass_shrinks_with_more_micro_batches(dataset: Dataset) -> None:
     held = {micro_batches: _most_bytes_held(dataset, micro_batches) for micro_batches in (1, 2, 8)}
     assert held[2] < 0.6 * held[1]
     assert held[8] < 0.25 * held[1]
 
 
 def _most_bytes_held(dataset: Dataset, micro_batches: int) -> int:
-    """By the encoder for its backward pass, in one update, weights not included."""
+    """The most bytes held for the backward pass in one update, not counting weights."""
     translator = EXPERIMENT.build_translator(dataset.vocabularies).train()
     updater = Updater(EXPERIMENT, EXPERIMENT.build_objective(translator), CPU, micro_batches=micro_batches)
     weights = {weight.untyped_storage().data_ptr() for weight in translator.parameters()}
@@ -156,7 +156,7 @@ def _most_bytes_held(dataset: Dataset, micro_batches: int) -> int:
 
 
 @pytest.mark.parametrize("settings", [{}, {"objective.schedule": HALF, "objective.at_fraction": 0.1}], ids=str)
-def test_two_workers_that_cut_their_batches_update_as_one_that_does_not(
+def test_two_workers_with_micro_batches_update_like_one_worker_without(
     dataset: Dataset, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
     experiment = replace(EXPERIMENT, {"training.batches_per_step": 2} | settings)

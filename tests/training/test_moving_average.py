@@ -25,7 +25,7 @@ def change(module: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("decay", [0.5, 0.99, 0.99999])
-def test_it_is_the_weighted_mean_of_the_weights_after_each_update(decay: float) -> None:
+def test_the_moving_average_is_the_weighted_mean_of_the_weights_after_each_update(decay: float) -> None:
     torch.manual_seed(0)
     module = nn.Linear(4, 3)
     average = MovingAverage(module, decay)
@@ -39,7 +39,7 @@ def test_it_is_the_weighted_mean_of_the_weights_after_each_update(decay: float) 
         torch.testing.assert_close(average.module.weight.double(), expected, rtol=0, atol=1e-6)
 
 
-def test_after_the_first_update_it_is_the_weights() -> None:
+def test_after_the_first_update_the_moving_average_equals_the_weights() -> None:
     module = nn.Linear(4, 3)
     average = MovingAverage(module, 0.999)
     change(module)
@@ -62,7 +62,7 @@ def test_tied_weights_stay_tied_and_are_averaged_once() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_no_update_waits_for_the_gpu() -> None:
+def test_updates_of_the_moving_average_do_not_wait_for_the_gpu() -> None:
     module = nn.Linear(4, 3).to("cuda")
     average = MovingAverage(module, 0.9)
     torch.cuda.set_sync_debug_mode("error")

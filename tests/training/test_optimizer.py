@@ -17,7 +17,7 @@ def test_without_warm_up_the_first_update_has_the_peak() -> None:
     assert [learning_rate(step, config) for step in (0, 1, 4)] == pytest.approx([1e-3, 1e-3, 5e-4])
 
 
-def test_only_matrices_decay() -> None:
+def test_weight_decay_applies_only_to_matrices() -> None:
     optimizer = build_optimizer(nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2)), CONFIG)
     assert [(group["weight_decay"], [tuple(p.shape) for p in group["params"]]) for group in optimizer.param_groups] == [
         (0.01, [(2, 3)]),

@@ -1,4 +1,4 @@
-"""Which checkpoints stay, which make the model, when a run stops."""
+"""Which checkpoints are kept, which make the model, and when a run stops."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def config(model: str, keep: int = 3) -> TrainingConfig:
     return build(TrainingConfig, {"model": model, "keep_checkpoints": keep})
 
 
-def test_of_equal_scores_the_earlier_is_better() -> None:
+def test_the_earlier_of_equal_scores_ranks_higher() -> None:
     assert best(SCORES, 4) == [20, 40, 50, 30]
     assert best({}) == []
 
@@ -28,7 +28,7 @@ def test_of_equal_scores_the_earlier_is_better() -> None:
         ("average_best", {20, 40, 50}, {20, 40, 50, 60}),
     ],
 )
-def test_each_choice_has_its_checkpoints(model: str, makes_it: set[int], stay: set[int]) -> None:
+def test_each_choice_of_model_selects_and_keeps_its_checkpoints(model: str, makes_it: set[int], stay: set[int]) -> None:
     assert set(chosen(SCORES, config(model))) == makes_it
     assert kept(SCORES, config(model)) == stay
 
@@ -57,13 +57,13 @@ def test_no_checkpoint_is_removed_that_is_needed_later(model: str, keep: int) ->
         ([2.0, 1.0, 1.0, 1.0, 1.0], 0, False),
     ],
 )
-def test_a_run_is_stalled_after_so_many_validations_without_a_better_one(
+def test_a_run_is_stalled_after_patience_validations_without_improvement(
     scores: list[float], patience: int, stalled: bool
 ) -> None:
     assert is_stalled(dict(enumerate(scores, 1)), patience) == stalled
 
 
-def test_what_a_file_says_wrong_of_it_is_told() -> None:
+def test_invalid_selection_settings_are_reported() -> None:
     with pytest.raises(ConfigError) as caught:
         build(TrainingConfig, {"model": "average", "patience": -1, "ema_decay": 1.0, "emadecay": 0.9}, "experiment.training")
     assert set(caught.value.problems) == {

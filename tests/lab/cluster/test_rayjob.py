@@ -1,4 +1,4 @@
-"""The manifest for Kubernetes holds what KubeRay and the study need of it; no Kubernetes is at hand to try it on."""
+"""The Kubernetes manifest has the fields that KubeRay and the study need; it is checked without a cluster."""
 
 import re
 import shlex
@@ -16,7 +16,7 @@ from mtnat.lab.study.resources import Machine, resource_problems
 ROOT = Path(__file__).parents[3]
 IMAGE_FOLDER = "/mtnat"
 FIELDS = {
-    # Of ray.io/v1 as KubeRay 1.5.1 has it.
+    # The fields of ray.io/v1 in KubeRay 1.5.1.
     "job": {
         "entrypoint",
         "runtimeEnvYAML",
@@ -46,7 +46,7 @@ def pods(manifests: dict[str, Any]) -> list[Any]:
     return [group["template"]["spec"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
 
 
-def test_it_uses_the_fields_that_there_are(manifests: dict[str, Any]) -> None:
+def test_the_manifest_uses_only_fields_of_ray_io_v1(manifests: dict[str, Any]) -> None:
     job, cluster = spec(manifests), spec(manifests)["rayClusterSpec"]
     assert (manifests["RayJob"]["apiVersion"], job["submissionMode"]) == ("ray.io/v1", "K8sJobMode")
     assert job.keys() <= FIELDS["job"]
@@ -59,13 +59,13 @@ def test_it_uses_the_fields_that_there_are(manifests: dict[str, Any]) -> None:
     assert cluster["authOptions"] == {"mode": "token"}
 
 
-def test_it_runs_the_ray_that_is_pinned(manifests: dict[str, Any]) -> None:
+def test_the_manifest_and_the_dockerfile_have_the_pinned_ray_and_torch_versions(manifests: dict[str, Any]) -> None:
     assert spec(manifests)["rayClusterSpec"]["rayVersion"] == ray.__version__
     (torch,) = re.findall(r"torch==(\S+)", (ROOT / "cluster" / "Dockerfile").read_text())
     assert f"TORCH ?= torch=={torch}\n" in (ROOT / "Makefile").read_text()
 
 
-def test_its_entrypoint_is_a_study_that_there_is_and_keeps_what_it_makes(manifests: dict[str, Any]) -> None:
+def test_the_entrypoint_runs_an_existing_study_and_writes_to_the_shared_volume(manifests: dict[str, Any]) -> None:
     interpreter, program, study, *arguments = shlex.split(spec(manifests)["entrypoint"])
     assert (interpreter, program) == ("python", f"{IMAGE_FOLDER}/tune.py")
     assert (ROOT / Path(study).relative_to(IMAGE_FOLDER)).is_file()
@@ -84,7 +84,7 @@ def test_its_entrypoint_is_a_study_that_there_is_and_keeps_what_it_makes(manifes
         assert container["image"] == pods(manifests)[0]["containers"][0]["image"]
 
 
-def test_a_run_of_its_study_fits_on_its_workers(manifests: dict[str, Any]) -> None:
+def test_a_run_of_the_manifests_study_fits_on_the_manifests_workers(manifests: dict[str, Any]) -> None:
     study = shlex.split(spec(manifests)["entrypoint"])[2]
     resources = build(Study, read_yaml(ROOT / Path(study).relative_to(IMAGE_FOLDER))).resources
     machines = []

@@ -1,4 +1,4 @@
-"""Waiting for machines, before a study and in it, by a clock that does not run."""
+"""Waiting for machines before and during a study, with a simulated clock."""
 
 import json
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ class Cluster:
         return Room(TWO, self.look, self.clock)
 
 
-def test_a_study_waits_for_machines_that_are_on_their_way() -> None:
+def test_a_study_waits_for_machines_that_arrive_within_the_limit() -> None:
     cluster = Cluster(Machine(1, 0))
     cluster.arrivals[50] = Machine(1, 0)
     cluster.wait(TWO, 1)
@@ -59,22 +59,22 @@ def test_a_study_waits_for_machines_that_are_on_their_way() -> None:
     assert cluster.called == [[{"CPU": 1.0}, {"CPU": 1.0}], []]
 
 
-def test_but_not_for_ever() -> None:
+def test_waiting_for_machines_ends_after_the_limit() -> None:
     cluster = Cluster(Machine(1, 0))
     cluster.arrivals[70] = Machine(1, 0)
     with pytest.raises(ResourceError, match="a run needs 2 that take 1 cores each, but there is room for 1"):
         cluster.wait(TWO, 1)
-    assert cluster.called[-1] == []  # the autoscaler is not left with a wish of nobody's
+    assert cluster.called[-1] == []  # the request to the autoscaler is withdrawn
 
 
-def test_nor_where_no_machine_can_come() -> None:
+def test_a_limit_of_zero_minutes_raises_without_waiting() -> None:
     cluster = Cluster(Machine(1, 0))
     with pytest.raises(ResourceError):
         cluster.wait(TWO, 0)
     assert (cluster.now, cluster.said, cluster.called) == (0, [], [])
 
 
-def test_room_follows_the_machines() -> None:
+def test_room_is_recomputed_as_machines_come_and_go() -> None:
     cluster = Cluster(Machine(4, 0))
     cluster.arrivals[10] = Machine(2, 0)
     room = cluster.room
@@ -91,7 +91,7 @@ def trials(*statuses: str) -> list[SimpleNamespace]:
     return [SimpleNamespace(status=status) for status in statuses]
 
 
-def test_a_study_whose_runs_cannot_start_ends() -> None:
+def test_a_study_whose_runs_cannot_start_within_the_limit_raises() -> None:
     cluster = Cluster(Machine(1, 0))
     patience = Patience(TWO, cluster.room, cluster.clock)
     cluster.sleep(59)
@@ -101,7 +101,7 @@ def test_a_study_whose_runs_cannot_start_ends() -> None:
         patience.check(trials("TERMINATED", "PENDING"))
 
 
-def test_while_one_runs_the_others_can_wait() -> None:
+def test_the_start_limit_does_not_count_while_a_run_is_running() -> None:
     cluster = Cluster(Machine(2, 0))
     patience = Patience(TWO, cluster.room, cluster.clock)
     for statuses in (["RUNNING", "PENDING"], ["TERMINATED"], []):
@@ -114,7 +114,7 @@ def test_while_one_runs_the_others_can_wait() -> None:
         patience.check(trials("PENDING"))
 
 
-def test_a_run_of_ray_train_waits_for_its_workers_while_it_seems_to_run() -> None:
+def test_a_running_trial_counts_as_waiting_while_its_workers_do_not_fit() -> None:
     cluster = Cluster(Machine(1, 0))
     patience = Patience(TWO, cluster.room, cluster.clock)
     cluster.sleep(60)
@@ -122,7 +122,7 @@ def test_a_run_of_ray_train_waits_for_its_workers_while_it_seems_to_run() -> Non
         patience.check(trials("RUNNING"))
 
 
-def test_machines_rest_longer_each_time_a_process_ends_until_a_run_gets_on() -> None:
+def test_the_pause_after_a_dead_process_doubles_up_to_60_seconds_until_a_run_progresses() -> None:
     cluster = Cluster(Machine(4, 0))
     patience = Patience(TWO, cluster.room, cluster.clock)
     rests = []
@@ -140,7 +140,7 @@ def test_machines_rest_longer_each_time_a_process_ends_until_a_run_gets_on() -> 
     assert patience.places == 2
 
 
-def test_a_study_whose_processes_all_end_as_they_start_ends_too() -> None:
+def test_a_study_whose_processes_all_die_on_start_raises() -> None:
     cluster = Cluster(Machine(4, 0))
     patience = Patience(TWO, cluster.room, cluster.clock)
     for _ in range(59):
@@ -152,7 +152,7 @@ def test_a_study_whose_processes_all_end_as_they_start_ends_too() -> None:
         patience.check(trials("ERROR", "ERROR"))
 
 
-def test_a_job_keeps_nothing_in_its_working_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_ray_job_with_outputs_in_its_working_directory_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     lasting = (Path("/lasting/outputs"), "http://mlflow")
     passing = (Path("outputs"), f"sqlite:///{tmp_path}/mlflow.db")
@@ -164,13 +164,13 @@ def test_a_job_keeps_nothing_in_its_working_folder(monkeypatch: pytest.MonkeyPat
     assert not list(job_problems(*lasting))
 
 
-def test_rays_client_cannot_drive_a_study(tmp_path: Path) -> None:
+def test_a_ray_client_address_is_refused(tmp_path: Path) -> None:
     options = Options(study=tmp_path / "study.yaml", address="ray://127.0.0.1:10001")
     with pytest.raises(ConfigError, match="ray job submit"), ray_cluster(options, Resources()):
         pass
 
 
-def test_where_no_cluster_answers_is_told(tmp_path: Path) -> None:
+def test_an_unreachable_cluster_address_is_reported(tmp_path: Path) -> None:
     options = Options(study=tmp_path / "study.yaml", address="127.0.0.1:1")
     with (
         pytest.raises(ResourceError, match=r"no Ray cluster can be joined at 127.0.0.1:1 \("),

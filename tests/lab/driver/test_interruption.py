@@ -1,4 +1,4 @@
-"""A signal counts also where the exception it raises is lost."""
+"""A signal takes effect even when the exception it raises is lost."""
 
 import signal
 
@@ -8,14 +8,14 @@ from mtnat.lab.driver.interruption import Interruption
 
 
 class Falls:
-    """Raises while it is destroyed, which Python only mentions."""
+    """Raises in its destructor, where Python only prints the exception."""
 
     def __del__(self) -> None:
         signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_signal_inside_a_destructor_is_heard_at_the_next_check() -> None:
+def test_a_signal_lost_in_a_destructor_is_raised_at_the_next_check() -> None:
     interruption = Interruption()
     interruption.check()
     before = signal.signal(signal.SIGINT, interruption)
@@ -27,7 +27,7 @@ def test_a_signal_inside_a_destructor_is_heard_at_the_next_check() -> None:
         interruption.check()
 
 
-def test_a_signal_interrupts_at_once() -> None:
+def test_a_signal_raises_keyboard_interrupt_immediately() -> None:
     before = signal.signal(signal.SIGINT, Interruption())
     try:
         with pytest.raises(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""What the driver does for runs whose processes died."""
+"""How the driver treats runs whose processes died."""
 
 from dataclasses import dataclass
 from io import StringIO
@@ -29,7 +29,7 @@ from mtnat.lab.worker.sessions import RUN_ID
 
 
 class UnderWay:
-    """A study of one run, with all that hears of its runs."""
+    """A study with one proposal, and the objects that its listener reports to."""
 
     def __init__(self, path: Path) -> None:
         self.study = study(trials=1, confirm=None)
@@ -55,7 +55,7 @@ class UnderWay:
 
 @dataclass
 class NeverStarted:
-    """What the listener looks at of a trial of Tune's; of one whose actor did not come up, Tune knows no error."""
+    """The part of a Tune trial that the listener reads; Tune has no error for a trial whose actor did not start."""
 
     config: dict[str, str]
 
@@ -68,9 +68,9 @@ def study_(tmp_path: Path) -> UnderWay:
     return UnderWay(tmp_path)
 
 
-def test_runs_that_are_lost_start_again_but_not_one_that_had_ended(study_: UnderWay) -> None:
+def test_lost_runs_restart_unless_their_result_is_already_written(study_: UnderWay) -> None:
     first, second = study_.start(), study_.start()
-    write_result(study_.folder.run(first.id), Result(run=first.id, valid=12.0))  # the driver has not heard of it
+    write_result(study_.folder.run(first.id), Result(run=first.id, valid=12.0))  # the driver has not read it yet
     study_.runs.lose_all("its machine was short of memory")
     assert study_.agenda.results[first.id].valid == 12.0
     found = study_.tracker.find(study_.book.key(first))
@@ -81,7 +81,7 @@ def test_runs_that_are_lost_start_again_but_not_one_that_had_ended(study_: Under
     assert read_micro_batches(study_.folder.run(second.id)) == 1
 
 
-def test_a_study_that_is_stopped_leaves_no_run_open_not_even_one_that_was_just_ending(study_: UnderWay) -> None:
+def test_a_stopped_study_closes_all_tracked_runs_including_those_just_ending(study_: UnderWay) -> None:
     first, second = study_.start(), study_.start()
     study_.agenda.end(Result(run=first.id, valid=12.0))  # stopped before it could be closed
     study_.runs.kill()
@@ -89,7 +89,7 @@ def test_a_study_that_is_stopped_leaves_no_run_open_not_even_one_that_was_just_e
     assert [one and one.status for one in found] == ["KILLED", "KILLED"]
 
 
-def test_one_whose_process_never_came_up_starts_again_as_often_as_it_takes(study_: UnderWay) -> None:
+def test_a_process_that_never_started_does_not_count_as_a_death_of_the_run(study_: UnderWay) -> None:
     first = study_.start()
     for _ in range(MOST_DEATHS + 1):
         study_.listener.on_trial_error(0, [], cast("TuneTrial", NeverStarted({RUN_ID: first.id})))
@@ -97,7 +97,7 @@ def test_one_whose_process_never_came_up_starts_again_as_often_as_it_takes(study
     assert first.id not in study_.agenda.results
 
 
-def test_one_that_dies_again_and_again_takes_less_memory_and_fails_in_the_end(study_: UnderWay) -> None:
+def test_a_run_that_keeps_dying_doubles_its_micro_batches_and_finally_fails(study_: UnderWay) -> None:
     first = study_.start()
     parts = []
     for _ in range(MOST_DEATHS):

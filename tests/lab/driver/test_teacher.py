@@ -1,4 +1,4 @@
-"""Who teaches: a baseline that is equal to the teacher, or a trial of its own."""
+"""The teacher is a baseline with the same experiment, or a trial of its own."""
 
 import dataclasses
 from typing import Any
@@ -19,20 +19,20 @@ def taught(settings: dict[str, Any], **baselines: dict[str, Any]) -> tuple[Study
     return study(baselines=baselines, search={}, trials=0, confirm=confirm, teacher=teacher.model_dump()), teacher
 
 
-def test_a_baseline_that_is_equal_to_the_teacher_is_the_teacher() -> None:
+def test_a_baseline_equal_to_the_teacher_serves_as_the_teacher() -> None:
     trial = teacher_trial(*taught(AT, linear={}, transformer={**AT, "data.distilled": None}))
     assert (trial.name, trial.experiment.decoder) == ("transformer", "at")
 
 
-def test_one_that_will_train_on_the_teachers_text_is_not() -> None:
+def test_a_baseline_that_trains_on_distilled_text_does_not_serve_as_the_teacher() -> None:
     assert teacher_trial(*taught(AT, transformer=AT)).name == "teacher"
 
 
-def test_a_multi_task_teacher_is_validated_with_the_decoder_that_writes() -> None:
+def test_a_multi_task_teacher_is_validated_with_its_at_decoder() -> None:
     trial = teacher_trial(*taught({}, linear={"data.distilled": None}))
     assert (trial.name, trial.experiment.decoder) == ("teacher", "at")
     assert trial.experiment.branches == ("at", "nat")
-    assert trial.settings == {"decoding.decoder": "at"}  # by which it is trained: the settings say all
+    assert trial.settings == {"decoding.decoder": "at"}  # the trial is trained by its settings, so they include the decoder
 
 
 def test_a_column_that_is_not_distilled_has_no_teacher() -> None:
@@ -42,7 +42,7 @@ def test_a_column_that_is_not_distilled_has_no_teacher() -> None:
     assert parts["raw"].experiment == parts["distilled"].experiment
 
 
-def test_students_train_on_its_text() -> None:
+def test_students_train_on_the_distilled_text_and_its_statistics_are_summarised() -> None:
     a_study, _ = taught(AT, linear={})
     raw = Modality(
         conditional_entropy=2.0,

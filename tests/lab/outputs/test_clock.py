@@ -1,11 +1,11 @@
-"""A study's clock goes on where it was."""
+"""A study's clock continues from its saved time."""
 
 from pathlib import Path
 
 from mtnat.lab.outputs.clock import Clock
 
 
-def test_it_counts_every_start(tmp_path: Path) -> None:
+def test_the_clock_continues_from_its_saved_time(tmp_path: Path) -> None:
     path = tmp_path / "clock"
     path.write_text("3600.5")
     clock = Clock(path)

@@ -1,4 +1,4 @@
-"""Machines that share nothing but a storage: what one sends another finds, whole or not at all."""
+"""Machines that share only a storage: what one machine sends, another reads completely or not at all."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +35,7 @@ class TestMemoryStorage(StorageContract):
 
 
 def remote_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """Machines that share a storage in this folder; each has its own folder for its runs, from the moment it is gone to."""
+    """Machines that share a storage in this folder; calling the result with a name switches to that machine's own folder."""
 
     def go_to(name: str) -> RemoteFolder:
         monkeypatch.setenv("MTNAT_SCRATCH", str(folder / name))
@@ -54,7 +54,7 @@ def sent(tmp_path: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (tmp_path / "storage").rglob("*") if path.is_file()}
 
 
-def test_a_run_goes_on_on_another_machine(at: Machine) -> None:
+def test_a_run_continues_on_another_machine(at: Machine) -> None:
     here = at("a")
     here.restore(RUN)
     write(here, experiment="lr", checkpoints__10="ten")
@@ -68,14 +68,14 @@ def test_a_run_goes_on_on_another_machine(at: Machine) -> None:
     (folder / "checkpoints" / "10").unlink()
     there.send(RUN)
     here = at("a")
-    write(here, checkpoints__15="nobody heard of this one", experiment="half")
+    write(here, checkpoints__15="never sent", experiment="half")
     here.restore(RUN)
     assert content(here.workplace.run(RUN)) == {"experiment": "lr", "checkpoints/20": "twenty"}
     here.leave(RUN)
     assert not here.workplace.run(RUN).exists()
 
 
-def test_what_did_not_change_is_not_sent_again_and_what_is_gone_does_not_stay(at: Machine, tmp_path: Path) -> None:
+def test_unchanged_files_are_not_sent_again_and_deleted_files_leave_the_storage(at: Machine, tmp_path: Path) -> None:
     here = at("a")
     write(here, experiment="lr", copy="lr", checkpoints__10="ten")
     here.send(RUN)
@@ -92,13 +92,15 @@ def test_what_did_not_change_is_not_sent_again_and_what_is_gone_does_not_stay(at
     assert kept != "manifest.json"
 
 
-def test_what_was_sent_halfway_is_never_taken(at: Machine, tmp_path: Path) -> None:
+def test_an_incomplete_transfer_is_never_restored(at: Machine, tmp_path: Path) -> None:
     here = at("a")
     write(here, checkpoints__10="ten", summary="10")
     here.send(RUN)
     write(here, checkpoints__20="twenty", summary="20")
     before = sent(tmp_path)
-    (tmp_path / "storage" / "0123" / "runs" / RUN / "manifest.json.partial").mkdir()  # the last of it cannot be written
+    (
+        tmp_path / "storage" / "0123" / "runs" / RUN / "manifest.json.partial"
+    ).mkdir()  # the manifest, which comes last, cannot be written
     with pytest.raises(OSError, match=r"manifest\.json\.partial"):
         here.send(RUN)
     assert len(sent(tmp_path)) == len(before) + 2
@@ -107,7 +109,7 @@ def test_what_was_sent_halfway_is_never_taken(at: Machine, tmp_path: Path) -> No
     assert content(there.workplace.run(RUN)) == {"checkpoints/10": "ten", "summary": "10"}
 
 
-def test_the_driver_gets_all_but_checkpoints(at: Machine) -> None:
+def test_the_driver_fetches_all_files_but_checkpoints_and_keeps_its_own_result(at: Machine) -> None:
     here = at("a")
     write(here, checkpoints__10="ten", model__weights="w")
     write_result(here.workplace.run(RUN), Result(run=RUN, valid=30.0))
@@ -117,14 +119,14 @@ def test_the_driver_gets_all_but_checkpoints(at: Machine) -> None:
     folder = StudyFolder(driver.path).run(RUN)
     assert content(folder).keys() == {"model/weights", "run.json"}
     write_result(folder, Result(run=RUN, failed="its process ended"))
-    driver.fetch_all()  # what the driver found out by itself is not undone
+    driver.fetch_all()  # a result that the driver wrote is not overwritten
     assert read_result(folder) == Result(run=RUN, failed="its process ended")
     (folder / "run.json").unlink()
     driver.fetch_all()
     assert read_result(folder) == Result(run=RUN, valid=30.0)
 
 
-def test_a_wish_to_stop_reaches_the_run_and_ends_with_it(at: Machine) -> None:
+def test_a_stop_request_reaches_the_run_and_is_not_sent_with_its_files(at: Machine) -> None:
     here = at("a")
     here.restore(RUN)
     here.fetch_stop(RUN)
@@ -139,7 +141,7 @@ def test_a_wish_to_stop_reaches_the_run_and_ends_with_it(at: Machine) -> None:
     assert content(there.workplace.run(RUN)) == {}
 
 
-def test_a_shared_folder_is_the_workplace(tmp_path: Path) -> None:
+def test_the_workplace_of_a_shared_folder_is_the_folder_itself(tmp_path: Path) -> None:
     storage = SharedFolder(tmp_path / "study")
     assert storage.workplace.run(RUN) == StudyFolder(tmp_path / "study").run(RUN)
     storage.workplace.run(RUN).mkdir(parents=True)
@@ -147,12 +149,12 @@ def test_a_shared_folder_is_the_workplace(tmp_path: Path) -> None:
     assert (storage.workplace.run(RUN) / STOP_FILE).exists()
 
 
-def test_without_a_uri_the_folder_is_shared(tmp_path: Path) -> None:
+def test_without_a_storage_uri_the_study_uses_a_shared_folder(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path)
     assert study_storage(None, folder) == SharedFolder(tmp_path)
 
 
 @pytest.mark.parametrize("uri", ["nowhere", "foo://bucket"])
-def test_a_storage_of_no_known_kind_is_told(uri: str) -> None:
+def test_a_storage_uri_of_an_unknown_kind_is_refused(uri: str) -> None:
     with pytest.raises(ConfigError, match=r"--storage: .* cannot be opened"):
         open_uri(uri)

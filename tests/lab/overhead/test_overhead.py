@@ -1,4 +1,4 @@
-"""What the platform costs: the arithmetic of the measurement, and a study whose training is made up."""
+"""The platform's overhead: the arithmetic of its measurement, and a study with simulated training."""
 
 import json
 from typing import Any, cast
@@ -22,8 +22,8 @@ def times(first_point: float, end: float) -> TrialTimes:
     return TrialTimes(first_point=first_point, end=end, own_seconds=end - first_point + 0.5)
 
 
-def test_a_place_is_taken_by_the_next_trial_to_begin() -> None:
-    # Two places: the third trial takes the one that became free at 10, the fourth that of 12, whoever had them.
+def test_waits_match_each_free_place_to_the_next_trial_that_begins() -> None:
+    # Two places: the third trial takes the one that became free at 10, the fourth that of 12, whichever trial had them.
     trials = [times(1, 12), times(2, 10), times(11.5, 20), times(12.25, 21)]
     assert waits(trials, at_once=2) == [1.5, 0.25]
 
@@ -34,7 +34,7 @@ def test_a_study_without_any_delay_has_no_overhead() -> None:
     assert (found.overhead_ratio, found.first_step_seconds) == (1.0, 0.0)
 
 
-def test_the_figures_of_a_study_are_those_of_its_times() -> None:
+def test_study_figures_are_computed_from_trial_times_and_memory_samples() -> None:
     trials = [times(3 + 11 * number, 13 + 11 * number) for number in range(4)]
     looks = [Look(0, 1, 2), Look(23, 3, 4), Look(25, 5, 6), Look(40, 7, 8), Look(48, 9, 10)]
     found = summary(trials, looks, started=0, ended=50, at_once=1)
@@ -46,14 +46,14 @@ def test_the_figures_of_a_study_are_those_of_its_times() -> None:
     assert (found.last_driver_bytes, found.last_actor_bytes) == (7, 8)
 
 
-def test_memory_is_that_of_the_last_look_before() -> None:
+def test_memory_at_a_moment_is_the_latest_sample() -> None:
     looks = [Look(1, 10, 0), Look(2, 20, 0)]
     assert [memory_at(looks, moment).driver_bytes for moment in (0, 1.5, 2, 9)] == [10, 10, 20, 20]
 
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
-    """A study with made-up training that has come to its end."""
+    """A finished study with simulated training."""
     folder, tracker = StudyFolder(tmp_path_factory.mktemp("simulated") / "study"), MemoryTracker()
     options = SimulationOptions(trials=TRIALS, workers=WORKERS, points=POINTS)
     study = SimulatedStudy(options, folder, tracker, SimulatedClock())
@@ -62,7 +62,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
     return study, folder, tracker
 
 
-def test_every_trial_runs_once(simulated: Simulated) -> None:
+def test_every_trial_of_a_simulated_study_runs_once(simulated: Simulated) -> None:
     study, folder, _ = simulated
     assert study.agenda.is_finished
     assert len(study.agenda.trials) == TRIALS + 1
@@ -97,7 +97,7 @@ def test_the_journal_has_every_proposal_and_its_score(simulated: Simulated) -> N
     assert len(told) == TRIALS
 
 
-def test_the_load_is_what_all_workers_ask_for(simulated: Simulated) -> None:
+def test_the_load_is_the_driver_time_per_second_that_all_workers_need(simulated: Simulated) -> None:
     _, folder, _ = simulated
     options = SimulationOptions(trials=TRIALS, workers=600, minutes=10, points=5)  # a run begins in each second
     each = {"proposal": [100.0], "start": [50.0], "report": [20.0], "end": [150.0]}
@@ -109,7 +109,7 @@ def test_the_load_is_what_all_workers_ask_for(simulated: Simulated) -> None:
     assert found.runs_bytes > 0
 
 
-def test_a_reader_of_the_command_line_is_told_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_simulate_options_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "study", "--simulate", "trails=100"]) == 2
     assert capsys.readouterr().err == "mtnat: --simulate.trails is unknown; did you mean 'trials'?\n"
     assert main(["bench", "study", "--simulate", "trials=many"]) == 2
@@ -117,7 +117,7 @@ def test_a_reader_of_the_command_line_is_told_what_is_wrong(capsys: pytest.Captu
 
 
 @pytest.mark.slow
-def test_a_real_study_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+def test_bench_study_measures_a_real_study(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "study", "--trials", "6", "--seconds", "0", "--json"]) == 0
     (row,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert list(row) == list(StudyFigures.model_fields)
@@ -129,7 +129,7 @@ def test_a_real_study_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
-def test_a_simulation_shows_its_rows(capsys: pytest.CaptureFixture[str]) -> None:
+def test_bench_study_prints_the_rows_of_a_simulation(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "study", "--simulate", "trials=10", "workers=4", "points=2", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["finished"] for row in rows] == [10, 11 + 4 * 3]

@@ -1,4 +1,4 @@
-"""The plan of a study, worked by hand, with a list in Optuna's place."""
+"""The plan of a study worked out by hand, with a list in place of Optuna."""
 
 from collections.abc import Mapping
 
@@ -24,7 +24,7 @@ def play(agenda: Agenda, valid: Mapping[str, float | None] | None = None, stop_a
     return order
 
 
-def test_baselines_then_proposals_then_the_best_of_them_with_every_seed() -> None:
+def test_the_agenda_runs_baselines_then_proposals_then_confirms_the_best_with_every_seed() -> None:
     proposer = ListedProposer(power(2.0), power(3.0), power(4.0))
     agenda = Agenda(study(), proposer, {})
     assert play(agenda, {"trial-02": 12.0, "trial-03": 11.0}) == [
@@ -45,7 +45,7 @@ def test_baselines_then_proposals_then_the_best_of_them_with_every_seed() -> Non
     assert [trial.name for trial in agenda.confirmed()] == ["Fixed λ", "linear", "trial-02"]
 
 
-def test_a_run_of_both_phases_is_one_run_of_one_experiment() -> None:
+def test_a_seed_used_in_both_phases_is_one_run_of_one_experiment() -> None:
     agenda = Agenda(study(), ListedProposer(), {})
     trial = agenda.trials["linear"]
     first, second = agenda.runs(trial).confirm
@@ -54,7 +54,7 @@ def test_a_run_of_both_phases_is_one_run_of_one_experiment() -> None:
     assert (second.experiment.seed, second.id) == (2, "linear-seed2")
 
 
-def test_baselines_are_confirmed_while_the_last_proposals_run_but_the_best_are_waited_for() -> None:
+def test_baselines_are_confirmed_early_but_proposals_only_after_the_search_has_ended() -> None:
     agenda = Agenda(study(trials=1), ListedProposer(power(2.0)), {})
     for _ in range(2):
         run = agenda.next()
@@ -85,7 +85,7 @@ def test_the_confirm_phase_starts_its_longest_runs_first() -> None:
     assert sorted(confirms[3:]) == ["fixed-λ-seed1", "linear-seed1", "trial-01-seed1"]
 
 
-def test_a_failed_trial_is_told_and_not_confirmed() -> None:
+def test_failed_trials_are_not_confirmed_and_failed_proposals_are_reported() -> None:
     proposer = ListedProposer(power(2.0), power(3.0))
     agenda = Agenda(study(trials=2), proposer, {})
     order = play(agenda, {"Fixed λ": None, "trial-01": None})
@@ -98,7 +98,7 @@ def test_a_failed_trial_is_told_and_not_confirmed() -> None:
     assert proposer.told == {"linear": 10.0, "trial-01": None, "trial-02": 10.0}
 
 
-def test_a_trial_that_fails_in_the_confirm_phase_keeps_its_place() -> None:
+def test_a_trial_that_fails_in_the_confirm_phase_stays_among_the_confirmed() -> None:
     agenda = Agenda(study(trials=2), ListedProposer(power(2.0), power(3.0)), {})
     play(agenda, {"trial-01": 12.0}, stop_after=8)
     run = agenda.next()
@@ -109,7 +109,7 @@ def test_a_trial_that_fails_in_the_confirm_phase_keeps_its_place() -> None:
     assert play(agenda) == ["trial-01-seed2 confirm"]
 
 
-def test_what_equals_another_trial_or_no_experiment_is_not_proposed() -> None:
+def test_proposals_that_are_duplicates_or_invalid_experiments_are_skipped() -> None:
     proposer = ListedProposer({"objective.schedule.kind": "linear"}, power(2.0), power(2.0), power(-1.0), power(3.0))
     agenda = Agenda(study(confirm=None), proposer, {})
     assert play(agenda)[2:] == ["trial-01-seed1 search", "trial-02-seed1 search"]
@@ -117,7 +117,7 @@ def test_what_equals_another_trial_or_no_experiment_is_not_proposed() -> None:
     assert agenda.is_finished
 
 
-def test_a_resumed_study_keeps_what_ended_and_hands_out_the_rest_again() -> None:
+def test_a_resumed_study_keeps_ended_runs_and_hands_out_unfinished_runs_again() -> None:
     proposer = ListedProposer(power(2.0), power(3.0), power(4.0))
     first = Agenda(study(), proposer, {})
     play(first, stop_after=3)
@@ -135,7 +135,7 @@ def test_a_resumed_study_keeps_what_ended_and_hands_out_the_rest_again() -> None
     assert play(again)[0] == "trial-03-seed1 search"
 
 
-def test_a_resumed_confirm_phase_scores_only_what_has_no_score() -> None:
+def test_a_resumed_confirm_phase_runs_only_the_runs_without_a_test_score() -> None:
     proposer = ListedProposer(power(2.0))
     first = Agenda(study(trials=1), proposer, {})
     play(first, stop_after=5)  # the last two: both seeds of the first baseline
@@ -148,7 +148,7 @@ def test_a_resumed_confirm_phase_scores_only_what_has_no_score() -> None:
     ]
 
 
-def test_the_plan_is_counted_in_trainings() -> None:
+def test_planned_counts_each_training_once() -> None:
     agenda = Agenda(study(), ListedProposer(power(2.0), power(3.0), power(4.0)), {})
     assert agenda.planned == (0, 8)  # 2 + 3 with the search's seed, 2 + 1 with the other
     play(agenda)
@@ -158,7 +158,7 @@ def test_the_plan_is_counted_in_trainings() -> None:
 HORIZON = {"horizon": {"steps": [5, 10, 20], "keep": 0.5}}
 
 
-def test_the_best_of_a_rung_train_anew_for_a_longer_t() -> None:
+def test_the_best_of_a_rung_train_from_scratch_in_the_next_rung() -> None:
     proposer = ListedProposer(power(0.5), power(2.0), power(3.0))
     agenda = Agenda(study(**HORIZON), proposer, {})
     scores = {"trial-01": 8.0, "trial-02": 12.0, "trial-03": 11.0}
@@ -184,7 +184,7 @@ def test_the_best_of_a_rung_train_anew_for_a_longer_t() -> None:
     assert last == {"Fixed λ": None, "linear": None, "trial-01": 5, "trial-02": None, "trial-03": 10}
 
 
-def test_a_rung_waits_until_all_its_runs_have_ended() -> None:
+def test_the_next_rung_starts_only_after_all_runs_of_a_rung_have_ended() -> None:
     agenda = Agenda(study(**HORIZON, baselines={}, confirm=None), ListedProposer(power(0.5), power(2.0)), {})
     first, second = agenda.next(), agenda.next()
     assert first
@@ -207,7 +207,7 @@ def test_a_rungs_schedule_and_warm_up_are_compressed() -> None:
     assert run.experiment.objective.schedule(2, training.steps) == (2 / 5) ** 2
 
 
-def test_a_resumed_ladder_goes_on_with_the_same_runs() -> None:
+def test_a_resumed_horizon_search_continues_with_the_same_runs() -> None:
     whole = Agenda(study(**HORIZON), ListedProposer(power(0.5), power(2.0), power(3.0)), {})
     scores = {"trial-01": 8.0, "trial-02": 12.0, "trial-03": 11.0}
     order = play(whole, scores)
@@ -219,7 +219,7 @@ def test_a_resumed_ladder_goes_on_with_the_same_runs() -> None:
         assert begun + rest == order
 
 
-def test_a_pruned_proposal_is_told_and_never_confirmed() -> None:
+def test_a_pruned_proposal_is_reported_to_the_proposer_and_never_confirmed() -> None:
     proposer = ListedProposer(power(2.0), power(3.0), prunes_below=5.0)
     pruner = {"kind": "asha", "first_step": 5}
     agenda = Agenda(study(trials=2, pruner=pruner, baselines={"linear": {}}), proposer, {})
@@ -227,7 +227,7 @@ def test_a_pruned_proposal_is_told_and_never_confirmed() -> None:
     assert baseline
     assert first
     assert second
-    assert not agenda.report(baseline, 10, {"valid/bleu": 1.0})  # always in the leaderboard
+    assert not agenda.report(baseline, 10, {"valid/bleu": 1.0})  # a baseline is never pruned
     assert not agenda.report(first, 10, {"train/loss": 1.0})
     assert agenda.report(first, 10, {"valid/bleu": 1.0})
     agenda.end(Result(run=first.id, valid=1.0, pruned=10))
@@ -238,7 +238,7 @@ def test_a_pruned_proposal_is_told_and_never_confirmed() -> None:
     assert not any("trial-01" in run for run in play(agenda))
 
 
-def test_a_run_that_is_put_back_comes_next() -> None:
+def test_a_run_that_is_put_back_is_handed_out_next() -> None:
     agenda = Agenda(study(), ListedProposer(power(2.0)), {})
     first, second = agenda.next(), agenda.next()
     assert first
@@ -265,7 +265,7 @@ def test_the_budget_ends_the_search_but_not_the_confirm_phase() -> None:
     assert not any("trial" in run for run in play(agenda))
 
 
-def test_another_studys_trial_counts_and_is_not_trained_again() -> None:
+def test_an_inherited_trial_is_confirmed_and_not_proposed_again() -> None:
     proposer = ListedProposer(power(2.0), power(3.0), power(4.0))
     results = {"other-trial-01-seed1": Result(run="other-trial-01-seed1", valid=15.0)}
     agenda = Agenda(study(trials=2), proposer, results, inherited={"other/trial-01": power(2.0)})
@@ -278,17 +278,17 @@ def test_another_studys_trial_counts_and_is_not_trained_again() -> None:
     assert list(proposer.made.values()) == [power(3.0), power(4.0)]  # what is known is not proposed again
 
 
-def test_the_front_of_several_metrics_is_confirmed_first() -> None:
+def test_trials_on_the_front_of_several_metrics_rank_first() -> None:
     metrics = [{"valid.bleu": "max"}, {"decode.seconds": "min"}]
     agenda = Agenda(study(metrics=metrics), ListedProposer(power(0.5), power(2.0), power(3.0)), {})
     figures = {"trial-01": (20.0, 5.0), "trial-02": (19.0, 6.0), "trial-03": (12.0, 1.0)}
     while (run := agenda.next()) and run.phase == "search":
         bleu, seconds = figures.get(run.trial, (10.0, 9.0))
         agenda.end(ended(run, bleu).model_copy(update={"decode_seconds": seconds}))
-    assert [trial.name for trial in agenda.ranked()] == ["trial-01", "trial-03", "trial-02"]  # the last is beaten in both
+    assert [trial.name for trial in agenda.ranked()] == ["trial-01", "trial-03", "trial-02"]  # the last is dominated
 
 
-def test_equals_keep_the_order_in_which_they_were_proposed_however_they_end_and_after_a_resume() -> None:
+def test_trials_with_equal_scores_rank_in_the_order_of_proposal_even_after_a_resume() -> None:
     proposer = ListedProposer(power(0.5), power(2.0), power(3.0), power(4.0))
     agenda = Agenda(study(trials=4), proposer, {})
     runs: list[Run] = []

@@ -1,4 +1,4 @@
-"""A list as a proposer keeps the contract."""
+"""`ListedProposer` fulfils the proposer contract."""
 
 from collections.abc import Callable
 

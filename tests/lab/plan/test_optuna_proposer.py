@@ -1,4 +1,4 @@
-"""Optuna behind the proposer's port, on a real journal."""
+"""`OptunaProposer` on a real journal file."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -67,7 +67,7 @@ def anything(settings: Settings) -> bool:
 class TestContract(ProposerContract):
     @pytest.fixture(params=["tpe", "random", "qmc", "grid", "median"])
     def reopen(self, tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[], Proposer]:
-        """Every kind of draw, and one with a pruner."""
+        """Several kinds of sampler, and a sampler with a pruner."""
         parsed, _ = parse_space(SPACE, LEAVES, FIXED)
         pruner = build(Pruner, {"kind": "median", "first_step": 5}) if request.param == "median" else None
         kind = "tpe" if pruner else request.param
@@ -86,12 +86,12 @@ def test_proposals_lie_in_the_space_and_respect_conditions(tmp_path: Path) -> No
         optuna_.tell(f"t{number}", [number] if number % 3 else None)
 
 
-def test_equal_seeds_propose_equally(tmp_path: Path) -> None:
+def test_equal_seeds_give_equal_proposals(tmp_path: Path) -> None:
     first, second = (proposer(tmp_path / name, space()) for name in "ab")
     assert [first.ask(str(n), anything) for n in range(5)] == [second.ask(str(n), anything) for n in range(5)]
 
 
-def test_a_journal_survives(tmp_path: Path) -> None:
+def test_proposals_and_scores_survive_a_journal_with_a_truncated_last_line(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     before = proposer(journal, space())
     made = {name: before.ask(name, anything) for name in ("a", "b")}
@@ -100,13 +100,13 @@ def test_a_journal_survives(tmp_path: Path) -> None:
         file.write(b'{"op_code": 4, "wor')  # a kill in the middle of a line
     after = proposer(journal, space())
     assert after.known() == made
-    after.tell("a", [5.0])  # told before
+    after.tell("a", [5.0])  # reported before
     after.tell("b", None)
     assert after.ask("c", anything) != made["a"]
     assert states(journal) == [TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING]
 
 
-def test_an_exhausted_space_says_so(tmp_path: Path) -> None:
+def test_asking_an_exhausted_space_returns_none(tmp_path: Path) -> None:
     two, _ = parse_space({"model.norm": {"choice": ["pre", "post"]}}, LEAVES, FIXED)
     optuna_ = proposer(tmp_path / "journal", two)
     made: list[Settings] = []
@@ -129,7 +129,9 @@ def test_an_exhausted_space_says_so(tmp_path: Path) -> None:
         ({KIND: "linear", "model.width": 128, "model.dropout": 0.0}, False),  # differs where nothing is searched
     ],
 )
-def test_a_baseline_counts_where_the_search_could_have_proposed_it(tmp_path: Path, settings: Settings, is_told: bool) -> None:
+def test_a_baseline_is_recorded_only_if_the_search_could_have_proposed_it(
+    tmp_path: Path, settings: Settings, is_told: bool
+) -> None:
     journal = tmp_path / "journal"
     optuna_ = proposer(journal, space())
     for _ in range(2):
@@ -138,7 +140,7 @@ def test_a_baseline_counts_where_the_search_could_have_proposed_it(tmp_path: Pat
     assert optuna_.known() == {}
 
 
-def test_choices_that_optuna_cannot_keep(tmp_path: Path) -> None:
+def test_choices_may_be_lists_although_optuna_cannot_store_lists(tmp_path: Path) -> None:
     lists, problems = parse_space({"training.adam_betas": {"choice": [[0.9, 0.98], [0.9, 0.999]]}}, LEAVES, FIXED)
     assert not problems
     settings = proposer(tmp_path / "journal", lists).ask("a", anything)
@@ -152,7 +154,7 @@ def score(settings: Settings) -> float:
 
 
 class Interrupted:
-    """A study that is killed before each proposal, in the middle of a draw, and goes on."""
+    """A study that is killed before each proposal, in the middle of a draw, and resumed."""
 
     def __init__(self, journal: Path, make: Callable[[], OptunaProposer]) -> None:
         self._journal, self._make = journal, make
@@ -171,7 +173,7 @@ def _killed(settings: Settings) -> bool:
 
 
 def carried_out(next_proposer: Callable[[], OptunaProposer], metrics: int) -> list[Settings]:
-    """A small study, one trial at a time: equal proposals are turned down, one fails, a baseline ends in between."""
+    """A small study, one trial at a time: equal proposals are refused, one trial fails, a baseline ends in between."""
     made: list[Settings] = []
     for number in range(8):
         proposer = next_proposer()
@@ -192,7 +194,7 @@ CONTINUOUS = {"training.peak_learning_rate": {"float": [1e-4, 1e-2], "log": True
     [(kind, metrics) for kind in ("tpe", "random", "qmc", "grid") for metrics in (1, 2)]
     + [("cmaes", 1), pytest.param("gp", 1, marks=pytest.mark.slow), pytest.param("gp", 2, marks=pytest.mark.slow)],
 )
-def test_a_proposal_follows_from_the_seed_and_what_was_before(tmp_path: Path, kind: str, metrics: int) -> None:
+def test_a_proposal_depends_only_on_the_seed_and_earlier_trials(tmp_path: Path, kind: str, metrics: int) -> None:
     searches = {EXPONENT: {"float": [0.25, 4.0], "step": 0.25, "when": {KIND: "power"}}} if kind == "grid" else CONTINUOUS
     directions: Sequence[Direction] = ["max", "min"]
 
@@ -208,7 +210,7 @@ def test_a_proposal_follows_from_the_seed_and_what_was_before(tmp_path: Path, ki
 
 
 @pytest.mark.parametrize("kind", ["tpe", "qmc"])
-def test_a_draw_that_a_kill_cut_short_is_drawn_again(tmp_path: Path, kind: str) -> None:
+def test_a_draw_interrupted_by_a_kill_is_repeated(tmp_path: Path, kind: str) -> None:
     whole = proposer(tmp_path / "whole", space(), kind)
     proposals = [whole.ask(str(number), lambda settings: settings["model.width"] != 128) for number in range(5)]
     lines = (tmp_path / "whole").read_bytes().splitlines(keepends=True)
@@ -219,14 +221,14 @@ def test_a_draw_that_a_kill_cut_short_is_drawn_again(tmp_path: Path, kind: str) 
         known = list(after.known().values())
         assert known == proposals[: len(known)]
         assert after.ask("next", lambda settings: settings["model.width"] != 128) == proposals[len(known)]
-        assert states(journal).count(TrialState.RUNNING) == len(known) + 1  # and none without a name
+        assert states(journal).count(TrialState.RUNNING) == len(known) + 1  # and no draw without a name
 
 
 STEPS = {EXPONENT: {"float": [0.1, 0.3], "step": 0.1, "when": {KIND: "power"}}, "model.width": {"int": [64, 65]}}
 
 
 class TestGrid:
-    def test_every_combination_once_in_order_and_then_no_more(self, tmp_path: Path) -> None:
+    def test_the_grid_proposes_every_combination_once_and_in_order(self, tmp_path: Path) -> None:
         grid = proposer(tmp_path / "journal", space(**STEPS), "grid")
         made = [settings for number in range(20) if (settings := grid.ask(str(number), anything))]
         widths = {"model.width": 64}, {"model.width": 65}
@@ -235,7 +237,7 @@ class TestGrid:
         ]
         assert proposer(tmp_path / "journal", space(**STEPS), "grid").ask("more", anything) is None
 
-    def test_what_is_turned_down_is_left_out(self, tmp_path: Path) -> None:
+    def test_the_grid_skips_refused_combinations(self, tmp_path: Path) -> None:
         grid = proposer(tmp_path / "journal", space(**STEPS), "grid")
         made = [grid.ask(str(number), lambda settings: settings["model.width"] == 65) for number in range(5)]
         assert [settings and settings.get(EXPONENT) for settings in made] == [None, 0.1, 0.2, 0.3, None]
@@ -251,7 +253,7 @@ class TestPruner:
     def report(
         self, optuna_: OptunaProposer, name: str, factor: float, steps: Sequence[int] = range(100, 901, 100)
     ) -> int | None:
-        """The step at which a trial was told to end."""
+        """The step at which the trial is pruned, if it is."""
         return next((step for step in steps if optuna_.report(name, step, factor * step)), None)
 
     def begin(self, journal: Path, kind: str, **changes: Any) -> OptunaProposer:
@@ -262,21 +264,21 @@ class TestPruner:
                 optuna_.ask(name, anything)
         return optuna_
 
-    def test_asha_ends_the_worse_at_its_rungs(self, tmp_path: Path) -> None:
+    def test_asha_prunes_the_worse_trials_at_its_rungs(self, tmp_path: Path) -> None:
         asha = self.begin(tmp_path / "journal", "asha", factor=2)
         ended = {name: self.report(asha, name, factor) for name, factor in zip("abcdef", (3, 1, 2, 9, 8, 7), strict=True)}
-        assert ended["a"] is None  # the first, with nobody to compare it with
+        assert ended["a"] is None  # the first trial, with no other to compare it with
         assert ended["d"] is None  # the best
         assert ended["b"] == 200
         assert set(ended.values()) <= {None, 200, 400, 800}
 
-    def test_the_rungs_survive(self, tmp_path: Path) -> None:
+    def test_asha_rungs_survive_reopening_the_journal(self, tmp_path: Path) -> None:
         journal = tmp_path / "journal"
         assert self.report(self.begin(journal, "asha"), "a", 5, [100, 200]) is None
         assert self.report(self.begin(journal, "asha"), "b", 4, [100, 200]) == 200
         assert self.report(self.begin(journal, "asha"), "c", 6, [100, 200]) is None
 
-    def test_a_step_told_twice_changes_nothing(self, tmp_path: Path) -> None:
+    def test_reporting_a_step_twice_changes_nothing(self, tmp_path: Path) -> None:
         journal = tmp_path / "journal"
         asha = self.begin(journal, "asha")
         assert self.report(asha, "a", 5, [100, 200, 300]) is None
@@ -288,7 +290,7 @@ class TestPruner:
         values = [trial.intermediate_values for trial in trials(journal)]
         assert values[:2] == [{100: 500, 200: 1000, 300: 1500}, {100: 400, 200: 800}]
 
-    def test_it_is_pruned_for_optuna_too(self, tmp_path: Path) -> None:
+    def test_a_pruned_trial_is_stored_as_pruned_in_optuna(self, tmp_path: Path) -> None:
         journal = tmp_path / "journal"
         asha = self.begin(journal, "asha")
         self.report(asha, "a", 5)
@@ -301,7 +303,7 @@ class TestPruner:
             (TrialState.PRUNED, 800),
         ]
 
-    def test_median_waits_for_enough_and_then_ends_the_lower_half(self, tmp_path: Path) -> None:
+    def test_median_prunes_the_lower_half_after_its_startup_trials(self, tmp_path: Path) -> None:
         median = self.begin(tmp_path / "journal", "median", startup_trials=3)
         for name, factor in zip("abc", (1, 2, 3), strict=True):
             assert self.report(median, name, factor) is None
@@ -309,7 +311,7 @@ class TestPruner:
         assert self.report(median, "d", 1.5) == 200
         assert self.report(median, "e", 2.5) is None
 
-    def test_hyperband_begins_at_several_steps(self, tmp_path: Path) -> None:
+    def test_hyperband_brackets_begin_at_several_steps(self, tmp_path: Path) -> None:
         hyperband = self.begin(tmp_path / "journal", "hyperband", factor=2)
         for number in range(40):
             hyperband.ask(str(number), anything)
@@ -320,7 +322,7 @@ class TestPruner:
 
 class TestSeveralMetrics:
     @pytest.mark.parametrize("kind", ["tpe", "random", "qmc", "grid"])
-    def test_optuna_knows_their_front(self, tmp_path: Path, kind: str) -> None:
+    def test_optuna_computes_the_front_of_several_metrics(self, tmp_path: Path, kind: str) -> None:
         steps = {EXPONENT: {"float": [0.5, 4.0], "step": 0.5, "when": {KIND: "power"}}}
         optuna_ = proposer(tmp_path / "journal", space(**steps), kind, directions=("max", "min"))
         for number in range(8):
@@ -331,7 +333,7 @@ class TestSeveralMetrics:
         assert sorted(trial.values for trial in study.best_trials) == [[0.0, 1.0], [1.0, 2.0], [3.0, 2.5]]
 
 
-def test_baselines_are_recognised_by_whole_parts_too(tmp_path: Path) -> None:
+def test_a_baseline_that_equals_a_choice_of_a_whole_part_is_recorded(tmp_path: Path) -> None:
     schedules = {"objective.schedule": {"choice": [{"kind": "cosine"}, {"kind": "power", "exponent": 2.0}]}}
     parsed, problems = parse_space(schedules, LEAVES, FIXED)
     assert not problems

@@ -1,4 +1,4 @@
-"""The Pareto front, by hand and by Optuna."""
+"""The Pareto front against cases worked by hand and against Optuna."""
 
 import random
 
@@ -11,30 +11,30 @@ from mtnat.lab.study.searching import Direction
 BLEU_AND_SECONDS: list[Direction] = ["max", "min"]
 
 
-def test_who_is_beaten_in_everything_is_not_on_it() -> None:
+def test_a_dominated_trial_is_not_on_the_front() -> None:
     values = [(42.0, 3.0), (40.0, 1.0), (39.0, 2.0), (41.0, 3.5)]
     assert pareto_front(values, BLEU_AND_SECONDS) == [True, True, False, False]
 
 
-def test_who_is_equal_in_one_and_worse_in_the_other_is_not_on_it() -> None:
+def test_a_trial_equal_in_one_metric_and_worse_in_the_other_is_not_on_the_front() -> None:
     assert pareto_front([(42.0, 3.0), (42.0, 4.0), (41.0, 3.0)], BLEU_AND_SECONDS) == [True, False, False]
 
 
-def test_equals_are_on_it_together() -> None:
+def test_trials_with_equal_values_are_on_the_front_together() -> None:
     assert pareto_front([(42.0, 3.0), (42.0, 3.0), (1.0, 9.0)], BLEU_AND_SECONDS) == [True, True, False]
 
 
-def test_of_one_metric_it_is_the_best() -> None:
+def test_the_front_of_one_metric_holds_the_best_trials() -> None:
     assert pareto_front([(1.0,), (3.0,), (2.0,), (3.0,)], ["max"]) == [False, True, False, True]
     assert pareto_front([(1.0,), (3.0,), (2.0,)], ["min"]) == [True, False, False]
 
 
-def test_of_nobody_it_is_nobody() -> None:
+def test_the_front_of_no_trials_is_empty() -> None:
     assert pareto_front([], BLEU_AND_SECONDS) == []
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_it_is_optunas(seed: int) -> None:
+def test_the_front_equals_optunas_best_trials(seed: int) -> None:
     dice = random.Random(seed)
     values = [tuple(float(dice.randint(0, 6)) for _ in range(3)) for _ in range(25)]
     directions: list[Direction] = ["max", "min", "min"]

@@ -1,4 +1,4 @@
-"""Trials of other studies: what fits is taken over whole, and of the rest it is said why not."""
+"""Warm start from other studies: trials that fit are taken over, the others are refused with a reason."""
 
 import json
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def begun(path: Path, study: Study) -> StudyFolder:
 
 
 def ended(folder: StudyFolder, study: Study, name: str, settings: Settings, **result: Any) -> Run:
-    """Writes a run as one that has ended leaves it."""
+    """Writes the folder that an ended run leaves."""
     experiment = replace(study.experiment, settings)
     kind: Any = "baseline" if name in study.baselines else "trial"
     run = Run(trial=name, kind=kind, phase="search", experiment=experiment)
@@ -56,7 +56,7 @@ def ended(folder: StudyFolder, study: Study, name: str, settings: Settings, **re
     return run
 
 
-def test_what_fits_counts_here_and_of_the_rest_it_is_said_why_not(tmp_path: Path) -> None:
+def test_fitting_trials_are_taken_over_and_the_others_are_refused_with_a_reason(tmp_path: Path) -> None:
     theirs = study(baselines={"theirs": {"decoding.iterations": 4}, "plain": {}})
     other = begun(tmp_path / "other", theirs)
     ended(other, theirs, "trial-01", {RATE: 5e-3, NORM: "post"}, gpu_seconds=100.0)
@@ -88,8 +88,8 @@ def test_what_fits_counts_here_and_of_the_rest_it_is_said_why_not(tmp_path: Path
     assert json.loads((folder.path / WARM_START).read_text())["trials"] == taken.trials
 
 
-@pytest.mark.parametrize("killed_at", ["before the copy is whole", "before it is taken down"])
-def test_after_a_kill_it_goes_on(tmp_path: Path, killed_at: str) -> None:
+@pytest.mark.parametrize("killed_at", ["before the copy is whole", "before the record is written"])
+def test_a_warm_start_continues_after_a_kill(tmp_path: Path, killed_at: str) -> None:
     theirs = study()
     other = begun(tmp_path / "other", theirs)
     ended(other, theirs, "trial-01", {RATE: 5e-3})
@@ -109,7 +109,7 @@ def test_after_a_kill_it_goes_on(tmp_path: Path, killed_at: str) -> None:
     assert take_over(ours, folder) == taken  # what the other study does later changes nothing
 
 
-def test_columns_and_studies_that_took_over_themselves(tmp_path: Path) -> None:
+def test_a_warm_start_takes_trials_from_columns_and_from_warm_started_studies(tmp_path: Path) -> None:
     first = begun(tmp_path / "first", study())
     ended(first, study(), "trial-01", {RATE: 5e-3})
     theirs = study(warm_start=[str(first.path)])
@@ -126,7 +126,7 @@ def test_columns_and_studies_that_took_over_themselves(tmp_path: Path) -> None:
     assert taken.refused == ("first/trial-01: is the same as second/first/trial-01.",)
 
 
-def test_metrics_that_were_not_measured_there(tmp_path: Path) -> None:
+def test_a_trial_without_a_value_for_a_metric_is_refused(tmp_path: Path) -> None:
     other = begun(tmp_path / "other", study())
     ended(other, study(), "trial-01", {RATE: 5e-3})
     ended(other, study(), "trial-02", {RATE: 6e-3}, decode_seconds=2.0)
@@ -136,7 +136,7 @@ def test_metrics_that_were_not_measured_there(tmp_path: Path) -> None:
     assert taken.refused == ("other/trial-01: has no decode.seconds.",)
 
 
-def test_the_search_learns_from_them_and_does_not_repeat_them(tmp_path: Path) -> None:
+def test_the_search_ranks_inherited_trials_and_does_not_repeat_them(tmp_path: Path) -> None:
     norms = {"search": {NORM: {"choice": ["pre", "post"]}}, "baselines": {"none": {"model.dropout": 0.0}}}
     other = begun(tmp_path / "other", study(**norms))
     ended(other, study(**norms), "trial-01", {NORM: "post"})
@@ -169,7 +169,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
 
 @pytest.mark.slow
 class TestTrained:
-    def test_its_model_is_here_and_nothing_is_left_to_train(self, tmp_path: Path, other: StudyFolder) -> None:
+    def test_an_inherited_run_has_its_model_and_needs_no_training(self, tmp_path: Path, other: StudyFolder) -> None:
         ours = study(warm_start=[str(other.path)])
         folder = begun(tmp_path / "ours", ours)
         take_over(ours, folder)
@@ -179,7 +179,7 @@ class TestTrained:
         assert not (run_folder / "checkpoints").exists()
         assert [progress.finished for progress in fit(experiment, prepare(experiment.data), run_folder)] == [True]
 
-    def test_a_model_that_was_cleared_away_can_be_trained_again(self, tmp_path: Path, other: StudyFolder) -> None:
+    def test_an_inherited_run_without_its_model_can_be_trained_again(self, tmp_path: Path, other: StudyFolder) -> None:
         bare = begun(tmp_path / "bare", study(warm_start=[str(other.path)]))
         take_over(study(warm_start=[str(other.path)]), bare)
         (model,) = bare.path.glob("runs/*/model")

@@ -1,4 +1,4 @@
-"""Runs counted, and a pace extrapolated."""
+"""Counting runs and extrapolating their measured pace."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def plan(study: Study, at_once: int = 1) -> list[Phase]:
     return phases(study, drawn, lambda experiment: PACE, at_once)
 
 
-def test_a_run_is_its_steps_and_its_validations() -> None:
+def test_the_training_time_is_the_time_of_the_steps_and_validations() -> None:
     experiment = of(baselines={"one": {}}).experiment
     assert training_seconds(experiment, PACE) == pytest.approx(100 * 0.5 + 3 * 10 * 0.1)  # after 40, 80 and 100 steps
     every = replace(experiment, {"training.valid_sentences": 0, "training.model": "average_last"})
@@ -44,7 +44,7 @@ def test_a_run_is_its_steps_and_its_validations() -> None:
     ("one", "other", "are_equally_fast"),
     [
         ({SCHEDULE: "linear"}, {SCHEDULE: "cosine"}, True),
-        ({SCHEDULE: "linear"}, {SCHEDULE: "step"}, False),  # where one decoder always rests
+        ({SCHEDULE: "linear"}, {SCHEDULE: "step"}, False),  # in which one decoder is always idle
         (AT, NAT, False),
         ({}, {"training.steps": 7_000, "training.peak_learning_rate": 1e-3, "objective.label_smoothing": 0.0}, True),
         ({"model.dropout": 0.1}, {"model.dropout": 0.2}, True),
@@ -54,7 +54,7 @@ def test_a_run_is_its_steps_and_its_validations() -> None:
         ({"objective.estimator": "sampled"}, {"objective.estimator": "sampled", SCHEDULE: "cosine"}, False),
     ],
 )
-def test_what_is_measured_once(one: Settings, other: Settings, are_equally_fast: bool) -> None:
+def test_experiments_of_equal_speed_share_one_measurement(one: Settings, other: Settings, are_equally_fast: bool) -> None:
     base = of(baselines={"one": {}}).experiment
     assert (kind_of(replace(base, one)) == kind_of(replace(base, other))) is are_equally_fast
 
@@ -74,18 +74,18 @@ def test_what_is_measured_once(one: Settings, other: Settings, are_equally_fast:
         {"baselines": {"one": {}}, "confirm": {"top": 0, "seeds": [4, 5], "against": "one"}},
     ],
 )
-def test_as_many_runs_are_foreseen_as_the_agenda_plans(changes: dict[str, Any]) -> None:
+def test_the_estimate_counts_as_many_runs_as_the_agenda_plans(changes: dict[str, Any]) -> None:
     study = of(**changes)
     assert sum(phase.runs for phase in plan(study)) == Agenda(study, NoProposals(), {}).planned[1]
 
 
-def test_the_test_set_is_scored_with_every_seed_also_with_the_one_that_is_trained_already() -> None:
+def test_every_confirm_seed_scores_the_test_set_even_without_training() -> None:
     study = of(baselines={"one": {}}, confirm={"top": 0, "seeds": [1, 2], "against": "one"})
     training = training_seconds(study.experiment, PACE)
     assert plan(study)[1].seconds == pytest.approx((training + 2.0, 2.0))
 
 
-def test_rungs_wait_for_each_other_and_seeds_do_not() -> None:
+def test_phases_that_wait_run_in_sequence_and_other_phases_overlap() -> None:
     def phase(*seconds: float, waits: bool = False) -> Phase:
         return Phase(name="", runs=0, seconds=seconds, gpus=0, waits=waits)
 
@@ -94,7 +94,7 @@ def test_rungs_wait_for_each_other_and_seeds_do_not() -> None:
     assert wall_seconds([phase(5, 1, 1, 1)], at_once=2) == 5
 
 
-def test_a_budget_ends_the_search() -> None:
+def test_a_budget_limits_the_estimated_runs_of_the_search() -> None:
     training = training_seconds(of(baselines={"one": {}}).experiment, PACE)
     hours = 10 * training / 3600
     study = of(search=DROPOUT, budget={"hours": hours})
@@ -108,7 +108,7 @@ def test_a_budget_ends_the_search() -> None:
 
 
 @pytest.mark.parametrize("baselines", [{"one": NAT}, {"in the search space": {}, "one": NAT}])
-def test_what_is_shown_is_what_the_study_proposes_first(baselines: dict[str, Settings], tmp_path: Any) -> None:
+def test_the_shown_proposals_are_the_first_proposals_of_the_study(baselines: dict[str, Settings], tmp_path: Any) -> None:
     study = of(
         baselines=baselines,
         search={
@@ -128,7 +128,7 @@ def test_what_is_shown_is_what_the_study_proposes_first(baselines: dict[str, Set
     assert all(agenda.trials[trial.name].settings == trial.settings for trial in shown)
 
 
-def test_weights_are_counted_as_they_are_built() -> None:
+def test_the_parameter_count_equals_that_of_the_built_translator() -> None:
     from mtnat.data import prepare
 
     experiment = build(

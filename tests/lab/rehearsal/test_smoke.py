@@ -1,4 +1,4 @@
-"""A study cut down is still that study."""
+"""A study reduced for `--smoke` keeps its structure."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ FILES = sorted(STUDIES.rglob("*.yaml"))
 
 
 def experiments(study: Study) -> Iterator[tuple[str, Experiment]]:
-    """All that the study can train by the extremes of its search, each under a name."""
+    """All baselines, teachers and corners of the search space of the study, each under a name."""
     for column, part in study.parts.items():
         for name, settings in part.baselines.items():
             yield f"{column}/{name}", replace(part.experiment, settings)
@@ -34,7 +34,7 @@ def small(study: Study) -> Study:
 
 
 @pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(STUDIES)) for file in FILES])
-def test_every_study_can_be_cut_down(file: Path) -> None:
+def test_every_study_file_can_be_reduced_for_a_smoke_run(file: Path) -> None:
     study = build(Study, read_yaml(file))
     cut = build(Study, small(study).model_dump(mode="json"))
     assert (cut.baselines.keys(), cut.columns.keys(), cut.search.keys()) == (
@@ -70,7 +70,7 @@ def corners(study: Study) -> list[Settings]:
     return found
 
 
-def test_what_was_less_is_less() -> None:
+def test_reduced_model_sizes_keep_their_order() -> None:
     baselines = {str(width): {"model.width": width, "model.heads": heads} for width, heads in ((1024, 16), (128, 2), (512, 8))}
     cut = small(of(baselines=baselines))
     models = {name: replace(cut.experiment, settings).model for name, settings in cut.baselines.items()}
@@ -78,7 +78,7 @@ def test_what_was_less_is_less() -> None:
     assert models["128"].heads < models["512"].heads < models["1024"].heads
 
 
-def test_a_part_set_as_a_whole_is_cut_too() -> None:
+def test_a_part_that_is_set_as_a_whole_is_reduced_too() -> None:
     study = of(baselines={"base": {"model": {"dropout": 0.2}}, "equal": {"model": {"width": 256, "heads": 4}}})
     base = replace(small(study).experiment, small(study).baselines["base"])
     assert base.model.width < 100
@@ -86,7 +86,7 @@ def test_a_part_set_as_a_whole_is_cut_too() -> None:
     assert base.model.width > replace(small(study).experiment, small(study).baselines["equal"]).model.width
 
 
-def test_searches_of_what_is_cut_are_cut_with_their_conditions() -> None:
+def test_searches_of_reduced_settings_are_reduced_with_their_conditions() -> None:
     width, heads = "model.width", "model.heads"
     study = of(
         search={
@@ -105,7 +105,7 @@ def test_searches_of_what_is_cut_are_cut_with_their_conditions() -> None:
     assert cut.trials == 2
 
 
-def test_rungs_keep_their_proportion_and_end_with_the_run() -> None:
+def test_reduced_rungs_keep_their_proportions_and_end_at_the_reduced_steps() -> None:
     study = of(
         search={"model.dropout": {"float": [0.0, 0.3]}},
         trials=9,
@@ -117,7 +117,7 @@ def test_rungs_keep_their_proportion_and_end_with_the_run() -> None:
     assert cut.experiment.training.steps == 8
 
 
-def test_of_files_the_first_lines_are_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_smoke_run_reads_only_the_first_lines_of_corpus_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MTNAT_DATA", str(tmp_path))
     for language in ("en", "de"):
         (tmp_path / f"t.{language}").write_text("".join(f"{language} {number}\n" for number in range(5_000)))
@@ -141,7 +141,7 @@ def test_of_files_the_first_lines_are_left(tmp_path: Path, monkeypatch: pytest.M
     assert forth.vocabulary_size == pieces
 
 
-def test_a_run_without_one_of_the_metrics_has_failed(tmp_path: Path) -> None:
+def test_failures_include_runs_without_a_value_for_a_metric(tmp_path: Path) -> None:
     study = of(baselines={"one": {}}, metrics=[{"valid.bleu": "max"}, {"decode.seconds": "min"}])
     folder = StudyFolder(tmp_path / "x")
     for result in (

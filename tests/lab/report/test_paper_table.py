@@ -57,7 +57,7 @@ def table() -> Table:
     )
 
 
-def test_rows_stand_in_the_order_of_the_file_with_published_figures_beside() -> None:
+def test_table_rows_follow_the_study_file_and_include_published_figures() -> None:
     made = table()
     assert [each.name for each in made.rows] == ["plain", "half_λ"]
     cell = made.rows[1].cells["en-de"]
@@ -65,7 +65,7 @@ def test_rows_stand_in_the_order_of_the_file_with_published_figures_beside() -> 
     assert made.rows[1].cells["de-en"].bleu is None  # it failed there
 
 
-def test_markdown_shows_both_kinds_of_bleu_and_never_one_for_the_other() -> None:
+def test_the_markdown_table_shows_sacrebleu_and_tokenized_bleu_in_separate_columns() -> None:
     lines = table_markdown(table()).split("\n")
     assert (
         '| half_λ | 30.50⇑ | 29.25 | <span style="color:gray">27.98</span> | – | – | <span style="color:gray">–</span> |'
@@ -80,7 +80,7 @@ def test_markdown_shows_both_kinds_of_bleu_and_never_one_for_the_other() -> None
     assert {"- en-de: Perhaps.", "en-de: Taught.", "de-en: Taught."} <= set(lines)
 
 
-def test_latex_escapes_what_latex_would_not_read() -> None:
+def test_the_latex_table_escapes_special_characters() -> None:
     text = table_latex(table())
     assert r"half\_$\lambda$ & 30.50$^{\Uparrow}$ & 29.25 & \textcolor{gray}{27.98} & -- & -- & \textcolor{gray}{--} \\" in text
     assert r"Does 50 \% $\lambda$ help?" in text

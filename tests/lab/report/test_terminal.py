@@ -1,4 +1,4 @@
-"""What a person sees when a study ends."""
+"""The terminal output at the end of a study."""
 
 import io
 from pathlib import Path
@@ -15,14 +15,14 @@ from mtnat.lab.results.words import size
 
 
 def shown(board: Leaderboard, folder: Path, width: int) -> list[str]:
-    """The lines on a terminal that is so wide."""
+    """The lines on a terminal of this width."""
     console = Console(file=io.StringIO(), width=width)
     show_end(console, board, StudyFolder(folder), "mlflow ui")
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
 
 
-def test_a_narrow_terminal_shows_whole_columns_of_what_matters(tmp_path: Path) -> None:
+def test_a_narrow_terminal_shows_only_the_main_columns_without_truncation(tmp_path: Path) -> None:
     for width, titles in {
         200: {"kind", "BLEU", "95", "tokenized", "p", "over", "valid", "seconds", "needed"},
         50: {"BLEU", "difference", "p"},
@@ -34,12 +34,12 @@ def test_a_narrow_terminal_shows_whole_columns_of_what_matters(tmp_path: Path) -
     assert "kind" not in header
 
 
-def test_the_front_is_on_the_narrowest_too(tmp_path: Path) -> None:
+def test_a_narrow_terminal_shows_the_front_column(tmp_path: Path) -> None:
     header = next(line for line in shown(traded(), tmp_path, 60) if "decode.seconds" in line)
     assert header.split()[-1] == "front"
 
 
-def test_the_end_says_what_was_spent_and_what_lies_on_the_disk(tmp_path: Path) -> None:
+def test_the_final_output_shows_the_cost_and_the_disk_usage(tmp_path: Path) -> None:
     for name, count in {
         "runs/a-seed1/model/weights.pt": 2_000_000,
         "best/weights.pt": 500_000,
@@ -59,5 +59,5 @@ def test_the_end_says_what_was_spent_and_what_lies_on_the_disk(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("count", "text"), [(0, "0 bytes"), (41_230, "41 kB"), (412_300_000, "412 MB"), (2_340_000, "2.3 MB"), (12e9, "12 GB")]
 )
-def test_bytes_are_said_as_people_say_them(count: int, text: str) -> None:
+def test_byte_counts_are_formatted_with_decimal_units(count: int, text: str) -> None:
     assert size(count) == text

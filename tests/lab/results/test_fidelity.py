@@ -1,4 +1,4 @@
-"""How well less training ranks trials, with numbers made by hand."""
+"""How well less training ranks trials, on numbers made by hand."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ def rated(**scores: list[float]) -> Fidelity:
     return found
 
 
-def test_one_that_orders_them_alike_is_perfect() -> None:
+def test_a_signal_in_the_order_of_the_full_scores_has_tau_1_and_no_regret() -> None:
     (signal,) = rated(shorter=[1.0, 2.0, 3.0, 4.0, 9.0]).signals
     assert signal.tau == pytest.approx(1.0)
     assert signal.interval == pytest.approx((1.0, 1.0))
@@ -37,29 +37,29 @@ def test_one_that_orders_them_alike_is_perfect() -> None:
     assert (signal.choice, signal.regret, signal.place_of_best) == (("e",), 0.0, 1)
 
 
-def test_one_that_reverses_them_chooses_the_worst() -> None:
+def test_a_signal_in_reversed_order_has_tau_minus_1_and_chooses_the_worst_trial() -> None:
     (signal,) = rated(way=[5.0, 4.0, 3.0, 2.0, 1.0]).signals
     assert signal.tau == pytest.approx(-1.0)
     assert (signal.choice, signal.regret, signal.place_of_best) == (("a",), 40.0, 5)
 
 
-def test_equals_count_neither_way() -> None:
+def test_the_tau_of_a_signal_with_ties_is_tau_b() -> None:
     (signal,) = rated(way=[1.0, 1.0, 2.0, 3.0, 3.0]).signals
     # τ-b by hand: 8 of 10 pairs are ordered alike, 2 are ties: 8 / √(8 · 10).
     assert signal.tau == pytest.approx(8 / 80**0.5)
     assert (signal.choice, signal.regret, signal.place_of_best) == (("d", "e"), 5.0, 2)
 
 
-def test_one_that_is_the_same_for_all_has_no_order() -> None:
+def test_a_constant_signal_has_no_tau() -> None:
     found = rated(way=[1.0] * 5, shorter=[1.0, 2.0, 3.0, 4.0, 5.0])
     signal = found.signals[0]
     assert (signal.tau, signal.p_value, signal.interval) == (None, None, None)
-    assert signal.regret == 20.0  # the mean over five equals
+    assert signal.regret == 20.0  # the mean over five equal trials
     assert found.contrasts == ()
     assert "| in flight | 100 | 11% |  |" in "\n".join(fidelity_section(found))
 
 
-def test_the_kinds_are_contrasted_at_equal_cost() -> None:
+def test_in_flight_and_horizon_signals_are_contrasted_at_equal_cost() -> None:
     found = rated(way=[5.0, 4.0, 3.0, 2.0, 1.0], shorter=[1.0, 2.0, 3.0, 4.0, 5.0])
     (contrast,) = found.contrasts
     assert (contrast.horizon, contrast.in_flight) == (100, 100)
@@ -71,18 +71,18 @@ def test_the_kinds_are_contrasted_at_equal_cost() -> None:
     assert "do not show which ranks better" in sentences(level)[0]
 
 
-def test_only_trials_with_every_signal_count_and_four_are_the_fewest() -> None:
+def test_fidelity_is_rated_on_at_least_four_trials_that_have_every_signal() -> None:
     shorter: Scores = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}
     way: Scores = {**shorter, "e": 0.0}
     found = rate(FULL, {("in flight", 100): way, ("horizon", 100): shorter}, steps=900, survivors_only=True)
     assert found
     assert [signal.scores.keys() for signal in found.signals] == [shorter.keys(), shorter.keys()]
-    assert found.signals[0].tau == pytest.approx(1.0)  # without e, which is in neither
+    assert found.signals[0].tau == pytest.approx(1.0)  # without e, which has no horizon score
     assert "the others are not considered" in sentences(found)[-1]
     assert rate(FULL, {("horizon", 100): {"a": 1.0, "b": 2.0, "c": 3.0}}, steps=900) is None
 
 
-def test_a_study_with_a_horizon_is_read_from_its_folder(tmp_path: Path) -> None:
+def test_the_fidelity_of_a_horizon_study_is_read_from_its_folder(tmp_path: Path) -> None:
     a_study = study(trials=4, confirm=None, horizon={"steps": [10, 20], "keep": 1.0})
     agenda = Agenda(a_study, ListedProposer(*map(power, (2.0, 3.0, 4.0, 5.0))), {})
     folder = StudyFolder(tmp_path)
@@ -91,7 +91,7 @@ def test_a_study_with_a_horizon_is_read_from_its_folder(tmp_path: Path) -> None:
         agenda.end(Result(run=run.id, valid=exponent if run.rung is None else 10.0 - exponent))
         folder.run(run.id).mkdir(parents=True)
         points = [{"step": 4, "metrics": {"valid/bleu": 9.0}}, {"step": 8, "metrics": {"valid/bleu": 6.0}}]
-        # After a kill it did the step again.
+        # The step was repeated after a kill.
         points += [{"step": 8, "metrics": {"valid/bleu": 5.0}}, {"step": 8, "metrics": {"train/loss": 1.0}}]
         points += [{"step": 12, "metrics": {"valid/bleu": 8.0}}]
         lines = [json.dumps(point) for point in points]

@@ -17,8 +17,8 @@ from mtnat.lab.results.rows import combined_p, interval
 from mtnat.lab.study.record import Study
 
 
-def test_of_equals_the_winner_is_one_whose_model_is_kept() -> None:
-    # Of more than 99 proposals the alphabet has the hundredth before the twentieth.
+def test_the_winner_among_equal_trials_is_a_trial_whose_model_is_kept() -> None:
+    # With more than 99 proposals, trial-100 sorts before trial-20.
     many = study(baselines={}, trials=104, confirm=None, keep_models=1)
     agenda = Agenda(many, ListedProposer(*(power(1.0 + number / 100) for number in range(104))), {})
     while run := agenda.next():
@@ -28,7 +28,7 @@ def test_of_equals_the_winner_is_one_whose_model_is_kept() -> None:
     assert agenda.kept() == {"trial-20"}
 
 
-def test_rows_are_read_by_the_test_set_and_the_winner_is_chosen_on_the_validation_set() -> None:
+def test_rows_rank_by_test_score_and_the_winner_is_chosen_on_the_validation_set() -> None:
     board = concluded(study(trials=2), SCORES, p_value=0.003)
     assert [(row.name, row.confirmed) for row in board.rows] == [
         ("linear", True),
@@ -54,7 +54,7 @@ def test_rows_are_read_by_the_test_set_and_the_winner_is_chosen_on_the_validatio
     )
 
 
-def test_seeds_that_contradict_each_other_prove_nothing() -> None:
+def test_seeds_with_contradicting_differences_are_not_significant() -> None:
     board = concluded(study(trials=2), SCORES | {"trial-02": [(23.0, 44.0), (24.0, 16.0)]}, p_value=0.001)
     row = next(row for row in board.rows if row.name == "trial-02")
     assert row.difference == pytest.approx((20.0 - 10.0) / 2)
@@ -67,7 +67,7 @@ def answer(p_value: float = 0.5, **scores: list[tuple[float | None, float | None
     ).answer
 
 
-def test_the_answer_claims_what_the_numbers_say() -> None:
+def test_the_answer_states_the_winner_and_the_significance_of_its_difference() -> None:
     better: list[tuple[float | None, float | None]] = [(23.5, 26.5), (24.0, 27.5)]
     assert answer(trial_02=better, p_value=0.003) == (
         "trial-02, best on the validation set, translates better than linear: "
@@ -89,7 +89,7 @@ def test_the_answer_claims_what_the_numbers_say() -> None:
     )
 
 
-def test_a_seed_that_failed_is_left_out_and_told() -> None:
+def test_a_failed_seed_is_left_out_and_reported() -> None:
     board = concluded(study(trials=2), SCORES | {"trial-02": [(23.0, 23.5), (None, None)]}, p_value=0.003)
     row = next(row for row in board.rows if row.name == "trial-02")
     assert (row.seeds, row.scores, row.interval, row.failed) == ((1,), (23.5,), None, "it diverged")
@@ -99,19 +99,19 @@ def test_a_seed_that_failed_is_left_out_and_told() -> None:
     assert "Taught.\n" in leaderboard_markdown(board)
 
 
-def test_a_baseline_without_scores_cannot_be_compared_with() -> None:
+def test_a_baseline_without_scores_allows_no_comparison() -> None:
     board = concluded(study(trials=2), SCORES | {"linear": [(None, None), (None, None)]})
     assert "linear has no score to compare with" in board.answer
     assert all(row.p_value is None for row in board.rows)
 
 
-def test_nothing_ended_well() -> None:
+def test_a_study_whose_runs_all_failed_has_no_answer() -> None:
     board = concluded(study(trials=2), {name: [(None, None), (None, None)] for name in SCORES})
     assert board.answer.startswith("There is no answer")
     assert (board.winner, board.best_seed) == (None, None)
 
 
-def test_without_a_confirm_phase_nothing_is_marked() -> None:
+def test_without_a_confirm_phase_no_row_has_a_significance_mark() -> None:
     board = concluded(study(trials=2, confirm=None), SCORES)
     assert [(row.name, row.mean) for row in board.rows] == [
         ("trial-02", 23.0),
@@ -124,10 +124,10 @@ def test_without_a_confirm_phase_nothing_is_marked() -> None:
     assert "one seed and no test set" in board.answer
 
 
-def test_more_seeds_are_asked_for_only_where_they_would_help() -> None:
-    # Both seeds differ alike: what is missing is not seeds.
+def test_more_seeds_are_suggested_only_if_more_seeds_would_help() -> None:
+    # Both seeds have nearly the same difference, so more seeds would not help.
     assert answer(trial_02=[(23.0, 24.5), (24.0, 26.5)]).endswith("+0.5 against linear (p = 1.000; over seeds p = 1.000).")
-    # One seed says +0.1, the other -0.11.
+    # The differences are +0.1 with one seed and -0.11 with the other.
     assert answer(trial_02=[(23.0, 24.1), (24.0, 25.89)]).endswith(
         "More than 1,000 seeds would be needed to see a difference of this size."
     )
@@ -143,7 +143,7 @@ def test_more_seeds_are_asked_for_only_where_they_would_help() -> None:
 
 
 def ended_early(a_study: Study, *results: Result) -> Leaderboard:
-    """Of proposals whose results are given by their first run; later ones are the same, and 10 BLEU the baselines'."""
+    """The leaderboard of proposals with these results in each of their runs; every other trial has 10 BLEU."""
     agenda = Agenda(a_study, ListedProposer(*map(power, (2.0, 3.0, 4.0, 5.0))), {})
     by_trial = {f"trial-{number:02d}": result for number, result in enumerate(results, 1)}
     while run := agenda.next():
@@ -152,7 +152,7 @@ def ended_early(a_study: Study, *results: Result) -> Leaderboard:
     return make_leaderboard("s", a_study, agenda, Verdict(0.5), test_set="grammar", seconds=1.0)
 
 
-def test_what_was_pruned_stands_last_and_never_wins() -> None:
+def test_pruned_trials_rank_last_and_never_win() -> None:
     board = ended_early(
         study(trials=2, confirm=None), Result(run="", valid=60.0, pruned=4), Result(run="", valid=50.0, pruned=8)
     )
@@ -166,7 +166,7 @@ def test_what_was_pruned_stands_last_and_never_wins() -> None:
     assert "not trained to their end" in leaderboard_markdown(board)
 
 
-def test_what_ended_at_a_shorter_t_stands_last_and_never_wins() -> None:
+def test_trials_that_ended_at_a_shorter_rung_rank_last_and_never_win() -> None:
     horizon = {"steps": [10, 20], "keep": 0.25}
     scores = [Result(run="", valid=valid) for valid in (4.0, 7.0, 8.0, 6.0)]
     board = ended_early(study(trials=4, confirm=None, horizon=horizon), *scores)
@@ -184,7 +184,7 @@ def test_what_ended_at_a_shorter_t_stands_last_and_never_wins() -> None:
     assert better.rows[0].is_full
 
 
-def test_the_front_is_among_those_that_could_win() -> None:
+def test_the_front_holds_only_trials_that_could_win() -> None:
     board = traded(confirm=None)
     assert {row.name for row in board.rows if row.on_front} == {"trial-01", "trial-03"}
     assert {row.name: row.metrics for row in board.rows}["trial-03"] == {"decode.seconds": 3.0}
@@ -197,7 +197,7 @@ def test_the_front_is_among_those_that_could_win() -> None:
     assert "may be chance" in leaderboard_markdown(board)
 
 
-def test_a_confirmed_front_is_by_means_over_seeds_and_tells_who_was_not_confirmed() -> None:
+def test_a_confirmed_front_uses_means_over_seeds_and_notes_unconfirmed_trials() -> None:
     board = traded()  # of which only trial-03 is confirmed
     assert [row.name for row in board.rows if row.on_front] == ["trial-03"]
     assert board.answer.endswith(
@@ -206,18 +206,18 @@ def test_a_confirmed_front_is_by_means_over_seeds_and_tells_who_was_not_confirme
     assert any("not confirmed: trial-01;" in note for note in board.notes)
 
 
-def test_equals_are_on_the_front_together() -> None:
+def test_trials_with_equal_metrics_are_on_the_front_together() -> None:
     board = traded(confirm=None, trials=0, search={})
     assert {row.name for row in board.rows if row.on_front} == {"fixed", "linear"}
 
 
-def test_the_front_is_a_picture(tmp_path: Path) -> None:
+def test_the_front_is_drawn_as_a_png_file(tmp_path: Path) -> None:
     for name, board in {"confirmed": traded(), "searched": traded(confirm=None)}.items():
         draw_front(board, tmp_path / name)
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_all_that_runs_took_is_summed() -> None:
+def test_the_costs_of_all_runs_are_summed() -> None:
     board = concluded(study(trials=2), SCORES)
     assert board.spent == Spent(seconds=70.0)
     assert {row.name: row.spent.seconds for row in board.rows}["trial-02"] == 20.0
@@ -226,7 +226,7 @@ def test_all_that_runs_took_is_summed() -> None:
     assert (spent([]).tokens, spent([]).joules) == (None, None)
 
 
-def test_who_was_short_of_memory_is_named() -> None:
+def test_a_trial_that_ran_out_of_memory_is_named_in_the_notes() -> None:
     agenda = Agenda(study(trials=0, search={}, confirm=None), ListedProposer(), {})
     while run := agenda.next():
         agenda.end(Result(run=run.id, valid=10.0, micro_batches=4 if run.trial == "linear" else 1))
@@ -234,7 +234,7 @@ def test_who_was_short_of_memory_is_named() -> None:
     assert board.notes == ("linear ran out of memory and was trained with each batch in 4 parts; the sums are the same.",)
 
 
-def test_the_interval_is_students() -> None:
+def test_the_interval_is_students_t_interval() -> None:
     assert interval([5.0]) is None
     # By hand: mean 2, standard deviation 1, t(0.975, 2) = 4.30265, half width 4.30265 / √3.
     assert interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 2.48414, 2 + 2.48414), abs=1e-5)
@@ -256,12 +256,12 @@ def test_a_baseline_with_the_other_decoder_is_a_reference_and_never_the_winner()
     assert board.winner == "linear"
 
 
-def test_a_leaderboard_is_read_back() -> None:
+def test_a_leaderboard_survives_a_json_round_trip() -> None:
     board = concluded(study(trials=2), SCORES)
     assert Leaderboard.model_validate_json(board.model_dump_json()) == board
 
 
-def test_run_is_json() -> None:
+def test_a_run_survives_a_json_round_trip() -> None:
     run = Agenda(study(), ListedProposer(), {}).next()
     assert run is not None
     assert Run.model_validate_json(run.model_dump_json()) == run

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a study file, in sentences, at once."""
+"""All problems of a study file are reported at once, each in one sentence."""
 
 import re
 from copy import deepcopy
@@ -45,7 +45,7 @@ def read(tmp_path: Path, data: object, cpus: float | None = None) -> Study:
 
 
 def problems(tmp_path: Path, changes: dict[str, Any], cpus: float | None = None) -> list[str]:
-    """What is said of the file that `changed` makes."""
+    """The problems reported for the file that `changed` makes."""
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, changed(changes), cpus)
     return [told[1] for told in located(tmp_path, caught.value)]
@@ -75,7 +75,7 @@ def located(tmp_path: Path, error: ConfigError) -> list[tuple[int, str]]:
     return [(int(match[1]), match[2]) for match in matches if match]
 
 
-def test_a_good_file_is_read_and_written_back(tmp_path: Path) -> None:
+def test_a_valid_study_file_is_read_and_written_back(tmp_path: Path) -> None:
     study = read(tmp_path, GOOD, cpus=2)
     assert [search.path for search in study.space.dimensions] == list(GOOD["search"])
     assert build(Study, read_value(write_yaml(study), "study")) == study
@@ -275,7 +275,9 @@ NOTHING_SEARCHED: dict[str, Any] = {"search": None, "trials": None, "confirm/top
         ({"experiment/data/vocabulary_size": 9000}, "data.vocabulary_size"),
     ],
 )
-def test_one_sentence_for_one_problem(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
+def test_each_problem_of_a_study_file_is_reported_in_one_sentence(
+    tmp_path: Path, changes: dict[str, Any], sentence: str
+) -> None:
     found = problems(tmp_path, changes)
     assert len([problem for problem in found if problem.startswith(sentence)]) == 1, found
     assert len(found) == 1, found
@@ -292,12 +294,12 @@ def test_one_sentence_for_one_problem(tmp_path: Path, changes: dict[str, Any], s
         {"trials": 0, "sampler": {"kind": "grid"}, "search": {KIND: LINEAR_POWER}},
     ],
 )
-def test_ways_to_search(tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_valid_ways_to_search_are_accepted(tmp_path: Path, changes: dict[str, Any]) -> None:
     study = read(tmp_path, GOOD | changes)
     assert build(Study, read_value(write_yaml(study), "study")) == study
 
 
-def test_studies_to_start_from_are_told_apart_by_name(tmp_path: Path) -> None:
+def test_warm_start_studies_must_have_different_folder_names(tmp_path: Path) -> None:
     folders = [tmp_path / parent / "same" for parent in "ab"]
     for folder in folders:
         folder.mkdir(parents=True)
@@ -308,7 +310,7 @@ def test_studies_to_start_from_are_told_apart_by_name(tmp_path: Path) -> None:
     ]
 
 
-def test_more_than_the_machine_has(tmp_path: Path) -> None:
+def test_resources_beyond_those_of_the_machine_are_reported(tmp_path: Path) -> None:
     changes = {
         "resources": {"workers": 2, "cpus_per_worker": 2, "gpus_per_worker": 1},
         "experiment/training/batches_per_step": 2,
@@ -319,7 +321,7 @@ def test_more_than_the_machine_has(tmp_path: Path) -> None:
     ]
 
 
-def test_all_of_a_files_problems_at_once(tmp_path: Path) -> None:
+def test_all_problems_of_a_study_file_are_reported_at_once(tmp_path: Path) -> None:
     changes = {
         "metric": "bleu",
         "experiment/data/train": ["no.en", "t.de"],
@@ -341,12 +343,12 @@ def test_all_of_a_files_problems_at_once(tmp_path: Path) -> None:
         assert any(problem.startswith(start) for problem in found), start
 
 
-def test_names_are_checked_where_the_experiment_itself_is_wrong(tmp_path: Path) -> None:
+def test_setting_names_are_checked_even_if_the_experiment_is_invalid(tmp_path: Path) -> None:
     found = problems(tmp_path, {"experiment/model": {"width": "wide"}, "baselines/linear": {"model.widht": 8}})
     assert [problem.split(":")[0] for problem in found] == ["experiment.model.width", "baselines.linear.model.widht"]
 
 
-def test_a_file_that_is_no_study(tmp_path: Path) -> None:
+def test_a_file_with_wrong_types_and_without_a_question_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="question is missing"):
         read(tmp_path, {"baselines": 3, "search": [1], "confirm": "yes"})
 
@@ -355,7 +357,7 @@ AT = {"objective.schedule": {"kind": "constant", "value": 0.0}}
 
 
 class TestColumns:
-    def test_each_is_a_study_of_its_own(self, tmp_path: Path) -> None:
+    def test_each_column_is_a_study_of_its_own(self, tmp_path: Path) -> None:
         turned = ["t.de", "t.en"]
         columns = {"en-de": {}, "de-en": {f"data.{split}": turned for split in ("train", "valid", "test")}}
         parts = read(tmp_path, GOOD | {"columns": columns}).parts
@@ -363,7 +365,7 @@ class TestColumns:
         assert parts["de-en"].experiment.data.train == ("t.de", "t.en")
         assert parts["en-de"] == read(tmp_path, GOOD)
 
-    def test_what_is_wrong_in_one(self, tmp_path: Path) -> None:
+    def test_problems_of_a_column_are_reported(self, tmp_path: Path) -> None:
         assert problems(tmp_path, {"columns": {"a": {"seed": 3}, "b": {"data.trian": ["t.en", "t.de"]}}}) == [
             "columns.a.seed: is set by confirm.seeds; drop it here.",
             "columns.b.data.trian: the experiment has no such setting; did you mean 'data.train'?",
@@ -375,7 +377,7 @@ class TestColumns:
             "columns.a-b: its folder would be that of a b; choose another name."
         ]
 
-    def test_published_figures_have_a_place(self, tmp_path: Path) -> None:
+    def test_published_figures_must_belong_to_a_baseline_and_a_column(self, tmp_path: Path) -> None:
         published = {"source": "S", "bleu": {"linaer": {"en": 1.0}, "linear": {"en": 1.0, "de": 2.0}}}
         assert problems(tmp_path, {"published": published}) == [
             "published: is shown in the table of a study with columns; add columns, or drop it."
@@ -387,21 +389,21 @@ class TestColumns:
 
 
 class TestTeacher:
-    def test_it_needs_an_at_decoder(self, tmp_path: Path) -> None:
+    def test_a_teacher_needs_an_at_decoder(self, tmp_path: Path) -> None:
         nat = {"objective.schedule": {"kind": "constant", "value": 1.0}}
         assert problems(tmp_path, {"teacher": {"settings": nat}}) == [
             "teacher.settings: must train an AT decoder, which a teacher translates with; "
             "add objective.schedule: {kind: constant, value: 0.0}."
         ]
 
-    def test_it_is_trained_or_given(self, tmp_path: Path) -> None:
+    def test_a_teacher_has_either_settings_or_a_finished_model(self, tmp_path: Path) -> None:
         assert problems(tmp_path, {"teacher": {"settings": AT, "model": "m"}}) == [
             "teacher: takes either settings to train with or a finished model; got both, model: m."
         ]
         (found,) = problems(tmp_path, {"teacher": {"model": "nowhere"}})
         assert found.startswith("teacher.model: nowhere: is not a model folder")
 
-    def test_its_text_is_everybodys(self, tmp_path: Path) -> None:
+    def test_a_baseline_may_not_replace_the_teachers_text_or_use_its_folder_name(self, tmp_path: Path) -> None:
         baselines = GOOD["baselines"] | {"own": {"data.distilled": "t.de"}, "raw": {"data.distilled": None}}
         assert problems(tmp_path, {"teacher": {"settings": AT}, "baselines": baselines}) == [
             "baselines.own.data.distilled: is what the teacher writes; a baseline may say null, for the corpus's own targets."
@@ -410,7 +412,7 @@ class TestTeacher:
             "baselines.teacher: its folder would be that of the teacher; choose another name."
         ]
 
-    def test_it_translates_the_experiments_own_text(self, tmp_path: Path) -> None:
+    def test_a_teacher_translates_only_the_training_text_of_the_experiment(self, tmp_path: Path) -> None:
         other = {"data.train": ["t.en", "t.de"]}
         baselines = GOOD["baselines"] | {"other": other, "other, raw": other | {"data.distilled": None}}
         assert problems(tmp_path, {"teacher": {"settings": AT}, "baselines": baselines}) == [
@@ -422,7 +424,7 @@ class TestTeacher:
             "experiment.data.distilled: is what the teacher writes; a baseline may say null, for the corpus's own targets."
         )
 
-    def test_a_finished_one_translates_the_same_way(self, tmp_path: Path, model: Path) -> None:
+    def test_a_finished_teacher_must_have_the_translation_direction_of_the_text(self, tmp_path: Path, model: Path) -> None:
         turned = {f"data.{split}": ["t.de", "t.en"] for split in ("train", "valid", "test")}
         changes = {"teacher": {"model": str(model)}, "columns": {"en-de": {}, "de-en": turned}}
         assert problems(tmp_path, changes) == [
@@ -471,7 +473,7 @@ class TestLines:
             read_study(file, cpus, 0 if cpus else None)
         return located(tmp_path, caught.value)
 
-    def test_every_problem_has_the_line_of_what_it_is_about(self, tmp_path: Path) -> None:
+    def test_every_problem_has_the_line_of_its_setting(self, tmp_path: Path) -> None:
         starts = [
             (7, "experiment.model.widht is unknown; did you mean 'width'?"),
             (10, "experiment.training.warmup_steps must be below steps; got 30 and 20."),
@@ -487,7 +489,7 @@ class TestLines:
         for line, start in starts:
             assert any(one == line and problem.startswith(start) for one, problem in found), (line, start, found)
 
-    def test_what_a_file_lacks_has_the_line_of_the_mapping_that_lacks_it(self, tmp_path: Path) -> None:
+    def test_a_missing_setting_has_the_line_of_its_mapping(self, tmp_path: Path) -> None:
         text = "# a study\n\nquestion: Q\nexperiment:\n  seed: 1\n  data:\n    corpus: grammar-en-de\n"
         assert self.problems(tmp_path, text) == [
             (4, "experiment.training is missing; add it."),
@@ -505,7 +507,7 @@ class TestLines:
             ("  mask-predict: {", "  mask-predict: {\n    model.width: 3, model.heads: 2,", 11),
         ],
     )
-    def test_a_value_by_dotted_path_has_its_own_line(self, tmp_path: Path, old: str, new: str, line: int) -> None:
+    def test_a_value_set_by_dotted_path_has_its_own_line(self, tmp_path: Path, old: str, new: str, line: int) -> None:
         text = (
             "question: Q\nexperiment:\n  data:\n    train: [t.en, t.de]\n    valid: [t.en, t.de]\n    test: [t.en, t.de]\n"
             "    vocabulary_size: 64\n  training: {steps: 20, warmup_steps: 5}\nbaselines:\n  mask-predict: {}\n"
@@ -516,7 +518,7 @@ class TestLines:
 
 
 class TestHostileStudies:
-    """Studies with one thing changed that used to end in a traceback, or did not end."""
+    """Studies with one change each that used to end in a traceback or never ended."""
 
     @pytest.mark.parametrize(
         ("changes", "sentence"),
@@ -553,11 +555,11 @@ class TestHostileStudies:
         ],
         ids=str,
     )
-    def test_ends_in_a_sentence(self, tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
+    def test_a_hostile_value_is_reported_in_a_sentence(self, tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
         found = problems(tmp_path, changes)
         assert [problem for problem in found if problem.startswith(sentence)], found
 
-    def test_names_that_are_no_text(self, tmp_path: Path) -> None:
+    def test_names_that_are_not_text_are_reported(self, tmp_path: Path) -> None:
         data = deepcopy(GOOD)
         data["search"][1] = {"choice": [1]}
         data["baselines"][2] = {}
@@ -568,7 +570,7 @@ class TestHostileStudies:
             "search: a name must be text; got 1; put it in quotes.",
         ]
 
-    def test_more_trials_than_there_will_ever_be(self, tmp_path: Path) -> None:
+    def test_a_huge_number_of_trials_is_accepted_and_reserves_its_folder_names(self, tmp_path: Path) -> None:
         assert read(tmp_path, GOOD | {"trials": 2**62}).trials == 2**62
         found = problems(tmp_path, {"trials": 2**62, f"baselines/trial-{2**59}": {}, "baselines/trial-1": {}})
         assert found == [f"baselines.trial-{2**59}: its folder would be that of a proposal; choose another name."]
@@ -585,7 +587,7 @@ class TestHostileStudies:
     ],
     ids=str,
 )
-def test_a_study_file_that_the_study_has_written_reads_back(tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_a_written_study_file_reads_back_as_the_same_study(tmp_path: Path, changes: dict[str, Any]) -> None:
     study = read(tmp_path, changed(changes))
     file = tmp_path / "written.yaml"
     file.write_text(write_yaml(study))

@@ -1,4 +1,4 @@
-"""What fits on which machines."""
+"""Which runs fit on which machines."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def problems(machines: list[Machine], **settings: Any) -> list[str]:
     [
         (CPUS, {}, 6),
         (CPUS, {"cpus_per_worker": 2}, 3),
-        (CPUS, {"cpus_per_worker": 3}, 1),  # the cores that are left on each are no worker together
+        (CPUS, {"cpus_per_worker": 3}, 1),  # leftover cores of two machines do not make a worker
         (CPUS, {"workers": 2}, 3),
         (CPUS, {"workers": 4, "at_once": 2}, 2),
         (GPUS, {"gpus_per_worker": 1}, 8),
@@ -31,18 +31,18 @@ def problems(machines: list[Machine], **settings: Any) -> list[str]:
         (GPUS, {"gpus_per_worker": 0.5}, 16),
         (GPUS, {"gpus_per_worker": 0.2, "cpus_per_worker": 4}, 8),
         ([Machine(99, 1)], {"gpus_per_worker": 0.2}, 5),
-        ([Machine(99, 2)], {"gpus_per_worker": 0.4}, 4),  # what is left of two GPUs is no GPU
+        ([Machine(99, 2)], {"gpus_per_worker": 0.4}, 4),  # leftover shares of two GPUs do not make a GPU
         (CPUS, {"workers": [1, 6]}, 1),
         (CPUS, {"workers": [2, 4]}, 2),
         (CPUS, {"workers": [3, 4]}, 1),
     ],
 )
-def test_runs_are_packed_as_ray_packs_them(machines: list[Machine], settings: dict[str, Any], runs: int) -> None:
+def test_runs_are_packed_onto_machines_as_ray_does(machines: list[Machine], settings: dict[str, Any], runs: int) -> None:
     assert runs_at_once(build(Resources, settings), machines) == runs
     assert problems(machines, **settings) == []
 
 
-def test_workers_count_whatever_run_they_belong_to() -> None:
+def test_workers_at_once_includes_workers_beyond_whole_runs() -> None:
     assert workers_at_once(Resources(workers=4), CPUS) == 6
 
 
@@ -70,7 +70,7 @@ def test_workers_count_whatever_run_they_belong_to() -> None:
         ([], {}, ["cpus_per_worker: must not exceed what one machine has; got 1, but no machine has more than 0."]),
     ],
 )
-def test_what_can_never_run_is_told(machines: list[Machine], settings: dict[str, Any], told: list[str]) -> None:
+def test_resources_that_never_fit_are_reported(machines: list[Machine], settings: dict[str, Any], told: list[str]) -> None:
     found = problems(machines, **settings)
     assert len(found) == len(told)
     for problem, words in zip(found, told, strict=True):
@@ -78,6 +78,6 @@ def test_what_can_never_run_is_told(machines: list[Machine], settings: dict[str,
 
 
 @pytest.mark.parametrize("settings", [{"gpus_per_worker": 1.5}, {"workers": 2, "gpus_per_worker": 0.5}, {"workers": [3, 2]}])
-def test_what_no_machine_could_give_is_refused(settings: dict[str, Any]) -> None:
+def test_invalid_resource_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         build(Resources, settings)

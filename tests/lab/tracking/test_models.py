@@ -1,4 +1,4 @@
-"""Models that MLflow keeps can be used by their addresses."""
+"""Models stored in MLflow can be opened by their URIs."""
 
 from pathlib import Path
 
@@ -24,9 +24,7 @@ LINES = ["The old man sees the dog.", "", "She sleeps."]
 
 
 @pytest.mark.slow
-def test_a_runs_model_and_a_registered_one_translate_as_the_folder_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_opened_from_mlflow_translates_like_the_saved_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     experiment = build(Experiment, EXPERIMENT)

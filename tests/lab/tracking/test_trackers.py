@@ -1,4 +1,4 @@
-"""Every tracker keeps the contract."""
+"""Every tracker fulfils the contract."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,9 +27,9 @@ class TestMlflowTracker(TrackerContract):
 
 
 @pytest.mark.slow
-def test_points_that_come_too_fast_wait_for_the_end_of_their_run(tmp_path: Path) -> None:
+def test_points_beyond_the_rate_limit_are_written_at_the_end_of_their_run(tmp_path: Path) -> None:
     def opened() -> MlflowTracker:
-        # Time stands still, so that there is never any for another call.
+        # The clock stands still, so no further call is ever due.
         return MlflowTracker(f"sqlite:///{tmp_path}/mlflow.db", "mtnat", tmp_path.as_uri(), clock=lambda: 0.0)
 
     tracker = opened()
@@ -46,7 +46,7 @@ def test_points_that_come_too_fast_wait_for_the_end_of_their_run(tmp_path: Path)
     assert ended.curves["train/loss"] == {step: step / 2 for step in range(1, 1_201)}
     assert under_way is not None
     assert len(under_way.curves["train/loss"]) < 1_200
-    # After a kill its points come again from its folder.
+    # After a kill, the points of the run are logged again from its folder.
     other.begin("s", "study")
     other.begin("s/b", "b", parent="s")
     for step in range(1, 1_301):

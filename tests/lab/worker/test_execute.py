@@ -39,13 +39,13 @@ EXPERIMENT = build(
 
 
 class One(Alone):
-    """Of two workers the first, as far as it can tell."""
+    """A single process that reports two workers."""
 
     size = 2
 
 
 class Listening:
-    """A session of one worker whose driver hears each report, and may act on it."""
+    """A session of one worker that passes each report to a callback."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Listening:
         self.resources = Resources(gpus_per_worker=gpus)
         self.reports: list[Mapping[str, Any]] = []
         self.checkpoints: list[int] = []
-        """Steps after which one was said to be there."""
+        """Steps after which a checkpoint was reported."""
         self._hears = hears
 
     def report(self, report: Mapping[str, Any], *, has_checkpoint: bool = False) -> None:
@@ -80,7 +80,7 @@ def run_of(experiment: Experiment = EXPERIMENT, phase: str = "search") -> Run:
 
 
 def performed(folder: Path, session: Listening, run: Run | None = None) -> Result:
-    """What comes of a run, which is both taken down and told."""
+    """The result of a run, which is both written and reported."""
     run = run or run_of()
     execute(run, StudyFolder(folder), session)
     result = read_result(StudyFolder(folder).run(run.id))
@@ -91,11 +91,11 @@ def performed(folder: Path, session: Listening, run: Run | None = None) -> Resul
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """The folder of the run that all of these perform."""
+    """The folder of the run that these tests perform."""
     return StudyFolder(tmp_path).run(run_of().id)
 
 
-def test_a_run_that_has_ended_has_its_costs_and_no_checkpoints_and_is_scored_later(tmp_path: Path, runs: Path) -> None:
+def test_an_ended_run_has_its_costs_leaves_no_checkpoints_and_can_be_scored_later(tmp_path: Path, runs: Path) -> None:
     session = Listening(gpus=0.5)
     result = performed(tmp_path, session)
     assert {path.name for path in runs.iterdir()} >= {"model", "summary.yaml", "curves.jsonl", "run.json"}
@@ -107,7 +107,7 @@ def test_a_run_that_has_ended_has_its_costs_and_no_checkpoints_and_is_scored_lat
     assert (result.train_seconds, result.decode_seconds) == (last["final/seconds"], last["final/decode_seconds"])
     assert 0 < last["final/seconds"] + last["final/decode_seconds"] < result.seconds
     assert result.gpu_seconds == pytest.approx(result.seconds / 2)
-    assert result.joules is None  # no GPU is there to tell
+    assert result.joules is None  # there is no GPU to measure
     assert result.micro_batches == 1
     assert session.seen("cost/seconds") == [(6, result.seconds)]
     assert session.seen("cost/tokens") == [(6, result.tokens)]
@@ -121,7 +121,7 @@ def test_a_run_that_has_ended_has_its_costs_and_no_checkpoints_and_is_scored_lat
     assert (runs / "model" / "weights.pt").read_bytes() == weights
 
 
-def test_what_validation_took_outlives_an_interruption(tmp_path: Path, runs: Path) -> None:
+def test_the_measured_validation_time_survives_an_interruption(tmp_path: Path, runs: Path) -> None:
     class KilledError(BaseException):
         pass
 
@@ -139,7 +139,7 @@ def test_what_validation_took_outlives_an_interruption(tmp_path: Path, runs: Pat
     assert result.train_seconds == session.seen("train/seconds")[-1][1]
 
 
-def test_a_run_that_is_told_to_stop_ends_by_itself(tmp_path: Path, runs: Path) -> None:
+def test_a_stop_request_ends_a_run_as_pruned(tmp_path: Path, runs: Path) -> None:
     def stop(step: int, metrics: Mapping[str, float]) -> None:
         if "valid/bleu" in metrics:
             (runs / STOP_FILE).touch()
@@ -155,7 +155,7 @@ def test_a_run_that_is_told_to_stop_ends_by_itself(tmp_path: Path, runs: Path) -
     assert not (runs / "checkpoints").exists()
 
 
-def test_one_that_was_killed_before_it_could_stop_does_not_train_again(tmp_path: Path, runs: Path) -> None:
+def test_a_run_killed_after_a_stop_request_does_not_train_again(tmp_path: Path, runs: Path) -> None:
     class KilledError(BaseException):
         pass
 
@@ -172,7 +172,7 @@ def test_one_that_was_killed_before_it_could_stop_does_not_train_again(tmp_path:
     assert (result.pruned, result.valid) == (3, session.seen("valid/bleu")[-1][1])
 
 
-def test_a_run_is_not_stopped_before_it_has_a_score_nor_after_its_last_step(tmp_path: Path, runs: Path) -> None:
+def test_a_stop_request_takes_effect_only_between_the_first_score_and_the_last_step(tmp_path: Path, runs: Path) -> None:
     runs.mkdir(parents=True)
     (runs / STOP_FILE).touch()
     early = performed(tmp_path, Listening())
@@ -184,7 +184,7 @@ def test_a_run_is_not_stopped_before_it_has_a_score_nor_after_its_last_step(tmp_
     assert (result.pruned, result.failed) == (None, None)
 
 
-def test_a_diverged_run_keeps_what_it_cost(tmp_path: Path) -> None:
+def test_a_diverged_run_keeps_its_costs(tmp_path: Path) -> None:
     settings = {"peak_learning_rate": 1e18, "warmup_steps": 0, "clip_norm": 0.0, "most_skipped_steps": 1, "validate_every": 6}
     hopeless = replace(EXPERIMENT, {f"training.{name}": value for name, value in settings.items()})
     result = performed(tmp_path, Listening(), run_of(hopeless))
@@ -193,7 +193,7 @@ def test_a_diverged_run_keeps_what_it_cost(tmp_path: Path) -> None:
     assert result.seconds > 0
 
 
-def test_the_driver_may_halve_the_batches_of_a_run_whose_process_was_killed(tmp_path: Path, runs: Path) -> None:
+def test_a_run_uses_the_number_of_micro_batches_that_the_driver_has_doubled(tmp_path: Path, runs: Path) -> None:
     runs.mkdir(parents=True)
     double_micro_batches(runs)
     double_micro_batches(runs)
@@ -239,9 +239,9 @@ WIDE = replace(
 
 
 def in_tight_memory(folder: Path, changes: Mapping[str, Any], workers: str = 'Alone("cpu")') -> tuple[Result | None, str]:
-    """What comes of a run in a process that may have 700 MiB more than it had before, and the last line of its errors."""
+    """The result of a run in a process limited to 700 MiB of additional memory, and the last line of its errors."""
     code = TIGHT.format(tests=str(Path(__file__).parent), mebibytes=700, changes=dict(changes), workers=workers)
-    environment = os.environ | {"MALLOC_ARENA_MAX": "1"}  # or threads take addresses for memory that they never use
+    environment = os.environ | {"MALLOC_ARENA_MAX": "1"}  # otherwise threads reserve address space that they never use
     command = [sys.executable, "-c", code, str(folder)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     return read_result(StudyFolder(folder).run(run_of(WIDE).id)), ended.stderr.strip().rpartition("\n")[2]
@@ -249,7 +249,7 @@ def in_tight_memory(folder: Path, changes: Mapping[str, Any], workers: str = 'Al
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit on a process's memory")
-def test_a_run_that_memory_does_not_hold_goes_on_with_smaller_batches_and_learns_the_same(tmp_path: Path) -> None:
+def test_a_run_that_exceeds_memory_continues_in_micro_batches_with_the_same_losses(tmp_path: Path) -> None:
     tight, _ = in_tight_memory(tmp_path / "tight", {})
     assert tight is not None
     assert tight.failed is None
@@ -267,7 +267,7 @@ def test_a_run_that_memory_does_not_hold_goes_on_with_smaller_batches_and_learns
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit on a process's memory")
-def test_decoding_that_memory_does_not_hold_names_its_setting(tmp_path: Path) -> None:
+def test_decoding_that_exceeds_memory_names_the_setting_to_lower(tmp_path: Path) -> None:
     changes = {"decoding.max_tokens_per_batch": 10**6, "decoding.length_candidates": 50, "training.valid_sentences": 0}
     result, _ = in_tight_memory(tmp_path, changes | {"training.max_tokens_per_batch": 256})
     assert result is not None
@@ -276,7 +276,7 @@ def test_decoding_that_memory_does_not_hold_names_its_setting(tmp_path: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit on a process's memory")
-def test_one_of_several_workers_that_runs_out_of_memory_leaves_word_for_all_and_ends(tmp_path: Path) -> None:
+def test_a_worker_that_runs_out_of_memory_doubles_the_micro_batches_and_ends(tmp_path: Path) -> None:
     result, error = in_tight_memory(tmp_path, {"training.batches_per_step": 2}, 'One("cpu")')
     assert result is None
     assert error.startswith("mtnat.errors.OutOfMemoryError: training.max_tokens_per_batch")
