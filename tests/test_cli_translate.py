@@ -190,7 +190,7 @@ def test_real_unseen_text_keeps_its_number_of_lines(piped: Piped, corpora: Path)
     assert piped("", str(path)).out.count(b"\n") == gzip.decompress(path.read_bytes()).count(b"\n")
 
 
-def test_lines_typed_on_a_terminal_are_translated_after_a_hint_how_to_end(model: Path, piped: Piped) -> None:
+def test_lines_typed_on_a_terminal_are_translated_with_a_hint_how_to_end(model: Path, piped: Piped) -> None:
     shown, out = on_a_terminal(command(model), b"The dog sleeps.\nShe sees him.\n\x04")
     assert "One sentence a line; Ctrl-D ends." in shown
     assert out == piped(b"The dog sleeps.\nShe sees him.\n").out

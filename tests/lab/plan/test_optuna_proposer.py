@@ -244,9 +244,6 @@ class TestGrid:
         assert made[4] is None
 
 
-STEPS_TOLD = range(100, 901, 100)
-
-
 class TestPruner:
     """Trials whose score rises by their own factor a step; validated every 100 of 900 steps."""
 
