@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from mtnat.config import nearest, short
@@ -112,6 +113,12 @@ def _parse_range(kind: str, data: Mapping[str, Any], where: str, problems: list[
         problems.append(f"{where}.step: must be a {'whole ' if kind == 'int' else ''}number above 0; got {short(step)}.")
     elif step is not None and log:
         problems.append(f"{where}.step: does not go together with log; drop one of them.")
+    elif step is not None and low < high:
+        first, end, by = (Fraction(str(number)) for number in (low, high, step))  # as floats, 0.3 is no multiple of 0.1
+        last = first + (end - first) // by * by
+        if last != end:
+            ends = int(last) if kind == "int" else float(last)
+            problems.append(f"{where}.step: must lead from {low} to {high}, but ends at {ends}; change the step or the range.")
     return {"low": float(low), "high": float(high), "log": log, "step": None if step is None else float(step)}
 
 

@@ -115,6 +115,14 @@ NOTHING_SEARCHED: dict[str, Any] = {"search": None, "trials": None, "confirm/top
         ),
         ({"search/model.width": {"int": [16, 8]}}, "search.model.width.int: low must be below high; got 16 and 8."),
         (
+            {"search/model.width": {"int": [8, 30], "step": 8}},
+            "search.model.width.step: must lead from 8 to 30, but ends at 24; change the step or the range.",
+        ),
+        (
+            {"search/model.dropout": {"float": [0.001, 0.01], "step": 0.004}},
+            "search.model.dropout.step: must lead from 0.001 to 0.01, but ends at 0.009; change the step or the range.",
+        ),
+        (
             {"search/model.width": {"int": [8, 16.5]}},
             "search.model.width.int: must be two whole numbers, [low, high]; got [8, 16.5].",
         ),
