@@ -20,8 +20,9 @@ outputs := outputs/$(basename $(notdir $(STUDY)))
 study: $(installed)
 	$(python) tune.py $(STUDY) $(if $(wildcard $(outputs)/study.yaml),--resume)
 
+# The tests that start Ray run one after the other, beside all others.
 test: lint
-	$(python) -m pytest
+	$(python) -m pytest --numprocesses logical --dist loadgroup
 
 lint: $(installed)
 	$(python) -m ruff check
