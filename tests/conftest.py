@@ -15,9 +15,9 @@ import torch
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Gives the tests that start Ray to one worker of pytest-xdist, because each of them uses all cores."""
-    if config.pluginmanager.hasplugin("xdist"):
+    if "PYTEST_XDIST_WORKER" in os.environ:
         for item in items:
             if item.get_closest_marker("ray"):
                 item.add_marker(pytest.mark.xdist_group("ray"))
