@@ -14,15 +14,6 @@ import pytest
 import torch
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives the tests that start Ray to one worker of pytest-xdist, because each of them uses all cores."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        for item in items:
-            if item.get_closest_marker("ray"):
-                item.add_marker(pytest.mark.xdist_group("ray"))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     """Sets one thread: small tensors are faster without threads, and tests of numbers need one order of summation."""
