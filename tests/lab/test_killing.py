@@ -25,7 +25,7 @@ def desk(tmp_path: Path) -> Desk:
 
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
-KILLS = 10
+KILLS = 8
 VICTIMS = ("trial actor", "Train controller", "Train worker", "driver")
 TITLES = {
     "ray::ImplicitFunc": "trial actor",
@@ -55,7 +55,7 @@ def test_random_kills_do_not_change_the_results_of_a_study(desk: Desk) -> None:
         training={"validate_every": 20},
         baselines={"linear": {}, "mask-predict": {"objective.schedule": {"kind": "constant", "value": 1.0}}},
         search={"training.weight_decay": {"float": [0.0, 0.1]}},
-        trials=3,
+        trials=2,
         confirm={"top": 1, "seeds": [1, 2], "against": "linear"},
         resources={"launcher": "ray-train"},
     )
@@ -85,7 +85,7 @@ def test_random_kills_do_not_change_the_results_of_a_study(desk: Desk) -> None:
     assert process.returncode == 0, (killed, out, errors)
 
     leaderboard = Leaderboard.model_validate_json((outputs / "leaderboard.json").read_bytes())
-    assert sorted(row.name for row in leaderboard.rows) == ["linear", "mask-predict", "trial-01", "trial-02", "trial-03"]
+    assert sorted(row.name for row in leaderboard.rows) == ["linear", "mask-predict", "trial-01", "trial-02"]
     assert [row.name for row in leaderboard.rows if row.failed] == [], (killed, out)
     rows = {row.name: row for row in leaderboard.rows}
     assert rows["linear"].seeds == rows["mask-predict"].seeds == (1, 2)
@@ -93,7 +93,7 @@ def test_random_kills_do_not_change_the_results_of_a_study(desk: Desk) -> None:
 
     client, tracked = desk.tracked()
     keys = [run.data.tags["mtnat.run"] for run in tracked]
-    assert len(keys) == len(set(keys)) == 1 + 5 + 3
+    assert len(keys) == len(set(keys)) == 1 + 4 + 3
     assert {run.info.status for run in tracked} == {"FINISHED"}
     for run in tracked:
         if "mlflow.parentRunId" in run.data.tags:
@@ -103,7 +103,7 @@ def test_random_kills_do_not_change_the_results_of_a_study(desk: Desk) -> None:
     proposed = optuna.load_study(study_name="study", storage=storage).trials
     assert TrialState.RUNNING not in {trial.state for trial in proposed}
     complete = [trial.user_attrs["proposal"]["name"] for trial in proposed if "proposal" in trial.user_attrs]
-    assert complete == ["trial-01", "trial-02", "trial-03"]
+    assert complete == ["trial-01", "trial-02"]
 
     # A training that was killed and resumed has the numbers of an undisturbed one.
     desk.write("calm", steps=steps, training={"validate_every": 20}, baselines={"linear": {}})

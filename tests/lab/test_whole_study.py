@@ -253,35 +253,39 @@ def test_an_interrupted_or_killed_study_can_be_resumed(desk: Desk) -> None:
             )
 
 
+UPDATES = {"log_every": 1, "batches_per_step": 2, "precision": "fp32"}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, float]]:
+    """The loss curve of a run with one worker, which is an actor of Tune."""
+    desk = Desk(tmp_path_factory.mktemp("alone"))
+    desk.write("one", training=UPDATES, baselines={"annealing": {}})
+    assert desk.run("one.yaml")[::2] == (0, "")
+    curve = desk.curve("one", "annealing-seed1", "train/loss")
+    assert [step for step, _ in curve] == list(range(1, 21))
+    return curve
+
+
+def loss_curve(desk: Desk, **resources: Any) -> list[tuple[int, float]]:
+    """The loss curve of the same run on other resources."""
+    desk.write("other", training=UPDATES, baselines={"annealing": {}}, resources=resources)
+    assert desk.run("other.yaml")[::2] == (0, "")
+    return desk.curve("other", "annealing-seed1", "train/loss")
+
+
 @pytest.mark.skipif(cores() < 2, reason="two workers need two cores")
-def test_two_workers_compute_the_same_losses_as_one_worker(desk: Desk) -> None:
-    training = {"log_every": 1, "batches_per_step": 2, "precision": "fp32"}
-    for name, workers in (("one", 1), ("two", 2)):
-        desk.write(name, training=training, baselines={"annealing": {}}, resources={"workers": workers})
-        code, _, errors = desk.run(f"{name}.yaml")
-        assert (code, errors) == (0, "")
-    one, two = (desk.curve(name, "annealing-seed1", "train/loss") for name in ("one", "two"))
-    assert [step for step, _ in one] == [step for step, _ in two] == list(range(1, 21))
-    assert [loss for _, loss in two] == pytest.approx([loss for _, loss in one], abs=1e-4)
+@pytest.mark.parametrize("workers", [2, [1, 2]], ids=["two", "elastic"])
+def test_several_workers_compute_the_same_losses_as_one_worker(
+    desk: Desk, alone: list[tuple[int, float]], workers: Any
+) -> None:
+    several = loss_curve(desk, workers=workers)
+    assert [step for step, _ in several] == [step for step, _ in alone]
+    assert [loss for _, loss in several] == pytest.approx([loss for _, loss in alone], abs=1e-4)
 
 
-def test_ray_train_computes_the_same_losses_as_a_tune_actor(desk: Desk) -> None:
-    for name, launcher in (("plain", "auto"), ("launched", "ray-train")):
-        desk.write(name, baselines={"annealing": {}}, resources={"launcher": launcher})
-        assert desk.run(f"{name}.yaml")[::2] == (0, "")
-    plain, launched = (desk.curve(name, "annealing-seed1", "train/loss") for name in ("plain", "launched"))
-    assert plain == launched
-
-
-@pytest.mark.skipif(cores() < 2, reason="two workers need two cores")
-def test_elastic_workers_compute_the_same_losses_as_one_worker(desk: Desk) -> None:
-    training = {"log_every": 1, "batches_per_step": 2, "precision": "fp32"}
-    for name, workers in (("one", 1), ("elastic", [1, 2])):
-        desk.write(name, training=training, baselines={"annealing": {}}, resources={"workers": workers})
-        assert desk.run(f"{name}.yaml")[::2] == (0, "")
-    one, elastic = (desk.curve(name, "annealing-seed1", "train/loss") for name in ("one", "elastic"))
-    assert [step for step, _ in elastic] == list(range(1, 21))
-    assert [loss for _, loss in elastic] == pytest.approx([loss for _, loss in one], abs=1e-4)
+def test_ray_train_computes_the_same_losses_as_a_tune_actor(desk: Desk, alone: list[tuple[int, float]]) -> None:
+    assert loss_curve(desk, launcher="ray-train") == alone
 
 
 def test_students_of_each_column_train_on_the_text_of_their_columns_teacher(desk: Desk) -> None:
