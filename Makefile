@@ -14,14 +14,22 @@ pip := @$(python) -m pip --quiet --disable-pip-version-check
 installed := $(VENV)/.installed
 outputs := outputs/$(basename $(notdir $(STUDY)))
 
-.PHONY: study test lint install clean
+.PHONY: study test tests-without-ray tests-with-ray lint install clean
 
 # Resumes a study that was started before; for a finished study, shows its leaderboard again.
 study: $(installed)
 	$(python) tune.py $(STUDY) $(if $(wildcard $(outputs)/study.yaml),--resume)
 
+# The tests that start Ray mostly wait for its processes, so they run beside the others. Their output comes at the end.
 test: lint
-	$(python) -m pytest
+	@$(MAKE) --no-print-directory --jobs 2 tests-without-ray tests-with-ray
+
+tests-without-ray: $(installed)
+	$(python) -m pytest -m "not ray"
+
+tests-with-ray: $(installed)
+	@output=$$(mktemp) && trap 'rm -f "$$output"' EXIT && \
+		{ $(python) -m pytest -m ray >"$$output" 2>&1; code=$$?; cat "$$output"; exit $$code; }
 
 lint: $(installed)
 	$(python) -m ruff check

@@ -24,8 +24,8 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
 
 
-pytestmark = pytest.mark.slow
-KILLS = 15
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
+KILLS = 10
 VICTIMS = ("trial actor", "Train controller", "Train worker", "driver")
 TITLES = {
     "ray::ImplicitFunc": "trial actor",

@@ -21,7 +21,7 @@ from test_whole_study import ROOT, Desk, wait_until
 
 from mtnat.lab.results.leaderboard import Leaderboard
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 
 

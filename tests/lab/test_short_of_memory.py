@@ -8,7 +8,7 @@ import psutil
 import pytest
 from test_whole_study import Desk, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
 GIB = 2**30
 ROOM = 5 * GIB
 """What the study may take before Ray ends its processes."""

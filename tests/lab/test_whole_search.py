@@ -13,7 +13,7 @@ from test_whole_study import Desk
 from mtnat.lab.outputs.folder import StudyFolder
 from mtnat.lab.results.leaderboard import Leaderboard
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 
 @pytest.fixture

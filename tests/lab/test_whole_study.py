@@ -22,7 +22,7 @@ from mtnat.lab.results.leaderboard import Leaderboard
 from mtnat.lab.study.resources import cores
 from mtnat.training import load_model
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
 ROOT = Path(__file__).parents[2]
 WORDS = {
     "a": "ein",

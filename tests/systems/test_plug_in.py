@@ -194,6 +194,7 @@ def test_it_can_be_held_to_the_contract(place: Place) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 def test_a_study_plans_it_and_its_ray_workers_train_it(place: Place) -> None:
     place.write("blocks.yaml", STUDY)
     code, out, errors = place.run(str(ROOT / "tune.py"), "blocks.yaml", "--dry-run")

@@ -117,6 +117,7 @@ def test_invalid_simulate_options_are_reported(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 def test_bench_study_measures_a_real_study(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "study", "--trials", "6", "--seconds", "0", "--json"]) == 0
     (row,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
