@@ -25,8 +25,8 @@ def leaderboard_notes(leaderboard: Leaderboard) -> list[str]:
         if against and all(row.p_value_adjusted is None for row in rows)
         else "",
         "Seeds needed: with this number of seeds, a paired t-test over seeds finds the difference at p < 0.05 in four cases "
-        "out of five. It is a rough estimate from the seeds at hand. If there are that many seeds and p is not below 0.05, more "
-        "test sentences are needed."
+        "out of five. It is a rough estimate from the seeds at hand. If there are that many seeds and p is not below 0.05, "
+        "more test sentences are needed."
         if any(row.seeds_needed is not None for row in rows)
         else "",
         "Rows marked (valid) were not confirmed: one seed, validation set." if any(not row.confirmed for row in rows) else "",
