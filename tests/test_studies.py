@@ -34,7 +34,13 @@ def test_the_wmt_tables_have_the_constants_of_the_paper(table: int) -> None:
         assert (training.adam_betas, training.adam_epsilon, training.weight_decay) == ((0.9, 0.98), 1e-6, 0.01)
         assert (training.model, training.keep_checkpoints, training.validate_every) == ("average_last", 5, 2_000)
         assert (experiment.model.dropout, experiment.data.vocabulary_size) == (0.3, 32_000)
-        assert (experiment.objective.at_fraction, experiment.objective.label_smoothing) == (0.5, 0.1)
+        assert (experiment.model.width, experiment.model.feed_forward, experiment.model.encoder_layers) == (512, 2048, 6)
+        # Label smoothing is that of the authors' script. A.1 halves the batch of the AT baseline only, not of the AT branch.
+        assert (experiment.objective.at_fraction, experiment.objective.label_smoothing) == (1.0, 0.1)
+        half = [part.baselines["transformer"]] if "transformer" in part.baselines else []
+        half += [part.teacher.settings] if part.teacher else []
+        for settings in half:
+            assert training.max_tokens_per_batch * settings["training.batches_per_step"] == 64 * 1024
         assert isinstance(experiment.decoding, MaskPredictDecoding)
         assert (experiment.decoding.iterations, experiment.decoding.length_candidates) == (10, 5)
 

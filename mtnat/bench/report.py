@@ -24,6 +24,10 @@ _FORMS = {
     "decoder_passes_mean": "{:.2f}",
     "gflop_per_sentence": "{:,.3g}",
     "matmul_gflops": "{:,.1f}",
+    "models_only_per_row": "{:.1%}",
+    "false_marks_per_row": "{:.1%}",
+    "false_marks_per_leaderboard": "{:.1%}",
+    "power": "{:.1%}",
 }
 _TABLE_COLUMNS = 160
 

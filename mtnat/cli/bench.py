@@ -67,7 +67,18 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     study.set_defaults(command=_bench_study)
 
-    for subject in (train, data, decode, study):
+    significance = subjects.add_parser("significance", help="how often a study marks a difference that is none, or finds one")
+    significance.add_argument("--studies", type=int, help="number of simulated studies in each row (default: 200)")
+    significance.add_argument("--systems", type=int, help="number of systems compared with the baseline (default: 5)")
+    significance.add_argument("--sentences", type=int, help="number of test sentences (default: 500)")
+    significance.add_argument("--seeds", type=int, nargs="+", metavar="N", help="numbers of seeds (default: 1 2 3 5)")
+    significance.add_argument(
+        "--deviations", type=float, nargs="+", metavar="X", help="deviations of a score between seeds (default: 0.5 1 1.5 2)"
+    )
+    significance.add_argument("--difference", type=float, metavar="X", help="true difference for the power (default: 2)")
+    significance.set_defaults(command=_bench_significance, resamples=None)
+
+    for subject in (train, data, decode, study, significance):
         subject.add_argument("--json", action="store_true", help="print a line of JSON for each row instead of a table")
 
 
@@ -107,6 +118,12 @@ def _bench_study(options: argparse.Namespace) -> int:
         else:
             rows = [bench_study(_given(StudyBenchOptions, options), note).model_dump()]
         bench.show(rows, as_json=options.json)
+    return 0
+
+
+def _bench_significance(options: argparse.Namespace) -> int:
+    with _notes() as note:
+        bench.show(bench.bench_significance(_given(bench.SignificanceOptions, options), note), as_json=options.json)
     return 0
 
 

@@ -163,7 +163,6 @@ def _record(
                 "low": comparison.low,
                 "high": comparison.high,
                 "p_value": comparison.p_value,
-                "mark": comparison.mark,
             }
             for metric, comparison in comparisons.items()
         }
@@ -184,8 +183,9 @@ def _show(
     console.print()
     console.print(_figures(evaluations, tokenized, comparisons))
     if comparisons:
-        marks = "↑ better at p < 0.05, ⇑ at p < 0.01; ↓ and ⇓ worse likewise"
-        console.print(f"\n{marks} (paired bootstrap, {SAMPLES:,} resamples)")
+        console.print(
+            f"\np: paired bootstrap over sentences ({SAMPLES:,} resamples); it compares these two models, not their seeds"
+        )
     console.print()
     signatures = {_METRICS[metric].partition(",")[0]: score.signature for metric, score in _scores(evaluations[0]).items()}
     if tokenized:
@@ -230,8 +230,7 @@ def _figures(
 
 def _difference(comparison: Comparison) -> tuple[str, str, str]:
     p_value = "<0.001" if comparison.p_value < 0.001 else f"{comparison.p_value:.3f}"
-    mark = comparison.mark or " "  # keeps the digits aligned
-    return f"{comparison.difference:+.2f}{mark}", f"{comparison.low:+.2f} to {comparison.high:+.2f}", p_value
+    return f"{comparison.difference:+.2f}", f"{comparison.low:+.2f} to {comparison.high:+.2f}", p_value
 
 
 def _groups(evaluation: Evaluation) -> tuple[dict[str, str], ...]:

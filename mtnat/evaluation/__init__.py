@@ -3,7 +3,7 @@
 from mtnat.evaluation.hierarchical import SeedComparison, hierarchical_bootstrap
 from mtnat.evaluation.measures import LengthAccuracy, LengthBucket, bleu_by_length, length_accuracy, repeated_share
 from mtnat.evaluation.scores import MetricName, Score, bleu, chrf, ter
-from mtnat.evaluation.significance import Comparison, Mark, mark_of, paired_bootstrap
+from mtnat.evaluation.significance import Comparison, Mark, holm, mark_of, paired_bootstrap
 
 __all__ = [
     "Comparison",
@@ -17,6 +17,7 @@ __all__ = [
     "bleu_by_length",
     "chrf",
     "hierarchical_bootstrap",
+    "holm",
     "length_accuracy",
     "mark_of",
     "paired_bootstrap",

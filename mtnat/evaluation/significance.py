@@ -102,6 +102,19 @@ def mark_of(gain: float, p_value: float) -> Mark:
     return "⇓" if p_value < 0.01 else "↓"
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusts p-values for their number (Holm 1979).
+
+    If every adjusted value below α counts as significant, the probability of at least one false finding is at most α.
+    """
+    order = np.argsort(p_values, kind="stable")
+    factors = np.arange(len(p_values), 0, -1)
+    raised = np.minimum(1.0, np.maximum.accumulate(np.asarray(p_values, dtype=float)[order] * factors))
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = raised
+    return [float(value) for value in adjusted]
+
+
 def _p_value(differences_R: npt.NDArray[np.float64], difference: float) -> float:
     """Returns the share of resamples whose absolute difference, centred by its mean, reaches the observed one.
 

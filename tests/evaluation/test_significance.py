@@ -12,7 +12,7 @@ from sacrebleu.metrics.ter import TER
 from sacrebleu.significance import PairedTest
 
 from mtnat.errors import DataError
-from mtnat.evaluation import Mark, MetricName, Score, bleu, chrf, mark_of, paired_bootstrap, ter
+from mtnat.evaluation import Mark, MetricName, Score, bleu, chrf, holm, mark_of, paired_bootstrap, ter
 
 BASELINE = "LIUM-NMT.4900"
 SYSTEMS = ["C-3MA.4959", "FBK.4870", "KIT.4950", "LMU-nmt-reranked.4934", "LMU-nmt-single.4893", "RWTH-nmt-ensemble.4921",
@@ -168,3 +168,11 @@ def test_wmt17_p_values_are_those_of_other_tools(wmt17: Path, system: str) -> No
         == bleu(hypotheses, references, "none").value
         == BLEU(tokenize="none").corpus_score(hypotheses, [references]).score
     )
+
+
+def test_holm_adjusts_p_values_for_their_number() -> None:
+    # By hand: 0.01 · 4, 0.02 · 3, 0.03 · 2, and 0.04 · 1, which must not be below the one before.
+    assert holm([0.01, 0.04, 0.03, 0.02]) == pytest.approx([0.04, 0.06, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([0.03]) == [0.03]
+    assert holm([]) == []

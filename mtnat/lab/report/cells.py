@@ -47,11 +47,11 @@ def _cells(row: Row, leaderboard: Leaderboard) -> dict[str, str]:
         "95 %": f"{row.interval[0]:.1f} … {row.interval[1]:.1f}" if row.interval else "",
         "tokenized": number(fmean(row.tokenized) if row.tokenized else None, ".2f"),
         "difference": number(row.difference, "+.2f"),
-        "p": number(row.p_value, ".3f"),
         "95 % of difference": f"{row.difference_interval[0]:+.1f} … {row.difference_interval[1]:+.1f}"
         if row.difference_interval
         else "",
-        "p over seeds": number(row.p_value_over_seeds, ".3f"),
+        "p": number(row.p_value_adjusted, ".3f"),
+        "p, these models only": number(row.p_value, ".3f"),
         "seeds needed": "" if row.seeds_needed is None else str(row.seeds_needed).replace("more than ", "> "),
         "valid": number(row.valid, ".2f") if row.is_full else "",
         **{name: plain(name, row.metrics[name]) if name in row.metrics else "" for name in others},

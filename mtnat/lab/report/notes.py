@@ -3,6 +3,8 @@
 from mtnat.lab.results.leaderboard import Leaderboard
 from mtnat.lab.results.paper_table import Table
 
+_MARKS = "↑ better at p < 0.05, ⇑ at p < 0.01, ↓ ⇓ worse"
+
 
 def leaderboard_notes(leaderboard: Leaderboard) -> list[str]:
     """Returns the notes of a leaderboard."""
@@ -12,14 +14,19 @@ def leaderboard_notes(leaderboard: Leaderboard) -> list[str]:
     notes = [
         f"BLEU on {leaderboard.test_set or 'the validation set'}: {leaderboard.signature}." if leaderboard.signature else "",
         f"Tokenized BLEU, for comparison with papers that report it: {tokenized}." if tokenized else "",
-        f"Compared with {against}: ↑ better at p < 0.05, ⇑ at p < 0.01, ↓ ⇓ worse (paired bootstrap, 1000 resamples per seed; "
-        "p is twice the median over seeds, where a seed with the opposite sign counts as 1). p over seeds and the interval of "
-        "the difference: sentences are resampled, seeds are treated as in a t-test."
+        f"Compared with {against}: {_MARKS}. {_tested(sum(row.p_value_adjusted is not None for row in rows))}"
+        if any(row.p_value_adjusted is not None for row in rows)
+        else "",
+        "The p of these models only is that of the paired bootstrap over sentences (Hao et al. 2021, A.4; 1000 resamples per "
+        "seed, twice the median over seeds; a seed with the opposite sign counts as 1). It is silent about other seeds."
         if against
         else "",
+        "No row has a mark, because one seed does not tell whether other seeds would agree."
+        if against and all(row.p_value_adjusted is None for row in rows)
+        else "",
         "Seeds needed: with this number of seeds, a paired t-test over seeds finds the difference at p < 0.05 in four cases "
-        "out of five. It is a rough estimate from the seeds at hand. If there are that many seeds and p over seeds is not "
-        "below 0.05, more test sentences are needed."
+        "out of five. It is a rough estimate from the seeds at hand. If there are that many seeds and p is not below 0.05, "
+        "more test sentences are needed."
         if any(row.seeds_needed is not None for row in rows)
         else "",
         "Rows marked (valid) were not confirmed: one seed, validation set." if any(not row.confirmed for row in rows) else "",
@@ -62,21 +69,28 @@ def _comparison_notes(table: Table) -> list[str]:
     if seeds:
         spread = "; ±: 95 % of the mean (Student's t)" if several else ""
         notes.append(f"Means over {' or '.join(map(str, seeds))} seed{'s' if several else ''}{spread}.")
-    if table.against:
-        over = " for each seed, twice the median p over seeds" if several else ""
-        notes.append(
-            f"Against {table.against} in the same column: ↑ better at p < 0.05, ⇑ at p < 0.01, ↓ ⇓ worse (paired bootstrap, "
-            f"1000 resamples{over})."
-        )
-    for name in table.columns:
-        found = {row.name: row.cells[name].p_value_over_seeds for row in table.rows}
-        if told := [f"{system} p = {p_value:.3f}" for system, p_value in found.items() if p_value is not None]:
-            notes.append(
-                f"{name}, the same difference over seeds and sentences together (sentences are resampled, seeds are treated as "
-                "in a t-test): "
-                f"{', '.join(told)}."
-            )
+    compared = {
+        name: {row.name: cell.p_value_adjusted for row in table.rows if (cell := row.cells[name]).p_value_adjusted is not None}
+        for name in table.columns
+    }
+    if table.against and any(compared.values()):
+        most = max(map(len, compared.values()))
+        notes.append(f"Against {table.against} in the same column: {_MARKS}. {_tested(most)}")
+    elif table.against:
+        notes.append("No cell has a mark, because one seed does not tell whether other seeds would agree.")
+    for name, found in compared.items():
+        if found:
+            notes.append(f"{name}: {', '.join(f'{system} p = {p_value:.3f}' for system, p_value in found.items())}.")
     return notes
+
+
+def _tested(comparisons: int) -> str:
+    """Returns the sentence on the test behind the marks."""
+    adjusted = f", adjusted for {comparisons} comparisons (Holm 1979)" if comparisons > 1 else ""
+    return (
+        "p and the interval of the difference are over seeds and sentences together: sentences are resampled, seeds are "
+        f"treated as in a t-test (hierarchical bootstrap, 1000 resamples). p is two-sided{adjusted}."
+    )
 
 
 def published_note(source: str) -> str:

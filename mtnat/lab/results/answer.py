@@ -34,15 +34,15 @@ def _found(winner: Row | None, rows: Sequence[Row], study: Study) -> str:
         return f"{against} itself is best on the validation set, with {score}; nothing that was tried does better there."
     if winner.difference is None or winner.p_value is None:
         return f"{winner.name} is best on the validation set, with {score}; {against} has no score to compare with."
-    over_seeds = f"; over seeds {_p(winner.p_value_over_seeds)}" if winner.p_value_over_seeds is not None else ""
+    if winner.p_value_adjusted is None:
+        return (
+            f"{winner.name} is best on the validation set, with {score}, {winner.difference:+.1f} against {against} "
+            f"({_p(winner.p_value)} for these two models). One seed does not tell whether other seeds would agree; add seeds "
+            "to confirm.seeds."
+        )
     mark = f"{winner.mark}, " if winner.mark else ""
-    compared = f"{winner.difference:+.1f} against {against} ({mark}{_p(winner.p_value)}{over_seeds})"
+    compared = f"{winner.difference:+.1f} against {against} ({mark}{_p(winner.p_value_adjusted)} over seeds and sentences)"
     if winner.mark in ("⇑", "↑"):
-        if (winner.p_value_over_seeds or 0.0) >= 0.05:
-            return (
-                f"{winner.name}, best on the validation set, translates these sentences better than {against}, but other seeds "
-                f"might not: {score}, {compared}.{_more_seeds(winner)}"
-            )
         return f"{winner.name}, best on the validation set, translates better than {against}: {score}, {compared}."
     if winner.mark:
         return f"{winner.name} is best on the validation set, but worse than {against} on the test set: {score}, {compared}."

@@ -10,7 +10,7 @@ from mtnat.lab.plan.pareto import pareto_front
 from mtnat.lab.results.answer import answer, metric_of
 from mtnat.lab.results.costs import Spent, spent
 from mtnat.lab.results.fidelity import Fidelity
-from mtnat.lab.results.rows import Judge, Row, all_results, compared, ended_runs, make_row
+from mtnat.lab.results.rows import Judge, Row, all_results, compared, ended_runs, make_row, marked
 from mtnat.lab.study.record import Study
 from mtnat.lab.study.searching import Direction
 
@@ -58,7 +58,7 @@ def make_leaderboard(
     confirmed = agenda.confirmed()
     rows = [make_row(trial, study, agenda, judge, confirmed=trial in confirmed) for trial in agenda.trials.values()]
     if study.confirm:
-        rows = [compared(row, study.confirm.against, rows, agenda, judge) for row in rows]
+        rows = marked([compared(row, study.confirm.against, rows, agenda, judge) for row in rows])
     # A baseline with the other decoder is only a reference, because the study's question is about its own decoder.
     candidates = {
         row.name

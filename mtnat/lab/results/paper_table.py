@@ -22,8 +22,9 @@ class Cell(Record):
     """The published figure."""
     interval: float | None = None
     """Half of the 95 % interval of `bleu` over seeds (Student's t); None with one seed."""
-    p_value_over_seeds: float | None = None
-    """p-value of the difference that `mark` shows, over seeds and sentences together; None with one seed."""
+    p_value_adjusted: float | None = None
+    """p-value of the difference that `mark` shows, over seeds and sentences together, adjusted for the number of comparisons in
+    the column; None with one seed."""
     seeds: int = 0
 
 
@@ -94,7 +95,7 @@ def _cell(row: Row | None, published: float | None) -> Cell:
         tokenized=tokenized,
         published=published,
         interval=(row.interval[1] - row.interval[0]) / 2 if row.interval else None,
-        p_value_over_seeds=row.p_value_over_seeds,
+        p_value_adjusted=row.p_value_adjusted,
         seeds=len(row.seeds),
     )
 

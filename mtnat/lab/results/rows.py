@@ -9,11 +9,11 @@ from pydantic import Field
 from scipy import stats
 
 from mtnat.config import Record
-from mtnat.evaluation import Comparison, Mark, Score, mark_of
+from mtnat.evaluation import Comparison, Mark, Score, holm, mark_of
 from mtnat.lab.outputs.runs import Kind, Result, Run, Trial
 from mtnat.lab.plan.agenda import Agenda
 from mtnat.lab.results.costs import Spent, spent
-from mtnat.lab.results.seeds_needed import Seeds, seeds_needed
+from mtnat.lab.results.seeds_needed import FEWEST_SEEDS, Seeds, seeds_needed
 from mtnat.lab.study.record import Settings, Study
 from mtnat.lab.study.searching import METRICS
 
@@ -40,7 +40,7 @@ class Row(Record):
     """BLEU by seed, on the test set if confirmed, otherwise on the validation set."""
     mean: float | None
     interval: tuple[float, float] | None
-    """95 % interval of the mean over seeds (Student's t); None with one seed."""
+    """95 % interval of the mean over seeds (Student's t), within 0 and 100; None with one seed."""
     tokenized: tuple[float, ...] = ()
     """Tokenized BLEU on the test set by seed, as papers report it; not comparable with `scores`. Empty if the target language
     is not known."""
@@ -55,16 +55,19 @@ class Row(Record):
     difference: float | None = None
     """Mean difference to ``against`` over the seeds that both have."""
     p_value: float | None = None
-    """p-value of the difference to ``against`` over sentences (paired bootstrap); None if nothing is compared."""
-    mark: Mark = ""
-    """Mark for `p_value`, as in Hao et al. 2021, A.4."""
+    """p-value of the difference to ``against`` over sentences (paired bootstrap), as in Hao et al. 2021, A.4. It compares these
+    models and says nothing about other seeds. None if nothing is compared."""
     difference_interval: tuple[float, float] | None = None
     """95 % interval of the difference over seeds and sentences together; None with one seed."""
     p_value_over_seeds: float | None = None
     """p-value of the difference over seeds and sentences together (hierarchical bootstrap); None with one seed."""
+    p_value_adjusted: float | None = None
+    """`p_value_over_seeds`, adjusted for the number of rows that are compared with ``against`` (Holm 1979)."""
+    mark: Mark = ""
+    """Mark for `p_value_adjusted`. A difference that rounds to 0.0 has no mark."""
     seeds_needed: Seeds | None = None
-    """Number of seeds with which a paired t-test finds such a difference at p < 0.05 with a power of 0.8; None with one
-    seed."""
+    """Number of seeds with which a paired t-test finds such a difference at p < 0.05 with a power of 0.8; None with fewer than
+    four seeds, from which it cannot be estimated."""
     spent: Spent = Spent()
     """The costs of all runs of the trial."""
     signature: str | None
@@ -140,15 +143,27 @@ def compared(row: Row, against: str, rows: Sequence[Row], agenda: Agenda, judge:
             for seed, own in zip(seeds, differences, strict=True)
         ]
     )
-    found = {"against": against, "difference": difference, "p_value": p_value, "mark": mark_of(difference, p_value)}
+    found = {"against": against, "difference": difference, "p_value": p_value}
     if len(seeds) > 1:
         over_seeds = judge.compare_over_seeds([runs[seed] for seed in seeds], [others[seed] for seed in seeds])
         found |= {
             "difference_interval": (over_seeds.low, over_seeds.high),
             "p_value_over_seeds": over_seeds.p_value,
-            "seeds_needed": seeds_needed(differences),
+            "seeds_needed": seeds_needed(differences) if len(seeds) >= FEWEST_SEEDS else None,
         }
     return row.model_copy(update=found)
+
+
+def marked(rows: Sequence[Row]) -> list[Row]:
+    """Returns the rows with the marks of their differences; all rows are compared with the same baseline."""
+    adjusted = iter(holm([row.p_value_over_seeds for row in rows if row.p_value_over_seeds is not None]))
+    return [row if row.p_value_over_seeds is None else _marked(row, next(adjusted)) for row in rows]
+
+
+def _marked(row: Row, p_value: float) -> Row:
+    assert row.difference is not None
+    mark = mark_of(row.difference, p_value) if abs(round(row.difference, 1)) > 0 else ""
+    return row.model_copy(update={"p_value_adjusted": p_value, "mark": mark})
 
 
 def ended_runs(trial: Trial, agenda: Agenda, *, confirmed: bool) -> list[tuple[Run, Result]]:
@@ -166,11 +181,12 @@ def all_results(trial: Trial, agenda: Agenda) -> list[Result]:
 
 
 def interval(scores: Sequence[float]) -> tuple[float, float] | None:
-    """Returns the 95 % confidence interval of the mean (Student's t over seeds); None for fewer than two scores."""
+    """Returns the 95 % confidence interval of the mean (Student's t over seeds), within the bounds of BLEU; None for fewer than
+    two scores."""
     if len(scores) < 2:
         return None
     half = float(stats.t.ppf(0.975, len(scores) - 1)) * stdev(scores) / math.sqrt(len(scores))
-    return fmean(scores) - half, fmean(scores) + half
+    return max(0.0, fmean(scores) - half), min(100.0, fmean(scores) + half)
 
 
 def combined_p(p_values: Sequence[float]) -> float:

@@ -41,8 +41,9 @@ def test_rows_rank_by_test_score_and_the_winner_is_chosen_on_the_validation_set(
     assert rows["trial-02"].scores == (23.5, 24.0)
     assert rows["trial-02"].difference == pytest.approx(23.75 - 25.0)
     assert rows["trial-02"].p_value == pytest.approx(0.006)
-    assert rows["trial-02"].mark == "⇓"
     assert (rows["trial-02"].difference_interval, rows["trial-02"].p_value_over_seeds) == ((-2.0, 1.0), 0.012)
+    assert rows["trial-02"].p_value_adjusted == pytest.approx(0.024)  # two rows are compared
+    assert rows["trial-02"].mark == "↓"
     assert (rows["trial-02"].tokenized, rows["trial-02"].tokenized_signature) == ((11.0, 12.0), "moses")
     assert (rows["linear"].p_value_over_seeds, rows["trial-01"].tokenized) == (None, ())
     assert rows["trial-02"].settings == power(3.0)
@@ -50,7 +51,7 @@ def test_rows_rank_by_test_score_and_the_winner_is_chosen_on_the_validation_set(
     assert (board.winner, board.best_seed) == ("trial-02", 2)  # valid 23.5 against 23.0
     assert board.answer == (
         "trial-02 is best on the validation set, but worse than linear on the test set: "
-        "23.8 BLEU on the test set (2 seeds), -1.2 against linear (⇓, p = 0.006; over seeds p = 0.012)."
+        "23.8 BLEU on the test set (2 seeds), -1.2 against linear (↓, p = 0.024 over seeds and sentences)."
     )
 
 
@@ -58,7 +59,7 @@ def test_seeds_with_contradicting_differences_are_not_significant() -> None:
     board = concluded(study(trials=2), SCORES | {"trial-02": [(23.0, 44.0), (24.0, 16.0)]}, p_value=0.001)
     row = next(row for row in board.rows if row.name == "trial-02")
     assert row.difference == pytest.approx((20.0 - 10.0) / 2)
-    assert (row.p_value, row.mark) == (1.0, "")
+    assert row.p_value == 1.0
 
 
 def answer(p_value: float = 0.5, **scores: list[tuple[float | None, float | None]]) -> str:
@@ -69,19 +70,18 @@ def answer(p_value: float = 0.5, **scores: list[tuple[float | None, float | None
 
 def test_the_answer_states_the_winner_and_the_significance_of_its_difference() -> None:
     better: list[tuple[float | None, float | None]] = [(23.5, 26.5), (24.0, 27.5)]
-    assert answer(trial_02=better, p_value=0.003) == (
+    assert answer(trial_02=better, p_value=0.001) == (
         "trial-02, best on the validation set, translates better than linear: "
-        "27.0 BLEU on the test set (2 seeds), +2.0 against linear (⇑, p = 0.006; over seeds p = 0.012)."
+        "27.0 BLEU on the test set (2 seeds), +2.0 against linear (⇑, p = 0.008 over seeds and sentences)."
     )
-    assert answer(trial_02=better, p_value=0.02) == (
-        "trial-02, best on the validation set, translates these sentences better than linear, but other seeds might not: "
-        "27.0 BLEU on the test set (2 seeds), +2.0 against linear (↑, p = 0.040; over seeds p = 0.080). "
-        "About 4 seeds would be needed to see a difference of this size."
+    # A small p-value of the two models does not suffice, and two comparisons need a smaller p-value than one.
+    assert answer(trial_02=better, p_value=0.01) == (
+        "No difference to linear is significant at 0.05; trial-02 is best on the validation set, with "
+        "27.0 BLEU on the test set (2 seeds), +2.0 against linear (p = 0.080 over seeds and sentences)."
     )
     assert answer() == (
         "No difference to linear is significant at 0.05; trial-02 is best on the validation set, with "
-        "23.8 BLEU on the test set (2 seeds), -1.2 against linear (p = 1.000; over seeds p = 1.000). "
-        "About 8 seeds would be needed to see a difference of this size."
+        "23.8 BLEU on the test set (2 seeds), -1.2 against linear (p = 1.000 over seeds and sentences)."
     )
     assert answer(trial_02=[(9.0, 9.0), (9.0, 9.0)], trial_01=[(8.0, 9.0), (8.0, 9.0)]) == (
         "linear itself is best on the validation set, with 25.0 BLEU on the test set (2 seeds); "
@@ -94,7 +94,7 @@ def test_a_failed_seed_is_left_out_and_reported() -> None:
     row = next(row for row in board.rows if row.name == "trial-02")
     assert (row.seeds, row.scores, row.interval, row.failed) == ((1,), (23.5,), None, "it diverged")
     assert row.difference == pytest.approx(23.5 - 24.0)  # seed 1 against seed 1
-    assert row.p_value == 0.003
+    assert (row.p_value, row.p_value_adjusted, row.mark) == (0.003, None, "")  # one seed tells nothing about others
     assert "trial-02 failed: it diverged" in leaderboard_markdown(board)
     assert "Taught.\n" in leaderboard_markdown(board)
 
@@ -124,22 +124,33 @@ def test_without_a_confirm_phase_no_row_has_a_significance_mark() -> None:
     assert "one seed and no test set" in board.answer
 
 
-def test_more_seeds_are_suggested_only_if_more_seeds_would_help() -> None:
-    # Both seeds have nearly the same difference, so more seeds would not help.
-    assert answer(trial_02=[(23.0, 24.5), (24.0, 26.5)]).endswith("+0.5 against linear (p = 1.000; over seeds p = 1.000).")
-    # The differences are +0.1 with one seed and -0.11 with the other.
-    assert answer(trial_02=[(23.0, 24.1), (24.0, 25.89)]).endswith(
-        "More than 1,000 seeds would be needed to see a difference of this size."
+def test_the_number_of_seeds_is_suggested_from_four_seeds_on() -> None:
+    differences = {1: [0.1], 2: [0.1, -0.11], 4: [0.1, -0.11, 1.0, -0.9], 5: [1.0, 0.0, 1.2, 0.9, 0.1]}
+    found = {}
+    for seeds, several in differences.items():
+        scores: Scores = {
+            "linear": [(22.0, 24.0)] * seeds,
+            "Fixed λ": [(20.0, 20.0)] * seeds,
+            "trial-01": [(19.0, None)] * seeds,
+            "trial-02": [(24.0, 24.0 + each) for each in several],
+        }
+        confirm = {"top": 1, "seeds": list(range(1, seeds + 1)), "against": "linear"}
+        board = concluded(study(trials=2, confirm=confirm), scores)
+        found[seeds] = (next(row.seeds_needed for row in board.rows if row.name == "trial-02"), board.answer)
+    assert [needed for needed, _ in found.values()] == [None, None, "more than 1,000", 8]
+    assert found[4][1].endswith(" More than 1,000 seeds would be needed to see a difference of this size.")
+    assert found[5][1].endswith(" About 8 seeds would be needed to see a difference of this size.")
+    assert "seeds would be needed" not in found[2][1]
+    assert found[1][1] == (
+        "trial-02 is best on the validation set, with 24.1 BLEU on the test set (1 seed), +0.1 against linear (p = 0.500 for "
+        "these two models). One seed does not tell whether other seeds would agree; add seeds to confirm.seeds."
     )
-    board = concluded(study(trials=2), SCORES)
-    assert {row.name: row.seeds_needed for row in board.rows} == {
-        "linear": None,
-        "trial-02": 8,
-        "Fixed λ": 3,
-        "trial-01": None,
-    }
-    assert "Seeds needed: " in leaderboard_markdown(board)
-    assert {row["name"]: row["seeds needed"] for row in leaderboard_rows(board)}["trial-02"] == "8"
+
+
+def test_a_difference_that_rounds_to_zero_has_no_mark() -> None:
+    scores = SCORES | {"trial-02": [(23.0, 24.03), (24.0, 26.03)], "Fixed λ": [(20.0, 24.1), (21.0, 26.1)]}
+    rows = {row.name: row for row in concluded(study(trials=2), scores, p_value=0.0001).rows}
+    assert (rows["trial-02"].mark, rows["Fixed λ"].mark) == ("", "⇑")
 
 
 def ended_early(a_study: Study, *results: Result) -> Leaderboard:
@@ -236,8 +247,13 @@ def test_a_trial_that_ran_out_of_memory_is_named_in_the_notes() -> None:
 
 def test_the_interval_is_students_t_interval() -> None:
     assert interval([5.0]) is None
-    # By hand: mean 2, standard deviation 1, t(0.975, 2) = 4.30265, half width 4.30265 / √3.
-    assert interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 2.48414, 2 + 2.48414), abs=1e-5)
+    # By hand: mean 12, standard deviation 1, t(0.975, 2) = 4.30265, half width 4.30265 / √3.
+    assert interval([11.0, 12.0, 13.0]) == pytest.approx((12 - 2.48414, 12 + 2.48414), abs=1e-5)
+
+
+def test_the_interval_does_not_leave_the_range_of_bleu() -> None:
+    assert interval([0.0, 1.0, 2.0]) == pytest.approx((0, 1 + 2.48414), abs=1e-5)
+    assert interval([98.0, 99.0, 100.0]) == pytest.approx((99 - 2.48414, 100), abs=1e-5)
 
 
 def test_p_values_of_seeds_are_combined() -> None:

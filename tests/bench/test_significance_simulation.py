@@ -1,0 +1,35 @@
+"""Simulated studies: marks of differences that are none, and of one that there is."""
+
+import json
+
+import pytest
+
+from mtnat.bench.significance import SignificanceOptions, bench_significance
+from mtnat.cli import main
+
+
+def test_marks_of_equal_systems_are_rare_and_large_differences_are_found() -> None:
+    """Two models alone differ significantly in many studies of equal systems, whose seeds deviate by 2 points."""
+    options = SignificanceOptions(
+        studies=60, systems=3, sentences=200, seeds=(3,), deviations=(2.0,), difference=12.0, resamples=200
+    )
+    (row,) = bench_significance(options, lambda _: None)
+    assert isinstance(row["models_only_per_row"], float)
+    assert row["models_only_per_row"] > 0.15
+    assert isinstance(row["false_marks_per_leaderboard"], float)
+    assert row["false_marks_per_leaderboard"] < 0.12
+    assert isinstance(row["power"], float)
+    assert row["power"] > 0.7
+
+
+def test_a_study_with_one_seed_has_no_marks(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["bench", "significance", "--studies", "10", "--seeds", "1", "--deviations", "1", "--sentences", "50", "--json"]
+    assert main(command) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (row["false_marks_per_row"], row["false_marks_per_leaderboard"], row["power"]) == (None, None, None)
+    assert (row["seeds"], row["deviation"], row["studies"]) == (1, 1.0, 10)
+
+
+def test_wrong_options_of_the_simulation_give_one_message(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "significance", "--studies", "1"]) == 2
+    assert capsys.readouterr().err == "mtnat: studies: must be greater than or equal to 10; got 1.\n"
