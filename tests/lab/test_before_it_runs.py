@@ -90,7 +90,7 @@ def test_a_smoke_run_reports_failed_runs(desk: Desk) -> None:
 
 def test_a_smoke_run_of_the_quick_start_succeeds(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "tune.py"), str(ROOT / "studies" / "quickstart.yaml"), "--smoke"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
     assert (done.returncode, done.stderr) == (0, "")
     assert "its scores mean nothing" in done.stdout
     shutil.rmtree(tmp_path / "outputs")

@@ -81,7 +81,7 @@ def test_random_kills_do_not_change_the_results_of_a_study(desk: Desk) -> None:
             process.communicate()
             process = desk.start("hard.yaml", "--resume")
     assert len(killed) == KILLS, killed
-    out, errors = process.communicate(timeout=600)
+    out, errors = process.communicate(timeout=900)
     assert process.returncode == 0, (killed, out, errors)
 
     leaderboard = Leaderboard.model_validate_json((outputs / "leaderboard.json").read_bytes())

@@ -36,7 +36,7 @@ def test_a_study_continues_after_a_temporary_shortage_of_memory(tmp_path: Path) 
     study = desk.start("memory.yaml")
     wait_until(lambda: any(desk.curve("memory", run.name, "valid/bleu") for run in runs(desk)), study)
     subprocess.run([sys.executable, "-c", TAKE.format(size=ROOM, seconds=8)], check=True)
-    out, errors = study.communicate(timeout=300)
+    out, errors = study.communicate(timeout=900)
     assert (study.returncode, errors) == (0, "")
     assert "low on memory" in out
     _, tracked = desk.tracked()

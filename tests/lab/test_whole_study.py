@@ -74,7 +74,7 @@ class Desk:
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         process = self.start(*arguments)
-        out, errors = process.communicate(timeout=300)
+        out, errors = process.communicate(timeout=900)
         return process.returncode, out, errors
 
     def runs(self, study: str) -> Path:
@@ -98,7 +98,7 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def wait_until(holds: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    for _ in range(2400):
+    for _ in range(12_000):
         if holds():
             return
         assert process.poll() is None, process.communicate()
@@ -222,7 +222,7 @@ def test_an_interrupted_or_killed_study_can_be_resumed(desk: Desk) -> None:
     with pytest.raises(StudyError, match="is running"), StudyFolder(runs.parent).held():
         pass
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "--resume" in errors
     statuses = {run.info.status for run in desk.tracked()[1]}

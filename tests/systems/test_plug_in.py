@@ -127,7 +127,7 @@ class Place:
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         finished = subprocess.run(
-            [sys.executable, *arguments], cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=580
+            [sys.executable, *arguments], cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=900
         )
         return finished.returncode, finished.stdout, finished.stderr
 
