@@ -13,7 +13,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
-from test_whole_study import Desk
+from test_whole_study import Desk, ended
 
 from mtnat.lab.results.leaderboard import Leaderboard
 from mtnat.lab.study.resources import cores
@@ -55,7 +55,7 @@ def test_random_kills_do_not_change_the_results_of_a_study(desk: Desk) -> None:
         training={"validate_every": 20},
         baselines={"linear": {}, "mask-predict": {"objective.schedule": {"kind": "constant", "value": 1.0}}},
         search={"training.weight_decay": {"float": [0.0, 0.1]}},
-        trials=2,
+        trials=1,
         confirm={"top": 1, "seeds": [1, 2], "against": "linear"},
         resources={"launcher": "ray-train"},
     )
@@ -81,11 +81,11 @@ def test_random_kills_do_not_change_the_results_of_a_study(desk: Desk) -> None:
             process.communicate()
             process = desk.start("hard.yaml", "--resume")
     assert len(killed) == KILLS, killed
-    out, errors = process.communicate(timeout=900)
+    out, errors = ended(process)
     assert process.returncode == 0, (killed, out, errors)
 
     leaderboard = Leaderboard.model_validate_json((outputs / "leaderboard.json").read_bytes())
-    assert sorted(row.name for row in leaderboard.rows) == ["linear", "mask-predict", "trial-01", "trial-02"]
+    assert sorted(row.name for row in leaderboard.rows) == ["linear", "mask-predict", "trial-01"]
     assert [row.name for row in leaderboard.rows if row.failed] == [], (killed, out)
     rows = {row.name: row for row in leaderboard.rows}
     assert rows["linear"].seeds == rows["mask-predict"].seeds == (1, 2)
@@ -93,7 +93,7 @@ def test_random_kills_do_not_change_the_results_of_a_study(desk: Desk) -> None:
 
     client, tracked = desk.tracked()
     keys = [run.data.tags["mtnat.run"] for run in tracked]
-    assert len(keys) == len(set(keys)) == 1 + 4 + 3
+    assert len(keys) == len(set(keys)) == 1 + 3 + 3
     assert {run.info.status for run in tracked} == {"FINISHED"}
     for run in tracked:
         if "mlflow.parentRunId" in run.data.tags:
@@ -103,7 +103,7 @@ def test_random_kills_do_not_change_the_results_of_a_study(desk: Desk) -> None:
     proposed = optuna.load_study(study_name="study", storage=storage).trials
     assert TrialState.RUNNING not in {trial.state for trial in proposed}
     complete = [trial.user_attrs["proposal"]["name"] for trial in proposed if "proposal" in trial.user_attrs]
-    assert complete == ["trial-01", "trial-02"]
+    assert complete == ["trial-01"]
 
     # A training that was killed and resumed has the numbers of an undisturbed one.
     desk.write("calm", steps=steps, training={"validate_every": 20}, baselines={"linear": {}})

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from test_whole_study import ROOT, Desk, wait_until
+from test_whole_study import ROOT, Desk, ended, wait_until
 
 from mtnat.lab.results.leaderboard import Leaderboard
 
@@ -119,7 +119,7 @@ def end_with_a_node_less(desk: Desk, nodes: Nodes, progress: Callable[[], int], 
     process = desk.start("long.yaml", "--address", nodes.address, *arguments)
     wait_until(lambda: progress() == 3, process)
     nodes.kill(2)
-    out, errors = process.communicate(timeout=900)
+    out, errors = ended(process)
     assert (process.returncode, errors) == (0, ""), out
     for name in "abcd":
         seen = [step for step, _ in desk.curve("long", f"{name}-seed1", "train/loss")]

@@ -74,7 +74,7 @@ class Desk:
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         process = self.start(*arguments)
-        out, errors = process.communicate(timeout=900)
+        out, errors = ended(process)
         return process.returncode, out, errors
 
     def runs(self, study: str) -> Path:
@@ -97,13 +97,24 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
 
 
+def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Waits for the end of a process and returns what it printed. One that takes too long is stopped, so that it does not run
+    beside the next tests."""
+    try:
+        return process.communicate(timeout=900)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        raise AssertionError("the process did not end", process.communicate()) from None
+
+
 def wait_until(holds: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     for _ in range(12_000):
         if holds():
             return
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    raise AssertionError("the condition was never met")
+    process.terminate()
+    raise AssertionError("the condition was never met", process.communicate())
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +233,7 @@ def test_an_interrupted_or_killed_study_can_be_resumed(desk: Desk) -> None:
     with pytest.raises(StudyError, match="is running"), StudyFolder(runs.parent).held():
         pass
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=300)
+    _, errors = ended(process)
     assert process.returncode == 130
     assert "--resume" in errors
     statuses = {run.info.status for run in desk.tracked()[1]}
