@@ -13,9 +13,10 @@ from mtnat.errors import DataError
 from mtnat.experiment import Experiment
 
 SizeName = Literal["small", "base", "tiny"]
+SystemName = Literal["at", "nat", "multi_task", "multi_task_sampled", "glat", "ctc"]
 
 _NAT_ALONE = {"schedule": {"kind": "constant", "value": 1.0}}
-SYSTEMS: Mapping[str, Mapping[str, Any]] = {
+SYSTEMS: Mapping[SystemName, Mapping[str, Any]] = {
     "at": {"objective": {"schedule": {"kind": "constant", "value": 0.0}}},
     "nat": {"objective": _NAT_ALONE},
     "multi_task": {"objective": {"schedule": {"kind": "constant", "value": 0.5}}},
@@ -92,7 +93,7 @@ SIZES: Mapping[SizeName, Size] = {
 }
 
 
-def experiment_of(size: Size, system: str, *, precision: str, compiles: bool, batches_per_step: int) -> Experiment:
+def experiment_of(size: Size, system: SystemName, *, precision: str, compiles: bool, batches_per_step: int) -> Experiment:
     """Returns the experiment of a system in a size."""
     training = {
         "max_tokens_per_batch": size.max_tokens_per_batch,

@@ -12,12 +12,12 @@ from pydantic import Field
 
 from mtnat.bench.children import in_children
 from mtnat.bench.report import Row
-from mtnat.bench.sizes import SIZES, SYSTEMS, SizeName, experiment_of, training_text
+from mtnat.bench.sizes import SIZES, SYSTEMS, SizeName, SystemName, experiment_of, training_text
 from mtnat.bench.updates import Job, Measured, measure_updates, together
 from mtnat.config import Record
 from mtnat.errors import MtnatError, ResourceError, UserError
 
-_REFERENCE = "nat"
+_REFERENCE: SystemName = "nat"
 
 
 class TrainOptions(Record):
@@ -25,6 +25,8 @@ class TrainOptions(Record):
 
     size: SizeName = "small"
     """Size of model, batch and text."""
+    systems: tuple[SystemName, ...] = Field(tuple(SYSTEMS), min_length=1, strict=False)
+    """The systems to measure. Mask-Predict (`nat`) is always measured, because the cost of the others is relative to it."""
     steps: int = Field(8, ge=1)
     """Number of timed updates in each process, after a warm-up."""
     rounds: int = Field(2, ge=1)
@@ -59,7 +61,7 @@ def bench_train(options: TrainOptions, say: Callable[[str], None]) -> list[Row]:
         say(f"{options.size}: preparing the training text")
         store = training_text(SIZES[options.size], Path(folder) / "store", is_random=options.random_text)
         jobs = _jobs(options, store.folder)
-        measured: dict[tuple[str, int], list[Measured]] = {place: [] for place in jobs}
+        measured: dict[tuple[SystemName, int], list[Measured]] = {place: [] for place in jobs}
         meetings = (Path(folder) / f"meeting-{number}" for number in count())
         # All systems are measured in turn, so that a change in the machine's speed affects all of them.
         for number in range(1, options.rounds + 1):
@@ -71,7 +73,7 @@ def bench_train(options: TrainOptions, say: Callable[[str], None]) -> list[Row]:
     return _rows(options, jobs, measured)
 
 
-def _jobs(options: TrainOptions, store: Path) -> dict[tuple[str, int], Job]:
+def _jobs(options: TrainOptions, store: Path) -> dict[tuple[SystemName, int], Job]:
     """Returns the job of each system and number of workers. The batches do not depend on the number of workers."""
     size = SIZES[options.size]
     batches = options.workers * -(-size.batches_per_step // options.workers)
@@ -88,6 +90,7 @@ def _jobs(options: TrainOptions, store: Path) -> dict[tuple[str, int], Job]:
             workers=workers,
         )
         for system in SYSTEMS
+        if system in (*options.systems, _REFERENCE)
         for workers in sorted({1, options.workers})
     }
 
@@ -105,7 +108,7 @@ def _measured(job: Job, system: str, meeting: Path) -> Measured:
 
 
 def _rows(
-    options: TrainOptions, jobs: dict[tuple[str, int], Job], measured: dict[tuple[str, int], list[Measured]]
+    options: TrainOptions, jobs: dict[tuple[SystemName, int], Job], measured: dict[tuple[SystemName, int], list[Measured]]
 ) -> list[Row]:
     pace = {place: statistics.median(one.target_tokens / one.seconds for one in all_) for place, all_ in measured.items()}
     # Relative to the speed of the machine, which may change from one measurement to the next.

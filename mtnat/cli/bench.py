@@ -23,6 +23,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
     train = subjects.add_parser("train", help="training speed of each system, and its use of the machine")
     train.add_argument("--size", choices=["small", "base", "tiny"], help="size of model, batch and text (default: small)")
+    train.add_argument("--systems", nargs="+", metavar="NAME", help="systems to measure beside nat (default: all)")
     train.add_argument("--steps", type=int, help="number of timed updates in each process (default: 8)")
     train.add_argument("--rounds", type=int, help="number of measurements of each system, in turn (default: 2)")
     train.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], help="training.precision (default: auto)")
