@@ -11,17 +11,15 @@ SCRIPT = str(ROOT / "measurements" / "side_by_side.py")
 
 
 @pytest.mark.slow
-def test_two_versions_are_compared_row_by_row() -> None:
-    measurement = ["bench", "data", "--corpus", "grammar", "--pairs", "500", "--json"]
-    command = [sys.executable, SCRIPT, str(ROOT), str(ROOT), "--rounds", "1", "--", *measurement]
+def test_an_update_and_a_translation_are_compared(model: Path) -> None:
+    command = [sys.executable, SCRIPT, str(ROOT), str(ROOT), "--rounds", "1", "--systems", "nat", "--model", str(model)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "pairs_per_second" in done.stdout
-    assert "all: geometric mean" in done.stdout
+    assert all(name in done.stdout for name in ("update, nat", "translation, nat", "translation, at"))
 
 
 def test_a_folder_without_the_package_gives_one_message(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, SCRIPT, str(tmp_path), str(ROOT), "bench"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, SCRIPT, str(tmp_path), str(ROOT)], capture_output=True, text=True)
     assert done.returncode == 2
     assert f"{tmp_path}: must be a folder that holds the package mtnat." in done.stderr
     assert "Traceback" not in done.stderr
