@@ -72,8 +72,8 @@ def test_a_smoke_run_of_a_long_study_covers_columns_teacher_and_search(desk: Des
     experiment = client.get_experiment_by_name("mtnat smoke")
     assert experiment is not None
     tracked = client.search_runs([experiment.experiment_id])
-    # The study, 2 columns, and in each a baseline and a proposal.
-    assert len(tracked) == 1 + 2 + 2 * 2
+    # The study, 2 columns, and in each the teacher, a baseline and a proposal.
+    assert len(tracked) == 1 + 2 + 2 * 3
 
     code, out, errors = desk.run("taught.yaml", "--dry-run")  # a smoke run does not begin the study
     assert (code, errors) == (0, "")
