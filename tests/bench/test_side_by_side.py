@@ -11,11 +11,11 @@ SCRIPT = str(ROOT / "measurements" / "side_by_side.py")
 
 
 @pytest.mark.slow
-def test_an_update_and_a_translation_are_compared(model: Path) -> None:
-    command = [sys.executable, SCRIPT, str(ROOT), str(ROOT), "--rounds", "1", "--systems", "nat", "--model", str(model)]
+def test_the_updates_of_two_versions_are_compared() -> None:
+    command = [sys.executable, SCRIPT, str(ROOT), str(ROOT), "--rounds", "1", "--systems", "nat"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert all(name in done.stdout for name in ("update, nat", "translation, nat", "translation, at"))
+    assert "update, nat" in done.stdout
 
 
 def test_a_folder_without_the_package_gives_one_message(tmp_path: Path) -> None:
