@@ -48,7 +48,7 @@ def test_every_study_file_can_be_reduced_for_a_smoke_run(file: Path) -> None:
         assert experiment.training.steps < 20
         assert experiment.model.width < 100
         assert experiment.data.vocabulary_size < 400
-        assert experiment.training.batches_per_step == cut.resources.most_workers
+        assert experiment.training.batches_per_step in (cut.resources.most_workers, 2 * cut.resources.most_workers)
         for steps in cut.horizon.steps if cut.horizon else ():
             compressed(experiment, steps)
 
