@@ -7,6 +7,7 @@ over sentences, and cheap to draw.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -35,9 +36,9 @@ class SignificanceOptions(Record):
     """Number of systems in a study that are compared with its baseline."""
     sentences: int = Field(500, ge=10)
     """Number of test sentences."""
-    seeds: tuple[int, ...] = Field((1, 2, 3, 5), min_length=1, strict=False)
+    seeds: tuple[Annotated[int, Field(ge=1)], ...] = Field((1, 2, 3, 5), min_length=1, strict=False)
     """Numbers of seeds, each with rows of its own."""
-    deviations: tuple[float, ...] = Field((0.5, 1.0, 1.5, 2.0), min_length=1, strict=False)
+    deviations: tuple[Annotated[float, Field(ge=0)], ...] = Field((0.5, 1.0, 1.5, 2.0), min_length=1, strict=False)
     """Standard deviations of a run's score between seeds, in points, each with a row of its own."""
     difference: float = Field(2.0, gt=0)
     """True difference of the system that is better, in points, for the power."""

@@ -77,7 +77,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--deviations", type=float, nargs="+", metavar="X", help="deviations of a score between seeds (default: 0.5 1 1.5 2)"
     )
     significance.add_argument("--difference", type=float, metavar="X", help="true difference for the power (default: 2)")
-    significance.set_defaults(command=_bench_significance, resamples=None)
+    significance.add_argument("--resamples", type=int, metavar="N", help="resamples of each test (default: 400)")
+    significance.set_defaults(command=_bench_significance)
 
     for subject in (train, data, decode, study, significance):
         subject.add_argument("--json", action="store_true", help="print a line of JSON for each row instead of a table")

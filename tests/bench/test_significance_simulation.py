@@ -33,3 +33,5 @@ def test_a_study_with_one_seed_has_no_marks(capsys: pytest.CaptureFixture[str]) 
 def test_wrong_options_of_the_simulation_give_one_message(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "significance", "--studies", "1"]) == 2
     assert capsys.readouterr().err == "mtnat: studies: must be greater than or equal to 10; got 1.\n"
+    assert main(["bench", "significance", "--seeds", "0"]) == 2
+    assert capsys.readouterr().err == "mtnat: seeds.0: must be greater than or equal to 1; got 0.\n"
