@@ -91,9 +91,11 @@ class Experiment(Record):
         """Adds the settings in which the system's default decoding differs from the defaults of its kind."""
         if not (isinstance(decoding, Mapping) and "system" in info.data):
             return decoding
-        default = info.data["system"].default_decoding.model_dump(mode="json", exclude_defaults=True)
-        kind = kind_of(type(info.data["system"].default_decoding))
-        return {"kind": kind, **default, **decoding} if decoding.get("kind", kind) == kind else decoding
+        default = info.data["system"].default_decoding
+        kind = kind_of(type(default))
+        if decoding.get("kind", kind) != kind:
+            return decoding
+        return {"kind": kind, **default.model_dump(mode="json", exclude_defaults=True), **decoding}
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:

@@ -22,7 +22,7 @@ SYSTEMS: Mapping[SystemName, Mapping[str, Any]] = {
     "multi_task": {"objective": {"schedule": {"kind": "constant", "value": 0.5}}},
     "multi_task_sampled": {"objective": {"schedule": {"kind": "constant", "value": 0.5}, "estimator": "sampled"}},
     "glat": {"objective": _NAT_ALONE, "system": {"kind": "glat"}},
-    "ctc": {"objective": _NAT_ALONE, "system": {"kind": "ctc"}, "decoding": {"kind": "ctc"}},
+    "ctc": {"objective": _NAT_ALONE, "system": {"kind": "ctc"}},
 }
 """Name of a row of `bench train` → sections of an experiment."""
 

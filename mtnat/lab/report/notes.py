@@ -18,7 +18,7 @@ def leaderboard_notes(leaderboard: Leaderboard) -> list[str]:
         if any(row.p_value_adjusted is not None for row in rows)
         else "",
         "The p of these models only is that of the paired bootstrap over sentences (Hao et al. 2021, A.4; 1000 resamples per "
-        "seed, twice the median over seeds; a seed with the opposite sign counts as 1). It is silent about other seeds."
+        "seed, twice the median over seeds; a seed with the opposite sign counts as 1). It does not cover other seeds."
         if against
         else "",
         "No row has a mark, because one seed does not tell whether other seeds would agree."
