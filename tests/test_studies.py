@@ -19,6 +19,8 @@ def test_every_baseline_and_teacher_of_every_column_can_be_built(file: Path) -> 
         for settings in (*part.baselines.values(), part.teacher.settings if part.teacher else {}):
             experiment = replace(part.experiment, settings)
             assert experiment.training.batches_per_step % part.resources.most_workers == 0
+    if study.search and study.confirm and study.confirm.top:
+        assert study.experiment.seed not in study.confirm.seeds
 
 
 @pytest.mark.parametrize("table", [2, 3, 5])

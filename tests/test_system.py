@@ -12,12 +12,12 @@ from mtnat.training import Alone, Model, evaluate_split, fit, load_model
 EXPERIMENT = build(
     Experiment,
     {
-        "data": {"corpus": "grammar-en-de", "vocabulary_size": 2000, "max_length": 64},
+        "data": {"corpus": "grammar-en-de", "vocabulary_size": 3000, "max_length": 64},
         "model": {
             "width": 128,
             "heads": 4,
-            "feed_forward": 512,
-            "encoder_layers": 2,
+            "feed_forward": 256,
+            "encoder_layers": 1,
             "decoder_layers": 2,
             "dropout": 0.0,
             "norm": "pre",
@@ -25,11 +25,11 @@ EXPERIMENT = build(
         },
         "objective": {"schedule": {"kind": "linear"}, "at_fraction": 0.5},
         "training": {
-            "steps": 800,
-            "max_tokens_per_batch": 512,
+            "steps": 450,
+            "max_tokens_per_batch": 384,
             "peak_learning_rate": 2e-3,
-            "warmup_steps": 150,
-            "validate_every": 800,
+            "warmup_steps": 100,
+            "validate_every": 450,
             "valid_sentences": 10,
         },
         "decoding": {"iterations": 10, "length_candidates": 3},
@@ -38,7 +38,7 @@ EXPERIMENT = build(
 
 
 @pytest.mark.slow
-def test_after_a_minute_of_training_one_pass_scores_below_ten_passes_and_greedy_search(tmp_path: Path) -> None:
+def test_after_half_a_minute_of_training_one_pass_scores_below_ten_passes_and_greedy_search(tmp_path: Path) -> None:
     dataset = prepare(EXPERIMENT.data)
     workers = Alone("cpu")
     *_, last = fit(EXPERIMENT, dataset, tmp_path, workers=workers)
@@ -47,9 +47,9 @@ def test_after_a_minute_of_training_one_pass_scores_below_ten_passes_and_greedy_
 
     def bleu(**decoding: object) -> float:
         changed = replace(EXPERIMENT, {f"decoding.{name}": value for name, value in decoding.items()})
-        return evaluate_split(Model(changed, model.translator, model.vocabularies), dataset.test, workers, 200).bleu.value
+        return evaluate_split(Model(changed, model.translator, model.vocabularies), dataset.test, workers, 100).bleu.value
 
     one_pass, ten_passes, greedy = bleu(iterations=1), bleu(iterations=10), bleu(decoder="at", beam=1)
     assert one_pass < ten_passes
     assert one_pass < greedy
-    assert min(ten_passes, greedy) > 20  # an untrained model, or one that reads the wrong positions, has less than 2
+    assert min(ten_passes, greedy) > 10  # an untrained model, or one that reads the wrong positions, has less than 2

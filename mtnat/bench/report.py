@@ -28,6 +28,9 @@ _FORMS = {
     "false_marks_per_row": "{:.1%}",
     "false_marks_per_leaderboard": "{:.1%}",
     "power": "{:.1%}",
+    "seeds_used": "{:.1f}",
+    "winners_advantage": "{:.2f}",
+    "winners_advantage_estimated": "{:.2f}",
 }
 _TABLE_COLUMNS = 160
 

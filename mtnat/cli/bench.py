@@ -74,6 +74,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     significance.add_argument("--sentences", type=int, help="number of test sentences (default: 500)")
     significance.add_argument("--seeds", type=int, nargs="+", metavar="N", help="numbers of seeds (default: 1 2 3 5)")
     significance.add_argument(
+        "--looks", type=int, nargs="+", metavar="N", help="also simulate studies with confirm.looks (default: none)"
+    )
+    significance.add_argument(
         "--deviations", type=float, nargs="+", metavar="X", help="deviations of a score between seeds (default: 0.5 1 1.5 2)"
     )
     significance.add_argument("--difference", type=float, metavar="X", help="true difference for the power (default: 2)")

@@ -15,6 +15,10 @@ Mark = Literal["", "↑", "⇑", "↓", "⇓"]
 """Significantly better (up) or worse (down) than the baseline: single arrow for p < 0.05, double arrow for p < 0.01."""
 
 
+LEVEL = 0.05
+"""A p-value below it is significant."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """A system against a baseline, in points of the metric."""
@@ -95,7 +99,7 @@ def mark_of(gain: float, p_value: float) -> Mark:
     Args:
         gain: above 0 if the system is better.
     """
-    if p_value >= 0.05:
+    if p_value >= LEVEL:
         return ""
     if gain > 0:
         return "⇑" if p_value < 0.01 else "↑"

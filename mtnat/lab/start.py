@@ -39,7 +39,8 @@ def run_study(options: Options, console: Console, interruption: Interruption) ->
         KeyboardInterrupt: the study was stopped; it can be resumed.
     """
     is_local = options.address is None
-    study = read_study(options.study, cores() if is_local else None, torch.cuda.device_count() if is_local else None)
+    cpus, gpus = (cores(), torch.cuda.device_count()) if is_local else (None, None)
+    study = read_study(options.study, cpus, gpus, is_begun=options.resume)
     if options.dry_run:
         dry_run(study, options, console)
         return

@@ -148,7 +148,7 @@ class _Run:
                 if is_validation or state.step % config.log_every == 0:
                     closed = self.window.close()
                 if closed and is_validation:
-                    metrics = self._read(closed, state.step) | self._validate()
+                    metrics = self._validate(self._read(closed, state.step))
                     yield self._point(metrics, state.step)
                     closed = None
         yield self._finish()
@@ -206,16 +206,19 @@ class _Run:
         metrics["train/tokens"], metrics["train/seconds"] = float(state.tokens), state.seconds
         return metrics
 
-    def _validate(self) -> dict[str, float]:
-        """Decodes the validation set, then writes a checkpoint."""
+    def _validate(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Decodes the validation set, then writes a checkpoint. Returns the metrics of this step, to which it adds its own."""
         state, config = self.state, self.experiment.training
         scored = evaluate_split(self.model, self.dataset.valid, self.workers, config.valid_sentences)
         self.translator.train()
         state.scores[state.step], state.decode_seconds = scored.bleu.value, scored.seconds
+        metrics = {**metrics, "valid/bleu": scored.bleu.value, "valid/seconds": scored.seconds}
         if self.workers.leads:
-            self.checkpoints.write(state.step, self._snapshot(), scored.translations, kept(state.scores, config))
+            # The checkpoint holds the point of its step: a process that is killed before it reports the point does not lose it.
+            snapshot = {**self._snapshot(), "metrics": metrics}
+            self.checkpoints.write(state.step, snapshot, scored.translations, kept(state.scores, config))
         self.workers.meet()
-        return {"valid/bleu": scored.bleu.value, "valid/seconds": scored.seconds}
+        return metrics
 
     def _finish(self) -> Progress:
         """Loads the run's final weights and writes its model, its translations and its summary."""

@@ -51,8 +51,8 @@ class Verdict:
         return Score(10.0 + run.experiment.seed, "moses")
 
 
-def concluded(a_study: Study, scores: Scores, p_value: float = 0.5) -> Leaderboard:
-    agenda = Agenda(a_study, ListedProposer(power(2.0), power(3.0)), {})
+def concluded(a_study: Study, scores: Scores, p_value: float = 0.5, *, is_settled: bool = False) -> Leaderboard:
+    agenda = Agenda(a_study, ListedProposer(power(2.0), power(3.0)), {}, is_settled=lambda: is_settled)
     while run := agenda.next():
         valid, test = scores[run.trial][run.experiment.seed - 1]
         agenda.end(

@@ -25,7 +25,6 @@ def desk(tmp_path: Path) -> Desk:
 
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
-KILLS = 8
 VICTIMS = ("trial actor", "Train controller", "Train worker", "driver")
 TITLES = {
     "ray::ImplicitFunc": "trial actor",
@@ -48,30 +47,31 @@ def processes(desk: Desk) -> dict[str, list[int]]:
 
 @pytest.mark.skipif(cores() < 2, reason="two runs side by side need two cores")
 def test_random_kills_do_not_change_the_results_of_a_study(desk: Desk) -> None:
-    steps = 300
+    steps = 200
     desk.write(
         "hard",
         steps=steps,
         training={"validate_every": 20},
-        baselines={"linear": {}, "mask-predict": {"objective.schedule": {"kind": "constant", "value": 1.0}}},
+        baselines={"linear": {}},
         search={"training.weight_decay": {"float": [0.0, 0.1]}},
         trials=1,
-        confirm={"top": 1, "seeds": [1, 2], "against": "linear"},
+        confirm={"top": 1, "seeds": [2], "against": "linear"},
         resources={"launcher": "ray-train"},
     )
     dice = random.Random(int(os.environ.get("MTNAT_KILLING_SEED", "1")))
     outputs = desk.folder / "outputs" / "hard"
     killed: list[str] = []
+    wanted = [*dice.sample(VICTIMS, len(VICTIMS)), "driver"]  # every kind, and the driver once more
     process = desk.start("hard.yaml")
-    while len(killed) < KILLS:
+    while len(killed) < len(wanted):
         time.sleep(dice.uniform(2, 6))
         if process.poll() is not None:
             assert process.returncode == 0, process.communicate()
             break
         found = {**processes(desk), "driver": [process.pid]}
-        victim = dice.choice([kind for kind in VICTIMS if kind in found])
-        if victim == "driver" and not (outputs / "study.yaml").exists():
-            continue  # nothing has begun
+        victim = wanted[len(killed)]
+        if victim not in found or (victim == "driver" and not (outputs / "study.yaml").exists()):
+            continue  # it is not there yet
         try:
             os.kill(dice.choice(found[victim]), signal.SIGKILL)
         except ProcessLookupError:
@@ -80,20 +80,20 @@ def test_random_kills_do_not_change_the_results_of_a_study(desk: Desk) -> None:
         if victim == "driver":
             process.communicate()
             process = desk.start("hard.yaml", "--resume")
-    assert len(killed) == KILLS, killed
+    assert killed == wanted
     out, errors = ended(process)
     assert process.returncode == 0, (killed, out, errors)
 
     leaderboard = Leaderboard.model_validate_json((outputs / "leaderboard.json").read_bytes())
-    assert sorted(row.name for row in leaderboard.rows) == ["linear", "mask-predict", "trial-01"]
+    assert sorted(row.name for row in leaderboard.rows) == ["linear", "trial-01"]
     assert [row.name for row in leaderboard.rows if row.failed] == [], (killed, out)
     rows = {row.name: row for row in leaderboard.rows}
-    assert rows["linear"].seeds == rows["mask-predict"].seeds == (1, 2)
-    assert sum(row.confirmed for row in leaderboard.rows) == 3
+    assert rows["linear"].seeds == rows["trial-01"].seeds == (2,)
+    assert sum(row.confirmed for row in leaderboard.rows) == 2
 
     client, tracked = desk.tracked()
     keys = [run.data.tags["mtnat.run"] for run in tracked]
-    assert len(keys) == len(set(keys)) == 1 + 3 + 3
+    assert len(keys) == len(set(keys)) == 1 + 2 + 2
     assert {run.info.status for run in tracked} == {"FINISHED"}
     for run in tracked:
         if "mlflow.parentRunId" in run.data.tags:

@@ -115,7 +115,7 @@ def end_with_a_node_less(desk: Desk, nodes: Nodes, progress: Callable[[], int], 
     """Kills a node once each of the three has a checkpoint, and waits for the end of the study."""
     steps = 300
     baselines = {name: {"training.weight_decay": index / 10} for index, name in enumerate("abcd")}
-    desk.write("long", steps=steps, training={"validate_every": 20}, baselines=baselines)
+    desk.write("long", steps=steps, training={"validate_every": 50}, baselines=baselines)
     process = desk.start("long.yaml", "--address", nodes.address, *arguments)
     wait_until(lambda: progress() == 3, process)
     nodes.kill(2)

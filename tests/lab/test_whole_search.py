@@ -36,7 +36,7 @@ def test_pruned_trials_end_early_and_only_the_kept_models_stay_on_disk(desk: Des
     desk.write(
         "pruned",
         steps=400,
-        training={"validate_every": 20},
+        training={"validate_every": 100},
         baselines={"linear": {}},
         search={"training.peak_learning_rate": {"choice": [1e-2, 1e-5, 2e-5, 3e-5, 4e-5, 5e-5]}},
         sampler={"kind": "grid"},
@@ -74,14 +74,14 @@ def test_the_best_of_a_rung_are_trained_in_the_next_rung(desk: Desk) -> None:
         search={"training.weight_decay": {"float": [0.0, 0.1]}},
         trials=4,
         horizon={"steps": [10, 20, 40], "keep": 0.5},
-        confirm={"top": 1, "seeds": [1, 2], "against": "linear"},
+        confirm={"top": 1, "seeds": [2], "against": "linear"},
         baselines={"linear": {}},
     )
     code, _, errors = desk.run("climb.yaml")
     assert (code, errors) == (0, "")
     runs = [path.name for path in desk.runs("climb").iterdir()]
     lengths = [max(step for step, _ in desk.curve("climb", run, "train/loss")) for run in runs]
-    assert sorted(lengths) == [10] * 4 + [20] * 2 + [40] * 4  # a full run, its second seed, and the baseline's two
+    assert sorted(lengths) == [10] * 4 + [20] * 2 + [40] * 4  # a full run and the baseline's, and both with another seed
     assert set(states(desk, "climb").values()) == {"COMPLETE"}
     ladder = sorted(row.name for row in leaderboard(desk, "climb").rows if row.confirmed)
     assert len(ladder) == 2

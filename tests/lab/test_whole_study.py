@@ -139,7 +139,7 @@ def answered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Desk, str]:
             "objective.schedule.exponent": {"float": [0.25, 4.0], "when": {kind: "power"}},
         },
         trials=2,
-        confirm={"top": 1, "seeds": [1, 2], "against": "mask-predict"},
+        confirm={"top": 1, "seeds": [2], "against": "mask-predict"},
     )
     code, out, errors = desk.run("small.yaml")
     assert (code, errors) == (0, "")
@@ -159,10 +159,10 @@ def test_a_finished_study_has_an_answer_and_a_complete_leaderboard(answered: tup
     assert rows.keys() == {"mask-predict", "hopeless", "stalled", "trial-01", "trial-02"}
     assert "not finite" in (rows["hopeless"].failed or "")
     assert rows["stalled"].failed is None
-    assert [step for step, _ in desk.curve("small", "stalled-seed1", "test/bleu")] == [10]
+    assert [step for step, _ in desk.curve("small", "stalled-seed2", "test/bleu")] == [10]
     confirmed = [row for row in leaderboard.rows if row.kind == "trial" and row.confirmed]
     assert len(confirmed) == 1
-    assert confirmed[0].seeds == rows["mask-predict"].seeds == (1, 2)
+    assert confirmed[0].seeds == rows["mask-predict"].seeds == (2,)
     assert confirmed[0].p_value is not None
 
 
@@ -214,7 +214,7 @@ def test_ended_runs_leave_models_and_no_checkpoints(answered: tuple[Desk, str]) 
 def test_an_interrupted_or_killed_study_can_be_resumed(desk: Desk) -> None:
     steps = 400  # so many that no run ends between a look at the folder and the signal
     baselines = {name: {"training.weight_decay": index / 10} for index, name in enumerate("abcd")}
-    desk.write("long", steps=steps, training={"validate_every": 20}, baselines=baselines)
+    desk.write("long", steps=steps, training={"validate_every": 50}, baselines=baselines)
     runs = desk.runs("long")
 
     checked: set[str] = set()

@@ -30,7 +30,6 @@ from mtnat.lab.plan.agenda import Agenda
 from mtnat.lab.plan.optuna_proposer import make_proposer
 from mtnat.lab.plan.proposer import NoProposals
 from mtnat.lab.plan.warm_start import take_over
-from mtnat.lab.report.front_plot import draw_front
 from mtnat.lab.report.latex import table_latex
 from mtnat.lab.report.markdown import leaderboard_markdown, table_markdown
 from mtnat.lab.results.fidelity_scores import read_fidelity
@@ -106,22 +105,31 @@ class Driver:
                 folder.results(),
                 inherited=taken.trials,
                 is_spent=lambda: hours is not None and clock.seconds >= hours * 3600,
+                is_settled=lambda: self._look(conclusion(), len(agenda.seeds)),
             )
-            self._carry_out(study, folder, agenda, clock)
             test_set = study.experiment.data.name_of("test")
             judge = RunJudge(study, folder)
+
+            def conclusion() -> Leaderboard:
+                return make_leaderboard(
+                    folder.name,
+                    study,
+                    agenda,
+                    judge,
+                    test_set=test_set,
+                    seconds=clock.seconds,
+                    notes=notes,
+                    fidelity=read_fidelity(study, agenda, folder),
+                )
+
+            self._carry_out(study, folder, agenda, clock)
             clock.save()
-            leaderboard = make_leaderboard(
-                folder.name,
-                study,
-                agenda,
-                judge,
-                test_set=test_set,
-                seconds=clock.seconds,
-                notes=notes,
-                fidelity=read_fidelity(study, agenda, folder),
-            )
-            _conclude(leaderboard, folder, agenda, self._tracker)
+            _conclude(conclusion(), folder, agenda, self._tracker)
+
+    def _look(self, leaderboard: Leaderboard, seeds: int) -> bool:
+        """Prints the answer at a look, and returns whether it is settled."""
+        self._console.print(f"after {seeds} seeds: {leaderboard.answer}", markup=False, highlight=False, soft_wrap=True)
+        return leaderboard.is_settled
 
     def _distil(self, study: Study, teacher: Teacher, folder: StudyFolder, clock: Clock) -> DistilledText:
         finished = (
@@ -229,6 +237,8 @@ def _conclude(leaderboard: Leaderboard, folder: StudyFolder, agenda: Agenda, tra
     if leaderboard.fidelity:
         write_whole(folder.fidelity, leaderboard.fidelity.model_dump_json(indent=1).encode())
     if any(row.on_front for row in leaderboard.rows):
+        from mtnat.lab.report.front_plot import draw_front  # matplotlib takes a second to import, and few studies need it
+
         draw_front(leaderboard, folder.pareto)
     for path in (folder.study, folder.report, folder.best_experiment, folder.fidelity, folder.pareto):
         if path.exists():

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from os import SEEK_END
 from pathlib import Path
 
 CURVES_FILE = "curves.jsonl"
@@ -19,9 +20,17 @@ def read_point(text: str) -> tuple[int, dict[str, float]]:
     return point["step"], point["metrics"]
 
 
+def append_point(run_folder: Path, point: str) -> None:
+    """Appends a point to a run's curves. A line that a killed process left incomplete stays a line of its own."""
+    with (run_folder / CURVES_FILE).open("a+b") as file:
+        file.seek(-min(1, file.tell()), SEEK_END)
+        is_complete = file.read() in (b"", b"\n")
+        file.write(f"{'' if is_complete else chr(10)}{point}\n".encode())
+
+
 def read_curves(run_folder: Path) -> Iterator[tuple[int, dict[str, float]]]:
     """Yields all points that a run has reported, including those from before an interruption."""
     file = run_folder / CURVES_FILE
     for line in file.read_text(encoding="utf-8").split("\n") if file.exists() else ():
-        if line.endswith("}}"):  # otherwise the line is still being written
+        if line.endswith("}}"):  # otherwise the line is still being written, or its process was killed
             yield read_point(line)

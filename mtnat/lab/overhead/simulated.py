@@ -27,7 +27,7 @@ from mtnat.lab.driver.runs_under_way import RunsUnderWay
 from mtnat.lab.driver.screen import TerminalScreen
 from mtnat.lab.driver.searcher import AgendaSearcher
 from mtnat.lab.outputs.clock import Clock
-from mtnat.lab.outputs.curves import CURVES_FILE, write_point
+from mtnat.lab.outputs.curves import append_point, write_point
 from mtnat.lab.outputs.folder import RESULT_FILE, StudyFolder
 from mtnat.lab.outputs.runs import Result, Run
 from mtnat.lab.outputs.storage import study_storage
@@ -204,8 +204,7 @@ class SimulatedStudy:
         step = STEPS * one.point // self._options.points
         metrics = {f"train/{name}": self._dice.random() for name in METRICS}
         point = write_point(step, metrics)
-        with (self._folder.run(one.run.id) / CURVES_FILE).open("a", encoding="utf-8") as file:
-            file.write(f"{point}\n")
+        append_point(self._folder.run(one.run.id), point)
         with self._timed("report"):
             self._listener.on_trial_result(0, [], one.trial, {POINT: point})
             self._listener.on_step_end(0, [])

@@ -1,7 +1,7 @@
 """The order of a study's runs, and their results. It uses neither Ray nor Optuna nor MLflow."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from mtnat.config import replace
 from mtnat.errors import ConfigError
@@ -28,14 +28,20 @@ class Agenda:
         *,
         inherited: Mapping[str, Settings] | None = None,
         is_spent: Callable[[], bool] = lambda: False,
+        is_settled: Callable[[], bool] = lambda: False,
     ) -> None:
         """
         Args:
             results: the results of an interrupted study by run id; runs without a result start again.
             inherited: settings of finished trials of other studies; their results are among ``results``.
             is_spent: returns whether the time budget has been used up.
+            is_settled: returns whether the confirm phase can end with `seeds`; it is asked at each look, when all runs with
+                these seeds have ended.
         """
-        self._study, self._proposer, self._is_spent = study, proposer, is_spent
+        self._study, self._proposer, self._is_spent, self._is_settled = study, proposer, is_spent, is_settled
+        self._look = 0
+        """Number of looks (`Confirm.looks`) after which the confirm phase was continued."""
+        self._has_settled = False
         self._exhausted = False
         """Whether there will be no more proposals, because the space or the budget is exhausted."""
         self._wanted = study.proposals
@@ -104,7 +110,7 @@ class Agenda:
         total = len(study.baselines) + len(self._inherited) + sum(study.horizon.runs(expected) if study.horizon else [expected])
         if confirm := study.confirm:
             failed = sum(map(self._has_failed, self._baselines()))
-            extra = len(set(confirm.seeds) - {study.experiment.seed})
+            extra = len(set(self.seeds) - {study.experiment.seed})
             total += extra * (len(study.baselines) - failed + min(confirm.top, expected + len(self._inherited)))
         ended = len(self._ended - self.handed_out.keys())
         return ended, max(total, ended + len(self.handed_out))
@@ -123,6 +129,14 @@ class Agenda:
         if not self._study.confirm:
             return []
         return [*self._baselines(), *self.ranked()[: self._study.confirm.top]]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of the confirm phase, with looks only those up to the present one."""
+        confirm = self._study.confirm
+        if not confirm:
+            return ()
+        return confirm.seeds[: confirm.looks[self._look]] if confirm.looks else confirm.seeds
 
     def values(self, trial: Trial) -> tuple[float, ...] | None:
         """Returns the metrics of a trial's full run in the order of the study; None if it failed, was pruned or has not
@@ -176,13 +190,31 @@ class Agenda:
         if not self._study.confirm:
             return
         searching = any(run.phase == "search" and run.kind == "trial" for run in self.handed_out.values())
-        confirming: list[Run] = []
         # The best proposals are not known before the search ends.
-        for trial in self._baselines() if searching else self.confirmed():
-            if self.values(trial) is not None:
-                confirming += (run for run in self.runs(trial).confirm if self._is_open(run))
+        trials = [trial for trial in (self._baselines() if searching else self.confirmed()) if self.values(trial) is not None]
+        confirming = self._open(trials)
+        while not confirming and not self.handed_out and self._goes_on():
+            confirming = self._open(trials)
         # The longest first, so that the last workers do not wait for a long run at the end.
         yield from sorted(confirming, key=lambda run: -self._expected_seconds(run))
+
+    def _open(self, trials: Iterable[Trial]) -> list[Run]:
+        """Returns the runs of the confirm phase that can start at the present look."""
+        return [
+            run
+            for trial in trials
+            for run in self.runs(trial).confirm
+            if run.experiment.seed in self.seeds and self._is_open(run)
+        ]
+
+    def _goes_on(self) -> bool:
+        """Goes on to the next look if the answer is not settled at this one, and returns whether it did."""
+        looks = self._study.confirm.looks if self._study.confirm else ()
+        if self._has_settled or self._look + 1 >= len(looks):
+            return False
+        self._has_settled = self._is_settled()
+        self._look += not self._has_settled
+        return not self._has_settled
 
     def _expected_seconds(self, run: Run) -> float:
         """Returns the time of the trial's search run, or 0 for a run that only needs a test score."""

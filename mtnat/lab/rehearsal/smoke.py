@@ -61,7 +61,9 @@ def smoke(study: Study, text: Path, pieces: int = PIECES) -> Study:
             "budget": Budget(),
             "warm_start": (),
             "confirm": study.confirm
-            and study.confirm.model_copy(update={"top": min(study.confirm.top, trials), "seeds": study.confirm.seeds[:SEEDS]}),
+            and study.confirm.model_copy(
+                update={"top": min(study.confirm.top, trials), "seeds": study.confirm.seeds[:SEEDS], "looks": ()}
+            ),
         }
     )
 
@@ -191,7 +193,10 @@ def _visit(study: Study, visit: Visit) -> None:
 
 def _changed(experiment: Experiment, visit: Visit) -> Settings:
     """Returns the leaves of an experiment that a visit changes."""
-    visited = {path: (value, visit(path, value)) for path, value in leaves(experiment).items()}
+    # A decoding that is not set stays so, because it follows the system, which differs between trials.
+    is_default = "decoding" not in experiment.model_fields_set
+    given = {path: value for path, value in leaves(experiment).items() if not (is_default and path.startswith("decoding."))}
+    visited = {path: (value, visit(path, value)) for path, value in given.items()}
     return {path: after for path, (before, after) in visited.items() if after != before}
 
 

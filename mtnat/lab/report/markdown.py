@@ -58,6 +58,23 @@ def table_markdown(table: Table) -> str:
 
 def fidelity_section(fidelity: Fidelity) -> list[str]:
     """Returns the lines of the section on fidelity."""
+    return [
+        "## How well less training ranks the trials",
+        "",
+        *(f"{sentence}\n" for sentence in sentences(fidelity)),
+        *fidelity_table(fidelity),
+        "",
+        f"τ: Kendall's, with the validation BLEU of the {len(fidelity.full)} full runs of {fidelity.steps} steps; p: of τ = 0; "
+        "95 %: trials are resampled, and the interval is too narrow for few trials. Regret: the loss in BLEU if only the "
+        "signal's choice is trained to the end. Place of the best: the rank that the signal gives to the trial with the best "
+        "full run. Scores in flight are from the full runs themselves and share their random variation; the shorter runs do "
+        "not.",
+        "",
+    ]
+
+
+def fidelity_table(fidelity: Fidelity) -> Iterator[str]:
+    """Returns the lines of the table on fidelity."""
     titles = ("", "step", "share of the steps", "τ", "95 %", "p", "its choice", "regret, BLEU", "place of the best")
     rows = [
         (
@@ -73,19 +90,7 @@ def fidelity_section(fidelity: Fidelity) -> list[str]:
         )
         for signal in fidelity.signals
     ]
-    return [
-        "## How well less training ranks the trials",
-        "",
-        *(f"{sentence}\n" for sentence in sentences(fidelity)),
-        *markdown_table(titles, rows),
-        "",
-        f"τ: Kendall's, with the validation BLEU of the {len(fidelity.full)} full runs of {fidelity.steps} steps; p: of τ = 0; "
-        "95 %: trials are resampled, and the interval is too narrow for few trials. Regret: the loss in BLEU if only the "
-        "signal's choice is trained to the end. Place of the best: the rank that the signal gives to the trial with the best "
-        "full run. Scores in flight are from the full runs themselves and share their random variation; the shorter runs do "
-        "not.",
-        "",
-    ]
+    return markdown_table(titles, rows)
 
 
 def markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, are_figures: bool = False) -> Iterator[str]:

@@ -23,7 +23,7 @@ def _found(winner: Row | None, rows: Sequence[Row], study: Study) -> str:
         return "There is no answer: no run ended well; leaderboard.json has the reasons."
     if not winner.confirmed:
         return (
-            f"{winner.name} is best on the validation set with {winner.mean:.1f} BLEU; that was one seed and no test set, "
+            f"{winner.described} is best on the validation set with {winner.mean:.1f} BLEU; that was one seed and no test set, "
             "so add `confirm` to the study to test it."
         )
     seeds = f"{len(winner.seeds)} seeds" if len(winner.seeds) > 1 else "1 seed"
@@ -33,23 +33,29 @@ def _found(winner: Row | None, rows: Sequence[Row], study: Study) -> str:
     if winner.name == against:
         return f"{against} itself is best on the validation set, with {score}; nothing that was tried does better there."
     if winner.difference is None or winner.p_value is None:
-        return f"{winner.name} is best on the validation set, with {score}; {against} has no score to compare with."
+        return f"{winner.described} is best on the validation set, with {score}; {against} has no score to compare with."
     if winner.p_value_adjusted is None:
         return (
-            f"{winner.name} is best on the validation set, with {score}, {winner.difference:+.1f} against {against} "
+            f"{winner.described} is best on the validation set, with {score}, {winner.difference:+.1f} against {against} "
             f"({_p(winner.p_value)} for these two models). One seed does not tell whether other seeds would agree; add seeds "
             "to confirm.seeds."
         )
     mark = f"{winner.mark}, " if winner.mark else ""
     compared = f"{winner.difference:+.1f} against {against} ({mark}{_p(winner.p_value_adjusted)} over seeds and sentences)"
     if winner.mark in ("⇑", "↑"):
-        return f"{winner.name}, best on the validation set, translates better than {against}: {score}, {compared}."
+        return f"{winner.described}, best on the validation set, translates better than {against}: {score}, {compared}."
     if winner.mark:
-        return f"{winner.name} is best on the validation set, but worse than {against} on the test set: {score}, {compared}."
+        return (
+            f"{winner.described} is best on the validation set, but worse than {against} on the test set: {score}, {compared}."
+        )
     if any(row.mark for row in rows):
-        found = f"{winner.name} is best on the validation set, but not significantly better than {against} at 0.05: {score}"
+        found = (
+            f"{winner.described} is best on the validation set, but not significantly better than {against} at 0.05: {score}"
+        )
     else:
-        found = f"No difference to {against} is significant at 0.05; {winner.name} is best on the validation set, with {score}"
+        found = (
+            f"No difference to {against} is significant at 0.05; {winner.described} is best on the validation set, with {score}"
+        )
     return f"{found}, {compared}.{_more_seeds(winner)}"
 
 

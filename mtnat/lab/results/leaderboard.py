@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 from pydantic import Field
 
 from mtnat.config import Record
+from mtnat.evaluation import cross_fitted, look_factors
 from mtnat.lab.plan.agenda import Agenda
 from mtnat.lab.plan.pareto import pareto_front
 from mtnat.lab.results.answer import answer, metric_of
 from mtnat.lab.results.costs import Spent, spent
 from mtnat.lab.results.fidelity import Fidelity
-from mtnat.lab.results.rows import Judge, Row, all_results, compared, ended_runs, make_row, marked
+from mtnat.lab.results.rows import Judge, Row, all_results, compared, make_row, marked
 from mtnat.lab.study.record import Study
 from mtnat.lab.study.searching import Direction
 
@@ -29,6 +30,9 @@ class Leaderboard(Record):
     winner: str | None
     """The best trial on the validation set, so that nothing is chosen on the test set. Only trials that were trained to their
     end and translate with the study's decoder can win."""
+    winner_cross_fitted: float | None = None
+    """The winner's mean on the test set without the advantage of the choice: see `cross_fitted`. None if there is no choice
+    or only one seed."""
     best_seed: int | None
     """The winner's best seed on the validation set; its model is in ``best/``."""
     rows: tuple[Row, ...]
@@ -40,6 +44,11 @@ class Leaderboard(Record):
     """Running time of the study, over all its starts."""
     spent: Spent = Spent()
     """The costs of all runs, including the teacher's."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the winner differs significantly from the baseline that it is compared with."""
+        return any(row.mark for row in self.rows if row.name == self.winner)
 
 
 def make_leaderboard(
@@ -58,7 +67,8 @@ def make_leaderboard(
     confirmed = agenda.confirmed()
     rows = [make_row(trial, study, agenda, judge, confirmed=trial in confirmed) for trial in agenda.trials.values()]
     if study.confirm:
-        rows = marked([compared(row, study.confirm.against, rows, agenda, judge) for row in rows])
+        rows = [compared(row, study.confirm.against, rows, agenda, judge) for row in rows]
+        rows = marked(rows, _factor(study.confirm.looks, len(agenda.seeds)))
     # A baseline with the other decoder is only a reference, because the study's question is about its own decoder.
     candidates = {
         row.name
@@ -68,9 +78,9 @@ def make_leaderboard(
     front = _front([row for row in rows if row.name in candidates], study)
     rows = [row.model_copy(update={"on_front": row.name in front}) for row in rows]
     rows.sort(key=_place)
-    winner = max(
-        (row for row in rows if row.name in candidates), key=lambda row: (row.valid or 0.0, row.on_front), default=None
-    )
+    can_win = [row for row in rows if row.name in candidates]
+    winner = max(can_win, key=lambda row: (row.valid or 0.0, row.on_front), default=None)
+    without_choice = _without_choice(can_win) if study.confirm else None
     return Leaderboard(
         study=name,
         question=study.question,
@@ -80,10 +90,17 @@ def make_leaderboard(
         test_set=test_set if study.confirm else None,
         signature=next((row.signature for row in rows if row.signature), None),
         winner=winner.name if winner else None,
-        best_seed=_best_seed(winner, agenda) if winner else None,
+        winner_cross_fitted=without_choice,
+        best_seed=_best_seed(winner) if winner else None,
         rows=tuple(rows),
         fidelity=fidelity,
-        notes=(*notes, *_front_notes(study, agenda, rows), *_memory_notes(agenda)),
+        notes=(
+            *notes,
+            *_look_notes(study, agenda),
+            *_choice_notes(winner, without_choice),
+            *_front_notes(study, agenda, rows),
+            *_memory_notes(agenda),
+        ),
         seconds=seconds,
         spent=spent(agenda.results.values()),
     )
@@ -105,6 +122,48 @@ def _front(rows: Sequence[Row], study: Study) -> set[str]:
     values = [[metric_of(row, name) for name in study.objectives] for row in measured]
     is_on_front = pareto_front(values, list(study.objectives.values()))
     return {row.name for row, is_on in zip(measured, is_on_front, strict=True) if is_on}
+
+
+def _factor(looks: Sequence[int], seeds: int) -> float:
+    """Returns what p-values are multiplied with at the look with this number of seeds."""
+    return dict(zip(looks, look_factors(looks), strict=True))[seeds] if looks else 1.0
+
+
+def _without_choice(rows: Sequence[Row]) -> float | None:
+    """Returns `cross_fitted` for the trials that can win, over the seeds that all of them have."""
+    seeds = [seed for seed in rows[0].seeds if all(seed in row.seeds for row in rows)] if rows else []
+
+    def by_seed(row: Row, scores: Sequence[float]) -> list[float]:
+        return [scores[row.seeds.index(seed)] for seed in seeds]
+
+    return cross_fitted([by_seed(row, row.valid_scores) for row in rows], [by_seed(row, row.scores) for row in rows])
+
+
+def _look_notes(study: Study, agenda: Agenda) -> Iterator[str]:
+    """Yields how many seeds a study with looks needed."""
+    confirm = study.confirm
+    if not confirm or not confirm.looks:
+        return
+    all_seeds, used = len(confirm.seeds), len(agenda.seeds)
+    saved = (all_seeds - used) * len(agenda.confirmed())
+    *first, last = map(str, confirm.looks)
+    looks = f"{', '.join(first)} and {last}" if first else last
+    adjusted = f"p is adjusted for the looks after {looks} seeds (Lan and DeMets 1983)."
+    if saved:
+        yield f"The answer was settled after {used} of {all_seeds} seeds, which saved {saved} runs; {adjusted}"
+    else:
+        yield f"All {all_seeds} seeds were needed; {adjusted}"
+
+
+def _choice_notes(winner: Row | None, without_choice: float | None) -> Iterator[str]:
+    """Yields how much of the winner's score is the advantage of the choice, if it shows in the first decimal."""
+    if winner is None or winner.mean is None or without_choice is None:
+        return
+    if round(winner.mean, 1) != round(without_choice, 1):
+        yield (
+            f"{winner.name} was chosen with the seeds that are tested, which favours it. If the winner for each seed is chosen "
+            f"with the other seeds, the winners' mean on the test set is {without_choice:.1f} instead of {winner.mean:.1f}."
+        )
 
 
 def _front_notes(study: Study, agenda: Agenda, rows: Sequence[Row]) -> Iterator[str]:
@@ -140,8 +199,7 @@ def _memory_notes(agenda: Agenda) -> Iterator[str]:
             )
 
 
-def _best_seed(row: Row, agenda: Agenda) -> int:
+def _best_seed(row: Row) -> int:
     """Returns the best seed on the validation set, the first one among equals."""
-    runs = ended_runs(agenda.trials[row.name], agenda, confirmed=row.confirmed)
-    valid = {run.experiment.seed: result.valid or 0.0 for run, result in runs}
+    valid = dict(zip(row.seeds, row.valid_scores, strict=True))
     return max(row.seeds, key=lambda seed: valid[seed])

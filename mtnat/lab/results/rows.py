@@ -47,6 +47,8 @@ class Row(Record):
     tokenized_signature: str | None = None
     valid: float | None
     """Mean BLEU on the validation set over the same seeds, by which the winner is chosen."""
+    valid_scores: tuple[float, ...] = ()
+    """BLEU on the validation set by seed."""
     metrics: dict[str, float] = Field(default_factory=dict)
     """Means of the other metrics, if the study has several, over the same seeds."""
     on_front: bool = False
@@ -62,7 +64,8 @@ class Row(Record):
     p_value_over_seeds: float | None = None
     """p-value of the difference over seeds and sentences together (hierarchical bootstrap); None with one seed."""
     p_value_adjusted: float | None = None
-    """`p_value_over_seeds`, adjusted for the number of rows that are compared with ``against`` (Holm 1979)."""
+    """`p_value_over_seeds`, adjusted for the number of rows that are compared with ``against`` (Holm 1979), and for
+    `Confirm.looks`."""
     mark: Mark = ""
     """Mark for `p_value_adjusted`. A difference that rounds to 0.0 has no mark."""
     seeds_needed: Seeds | None = None
@@ -73,6 +76,17 @@ class Row(Record):
     signature: str | None
     failed: str | None
     """Why a run of the trial has no score."""
+
+    @property
+    def described(self) -> str:
+        """The name, which for a proposal says nothing without its settings."""
+        if self.kind == "baseline" or not self.settings:
+            return self.name
+        settings = (
+            f"{path} = {value:.3g}" if isinstance(value, float) else f"{path} = {value}"
+            for path, value in self.settings.items()
+        )
+        return f"{self.name} ({', '.join(settings)})"
 
     @property
     def is_full(self) -> bool:
@@ -101,6 +115,7 @@ def make_row(trial: Trial, study: Study, agenda: Agenda, judge: Judge, *, confir
     tokenized = [found for run, _ in good if (found := judge.tokenized(run))] if confirmed else []
     ended = all_results(trial, agenda)
     others = {name: _mean(name, [result for _, result in good]) for name in study.objectives if name != "valid.bleu"}
+    valid_scores = tuple(result.valid or 0.0 for _, result in good)
     return Row(
         name=trial.name,
         kind=trial.kind,
@@ -115,7 +130,8 @@ def make_row(trial: Trial, study: Study, agenda: Agenda, judge: Judge, *, confir
         interval=interval(scores),
         tokenized=tuple(score.value for score in tokenized),
         tokenized_signature=tokenized[0].signature if tokenized else None,
-        valid=fmean([result.valid or 0.0 for _, result in good]) if good else None,
+        valid=fmean(valid_scores) if valid_scores else None,
+        valid_scores=valid_scores,
         metrics={name: value for name, value in others.items() if value is not None},
         against=None,
         spent=spent(ended),
@@ -154,10 +170,14 @@ def compared(row: Row, against: str, rows: Sequence[Row], agenda: Agenda, judge:
     return row.model_copy(update=found)
 
 
-def marked(rows: Sequence[Row]) -> list[Row]:
-    """Returns the rows with the marks of their differences; all rows are compared with the same baseline."""
+def marked(rows: Sequence[Row], factor: float = 1.0) -> list[Row]:
+    """Returns the rows with the marks of their differences; all rows are compared with the same baseline.
+
+    Args:
+        factor: what the p-values are multiplied with because the test was, or could have been, made at several looks.
+    """
     adjusted = iter(holm([row.p_value_over_seeds for row in rows if row.p_value_over_seeds is not None]))
-    return [row if row.p_value_over_seeds is None else _marked(row, next(adjusted)) for row in rows]
+    return [row if row.p_value_over_seeds is None else _marked(row, min(1.0, factor * next(adjusted))) for row in rows]
 
 
 def _marked(row: Row, p_value: float) -> Row:
@@ -169,7 +189,7 @@ def _marked(row: Row, p_value: float) -> Row:
 def ended_runs(trial: Trial, agenda: Agenda, *, confirmed: bool) -> list[tuple[Run, Result]]:
     """Returns the runs that a trial's row summarizes, as far as they have ended."""
     last = agenda.last_run(trial)
-    runs = agenda.runs(trial).confirm if confirmed else [last]
+    runs = [run for run in agenda.runs(trial).confirm if run.experiment.seed in agenda.seeds] if confirmed else [last]
     ended = [(run, agenda.results[run.id]) for run in runs if run.id in agenda.results]
     return ended or ([(last, agenda.results[last.id])] if last.id in agenda.results else [])
 

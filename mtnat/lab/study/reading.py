@@ -41,11 +41,12 @@ _Origin = tuple[tuple[str, ...], ...]
 _EXPERIMENT: _Origin = (("experiment",),)
 
 
-def read_study(path: Path, cpus: float | None = None, gpus: float | None = None) -> Study:
+def read_study(path: Path, cpus: float | None = None, gpus: float | None = None, *, is_begun: bool = False) -> Study:
     """Returns the study in a file.
 
     Args:
         cpus, gpus: resources of this machine; None if the study runs on another one.
+        is_begun: whether the study is to be continued. Its confirm seeds are not checked, because they cannot change any more.
 
     Raises:
         UserError: with every problem of the file, of its corpora and of the machine's resources.
@@ -53,7 +54,7 @@ def read_study(path: Path, cpus: float | None = None, gpus: float | None = None)
     data = read_yaml(path)
     problems: list[str] = []
     study = _attempt(problems, lambda: build(Study, data))
-    check = _Check(data)
+    check = _Check(data, is_begun=is_begun)
     problems += check.problems()
     if cpus is not None and gpus is not None:
         problems += map(data.told, resource_problems(check.resources, [Machine(cpus, gpus)]))
@@ -66,8 +67,8 @@ class _Check:
     """Checks that go beyond types. A part of the file that is not valid by itself is left out, so that the others are still
     checked."""
 
-    def __init__(self, data: Document) -> None:
-        self.given = data
+    def __init__(self, data: Document, *, is_begun: bool) -> None:
+        self.given, self.is_begun = data, is_begun
         parts = {name: _salvage(field.annotation, data[name]) for name, field in Study.model_fields.items() if name in data}
         self.experiment: Experiment | None = parts.get("experiment")
         self.columns: dict[str, Settings] = parts.get("columns") or {}
@@ -117,6 +118,14 @@ class _Check:
         if self.confirm and self.confirm.against not in self.baselines:
             hint = nearest(self.confirm.against, self.baselines) or f"; baselines: {', '.join(self.baselines) or 'none'}."
             yield f"confirm.against: '{self.confirm.against}' is no baseline{hint}"
+        if self.confirm and self.confirm.top and self.search and self.experiment and not self.is_begun:
+            searched, seeds = self.experiment.seed, self.confirm.seeds
+            if searched in seeds:
+                others = [seed for seed in range(1, len(seeds) + 2) if seed != searched][: len(seeds)]
+                yield (
+                    f"confirm.seeds: contains {searched}, the seed of the search (experiment.seed), whose scores choose the "
+                    f"proposals; give other seeds, such as {others}."
+                )
 
     def _names(self) -> Iterator[str]:
         most = self.search_checks.most_proposals

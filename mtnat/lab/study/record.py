@@ -37,9 +37,21 @@ class Confirm(Record):
     top: int = Field(1, ge=0)
     """Number of proposals that are confirmed: the best by the metric."""
     seeds: tuple[int, ...] = Field(min_length=1, strict=False)
-    """One run for each seed; the seed of the search, if it is among them, is not trained again."""
+    """One run for each seed. A study that confirms proposals needs other seeds than `experiment.seed`, with which the search
+    chooses them: a run that was chosen for its score would favour its trial."""
     against: str
     """The baseline that all other trials are compared with."""
+    looks: tuple[int, ...] = Field((), strict=False)
+    """Numbers of seeds after which the answer is tested, ascending; the last one is the number of `seeds`. If the difference of
+    the winner is significant at a look, the remaining seeds are not trained. The levels of the tests are such that all looks
+    together have the error of one. Left out, all seeds are trained."""
+
+    @model_validator(mode="after")
+    def _looks_lead_to_all_seeds(self) -> Self:
+        looks = list(self.looks)
+        if looks and (looks[0] < 2 or looks != sorted(set(looks)) or looks[-1] != len(self.seeds)):
+            raise ValueError(f"looks must ascend from 2 or more to the number of seeds, {len(self.seeds)}; got {looks}")
+        return self
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> Self:
@@ -123,6 +135,10 @@ class Study(Record):
     def _as_read(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without the defaults that a study file with these settings has to leave out."""
         settings: dict[str, Any] = serialize(self)
+        # What is not set in `decoding` follows the system, which differs between trials.
+        settings["experiment"].pop("decoding")
+        if given := self.experiment.model_dump(mode="json", include={"decoding"}, exclude_unset=True):
+            settings["experiment"] |= given
         if self.metrics:
             settings.pop("metric", None)
         if self.confirm and self.keep_models < self.confirm.top:

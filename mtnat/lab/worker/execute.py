@@ -14,7 +14,7 @@ import torch
 from mtnat.data import prepare
 from mtnat.errors import MtnatError, OutOfMemoryError, ResourceError
 from mtnat.files import locked, write_whole
-from mtnat.lab.outputs.curves import CURVES_FILE, read_curves, write_point
+from mtnat.lab.outputs.curves import append_point, read_curves, write_point
 from mtnat.lab.outputs.folder import HYPOTHESES_FILE, LOCK_FILE, STOP_FILE, StudyFolder, read_result, write_result
 from mtnat.lab.outputs.micro_batches import MOST_MICRO_BATCHES, read_micro_batches, write_micro_batches
 from mtnat.lab.outputs.runs import VALID, Result, Run
@@ -22,6 +22,7 @@ from mtnat.lab.study.resources import Resources
 from mtnat.lab.worker.gpu_energy import gpu_joules
 from mtnat.lab.worker.watchdog import Watchdog
 from mtnat.training import Workers, evaluate_split, fit, load_model
+from mtnat.training.checkpoints import Checkpoints
 from mtnat.training.fit import CHECKPOINTS, MODEL, SUMMARY
 from mtnat.training.memory import give_back_memory
 
@@ -82,7 +83,7 @@ class _Execution:
         self.known = read_result(folder) or Result(run=run.id)
         """The result of an earlier phase."""
         self.started, self.joules = time.perf_counter(), gpu_joules(self.workers.device)
-        self.step, self.newest = 0, dict[str, float]()
+        self.step, self.validated, self.newest = 0, 0, dict[str, float]()
         for step, metrics in read_curves(folder):
             self._see(step, metrics)
 
@@ -137,8 +138,7 @@ class _Execution:
         self.watchdog.feed()
         point = write_point(step, metrics)
         if self.workers.leads:
-            with (self.folder / CURVES_FILE).open("a", encoding="utf-8") as file:
-                file.write(f"{point}\n")
+            append_point(self.folder, point)
         self.session.report({POINT: point}, has_checkpoint=VALID in metrics)
 
     def _train_and_score(self, micro_batches: int) -> Result:
@@ -151,6 +151,7 @@ class _Execution:
             if self.workers.leads:
                 (self.folder / SUMMARY).unlink(missing_ok=True)
             self.workers.meet()
+        self._report_lost_point()
         dataset = prepare(self.run.experiment.data)
         self.watchdog.feed()
         known = self.known.model_copy(update={"data_hash": dataset.fingerprint})
@@ -170,6 +171,17 @@ class _Execution:
         self.report(progress.step, {"test/bleu": scored.bleu.value})
         return result.model_copy(update={"test": scored.bleu.value, "signature": scored.bleu.signature})
 
+    def _report_lost_point(self) -> None:
+        """Reports the point of the newest checkpoint if the process was killed after it wrote the one and before the other. The
+        training continues after this step, so nothing else would report it."""
+        checkpoints = Checkpoints(self.folder / CHECKPOINTS)
+        newest = max(checkpoints.steps(), default=0)
+        # The leading worker decides, because the others may read the curves after it has added the point.
+        for steps in self.workers.gather([newest] if self.workers.leads and newest > self.validated else []):
+            for step in steps:
+                if metrics := checkpoints.read(step).get("metrics"):  # those of earlier versions have none
+                    self.report(step, metrics)
+
     def _pruned(self, known: Result) -> Result:
         return known.model_copy(update={"valid": self.newest[VALID], "pruned": self.step, "failed": None})
 
@@ -181,6 +193,8 @@ class _Execution:
 
     def _see(self, step: int, metrics: Mapping[str, float]) -> None:
         self.step = step
+        if VALID in metrics:
+            self.validated = step
         self.newest |= metrics
 
     def _joules(self) -> float | None:

@@ -45,6 +45,46 @@ def test_the_agenda_runs_baselines_then_proposals_then_confirms_the_best_with_ev
     assert [trial.name for trial in agenda.confirmed()] == ["Fixed λ", "linear", "trial-02"]
 
 
+LOOKING = {"top": 1, "seeds": [2, 3, 4, 5], "against": "linear", "looks": [2, 3, 4]}
+
+
+def test_a_confirm_phase_ends_at_the_look_that_settles_the_answer() -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def is_settled() -> bool:
+        asked.append(agenda.seeds)
+        return len(asked) == 2
+
+    agenda = Agenda(study(trials=1, confirm=LOOKING), ListedProposer(power(2.0)), {}, is_settled=is_settled)
+    assert agenda.planned == (0, 3 + 3 * 2)
+    order = play(agenda)
+    assert agenda.is_finished
+    assert asked == [(2, 3), (2, 3, 4)]
+    assert order[3:] == [
+        *(f"{name}-seed{seed} confirm" for name in ("fixed-λ", "linear", "trial-01") for seed in (2, 3)),
+        *(f"{name}-seed4 confirm" for name in ("fixed-λ", "linear", "trial-01")),
+    ]
+    assert agenda.planned == (12, 12)
+
+
+def test_a_confirm_phase_that_is_never_settled_uses_all_its_seeds() -> None:
+    agenda = Agenda(study(trials=1, confirm=LOOKING), ListedProposer(power(2.0)), {}, is_settled=lambda: False)
+    assert len(play(agenda)) == 3 + 3 * 4
+    assert agenda.seeds == (2, 3, 4, 5)
+
+
+def test_a_look_waits_for_the_runs_in_progress() -> None:
+    agenda = Agenda(study(trials=1, confirm=LOOKING), ListedProposer(power(2.0)), {}, is_settled=lambda: True)
+    play(agenda, stop_after=8)
+    last = agenda.next()
+    assert last
+    assert agenda.next() is None
+    assert not agenda.is_finished
+    agenda.end(ended(last))
+    assert agenda.next() is None
+    assert agenda.is_finished
+
+
 def test_a_seed_used_in_both_phases_is_one_run_of_one_experiment() -> None:
     agenda = Agenda(study(), ListedProposer(), {})
     trial = agenda.trials["linear"]

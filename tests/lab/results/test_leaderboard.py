@@ -16,6 +16,9 @@ from mtnat.lab.results.leaderboard import Leaderboard, make_leaderboard
 from mtnat.lab.results.rows import combined_p, interval
 from mtnat.lab.study.record import Study
 
+TRIAL = "trial-02 (objective.schedule.kind = power, objective.schedule.exponent = 3)"
+"""How an answer names the proposal."""
+
 
 def test_the_winner_among_equal_trials_is_a_trial_whose_model_is_kept() -> None:
     # With more than 99 proposals, trial-100 sorts before trial-20.
@@ -50,8 +53,40 @@ def test_rows_rank_by_test_score_and_the_winner_is_chosen_on_the_validation_set(
     assert (rows["trial-01"].mean, rows["trial-01"].scores, rows["trial-01"].p_value) == (19.0, (19.0,), None)
     assert (board.winner, board.best_seed) == ("trial-02", 2)  # valid 23.5 against 23.0
     assert board.answer == (
-        "trial-02 is best on the validation set, but worse than linear on the test set: "
+        f"{TRIAL} is best on the validation set, but worse than linear on the test set: "
         "23.8 BLEU on the test set (2 seeds), -1.2 against linear (↓, p = 0.024 over seeds and sentences)."
+    )
+
+
+def test_the_advantage_of_the_chosen_winner_is_estimated_and_noted() -> None:
+    # Over both seeds linear wins with 25.5. Seed 1 alone chooses trial-02, which has 20.0 with seed 2; seed 2 alone chooses
+    # linear, which has 24.0 with seed 1.
+    scores: Scores = {
+        "Fixed λ": [(5.0, 5.0), (5.0, 5.0)],
+        "linear": [(22.0, 24.0), (26.0, 27.0)],
+        "trial-01": [(19.0, None), (None, None)],
+        "trial-02": [(25.0, 26.0), (20.0, 20.0)],
+    }
+    board = concluded(study(trials=2), scores)
+    assert (board.winner, board.winner_cross_fitted) == ("linear", 22.0)
+    assert (
+        "linear was chosen with the seeds that are tested, which favours it. If the winner for each seed is chosen with the "
+        "other seeds, the winners' mean on the test set is 22.0 instead of 25.5."
+    ) in board.notes
+    assert concluded(study(trials=2), SCORES | {"linear": [(50.0, 52.0), (50.0, 52.0)]}).winner_cross_fitted == 52.0
+
+
+def test_looks_make_p_values_larger_and_count_the_seeds_they_save() -> None:
+    confirm = {"top": 1, "seeds": [1, 2, 3, 4], "against": "linear", "looks": [2, 4]}
+    better: Scores = SCORES | {"trial-02": [(23.5, 26.5), (24.0, 27.5)]}
+    settled = concluded(study(trials=2, confirm=confirm), better, p_value=0.001, is_settled=True)
+    row = next(row for row in settled.rows if row.name == settled.winner)
+    # Two rows (Holm), and a level of 0.031 at the first look instead of 0.05.
+    assert row.p_value_adjusted == pytest.approx(2 * 0.004 * 0.05 / 0.0310, rel=0.01)
+    assert settled.is_settled
+    assert settled.notes[1] == (
+        "The answer was settled after 2 of 4 seeds, which saved 6 runs; p is adjusted for the looks after 2 and 4 seeds "
+        "(Lan and DeMets 1983)."
     )
 
 
@@ -71,16 +106,16 @@ def answer(p_value: float = 0.5, **scores: list[tuple[float | None, float | None
 def test_the_answer_states_the_winner_and_the_significance_of_its_difference() -> None:
     better: list[tuple[float | None, float | None]] = [(23.5, 26.5), (24.0, 27.5)]
     assert answer(trial_02=better, p_value=0.001) == (
-        "trial-02, best on the validation set, translates better than linear: "
+        f"{TRIAL}, best on the validation set, translates better than linear: "
         "27.0 BLEU on the test set (2 seeds), +2.0 against linear (⇑, p = 0.008 over seeds and sentences)."
     )
     # A small p-value of the two models does not suffice, and two comparisons need a smaller p-value than one.
     assert answer(trial_02=better, p_value=0.01) == (
-        "No difference to linear is significant at 0.05; trial-02 is best on the validation set, with "
+        f"No difference to linear is significant at 0.05; {TRIAL} is best on the validation set, with "
         "27.0 BLEU on the test set (2 seeds), +2.0 against linear (p = 0.080 over seeds and sentences)."
     )
     assert answer() == (
-        "No difference to linear is significant at 0.05; trial-02 is best on the validation set, with "
+        f"No difference to linear is significant at 0.05; {TRIAL} is best on the validation set, with "
         "23.8 BLEU on the test set (2 seeds), -1.2 against linear (p = 1.000 over seeds and sentences)."
     )
     assert answer(trial_02=[(9.0, 9.0), (9.0, 9.0)], trial_01=[(8.0, 9.0), (8.0, 9.0)]) == (
@@ -142,7 +177,7 @@ def test_the_number_of_seeds_is_suggested_from_four_seeds_on() -> None:
     assert found[5][1].endswith(" About 8 seeds would be needed to see a difference of this size.")
     assert "seeds would be needed" not in found[2][1]
     assert found[1][1] == (
-        "trial-02 is best on the validation set, with 24.1 BLEU on the test set (1 seed), +0.1 against linear (p = 0.500 for "
+        f"{TRIAL} is best on the validation set, with 24.1 BLEU on the test set (1 seed), +0.1 against linear (p = 0.500 for "
         "these two models). One seed does not tell whether other seeds would agree; add seeds to confirm.seeds."
     )
 

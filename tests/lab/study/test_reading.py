@@ -24,7 +24,7 @@ GOOD: dict[str, Any] = {
         "objective.schedule.exponent": {"float": [0.25, 4.0], "log": True, "when": {"objective.schedule.kind": "power"}},
     },
     "trials": 4,
-    "confirm": {"top": 2, "seeds": [1, 2, 3], "against": "mask-predict"},
+    "confirm": {"top": 2, "seeds": [2, 3, 4], "against": "mask-predict"},
     "resources": {"workers": 1},
 }
 
@@ -79,6 +79,21 @@ def test_a_valid_study_file_is_read_and_written_back(tmp_path: Path) -> None:
     study = read(tmp_path, GOOD, cpus=2)
     assert [search.path for search in study.space.dimensions] == list(GOOD["search"])
     assert build(Study, read_value(write_yaml(study), "study")) == study
+
+
+def test_a_study_that_is_written_and_read_again_gives_each_system_its_own_decoding(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"search": {"system.kind": {"choice": ["glat", "ctc"]}}, "trials": 2}
+    study = read(tmp_path, changed(changes))
+    again = read_value(write_yaml(study), "study")
+    assert isinstance(again, dict)
+    assert "decoding" not in again["experiment"]
+    assert read(tmp_path, again) == study
+    given = read(
+        tmp_path, changed(changes | {"search": None, "trials": None, "confirm": None, "experiment/decoding": {"beam": 4}})
+    )
+    written = read_value(write_yaml(given), "study")
+    assert isinstance(written, dict)
+    assert written["experiment"]["decoding"] == {"kind": "mask-predict", "beam": 4}
 
 
 EXPONENT, KIND = "objective.schedule.exponent", "objective.schedule.kind"
@@ -167,7 +182,20 @@ NOTHING_SEARCHED: dict[str, Any] = {"search": None, "trials": None, "confirm/top
         ({"trials": None, "confirm/top": 0}, "trials: must be at least 1 where something is searched; got 0."),
         ({"search": None, "confirm/top": 0}, "search: names nothing to vary in 4 trials; add a leaf or drop trials."),
         ({"confirm/against": "mask-predikt"}, "confirm.against: 'mask-predikt' is no baseline; did you mean 'mask-predict'?"),
-        ({"confirm/seeds": [1, 2, 1]}, "confirm.seeds must differ; got [1, 2, 1]."),
+        (
+            {"confirm/looks": [1, 3]},
+            "confirm.looks must ascend from 2 or more to the number of seeds, 3; got [1, 3].",
+        ),
+        (
+            {"confirm/looks": [2]},
+            "confirm.looks must ascend from 2 or more to the number of seeds, 3; got [2].",
+        ),
+        ({"confirm/seeds": [3, 2, 3]}, "confirm.seeds must differ; got [3, 2, 3]."),
+        (
+            {"confirm/seeds": [4, 2], "experiment/seed": 2},
+            "confirm.seeds: contains 2, the seed of the search (experiment.seed), whose scores choose the proposals; "
+            "give other seeds, such as [1, 3].",
+        ),
         ({"confirm/top": 5}, "confirm.top: must not exceed trials; got 5 and 4."),
         (
             {"resources/workers": 2},

@@ -139,6 +139,28 @@ def test_the_measured_validation_time_survives_an_interruption(tmp_path: Path, r
     assert result.train_seconds == session.seen("train/seconds")[-1][1]
 
 
+@pytest.mark.parametrize("written", [0, 40], ids=["nothing of it", "a part of it"])
+def test_the_point_of_a_checkpoint_is_not_lost_if_the_process_is_killed_before_it_is_written(
+    tmp_path: Path, runs: Path, written: int
+) -> None:
+    class KilledError(BaseException):
+        pass
+
+    def kill(step: int, metrics: Mapping[str, float]) -> None:
+        if step == 4:
+            raise KilledError
+
+    session = Listening(hears=kill)
+    with pytest.raises(KilledError):
+        performed(tmp_path, session)
+    *lines, last = (runs / "curves.jsonl").read_text().splitlines(keepends=True)
+    (runs / "curves.jsonl").write_text("".join(lines) + last[:written])
+    performed(tmp_path, resumed := Listening())
+    assert resumed.points[0] == session.points[-1]
+    assert [step for step, _ in resumed.seen("train/loss")] == [4, 5, 6]
+    assert [step for step, metrics in read_curves(runs) if "train/loss" in metrics] == [1, 2, 3, 4, 5, 6]
+
+
 def test_a_stop_request_ends_a_run_as_pruned(tmp_path: Path, runs: Path) -> None:
     def stop(step: int, metrics: Mapping[str, float]) -> None:
         if "valid/bleu" in metrics:

@@ -1,0 +1,181 @@
+"""Writes the results of finished studies into studies/README.md.
+
+    python tune.py studies/annealing.yaml
+    python measurements/study_tables.py --store outputs/annealing
+
+`--store` copies the leaderboards of a study's folder to measurements/results/. The command then writes, from everything that is
+stored there, each part of studies/README.md between `<!-- begin NAME -->` and `<!-- end NAME -->`. Nothing is typed by hand, so
+no table differs from its study. `--check` writes nothing, and fails if the page is not what the command would write.
+"""
+
+import argparse
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from mtnat.config import Record
+from mtnat.files import write_whole
+from mtnat.lab.report.cells import leaderboard_rows
+from mtnat.lab.report.markdown import fidelity_table, markdown_table
+from mtnat.lab.results.fidelity import sentences
+from mtnat.lab.results.leaderboard import Leaderboard
+from mtnat.lab.results.words import duration
+from mtnat.lab.study.resources import cores
+from mtnat.model.precision import precision_name, resolve_precision
+
+HERE = Path(__file__).parent
+PAGE, RESULTS = HERE.parent / "studies" / "README.md", HERE / "results"
+ANSWERS = "answers"
+"""Name of the part with the question and the answer of every study."""
+_PART = re.compile(r"(<!-- begin (?P<name>[^ ]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
+_TITLES = {"name": "", "difference": "against {against}", "seconds": "seconds of runs"}
+_LEFT_OUT = frozenset({"kind", "tokenized", "tokens", "Wh", "GPU-hours"})
+
+
+class Stored(Record):
+    """The stored result of a study: ``measurements/results/<study>.json``."""
+
+    path: str
+    """The study file, relative to ``studies/``."""
+    commit: str
+    machine: str
+    columns: dict[str, Leaderboard]
+    """The leaderboards by column; that of a study without columns has an empty name."""
+
+
+def main() -> int:
+    """Stores results, and writes or checks the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", type=Path, metavar="FOLDER", action="append", default=[], help="folder of a finished study")
+    parser.add_argument("--machine", default=_machine(), help="on which the studies ran (default: this one, %(default)s)")
+    parser.add_argument("--check", action="store_true", help="only report whether the page is up to date")
+    options = parser.parse_args()
+    for folder in options.store:
+        stored = read_folder(folder, options.machine)
+        RESULTS.mkdir(exist_ok=True)
+        write_whole(RESULTS / f"{folder.name}.json", stored.model_dump_json(indent=1).encode())
+    before = PAGE.read_text(encoding="utf-8")
+    after = filled(
+        before, {path.stem: Stored.model_validate_json(path.read_bytes()) for path in sorted(RESULTS.glob("*.json"))}
+    )
+    if options.check and after != before:
+        print(f"{PAGE.name}: is not what the stored results give; run python measurements/study_tables.py.", file=sys.stderr)
+        return 1
+    if after != before:
+        write_whole(PAGE, after.encode())
+    return 0
+
+
+def read_folder(folder: Path, machine: str) -> Stored:
+    """Returns the result of the finished study in a folder."""
+    found = list((HERE.parent / "studies").rglob(f"{folder.name}.yaml"))
+    if not found:
+        raise SystemExit(f"{folder}: no file in studies/ has this name.")
+    boards = {
+        "" if path.parent == folder else board.study.partition("/")[2]: board
+        for path in sorted(folder.rglob("leaderboard.json"))
+        if path.parent == folder or path.parent.parent == folder
+        for board in [Leaderboard.model_validate_json(path.read_bytes())]
+    }
+    if not boards:
+        raise SystemExit(f"{folder}: has no leaderboard.json; the study is not finished.")
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True, check=True)
+    path = found[0].relative_to(HERE.parent / "studies").as_posix()
+    return Stored(path=path, commit=commit.stdout.strip(), machine=machine, columns=boards)
+
+
+def filled(page: str, results: Mapping[str, Stored]) -> str:
+    """Returns the page with every part written from the results.
+
+    Raises:
+        SystemExit: a part has no result, or a result has no part.
+    """
+    parts = [found["name"] for found in _PART.finditer(page)]
+    if missing := {ANSWERS, *results} ^ set(parts):
+        raise SystemExit(f"{PAGE.name}: parts without a result, or results without a part: {', '.join(sorted(missing))}.")
+
+    def part(found: re.Match[str]) -> str:
+        lines = _answers(results) if found["name"] == ANSWERS else _study(results[found["name"]])
+        return found[1] + "".join(line + "\n" for line in lines) + found[3]
+
+    return _PART.sub(part, page)
+
+
+def _answers(results: Mapping[str, Stored]) -> Iterator[str]:
+    rows = [
+        (
+            f"[{result.path}]({result.path})",
+            next(iter(result.columns.values())).question,
+            "<br>".join(f"{name}: {board.answer}" if name else board.answer for name, board in result.columns.items()),
+        )
+        for result in results.values()
+    ]
+    yield from markdown_table(["study", "question", "answer"], rows)
+
+
+def _study(result: Stored) -> Iterator[str]:
+    yield f"`python tune.py studies/{result.path}`, {_cost(result)}."
+    yield ""
+    for name, board in result.columns.items():
+        if name:
+            yield f"**{name}**"
+            yield ""
+        yield from _board(board)
+        yield ""
+
+
+def _board(board: Leaderboard) -> Iterator[str]:
+    rows = [row for row, text in zip(leaderboard_rows(board), board.rows, strict=True) if text.confirmed or not board.test_set]
+    if board.fidelity:
+        yield from (f"{sentence}\n" for sentence in sentences(board.fidelity))
+        yield from fidelity_table(board.fidelity)
+        return
+    against = next((row.against for row in board.rows if row.against), None)
+    titles = [title for title in rows[0] if title not in _LEFT_OUT and any(row[title] for row in rows)]
+    yield from markdown_table(
+        [_TITLES.get(title, title).format(against=against) for title in titles],
+        [[row[title] for title in titles] for row in rows],
+        are_figures=True,
+    )
+    for note in (*_settings(board), *_unconfirmed(board), *board.notes):
+        yield ""
+        yield note
+
+
+def _settings(board: Leaderboard) -> Iterator[str]:
+    """Yields what the confirmed proposals are."""
+    for row in board.rows:
+        if row.kind == "trial" and row.confirmed:
+            yield f"{row.name}: {', '.join(f'`{path}` = {value}' for path, value in row.settings.items())}."
+
+
+def _unconfirmed(board: Leaderboard) -> Iterator[str]:
+    scores: Sequence[float] = [row.mean for row in board.rows if board.test_set and not row.confirmed and row.mean is not None]
+    if scores:
+        yield f"Not confirmed: {len(scores)} proposals with {min(scores):.1f} to {max(scores):.1f} BLEU on the validation set."
+
+
+def _cost(result: Stored) -> str:
+    boards = result.columns.values()
+    signatures = ", ".join(dict.fromkeys(f"`{board.signature}`" for board in boards if board.signature))
+    return (
+        f"in {duration(sum(board.seconds for board in boards))} on {result.machine}, with commit {result.commit}. "
+        f"The sacreBLEU signature is {signatures}"
+    )
+
+
+def _machine() -> str:
+    """Returns the number of this machine's cores, its processor, and the precision that `auto` selects on it."""
+    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    processor = found[1].strip() if found else platform.processor()
+    precision = precision_name(resolve_precision("auto", torch.device("cpu")))
+    return f"{cores()} cores of an {processor} processor ({precision})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
