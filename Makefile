@@ -14,22 +14,28 @@ pip := @$(python) -m pip --quiet --disable-pip-version-check
 installed := $(VENV)/.installed
 outputs := outputs/$(basename $(notdir $(STUDY)))
 
-.PHONY: study test tests-without-ray tests-with-ray lint install clean
+.PHONY: study test tests-fast tests-slow tests-with-ray lint install clean
 
 # Resumes a study that was started before; for a finished study, shows its leaderboard again.
 study: $(installed)
 	$(python) tune.py $(STUDY) $(if $(wildcard $(outputs)/study.yaml),--resume)
 
-# The tests that start Ray mostly wait for its processes, so they run beside the others. Their output comes at the end.
+# The tests run in three processes. Those that start Ray mostly wait for its processes, which have a limited time to start, so
+# the others give way. The output of each process comes as a whole at its end, except that of the fast tests.
 test: lint
-	@$(MAKE) --no-print-directory --jobs 2 tests-without-ray tests-with-ray
+	@$(MAKE) --no-print-directory --jobs 3 tests-fast tests-slow tests-with-ray
 
-tests-without-ray: $(installed)
-	$(python) -m pytest -m "not ray"
+at_the_end = output=$$(mktemp) && trap 'rm -f "$$output"' EXIT && \
+	{ $(1) >"$$output" 2>&1; code=$$?; cat "$$output"; exit $$code; }
+
+tests-fast: $(installed)
+	@nice -n 5 $(python) -m pytest -m "not ray and not slow"
+
+tests-slow: $(installed)
+	@$(call at_the_end,nice -n 5 $(python) -m pytest -m "slow and not ray")
 
 tests-with-ray: $(installed)
-	@output=$$(mktemp) && trap 'rm -f "$$output"' EXIT && \
-		{ $(python) -m pytest -m ray >"$$output" 2>&1; code=$$?; cat "$$output"; exit $$code; }
+	@$(call at_the_end,$(python) -m pytest -m ray)
 
 lint: $(installed)
 	$(python) -m ruff check

@@ -33,6 +33,8 @@ PAGE, RESULTS = HERE.parent / "studies" / "README.md", HERE / "results"
 ANSWERS = "answers"
 """Name of the part with the question and the answer of every study."""
 _PART = re.compile(r"(<!-- begin (?P<name>[^ ]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
+MOST_NAMED = 3
+"""The most proposals that are named although they were not confirmed."""
 _TITLES = {"name": "", "difference": "against {against}", "seconds": "seconds of runs"}
 _LEFT_OUT = frozenset({"kind", "tokenized", "tokens", "Wh", "GPU-hours"})
 
@@ -155,8 +157,11 @@ def _settings(board: Leaderboard) -> Iterator[str]:
 
 
 def _unconfirmed(board: Leaderboard) -> Iterator[str]:
-    scores: Sequence[float] = [row.mean for row in board.rows if board.test_set and not row.confirmed and row.mean is not None]
-    if scores:
+    others = [row for row in board.rows if board.test_set and not row.confirmed and row.mean is not None]
+    for row in others if len(others) <= MOST_NAMED else ():
+        yield f"Not confirmed: {row.described}, with {row.mean:.1f} BLEU on the validation set."
+    scores: Sequence[float] = [row.mean for row in others if row.mean is not None]
+    if len(scores) > MOST_NAMED:
         yield f"Not confirmed: {len(scores)} proposals with {min(scores):.1f} to {max(scores):.1f} BLEU on the validation set."
 
 

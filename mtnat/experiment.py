@@ -38,7 +38,8 @@ class TrainingConfig(Record):
     weight_decay: float = Field(0.01, ge=0)
     """Decoupled weight decay (AdamW), applied to matrices only."""
     clip_norm: float = Field(1.0, ge=0)
-    """Maximum gradient norm; larger gradients are scaled down. 0 disables clipping."""
+    """Maximum gradient norm; larger gradients are scaled down. 0 disables clipping. Not in the paper; fairseq's default is 25,
+    which clips far fewer updates."""
     precision: Precision = "auto"
     """Autocast of the forward pass; weights stay float32. auto is bf16 if the processor supports it in hardware, otherwise fp16
     on a GPU and fp32 on a CPU."""
@@ -58,7 +59,7 @@ class TrainingConfig(Record):
     one. Also the number of checkpoints in an average (A.1: 5)."""
     model: Literal["best", "last", "average_last", "average_best"] = "best"
     """The final weights of a run: best is the checkpoint with the best validation score, last the last one, average_last and
-    average_best the mean of the last or of the best `keep_checkpoints` checkpoints."""
+    average_best the mean of the last or of the best `keep_checkpoints` checkpoints. The paper averages the last five (A.1)."""
     patience: int = Field(0, ge=0)
     """Number of consecutive validations without a better score after which a run stops early; 0 disables early stopping. T, and
     with it every schedule, still follows `steps`."""

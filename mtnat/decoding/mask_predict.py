@@ -58,7 +58,8 @@ class MaskPredictDecoding(Decoding):
     """Pieces per pass: a target takes its likeliest length divided by this many passes, at most `iterations`, so short targets
     take fewer. 0 gives every target `iterations` passes."""
     length_candidates: int = Field(5, ge=1, le=50)
-    """Number of target lengths that are decoded in parallel, the likeliest ones."""
+    """Number of target lengths that are decoded in parallel, the likeliest ones. The authors' code decodes the likeliest length
+    and its neighbours instead."""
     narrow_after: int = Field(0, ge=0, le=100)
     """Number of passes after which only the best length candidates are kept; 0 keeps all."""
     narrow_to: int = Field(1, ge=1, le=50)

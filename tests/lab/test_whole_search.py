@@ -1,6 +1,7 @@
 """Whole studies with a pruner, a horizon, several metrics or a warm start."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -67,21 +68,25 @@ def test_pruned_trials_end_early_and_only_the_kept_models_stay_on_disk(desk: Des
         assert kept == (name in ("linear", "trial-01"))
 
 
-def test_the_best_of_a_rung_are_trained_in_the_next_rung(desk: Desk) -> None:
+def test_the_best_of_a_rung_are_trained_in_the_next_rung_and_confirmed_at_each_look(desk: Desk) -> None:
     desk.write(
         "climb",
         steps=40,
         search={"training.weight_decay": {"float": [0.0, 0.1]}},
         trials=4,
         horizon={"steps": [10, 20, 40], "keep": 0.5},
-        confirm={"top": 1, "seeds": [2], "against": "linear"},
+        confirm={"top": 1, "seeds": [2, 3, 4], "looks": [2, 3], "against": "linear"},
         baselines={"linear": {}},
     )
-    code, _, errors = desk.run("climb.yaml")
+    code, out, errors = desk.run("climb.yaml")
     assert (code, errors) == (0, "")
+    assert re.search(r"^after 2 seeds: (linear|trial-0\d|No difference)", out, re.MULTILINE)
+    (note,) = [note for note in leaderboard(desk, "climb").notes if "looks after 2 and 3 seeds" in note]
+    seeds = 2 if note.startswith("The answer was settled after 2 of 3 seeds, which saved 2 runs; p is") else 3
+    assert seeds == 2 or note.startswith("All 3 seeds were needed; p is")
     runs = [path.name for path in desk.runs("climb").iterdir()]
     lengths = [max(step for step, _ in desk.curve("climb", run, "train/loss")) for run in runs]
-    assert sorted(lengths) == [10] * 4 + [20] * 2 + [40] * 4  # a full run and the baseline's, and both with another seed
+    assert sorted(lengths) == [10] * 4 + [20] * 2 + [40] * 2 * (1 + seeds)  # a full run and the baseline's, with each seed
     assert set(states(desk, "climb").values()) == {"COMPLETE"}
     ladder = sorted(row.name for row in leaderboard(desk, "climb").rows if row.confirmed)
     assert len(ladder) == 2

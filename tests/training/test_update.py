@@ -83,6 +83,40 @@ def test_a_decoder_whose_weight_is_0_is_left_as_it_is(dataset: Dataset) -> None:
             assert curves[f"count_{idle}"] == 0
 
 
+def first_update(dataset: Dataset, estimator: str, value: float) -> tuple[Tensor, Tensor]:
+    """Returns what the first update with a constant λ adds to the NAT decoder's own weights, and to those of the encoder."""
+    settings = {
+        "model.dropout": 0.0,
+        "objective": {"schedule": {"kind": "constant", "value": value}, "estimator": estimator},
+        "training.clip_norm": 0.0,
+    }
+    experiment = replace(EXPERIMENT, settings)
+    one = updater(dataset, experiment)
+    before = weights(one)
+    with Feed(experiment, one.module, dataset.train, CPU) as feed:
+        one.step(feed.next())
+    moves = {name: weight - before[name] for name, weight in weights(one).items()}
+    decoder, encoder = (
+        torch.cat([move.flatten() for name, move in moves.items() if name.startswith(f"translator.{part}.")])
+        for part in ("branches.nat.decoder", "encoder")
+    )
+    return decoder, encoder
+
+
+def test_adam_cancels_lambda_in_a_decoders_own_weights_but_not_in_the_encoder(dataset: Dataset) -> None:
+    """Adam divides a gradient by its own size, so λ changes the update only where the gradients of both losses add up, or where
+    it changes more than the size: with the estimator `sampled`, λ is the share of the sentences that the decoder sees."""
+
+    def difference(first: Tensor, second: Tensor) -> float:
+        return float((first - second).norm() / first.norm())
+
+    half, twentieth = (first_update(dataset, "weighted", value) for value in (0.5, 0.05))
+    assert difference(half[0], twentieth[0]) < 0.1
+    assert difference(half[1], twentieth[1]) > 0.3
+    half, twentieth = (first_update(dataset, "sampled", value) for value in (0.5, 0.05))
+    assert difference(half[0], twentieth[0]) > 0.3
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_an_update_that_is_not_finite_is_skipped_and_counted(dataset: Dataset, precision: str) -> None:
     one = updater(dataset, replace(EXPERIMENT, {"training.precision": precision}))

@@ -8,7 +8,8 @@ from mtnat.lab.results.rows import Row
 from mtnat.lab.results.words import plain
 
 _NOTHING = "–"
-_SACREBLEU, _TOKENIZED, PUBLISHED = "sacreBLEU", "tokenized", "published"
+TITLES = ("sacreBLEU", "tokenized")
+"""Titles of the figures in each column of a table."""
 
 
 def leaderboard_rows(leaderboard: Leaderboard) -> list[dict[str, str]]:
@@ -17,20 +18,23 @@ def leaderboard_rows(leaderboard: Leaderboard) -> list[dict[str, str]]:
     return [{title: text for title, text in row.items() if any(each[title] for each in rows)} for row in rows]
 
 
-def titles_of(table: Table) -> list[str]:
-    """Returns the titles of the figures in each column."""
-    return [_SACREBLEU, _TOKENIZED, *([PUBLISHED] if table.published else [])]
-
-
-def figures(cell: Cell, table: Table) -> dict[str, str]:
-    """Returns the figures of a cell as text by title."""
-
-    def number(value: float | None) -> str:
-        return _NOTHING if value is None else f"{value:.2f}"
-
+def figures(cell: Cell) -> list[str]:
+    """Returns the figures of a cell as text, in the order of `TITLES`."""
     interval = f" ± {cell.interval:.1f}" if cell.interval is not None else ""
-    texts = [f"{number(cell.bleu)}{cell.mark}{interval}", number(cell.tokenized), number(cell.published)]
-    return dict(zip(titles_of(table), texts, strict=False))
+    return [f"{_number(cell.bleu)}{cell.mark}{interval}", _number(cell.tokenized)]
+
+
+def published_rows(table: Table) -> list[list[str]]:
+    """Returns the published figures as text, a row for each system that has any: its name, and its figure for each column.
+
+    They are shown apart from the study's own, because they are of other text and other training.
+    """
+    rows = [(row.name, [row.cells[column].published for column in table.columns]) for row in table.rows]
+    return [[name, *map(_number, values)] for name, values in rows if any(value is not None for value in values)]
+
+
+def _number(value: float | None) -> str:
+    return _NOTHING if value is None else f"{value:.2f}"
 
 
 def _cells(row: Row, leaderboard: Leaderboard) -> dict[str, str]:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from mtnat.lab.report.cells import PUBLISHED, figures, leaderboard_rows, titles_of
-from mtnat.lab.report.notes import leaderboard_notes, table_notes
+from mtnat.lab.report.cells import TITLES, figures, leaderboard_rows, published_rows
+from mtnat.lab.report.notes import leaderboard_notes, published_note, table_notes
 from mtnat.lab.results.fidelity import Fidelity, sentences
 from mtnat.lab.results.leaderboard import Leaderboard
 from mtnat.lab.results.paper_table import Table
@@ -30,18 +30,8 @@ def leaderboard_markdown(leaderboard: Leaderboard) -> str:
 
 def table_markdown(table: Table) -> str:
     """Returns the table as a Markdown page."""
-    titles = ["", *(f"{column}: {title}" for column in table.columns for title in titles_of(table))]
-    rows = [
-        [
-            row.name,
-            *(
-                f'<span style="color:gray">{text}</span>' if title == PUBLISHED else text
-                for column in table.columns
-                for title, text in figures(row.cells[column], table).items()
-            ),
-        ]
-        for row in table.rows
-    ]
+    titles = ["", *(f"{column}: {title}" for column in table.columns for title in TITLES)]
+    rows = [[row.name, *(text for column in table.columns for text in figures(row.cells[column]))] for row in table.rows]
     lines = [
         f"# {table.study}",
         "",
@@ -53,6 +43,9 @@ def table_markdown(table: Table) -> str:
         "",
         *(f"{note}\n" for note in table_notes(table)),
     ]
+    if table.published:
+        published = markdown_table(["", *table.columns], published_rows(table), are_figures=True)
+        lines += ["## Published figures", "", published_note(table.published), "", *published, ""]
     return "\n".join(lines)
 
 

@@ -56,8 +56,6 @@ def table_notes(table: Table) -> list[str]:
             names = [name for name, own in signatures.items() if own == signature]
             notes.append(f"{kind} ({', '.join(names)}): {signature}.")
     notes += [f"{column}: {note}" for column, said in table.notes.items() for note in said]
-    if table.published:
-        notes.append(f"In grey, {published_note(table.published)}")
     return notes
 
 
@@ -95,4 +93,4 @@ def _tested(comparisons: int) -> str:
 
 def published_note(source: str) -> str:
     """Returns the note on published figures."""
-    return f"published elsewhere: {source}. Other text and other training: not comparable with ours."
+    return f"Published elsewhere: {source}. Other text and other training: not comparable with ours."

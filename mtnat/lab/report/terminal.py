@@ -7,7 +7,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from mtnat.lab.outputs.folder import StudyFolder
-from mtnat.lab.report.cells import figures, leaderboard_rows, titles_of
+from mtnat.lab.report.cells import TITLES, figures, leaderboard_rows, published_rows
 from mtnat.lab.report.notes import published_note
 from mtnat.lab.results.costs import Spent
 from mtnat.lab.results.fidelity import sentences
@@ -48,19 +48,23 @@ def show_end(console: Console, leaderboard: Leaderboard, folder: StudyFolder, tr
 
 def show_table(console: Console, table: Table, folder: StudyFolder, tracking: str) -> None:
     """Prints the table of a study with columns, the answer of each column, and the files."""
-    styles = dict(zip(titles_of(table), ("", "", "bright_black"), strict=False))
     shown = RichTable(pad_edge=False, box=None)
     shown.add_column("")
     for column in table.columns:
-        for number, (title, style) in enumerate(styles.items()):
-            shown.add_column(Text(f"{'' if number else column}\n{title}", style=style), justify="right", style=style)
+        for number, title in enumerate(TITLES):
+            shown.add_column(Text(f"{'' if number else column}\n{title}"), justify="right")
     for row in table.rows:
-        texts = [text for column in table.columns for text in figures(row.cells[column], table).values()]
+        texts = [text for column in table.columns for text in figures(row.cells[column])]
         shown.add_row(Text(row.name), *map(Text, texts))
     console.print(f"\n{table.question}\n", markup=False, highlight=False, soft_wrap=True)
     console.print(shown)
+    if table.published:
+        console.print(f"\n{published_note(table.published)}", markup=False, highlight=False, soft_wrap=True)
+        published = RichTable("", *table.columns, pad_edge=False, box=None)
+        for name, *texts in published_rows(table):
+            published.add_row(Text(name), *map(Text, texts))
+        console.print(published)
     lines = [
-        *([f"In grey, {published_note(table.published)}"] if table.published else []),
         "",
         *(f"{column}: {answer}" for column, answer in table.answers.items()),
         "",

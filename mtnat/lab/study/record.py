@@ -85,7 +85,7 @@ class Teacher(Record):
 
 
 class Published(Record):
-    """Published figures, shown in grey beside the study's own and compared with nothing."""
+    """Published figures, shown apart from the study's own and compared with nothing."""
 
     source: str = Field(min_length=1)
     """Their source and what they measure, such as "Hao et al. 2021, Table 2: WMT14, tokenized BLEU"."""

@@ -1,0 +1,71 @@
+"""Repeats a study with disjoint seeds, and counts how often its answer is the same.
+
+    python measurements/pairs_of_seeds.py studies/quickstart.yaml --times 10 --outputs outputs/pairs
+
+Each repetition has its own seed of the search and its own confirm seeds. Two answers are the same if their winners have the
+same settings and the same direction of the mark. The command continues where it was interrupted.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from mtnat.config import read_yaml, to_yaml
+from mtnat.lab.results.leaderboard import Leaderboard
+
+ROOT = Path(__file__).parent.parent
+
+
+def main() -> int:
+    """Runs the repetitions and prints their answers."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path)
+    parser.add_argument("--times", type=int, default=10, help="number of repetitions (default: 10)")
+    parser.add_argument(
+        "--outputs", type=Path, default=Path("outputs/pairs"), help="folder of the studies (default: %(default)s)"
+    )
+    options = parser.parse_args()
+    options.outputs.mkdir(parents=True, exist_ok=True)
+    boards = []
+    for time in range(options.times):
+        folder = options.outputs / f"{options.study.stem}-{time + 1}"
+        if not (folder / "leaderboard.json").exists():
+            file = folder.with_suffix(".yaml")
+            file.write_text(to_yaml(_with_other_seeds(read_yaml(options.study), time)), encoding="utf-8")
+            command = [sys.executable, str(ROOT / "tune.py"), str(file), "--outputs", str(options.outputs)]
+            subprocess.run([*command, *(["--resume"] if (folder / "study.yaml").exists() else [])], check=True)
+        boards.append(Leaderboard.model_validate_json((folder / "leaderboard.json").read_bytes()))
+    _show(boards)
+    return 0
+
+
+def _with_other_seeds(study: dict, time: int) -> dict:  # type: ignore[type-arg]  # as the file has it
+    """Returns the study with seeds that no other repetition has."""
+    number = len(study["confirm"]["seeds"])
+    first = 1 + time * (number + 1)
+    confirm = {**study["confirm"], "seeds": list(range(first + 1, first + 1 + number))}
+    return {**study, "experiment": {**study["experiment"], "seed": first}, "confirm": confirm}
+
+
+def _show(boards: list[Leaderboard]) -> None:
+    table = Table("confirm seeds", "winner", "BLEU", "difference", "p")
+    answers: Counter[tuple[str, str]] = Counter()
+    for board in boards:
+        row = next(row for row in board.rows if row.name == board.winner)
+        settings = ", ".join(f"{path} = {value}" for path, value in row.settings.items())
+        answers[settings, {"⇑": "↑", "⇓": "↓"}.get(row.mark, row.mark)] += 1
+        difference = "" if row.difference is None else f"{row.difference:+.1f}{row.mark}"
+        p_value = "" if row.p_value_adjusted is None else f"{row.p_value_adjusted:.3f}"
+        table.add_row(" ".join(map(str, row.seeds)), settings, f"{row.mean:.1f}", difference, p_value)
+    Console(width=140).print(table)
+    (settings, mark), count = answers.most_common(1)[0]
+    print(f"{count} of {len(boards)} answers are the same: {settings} {mark}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
