@@ -23,7 +23,7 @@ from mtnat.training.moving_average import MovingAverage
 from mtnat.training.optimizer import learning_rate
 from mtnat.training.selection import chosen, is_stalled, kept
 from mtnat.training.update import Updater
-from mtnat.training.validation import evaluate_split
+from mtnat.training.validation import evaluate_split, split_losses
 from mtnat.training.window import ClosedWindow, Window
 from mtnat.training.workers import Alone, Workers
 
@@ -64,6 +64,8 @@ class _State:
     """Wall-clock time of decoding in the last validation."""
     scores: dict[int, float] = field(default_factory=dict)
     """Validation BLEU by step."""
+    losses: dict[int, float] = field(default_factory=dict)
+    """Validation loss of the branch that translates, by step."""
 
 
 def fit(
@@ -210,9 +212,13 @@ class _Run:
         """Decodes the validation set, then writes a checkpoint. Returns the metrics of this step, to which it adds its own."""
         state, config = self.state, self.experiment.training
         scored = evaluate_split(self.model, self.dataset.valid, self.workers, config.valid_sentences)
-        self.translator.train()
         state.scores[state.step], state.decode_seconds = scored.bleu.value, scored.seconds
+        losses = split_losses(self.model, self.dataset.valid, self.workers, config.valid_sentences)
+        self.translator.train()
         metrics = {**metrics, "valid/bleu": scored.bleu.value, "valid/seconds": scored.seconds}
+        metrics |= {f"valid/{name}": loss for name, loss in losses.items()}
+        if "loss" in losses:
+            state.losses[state.step] = losses["loss"]
         if self.workers.leads:
             # The checkpoint holds the point of its step: a process that is killed before it reports the point does not lose it.
             snapshot = {**self._snapshot(), "metrics": metrics}
@@ -226,11 +232,12 @@ class _Run:
         steps = chosen(state.scores, config)
         self.model.translator.load_state_dict(self.checkpoints.average(steps))
         if len(steps) == 1:
-            bleu = state.scores[steps[0]]
+            bleu, loss = state.scores[steps[0]], state.losses.get(steps[0])
             translations = self.checkpoints.translations_path(steps[0]).read_bytes()
         else:
             scored = evaluate_split(self.model, self.dataset.valid, self.workers, config.valid_sentences)
             bleu, state.decode_seconds = scored.bleu.value, scored.seconds
+            loss = split_losses(self.model, self.dataset.valid, self.workers, config.valid_sentences).get("loss")
             translations = "".join(f"{line}\n" for line in scored.translations).encode()
         metrics = {
             "final/valid_bleu": bleu,
@@ -241,6 +248,7 @@ class _Run:
             "final/decode_seconds": state.decode_seconds,
             "final/skipped_steps": float(state.skipped),
             "final/parameters": float(sum(parameter.numel() for parameter in self.translator.parameters())),
+            **({} if loss is None else {"final/valid_loss": loss}),
         }
         if self.workers.leads:
             save_model(self.model, self.folder / MODEL)
@@ -265,6 +273,7 @@ class _Run:
             "skipped": state.skipped,
             "decode_seconds": state.decode_seconds,
             "scores": state.scores,
+            "losses": state.losses,
         }
 
     def _restore(self, snapshot: Mapping[str, Any]) -> None:
@@ -280,6 +289,7 @@ class _Run:
             skipped=snapshot["skipped"],
             decode_seconds=snapshot["decode_seconds"],
             scores=snapshot["scores"],
+            losses=snapshot.get("losses", {}),
         )
 
 

@@ -11,7 +11,7 @@ from mtnat.lab.study.record import Settings, slug
 
 Kind = Literal["baseline", "trial"]
 VALID = "valid/bleu"
-"""The curve that a pruner compares."""
+"""The curve of the validations."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class Result(Record):
     """Id of the run."""
     valid: float | None = None
     """BLEU on the validation set; None if training failed."""
+    valid_loss: float | None = None
+    """Loss of the branch that translates, on the validation set and with the same noise in every run."""
     pruned: int | None = None
     """The step at which a pruner ended the run; such a run has no model."""
     test: float | None = None

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from mtnat.config import replace
 from mtnat.errors import ConfigError
-from mtnat.lab.outputs.runs import VALID, Kind, Result, Run, Trial
+from mtnat.lab.outputs.runs import Kind, Result, Run, Trial
 from mtnat.lab.plan.proposer import Proposer
 from mtnat.lab.plan.ranking import Ranking
 from mtnat.lab.plan.trial_runs import TrialRuns
@@ -77,9 +77,12 @@ class Agenda:
 
     def report(self, run: Run, step: int, metrics: Mapping[str, float]) -> bool:
         """Passes the metrics of a run on to the pruner, and returns whether the run is to end at this step."""
-        if not self._study.pruner or run.phase != "search" or not self._is_proposed(run.trial) or VALID not in metrics:
+        curve = METRICS[self._study.metric].curve
+        if not self._study.pruner or run.phase != "search" or not self._is_proposed(run.trial):
             return False
-        is_behind = self._proposer.report(run.trial, step, metrics[VALID])
+        if curve is None or curve not in metrics:
+            return False
+        is_behind = self._proposer.report(run.trial, step, metrics[curve])
         return is_behind and step < run.experiment.training.steps
 
     def put_back(self, run: Run) -> None:
@@ -178,7 +181,8 @@ class Agenda:
                 if values := self._values(run):
                     scores[trial.name] = values[0]
             most = math.ceil(round(horizon.keep * len(climbing), 9))
-            best = sorted(scores, key=lambda name: -scores[name])[:most]
+            is_better_high = next(iter(self._study.objectives.values())) == "max"
+            best = sorted(scores, key=lambda name: -scores[name] if is_better_high else scores[name])[:most]
             climbing = [trial for trial in climbing if trial.name in best]
             for trial in climbing:
                 run = self.runs(trial).search[rung + 1]
@@ -293,8 +297,9 @@ class Agenda:
             return
         values = self._values(run)
         if self._is_proposed(trial.name):
-            if result.pruned is not None and result.valid is not None:
-                self._proposer.tell(trial.name, [result.valid], pruned=True)
+            metric = getattr(result, METRICS[self._study.metric].field)
+            if result.pruned is not None and metric is not None:
+                self._proposer.tell(trial.name, [metric], pruned=True)
             else:
                 self._proposer.tell(trial.name, values)
         elif values and not self._study.horizon:  # with a horizon, proposals are compared at a T that this trial does not have

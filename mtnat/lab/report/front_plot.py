@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "valid.bleu": "BLEU on the validation set",
+    "valid.loss": "loss on the validation set",
     "decode.seconds": "seconds to translate the validation set",
     "train.seconds": "seconds of training",
     "model.parameters": "weights of the model",

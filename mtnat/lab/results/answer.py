@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from mtnat.lab.results.rows import Row
-from mtnat.lab.results.words import with_unit
+from mtnat.lab.results.words import plain, with_unit
 from mtnat.lab.study.record import Study
 from mtnat.lab.study.searching import Direction
 
@@ -21,6 +21,12 @@ def answer(winner: Row | None, rows: Sequence[Row], study: Study) -> str:
 def _found(winner: Row | None, rows: Sequence[Row], study: Study) -> str:
     if winner is None or winner.mean is None:
         return "There is no answer: no run ended well; leaderboard.json has the reasons."
+    if not winner.confirmed and study.metric == "valid.loss":
+        loss = plain("valid.loss", metric_of(winner, "valid.loss"))
+        return (
+            f"{winner.described} has the lowest loss on the validation set, {loss}, and {winner.mean:.1f} BLEU there; that was "
+            "one seed and no test set, so add `confirm` to the study to test it."
+        )
     if not winner.confirmed:
         return (
             f"{winner.described} is best on the validation set with {winner.mean:.1f} BLEU; that was one seed and no test set, "

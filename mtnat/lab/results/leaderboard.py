@@ -1,5 +1,6 @@
 """The leaderboard of a study: its rows, the winner, the front, and the answer."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 from pydantic import Field
@@ -79,14 +80,14 @@ def make_leaderboard(
     rows = [row.model_copy(update={"on_front": row.name in front}) for row in rows]
     rows.sort(key=_place)
     can_win = [row for row in rows if row.name in candidates]
-    winner = max(can_win, key=lambda row: (row.valid or 0.0, row.on_front), default=None)
+    winner = max(can_win, key=lambda row: (_quality(row, study), row.on_front), default=None)
     without_choice = _without_choice(can_win) if study.confirm else None
     return Leaderboard(
         study=name,
         question=study.question,
         answer=answer(winner, rows, study),
         metric=study.metric,
-        objectives=study.objectives if study.metrics else {},
+        objectives=study.objectives if study.metrics or study.metric != "valid.bleu" else {},
         test_set=test_set if study.confirm else None,
         signature=next((row.signature for row in rows if row.signature), None),
         winner=winner.name if winner else None,
@@ -104,6 +105,14 @@ def make_leaderboard(
         seconds=seconds,
         spent=spent(agenda.results.values()),
     )
+
+
+def _quality(row: Row, study: Study) -> float:
+    """Returns the figure by which the winner is chosen. Without a confirm phase it is that of the search, because only the
+    models of the best proposals by it are kept."""
+    if study.confirm or study.metric == "valid.bleu":
+        return row.valid or 0.0
+    return -row.metrics.get(study.metric, math.inf)
 
 
 def _place(row: Row) -> tuple[bool, bool, int, int, float]:

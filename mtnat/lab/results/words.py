@@ -22,6 +22,8 @@ def plain(metric: str, value: float) -> str:
     """Returns the value of a metric with a sensible number of digits."""
     if metric == "valid.bleu":
         return f"{value:.1f}"
+    if metric == "valid.loss":
+        return f"{value:.3f}"
     if metric == "model.parameters":
         return f"{value:,.0f}"
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
@@ -29,4 +31,4 @@ def plain(metric: str, value: float) -> str:
 
 def with_unit(metric: str, value: float) -> str:
     """Returns the value of a metric with its unit; BLEU has none."""
-    return plain(metric, value) + {"valid.bleu": "", "model.parameters": " weights"}.get(metric, " s")
+    return plain(metric, value) + {"valid.bleu": "", "valid.loss": "", "model.parameters": " weights"}.get(metric, " s")

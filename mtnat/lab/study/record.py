@@ -112,8 +112,9 @@ class Study(Record):
     """Number of proposals, besides the baselines; `budget.trials` is the same. For a grid it takes the first combinations; left
     out, all of them."""
     sampler: Sampler = Sampler()
-    metric: Literal["valid.bleu"] = "valid.bleu"
-    """The metric that the search maximises; it is never a test set's."""
+    metric: Literal["valid.bleu", "valid.loss"] = "valid.bleu"
+    """The metric by which the search ranks proposals: BLEU, or the loss of the branch that translates, with the same noise in
+    every run. It is never a test set's. A confirmed winner is chosen by BLEU."""
     metrics: Metrics | None = None
     """Several metrics instead: ``[valid.bleu: max, decode.seconds: min]``. The study then ends with their Pareto front."""
     pruner: Pruner | None = None
@@ -161,7 +162,9 @@ class Study(Record):
     @property
     def objectives(self) -> dict[str, Direction]:
         """The direction of each metric that is searched on, the most important metric first."""
-        return {name: way for metric in self.metrics for name, way in metric.items()} if self.metrics else {self.metric: "max"}
+        if self.metrics:
+            return {name: way for metric in self.metrics for name, way in metric.items()}
+        return {self.metric: "max" if self.metric == "valid.bleu" else "min"}
 
     @property
     def parts(self) -> "dict[str, Study]":

@@ -13,6 +13,8 @@ from mtnat.lab.study.resources import Resources
 from mtnat.lab.study.searching import METRICS, MOST_ON_GRID, Budget, Direction, Horizon, Pruner, Sampler
 from mtnat.lab.study.space import Space
 
+_IN_THE_LOSS = ("objective.label_smoothing", "objective.length_weight")
+"""Settings of the objective that change the validation loss of the same model."""
 _MANY = 1_000
 """Proposals that a study may have if only its budget ends the search."""
 
@@ -64,6 +66,7 @@ class SearchChecks:
         if self.searches and self.space:
             yield from self._sampler()
         yield from self._metrics()
+        yield from self._loss()
         yield from self._pruner()
         yield from self._horizon()
         yield from self._best()
@@ -138,6 +141,16 @@ class SearchChecks:
                 f"metrics: the first must be valid.bleu: max, because that is what the test set later measures; "
                 f"got {dict(self.metrics[0])}."
             )
+
+    def _loss(self) -> Iterator[str]:
+        """Losses can only be compared if they measure the same."""
+        if self.given.get("metric") != "valid.loss":
+            return
+        for path in dict.fromkeys(dimension.path for dimension in self.space.dimensions) if self.space else ():
+            if path.startswith("decoding."):
+                yield f"search.{path}: does not change the loss, by which the trials are compared; set metric: valid.bleu."
+            elif path.startswith(("data.", "system.")) or path in _IN_THE_LOSS:
+                yield f"search.{path}: changes what the loss measures, so losses cannot be compared; set metric: valid.bleu."
 
     def _pruner(self) -> Iterator[str]:
         if not self.pruner:

@@ -17,10 +17,13 @@ class Metric(NamedTuple):
     field: str
     """The field of `Result` that holds it."""
     meaning: str
+    curve: str | None = None
+    """The curve that a pruner compares, if the figure has one."""
 
 
 METRICS = {
-    "valid.bleu": Metric("valid", "sacreBLEU on the validation set"),
+    "valid.bleu": Metric("valid", "sacreBLEU on the validation set", "valid/bleu"),
+    "valid.loss": Metric("valid_loss", "loss of the branch that translates on the validation set", "valid/loss"),
     "decode.seconds": Metric("decode_seconds", "seconds in which the validation set is translated"),
     "train.seconds": Metric("train_seconds", "seconds of training, validations not included"),
     "model.parameters": Metric("parameters", "weights of the model, both decoders included"),

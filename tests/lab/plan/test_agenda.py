@@ -45,6 +45,18 @@ def test_the_agenda_runs_baselines_then_proposals_then_confirms_the_best_with_ev
     assert [trial.name for trial in agenda.confirmed()] == ["Fixed λ", "linear", "trial-02"]
 
 
+def test_a_search_by_loss_confirms_and_keeps_the_proposals_with_the_lowest_loss() -> None:
+    losses = {"Fixed λ": 3.0, "linear": 3.0, "trial-01": 2.0, "trial-02": 1.0, "trial-03": 4.0}
+    proposer = ListedProposer(power(2.0), power(3.0), power(4.0))
+    agenda = Agenda(study(metric="valid.loss", keep_models=1), proposer, {})
+    while run := agenda.next():
+        agenda.end(ended(run, 10.0 if run.trial != "trial-03" else 99.0).model_copy(update={"valid_loss": losses[run.trial]}))
+    assert [trial.name for trial in agenda.ranked()] == ["trial-02", "trial-01", "trial-03"]
+    assert [trial.name for trial in agenda.confirmed()] == ["Fixed λ", "linear", "trial-02"]
+    assert agenda.kept() == {"Fixed λ", "linear", "trial-02"}
+    assert proposer.told == losses
+
+
 LOOKING = {"top": 1, "seeds": [2, 3, 4, 5], "against": "linear", "looks": [2, 3, 4]}
 
 

@@ -76,6 +76,22 @@ def test_the_advantage_of_the_chosen_winner_is_estimated_and_noted() -> None:
     assert concluded(study(trials=2), SCORES | {"linear": [(50.0, 52.0), (50.0, 52.0)]}).winner_cross_fitted == 52.0
 
 
+def test_the_winner_of_a_search_by_loss_is_one_whose_model_is_kept() -> None:
+    by_loss = study(trials=2, metric="valid.loss", confirm=None, baselines={}, keep_models=1)
+    agenda = Agenda(by_loss, ListedProposer(power(2.0), power(3.0)), {})
+    for valid, loss in ((30.0, 2.5), (20.0, 1.25)):
+        run = agenda.next()
+        assert run
+        agenda.end(Result(run=run.id, valid=valid, valid_loss=loss))
+    board = make_leaderboard("s", by_loss, agenda, Verdict(1.0), test_set="grammar", seconds=1.0)
+    assert {board.winner} == agenda.kept() == {"trial-02"}
+    assert board.answer == (
+        f"{TRIAL} has the lowest loss on the validation set, 1.250, and 20.0 BLEU there; that was one seed and no test set, "
+        "so add `confirm` to the study to test it."
+    )
+    assert [row["valid.loss"] for row in leaderboard_rows(board)] == ["2.500", "1.250"]
+
+
 def test_looks_make_p_values_larger_and_count_the_seeds_they_save() -> None:
     confirm = {"top": 1, "seeds": [1, 2, 3, 4], "against": "linear", "looks": [2, 4]}
     better: Scores = SCORES | {"trial-02": [(23.5, 26.5), (24.0, 27.5)]}

@@ -109,7 +109,16 @@ NOTHING_SEARCHED: dict[str, Any] = {"search": None, "trials": None, "confirm/top
         ({"qestion": "?"}, "qestion is unknown; did you mean 'question'?"),
         ({"question": None}, "question is missing; add it."),
         ({"trials": "four"}, "trials: must be a valid integer; got 'four'."),
-        ({"metric": "test.bleu"}, "metric: must be 'valid.bleu'; got 'test.bleu'."),
+        ({"metric": "test.bleu"}, "metric: must be 'valid.bleu' or 'valid.loss'; got 'test.bleu'."),
+        (
+            {"metric": "valid.loss", "search/objective.label_smoothing": {"float": [0.0, 0.3]}},
+            "search.objective.label_smoothing: changes what the loss measures, so losses cannot be compared; "
+            "set metric: valid.bleu.",
+        ),
+        (
+            {"metric": "valid.loss", "search/decoding.iterations": {"int": [1, 10]}},
+            "search.decoding.iterations: does not change the loss, by which the trials are compared; set metric: valid.bleu.",
+        ),
         ({"experiment/model": {"widht": 8}}, "experiment.model.widht is unknown; did you mean 'width'?"),
         ({"experiment/training/warmup_steps": 30}, "experiment.training.warmup_steps must be below steps; got 30 and 20."),
         (
@@ -269,7 +278,7 @@ NOTHING_SEARCHED: dict[str, Any] = {"search": None, "trials": None, "confirm/top
         ({"metrics": [*TWO, {"decode.second": "max"}]}, "metrics: 'decode.second' is unknown; did you mean 'decode.seconds'?"),
         (
             {"metrics": [*TWO, {"speed": "max"}]},
-            "metrics: 'speed' is unknown; known here: valid.bleu, decode.seconds, train.seco",
+            "metrics: 'speed' is unknown; known here: valid.bleu, valid.loss, decode.seconds, train.seco",
         ),
         ({"metrics": [TWO[0], {"decode.seconds": "least"}]}, "metrics.1.decode.seconds: must be 'max' or 'min'; got 'least'."),
         ({"metrics": [*TWO, TWO[1]]}, "metrics: names decode.seconds twice; drop one of them."),
