@@ -78,7 +78,7 @@ def split_losses(model: Model, split: Split, workers: Workers, sentences: int = 
     batches = _batches(model, split, sentences)
     branches = {name: branch_of(translator, name) for name in translator.branches}
     parts = [part for branch in branches.values() for part in branch.parts]
-    totals_2P = torch.zeros(2, len(parts), dtype=torch.float64, device=workers.device)
+    totals_P2 = torch.zeros(len(parts), 2, dtype=torch.float64, device=workers.device)
     eagerly = torch.compiler.set_stance("force_eager") if experiment.training.compile else nullcontext()
     translator.eval()
     for number in range(workers.rank, len(batches), workers.size):
@@ -93,14 +93,17 @@ def split_losses(model: Model, split: Split, workers: Workers, sentences: int = 
                 noise = noise.each(lambda tensor: tensor.to(workers.device))
                 found.update(branch.losses(encoded, noise, moment))
                 found.update(branch.head_losses(encoded, noise))
-        for row, values in enumerate(([found[part].sum for part in parts], [found[part].count for part in parts])):
-            totals_2P[row] += torch.stack([torch.as_tensor(value, device=workers.device).double() for value in values])
-    totals_2P = workers.sum(totals_2P)
-    losses = {f"loss_{part}": float(total / count) for part, total, count in zip(parts, *totals_2P, strict=True) if count}
+        totals_P2 += torch.stack([_sum_and_count(found[part], workers.device) for part in parts])
+    totals_P2 = workers.sum(totals_P2)
+    losses = {f"loss_{part}": total / count for part, (total, count) in zip(parts, totals_P2.tolist(), strict=True) if count}
     chosen = branches[experiment.decoder]
     if all(f"loss_{part}" in losses for part in chosen.parts):
         losses["loss"] = sum(chosen.weight_of(part) * losses[f"loss_{part}"] for part in chosen.parts)
     return losses
+
+
+def _sum_and_count(loss: Loss, device: torch.device) -> Tensor:
+    return torch.stack([torch.as_tensor(value, device=device).double() for value in (loss.sum, loss.count)])
 
 
 def _batches(model: Model, split: Split, sentences: int) -> list[tuple[Tensor, Tensor]]:
