@@ -40,7 +40,8 @@ def run_study(options: Options, console: Console, interruption: Interruption) ->
     """
     is_local = options.address is None
     cpus, gpus = (cores(), torch.cuda.device_count()) if is_local else (None, None)
-    study = read_study(options.study, cpus, gpus, is_begun=options.resume)
+    folder = StudyFolder(options.outputs / options.study.stem)
+    study = read_study(options.study, cpus, gpus, is_begun=options.resume and folder.study.exists())
     if options.dry_run:
         dry_run(study, options, console)
         return
@@ -55,7 +56,6 @@ def run_study(options: Options, console: Console, interruption: Interruption) ->
     if options.smoke:
         _smoke(study, options, console, interruption)
         return
-    folder = StudyFolder(options.outputs / options.study.stem)
     with folder.held():
         folder.begin(study, resume=options.resume)
         if not folder.is_finished:

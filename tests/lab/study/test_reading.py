@@ -81,6 +81,19 @@ def test_a_valid_study_file_is_read_and_written_back(tmp_path: Path) -> None:
     assert build(Study, read_value(write_yaml(study), "study")) == study
 
 
+def test_a_study_that_was_begun_with_the_seed_of_the_search_can_be_continued(tmp_path: Path) -> None:
+    """Earlier versions allowed it."""
+    file = tmp_path / "study.yaml"
+    file.write_text(to_yaml(changed({"confirm/seeds": [1, 2]})))
+    with pytest.raises(ConfigError, match="contains 1, the seed of the search"):
+        read_study(file)
+    assert read_study(file, is_begun=True).confirm
+
+
+def test_a_study_that_confirms_baselines_only_may_use_the_seed_of_the_search(tmp_path: Path) -> None:
+    assert read(tmp_path, changed({"confirm/seeds": [1, 2], "confirm/top": 0})).confirm
+
+
 def test_a_study_that_is_written_and_read_again_gives_each_system_its_own_decoding(tmp_path: Path) -> None:
     changes: dict[str, Any] = {"search": {"system.kind": {"choice": ["glat", "ctc"]}}, "trials": 2}
     study = read(tmp_path, changed(changes))
