@@ -14,28 +14,32 @@ pip := @$(python) -m pip --quiet --disable-pip-version-check
 installed := $(VENV)/.installed
 outputs := outputs/$(basename $(notdir $(STUDY)))
 
-.PHONY: study test tests-fast tests-slow tests-with-ray lint install clean
+.PHONY: study test tests-fast tests-slow tests-of-studies tests-of-clusters lint install clean
 
 # Resumes a study that was started before; for a finished study, shows its leaderboard again.
 study: $(installed)
 	$(python) tune.py $(STUDY) $(if $(wildcard $(outputs)/study.yaml),--resume)
 
-# The tests run in three processes. Those that start Ray mostly wait for its processes, which have a limited time to start, so
-# the others give way. The output of each process comes as a whole at its end, except that of the fast tests.
+# The tests run in four processes. Those that start Ray mostly wait for its processes, which have a limited time to start, so
+# the others give way. The output of a process comes as a whole at its end, except that of the fast tests.
 test: lint
-	@$(MAKE) --no-print-directory --jobs 3 tests-fast tests-slow tests-with-ray
+	@$(MAKE) --no-print-directory --jobs 4 tests-fast tests-slow tests-of-studies tests-of-clusters
 
 at_the_end = output=$$(mktemp) && trap 'rm -f "$$output"' EXIT && \
 	{ $(1) >"$$output" 2>&1; code=$$?; cat "$$output"; exit $$code; }
+whole_studies := tests/lab/test_whole_study.py tests/lab/test_whole_search.py
 
 tests-fast: $(installed)
-	@nice -n 5 $(python) -m pytest -m "not ray and not slow"
+	@nice -n 10 $(python) -m pytest -m "not ray and not slow"
 
 tests-slow: $(installed)
-	@$(call at_the_end,nice -n 5 $(python) -m pytest -m "slow and not ray")
+	@$(call at_the_end,nice -n 10 $(python) -m pytest -m "slow and not ray")
 
-tests-with-ray: $(installed)
-	@$(call at_the_end,$(python) -m pytest -m ray)
+tests-of-studies: $(installed)
+	@$(call at_the_end,$(python) -m pytest -m ray $(whole_studies))
+
+tests-of-clusters: $(installed)
+	@$(call at_the_end,$(python) -m pytest -m ray $(addprefix --ignore=,$(whole_studies)))
 
 lint: $(installed)
 	$(python) -m ruff check
