@@ -24,7 +24,6 @@ from mtnat.lab.report.cells import leaderboard_rows
 from mtnat.lab.report.markdown import fidelity_table, markdown_table
 from mtnat.lab.results.fidelity import sentences
 from mtnat.lab.results.leaderboard import Leaderboard
-from mtnat.lab.results.words import duration
 from mtnat.lab.study.resources import cores
 from mtnat.model.precision import precision_name, resolve_precision
 
@@ -35,8 +34,8 @@ ANSWERS = "answers"
 _PART = re.compile(r"(<!-- begin (?P<name>[^ ]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
 MOST_NAMED = 3
 """The most proposals that are named although they were not confirmed."""
-_TITLES = {"name": "", "difference": "against {against}", "seconds": "seconds of runs"}
-_LEFT_OUT = frozenset({"kind", "tokenized", "tokens", "Wh", "GPU-hours"})
+_TITLES = {"name": "", "difference": "against {against}"}
+_LEFT_OUT = frozenset({"kind", "tokenized", "tokens", "Wh", "GPU-hours", "seconds"})
 
 
 class Stored(Record):
@@ -121,7 +120,7 @@ def _answers(results: Mapping[str, Stored]) -> Iterator[str]:
 
 
 def _study(result: Stored) -> Iterator[str]:
-    yield f"`python tune.py studies/{result.path}`, {_cost(result)}."
+    yield f"`python tune.py studies/{result.path}`, {_origin(result)}."
     yield ""
     for name, board in result.columns.items():
         if name:
@@ -165,13 +164,10 @@ def _unconfirmed(board: Leaderboard) -> Iterator[str]:
         yield f"Not confirmed: {len(scores)} proposals with {min(scores):.1f} to {max(scores):.1f} BLEU on the validation set."
 
 
-def _cost(result: Stored) -> str:
+def _origin(result: Stored) -> str:
     boards = result.columns.values()
     signatures = ", ".join(dict.fromkeys(f"`{board.signature}`" for board in boards if board.signature))
-    return (
-        f"in {duration(sum(board.seconds for board in boards))} on {result.machine}, with commit {result.commit}. "
-        f"The sacreBLEU signature is {signatures}"
-    )
+    return f"on {result.machine}, with commit {result.commit}. The sacreBLEU signature is {signatures}"
 
 
 def _machine() -> str:

@@ -1,6 +1,6 @@
 """Repeats a study with disjoint seeds, and counts how often its answer is the same.
 
-    python measurements/pairs_of_seeds.py studies/quickstart.yaml --times 10 --outputs outputs/pairs
+    python measurements/repeat_study.py studies/quickstart.yaml --times 10 --outputs outputs/repeated
 
 Each repetition has its own seed of the search and its own confirm seeds. Two answers are the same if their winners have the
 same settings and the same direction of the mark. The command continues where it was interrupted.
@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("study", type=Path)
     parser.add_argument("--times", type=int, default=10, help="number of repetitions (default: 10)")
     parser.add_argument(
-        "--outputs", type=Path, default=Path("outputs/pairs"), help="folder of the studies (default: %(default)s)"
+        "--outputs", type=Path, default=Path("outputs/repeated"), help="folder of the studies (default: %(default)s)"
     )
     options = parser.parse_args()
     options.outputs.mkdir(parents=True, exist_ok=True)
