@@ -79,21 +79,23 @@ def split_losses(model: Model, split: Split, workers: Workers, sentences: int = 
     branches = {name: branch_of(translator, name) for name in translator.branches}
     parts = [part for branch in branches.values() for part in branch.parts]
     totals_P2 = torch.zeros(len(parts), 2, dtype=torch.float64, device=workers.device)
-    eagerly = torch.compiler.set_stance("force_eager") if experiment.training.compile else nullcontext()
     translator.eval()
-    for number in range(workers.rank, len(batches), workers.size):
-        source_BS, target_BT = batches[number]
-        moment = Moment(steps, steps, dropout_seed=number)
-        found: dict[str, Loss] = {}
-        with eagerly, computing_in(precision, workers.device):
-            encoded = translator.encode(source_BS.to(workers.device))
-            for branch in branches.values():
-                generator = torch.Generator().manual_seed(_NOISE_SEED + number)
-                noise = branch.draw(source_BS, target_BT, moment, generator).only(torch.ones(len(source_BS), dtype=torch.bool))
-                noise = noise.each(lambda tensor: tensor.to(workers.device))
-                found.update(branch.losses(encoded, noise, moment))
-                found.update(branch.head_losses(encoded, noise))
-        totals_P2 += torch.stack([_sum_and_count(found[part], workers.device) for part in parts])
+    with torch.compiler.set_stance("force_eager") if experiment.training.compile else nullcontext():
+        for number in range(workers.rank, len(batches), workers.size):
+            source_BS, target_BT = batches[number]
+            moment = Moment(steps, steps, dropout_seed=number)
+            found: dict[str, Loss] = {}
+            with computing_in(precision, workers.device):
+                encoded = translator.encode(source_BS.to(workers.device))
+                for branch in branches.values():
+                    generator = torch.Generator().manual_seed(_NOISE_SEED + number)
+                    noise = branch.draw(source_BS, target_BT, moment, generator)
+                    # `only` also computes what a loss needs to know of the noise on the host.
+                    noise = noise.only(torch.ones(len(source_BS), dtype=torch.bool))
+                    noise = noise.each(lambda tensor: tensor.to(workers.device))
+                    found.update(branch.losses(encoded, noise, moment))
+                    found.update(branch.head_losses(encoded, noise))
+            totals_P2 += torch.stack([_sum_and_count(found[part], workers.device) for part in parts])
     totals_P2 = workers.sum(totals_P2)
     losses = {f"loss_{part}": total / count for part, (total, count) in zip(parts, totals_P2.tolist(), strict=True) if count}
     chosen = branches[experiment.decoder]
