@@ -21,7 +21,7 @@ study: $(installed)
 	$(python) tune.py $(STUDY) $(if $(wildcard $(outputs)/study.yaml),--resume)
 
 # The tests run in four processes. Those that start Ray mostly wait for its processes, which have a limited time to start, so
-# the others give way: Ray's own workers have a niceness of 15 by default, here of 5. The output of a process comes as a whole at
+# the others give way: Ray's own workers have a niceness of 15 by default, here of 10. The output of a process comes as a whole at
 # its end, except that of the fast tests.
 test: lint
 	@$(MAKE) --no-print-directory --jobs 4 tests-fast tests-slow tests-of-studies tests-of-clusters
@@ -31,16 +31,16 @@ at_the_end = output=$$(mktemp) && trap 'rm -f "$$output"' EXIT && \
 whole_studies := tests/lab/test_whole_study.py tests/lab/test_whole_search.py
 
 tests-fast: $(installed)
-	@nice -n 10 $(python) -m pytest -m "not ray and not slow"
+	@nice -n 5 $(python) -m pytest -m "not ray and not slow"
 
 tests-slow: $(installed)
-	@$(call at_the_end,nice -n 10 $(python) -m pytest -m "slow and not ray")
+	@$(call at_the_end,nice -n 5 $(python) -m pytest -m "slow and not ray")
 
 tests-of-studies: $(installed)
-	@$(call at_the_end,RAY_worker_niceness=5 $(python) -m pytest -m ray $(whole_studies))
+	@$(call at_the_end,RAY_worker_niceness=10 $(python) -m pytest -m ray $(whole_studies))
 
 tests-of-clusters: $(installed)
-	@$(call at_the_end,RAY_worker_niceness=5 $(python) -m pytest -m ray $(addprefix --ignore=,$(whole_studies)))
+	@$(call at_the_end,RAY_worker_niceness=10 $(python) -m pytest -m ray $(addprefix --ignore=,$(whole_studies)))
 
 lint: $(installed)
 	$(python) -m ruff check
