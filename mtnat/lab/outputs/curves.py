@@ -23,9 +23,11 @@ def read_point(text: str) -> tuple[int, dict[str, float]]:
 def append_point(run_folder: Path, point: str) -> None:
     """Appends a point to a run's curves. A line that a killed process left incomplete stays a line of its own."""
     with (run_folder / CURVES_FILE).open("a+b") as file:
-        file.seek(-min(1, file.tell()), SEEK_END)
-        is_complete = file.read() in (b"", b"\n")
-        file.write(f"{'' if is_complete else chr(10)}{point}\n".encode())
+        if file.tell():
+            file.seek(-1, SEEK_END)
+            if file.read() != b"\n":
+                file.write(b"\n")
+        file.write(f"{point}\n".encode())
 
 
 def read_curves(run_folder: Path) -> Iterator[tuple[int, dict[str, float]]]:
