@@ -31,13 +31,14 @@ from torch import Tensor, nn
 from mtnat.config import build, read_yaml, replace, write_yaml
 from mtnat.data import Dataset, prepare
 from mtnat.decoding import Decoding, decode
+from mtnat.decoding.batching import pad
 from mtnat.errors import UserError
 from mtnat.experiment import Experiment
 from mtnat.model import Translator
 from mtnat.model.flops import ModelFlops
 from mtnat.objective import Draw, Loss, Moment, MultiTaskObjective, Noise
 from mtnat.systems import Branch, System, branch_of
-from mtnat.tokens import EOS, PAD, SPECIAL
+from mtnat.tokens import PAD, SPECIAL
 from mtnat.training import Alone, Distributed, Model, Progress, fit, load_model, save_model
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
@@ -392,8 +393,7 @@ def _batch() -> tuple[Tensor, Tensor]:
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> Tensor:
-    width = max(map(len, rows)) + 1
-    return torch.tensor([[*row, EOS, *[PAD] * (width - len(row) - 1)] for row in rows])
+    return pad(rows, torch.device("cpu"))
 
 
 def _random_rows(generator: torch.Generator, sentences: int) -> Tensor:

@@ -1,6 +1,7 @@
 """Validation: all workers decode a part of a data split, and the translations are scored; the losses on the same sentences."""
 
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -8,20 +9,20 @@ import torch
 from torch import Tensor
 
 from mtnat.data import Split
+from mtnat.decoding.batching import group, pad
 from mtnat.errors import ResourceError
 from mtnat.evaluation import Score, bleu
 from mtnat.model import computing_in, resolve_precision
 from mtnat.objective import Loss, Moment
 from mtnat.systems import branch_of
-from mtnat.tokens import EOS, PAD
 from mtnat.training.memory import running_out_raises
 from mtnat.training.model import Model
 from mtnat.training.workers import Workers
 
 _NOISE_SEED = 1
 """Seed of the noise of validation losses, which is the same in every run."""
-_AT_ONCE = 32
-"""Sentences of a batch of validation losses."""
+_TOKENS_AT_ONCE = 2_048
+"""Positions of a batch of validation losses. It is the same in every run, because the noise depends on the batch."""
 
 
 @dataclass(frozen=True)
@@ -73,53 +74,52 @@ def split_losses(model: Model, split: Split, workers: Workers, sentences: int = 
         is no sentence.
     """
     translator, experiment = model.translator, model.experiment
-    steps = experiment.training.steps
     precision = resolve_precision(experiment.training.precision, workers.device)
-    batches = _batches(model, split, sentences)
     branches = {name: branch_of(translator, name) for name in translator.branches}
     parts = [part for branch in branches.values() for part in branch.parts]
-    totals_P2 = torch.zeros(len(parts), 2, dtype=torch.float64, device=workers.device)
+    totals_P2 = [[0.0, 0.0] for _ in parts]
     translator.eval()
     with torch.compiler.set_stance("force_eager") if experiment.training.compile else nullcontext():
-        for number in range(workers.rank, len(batches), workers.size):
-            source_BS, target_BT = batches[number]
-            moment = Moment(steps, steps, dropout_seed=number)
-            found: dict[str, Loss] = {}
+        for number, (source_BS, target_BT) in enumerate(_batches(model, split, sentences)):
+            if number % workers.size != workers.rank:
+                continue
             with computing_in(precision, workers.device):
-                encoded = translator.encode(source_BS.to(workers.device))
-                for branch in branches.values():
-                    generator = torch.Generator().manual_seed(_NOISE_SEED + number)
-                    noise = branch.draw(source_BS, target_BT, moment, generator)
-                    # `only` also computes what a loss needs to know of the noise on the host.
-                    noise = noise.only(torch.ones(len(source_BS), dtype=torch.bool))
-                    noise = noise.each(lambda tensor: tensor.to(workers.device))
-                    found.update(branch.losses(encoded, noise, moment))
-                    found.update(branch.head_losses(encoded, noise))
-            totals_P2 += torch.stack([_sum_and_count(found[part], workers.device) for part in parts])
-    totals_P2 = workers.sum(totals_P2)
-    losses = {f"loss_{part}": total / count for part, (total, count) in zip(parts, totals_P2.tolist(), strict=True) if count}
+                found = _losses(model, source_BS, target_BT, _NOISE_SEED + number)
+            for total_2, part in zip(totals_P2, parts, strict=True):
+                total_2[0] += float(found[part].sum)
+                total_2[1] += float(found[part].count)
+    everyones_P2 = workers.sum(torch.tensor(totals_P2, dtype=torch.float64, device=workers.device)).tolist()
+    totals = dict(zip(parts, everyones_P2, strict=True))
+    losses = {f"loss_{part}": total / count for part, (total, count) in totals.items() if count}
     chosen = branches[experiment.decoder]
     if all(f"loss_{part}" in losses for part in chosen.parts):
         losses["loss"] = sum(chosen.weight_of(part) * losses[f"loss_{part}"] for part in chosen.parts)
     return losses
 
 
-def _sum_and_count(loss: Loss, device: torch.device) -> Tensor:
-    return torch.stack([torch.as_tensor(value, device=device).double() for value in (loss.sum, loss.count)])
+def _losses(model: Model, source_BS: Tensor, target_BT: Tensor, seed: int) -> dict[str, Loss]:
+    """Computes the losses of all parts on one batch, which is on the host."""
+    translator, steps = model.translator, model.experiment.training.steps
+    device = translator.target_tokens.weight.device
+    moment = Moment(steps, steps, dropout_seed=seed)
+    encoded = translator.encode(source_BS.to(device))
+    losses: dict[str, Loss] = {}
+    for name in translator.branches:
+        branch = branch_of(translator, name)
+        noise = branch.draw(source_BS, target_BT, moment, torch.Generator().manual_seed(seed))
+        # `only` also computes what a loss needs to know of the noise on the host.
+        noise = noise.only(torch.ones(len(source_BS), dtype=torch.bool)).each(lambda tensor: tensor.to(device))
+        losses |= {**branch.losses(encoded, noise, moment), **branch.head_losses(encoded, noise)}
+    return losses
 
 
-def _batches(model: Model, split: Split, sentences: int) -> list[tuple[Tensor, Tensor]]:
-    """Returns the sentence pairs that fit the model as tokens [B, S] and [B, T], pairs of similar lengths together."""
+def _batches(model: Model, split: Split, sentences: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields the sentence pairs that fit the model as tokens [B, S] and [B, T] on the host."""
     count = sentences or len(split.sources)
     sources = model.vocabularies.source.encode(split.sources[:count])
     targets = model.vocabularies.target.encode(split.references[:count])
     most = model.experiment.model.max_positions - 1
     pairs = [pair for pair in zip(sources, targets, strict=True) if all(0 < len(side) <= most for side in pair)]
-    pairs.sort(key=lambda pair: (len(pair[1]), len(pair[0])))
-    groups = [pairs[start : start + _AT_ONCE] for start in range(0, len(pairs), _AT_ONCE)]
-    return [(_padded([source for source, _ in group]), _padded([target for _, target in group])) for group in groups]
-
-
-def _padded(rows: list[list[int]]) -> Tensor:
-    width = max(map(len, rows)) + 1
-    return torch.tensor([[*row, EOS, *[PAD] * (width - len(row) - 1)] for row in rows])
+    for places in group([max(map(len, pair)) for pair in pairs], 1, _TOKENS_AT_ONCE):
+        source, target = ([pairs[place][side] for place in places] for side in (0, 1))
+        yield pad(source, torch.device("cpu")), pad(target, torch.device("cpu"))
