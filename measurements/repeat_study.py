@@ -10,7 +10,9 @@ import argparse
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -32,11 +34,11 @@ def main() -> int:
     options = parser.parse_args()
     options.outputs.mkdir(parents=True, exist_ok=True)
     boards = []
-    for time in range(options.times):
-        folder = options.outputs / f"{options.study.stem}-{time + 1}"
+    for repetition in range(options.times):
+        folder = options.outputs / f"{options.study.stem}-{repetition + 1}"
         if not (folder / "leaderboard.json").exists():
             file = folder.with_suffix(".yaml")
-            file.write_text(to_yaml(_with_other_seeds(read_yaml(options.study), time)), encoding="utf-8")
+            file.write_text(to_yaml(with_other_seeds(read_yaml(options.study), repetition)), encoding="utf-8")
             command = [sys.executable, str(ROOT / "tune.py"), str(file), "--outputs", str(options.outputs)]
             subprocess.run([*command, *(["--resume"] if (folder / "study.yaml").exists() else [])], check=True)
         boards.append(Leaderboard.model_validate_json((folder / "leaderboard.json").read_bytes()))
@@ -44,10 +46,14 @@ def main() -> int:
     return 0
 
 
-def _with_other_seeds(study: dict, time: int) -> dict:  # type: ignore[type-arg]  # as the file has it
-    """Returns the study with seeds that no other repetition has."""
+def with_other_seeds(study: Mapping[str, Any], repetition: int) -> dict[str, Any]:
+    """Returns a study file with seeds that no other repetition has.
+
+    Args:
+        repetition: its number, from 0.
+    """
     number = len(study["confirm"]["seeds"])
-    first = 1 + time * (number + 1)
+    first = 1 + repetition * (number + 1)
     confirm = {**study["confirm"], "seeds": list(range(first + 1, first + 1 + number))}
     return {**study, "experiment": {**study["experiment"], "seed": first}, "confirm": confirm}
 
@@ -57,7 +63,7 @@ def _show(boards: list[Leaderboard]) -> None:
     answers: Counter[tuple[str, str]] = Counter()
     for board in boards:
         row = next(row for row in board.rows if row.name == board.winner)
-        settings = ", ".join(f"{path} = {value}" for path, value in row.settings.items())
+        settings = ", ".join(f"{path} = {value}" for path, value in row.settings.items()) or row.name
         answers[settings, {"⇑": "↑", "⇓": "↓"}.get(row.mark, row.mark)] += 1
         difference = "" if row.difference is None else f"{row.difference:+.1f}{row.mark}"
         p_value = "" if row.p_value_adjusted is None else f"{row.p_value_adjusted:.3f}"

@@ -13,7 +13,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -53,11 +53,11 @@ def main() -> int:
     """Stores results, and writes or checks the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, metavar="FOLDER", action="append", default=[], help="folder of a finished study")
-    parser.add_argument("--machine", default=_machine(), help="on which the studies ran (default: this one, %(default)s)")
+    parser.add_argument("--machine", help="on which the studies ran (default: this one)")
     parser.add_argument("--check", action="store_true", help="only report whether the page is up to date")
     options = parser.parse_args()
     for folder in options.store:
-        stored = read_folder(folder, options.machine)
+        stored = read_folder(folder, options.machine or _machine())
         RESULTS.mkdir(exist_ok=True)
         write_whole(RESULTS / f"{folder.name}.json", stored.model_dump_json(indent=1).encode())
     before = PAGE.read_text(encoding="utf-8")
@@ -152,16 +152,16 @@ def _settings(board: Leaderboard) -> Iterator[str]:
     """Yields what the confirmed proposals are."""
     for row in board.rows:
         if row.kind == "trial" and row.confirmed:
-            yield f"{row.name}: {', '.join(f'`{path}` = {value}' for path, value in row.settings.items())}."
+            yield f"{row.described}."
 
 
 def _unconfirmed(board: Leaderboard) -> Iterator[str]:
     others = [row for row in board.rows if board.test_set and not row.confirmed and row.mean is not None]
     for row in others if len(others) <= MOST_NAMED else ():
         yield f"Not confirmed: {row.described}, with {row.mean:.1f} BLEU on the validation set."
-    scores: Sequence[float] = [row.mean for row in others if row.mean is not None]
-    if len(scores) > MOST_NAMED:
-        yield f"Not confirmed: {len(scores)} proposals with {min(scores):.1f} to {max(scores):.1f} BLEU on the validation set."
+    if len(others) > MOST_NAMED:
+        low, high = (chosen(row.mean or 0.0 for row in others) for chosen in (min, max))
+        yield f"Not confirmed: {len(others)} proposals with {low:.1f} to {high:.1f} BLEU on the validation set."
 
 
 def _origin(result: Stored) -> str:

@@ -26,7 +26,7 @@ def test_each_part_of_a_page_is_written_from_the_result_of_its_study() -> None:
     assert written.count("By hand.\n") == 2
     assert f"| [small.yaml](small.yaml) | Which? | {board.answer} |" in written
     assert "| trial-02 | 23.75 |" in written
-    assert "trial-02: `objective.schedule.kind` = power, `objective.schedule.exponent` = 3.0." in written
+    assert "trial-02 (objective.schedule.kind = power, objective.schedule.exponent = 3)." in written
     assert filled(written, {"small": result}) == written
 
 

@@ -181,8 +181,9 @@ class Agenda:
                 if values := self._values(run):
                     scores[trial.name] = values[0]
             most = math.ceil(round(horizon.keep * len(climbing), 9))
-            is_better_high = next(iter(self._study.objectives.values())) == "max"
-            best = sorted(scores, key=lambda name: -scores[name] if is_better_high else scores[name])[:most]
+            best = sorted(scores, key=lambda name: scores[name], reverse=self._study.objectives[self._study.metric] == "max")[
+                :most
+            ]
             climbing = [trial for trial in climbing if trial.name in best]
             for trial in climbing:
                 run = self.runs(trial).search[rung + 1]

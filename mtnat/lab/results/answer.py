@@ -21,16 +21,11 @@ def answer(winner: Row | None, rows: Sequence[Row], study: Study) -> str:
 def _found(winner: Row | None, rows: Sequence[Row], study: Study) -> str:
     if winner is None or winner.mean is None:
         return "There is no answer: no run ended well; leaderboard.json has the reasons."
-    if not winner.confirmed and study.metric == "valid.loss":
-        loss = plain("valid.loss", metric_of(winner, "valid.loss"))
-        return (
-            f"{winner.described} has the lowest loss on the validation set, {loss}, and {winner.mean:.1f} BLEU there; that was "
-            "one seed and no test set, so add `confirm` to the study to test it."
-        )
     if not winner.confirmed:
+        loss = f"a loss of {plain('valid.loss', metric_of(winner, 'valid.loss'))} and " if study.metric == "valid.loss" else ""
         return (
-            f"{winner.described} is best on the validation set with {winner.mean:.1f} BLEU; that was one seed and no test set, "
-            "so add `confirm` to the study to test it."
+            f"{winner.described} is best on the validation set with {loss}{winner.mean:.1f} BLEU; that was one seed and no "
+            "test set, so add `confirm` to the study to test it."
         )
     seeds = f"{len(winner.seeds)} seeds" if len(winner.seeds) > 1 else "1 seed"
     score = f"{winner.mean:.1f} BLEU on the test set ({seeds})"

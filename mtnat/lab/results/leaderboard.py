@@ -25,7 +25,7 @@ class Leaderboard(Record):
     answer: str
     metric: str
     objectives: dict[str, Direction] = Field(default_factory=dict)
-    """The direction of each metric of a study with several metrics; the rows say which trials are on the front."""
+    """The direction of each metric of the search; with several metrics the rows say which trials are on the front."""
     test_set: str | None
     signature: str | None
     winner: str | None
@@ -87,7 +87,7 @@ def make_leaderboard(
         question=study.question,
         answer=answer(winner, rows, study),
         metric=study.metric,
-        objectives=study.objectives if study.metrics or study.metric != "valid.bleu" else {},
+        objectives=study.objectives,
         test_set=test_set if study.confirm else None,
         signature=next((row.signature for row in rows if row.signature), None),
         winner=winner.name if winner else None,

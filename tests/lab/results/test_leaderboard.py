@@ -86,7 +86,7 @@ def test_the_winner_of_a_search_by_loss_is_one_whose_model_is_kept() -> None:
     board = make_leaderboard("s", by_loss, agenda, Verdict(1.0), test_set="grammar", seconds=1.0)
     assert {board.winner} == agenda.kept() == {"trial-02"}
     assert board.answer == (
-        f"{TRIAL} has the lowest loss on the validation set, 1.250, and 20.0 BLEU there; that was one seed and no test set, "
+        f"{TRIAL} is best on the validation set with a loss of 1.250 and 20.0 BLEU; that was one seed and no test set, "
         "so add `confirm` to the study to test it."
     )
     assert [row["valid.loss"] for row in leaderboard_rows(board)] == ["2.500", "1.250"]
