@@ -181,9 +181,8 @@ class Agenda:
                 if values := self._values(run):
                     scores[trial.name] = values[0]
             most = math.ceil(round(horizon.keep * len(climbing), 9))
-            best = sorted(scores, key=lambda name: scores[name], reverse=self._study.objectives[self._study.metric] == "max")[
-                :most
-            ]
+            is_better_high = self._study.objectives[self._study.metric] == "max"
+            best = sorted(scores, key=lambda name: scores[name], reverse=is_better_high)[:most]
             climbing = [trial for trial in climbing if trial.name in best]
             for trial in climbing:
                 run = self.runs(trial).search[rung + 1]
