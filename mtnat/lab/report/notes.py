@@ -29,6 +29,9 @@ def leaderboard_notes(leaderboard: Leaderboard) -> list[str]:
         "more test sentences are needed."
         if any(row.seeds_needed is not None for row in rows)
         else "",
+        "valid.loss is the loss of the branch that translates; it is comparable between trials of one system only."
+        if "valid.loss" in leaderboard.objectives
+        else "",
         "Rows marked (valid) were not confirmed: one seed, validation set." if any(not row.confirmed for row in rows) else "",
         "Rows with a step or a T after their score were not trained to their end; only rows with the same one are comparable."
         if any(not row.is_full for row in rows)

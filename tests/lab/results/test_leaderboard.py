@@ -90,6 +90,7 @@ def test_the_winner_of_a_search_by_loss_is_one_whose_model_is_kept() -> None:
         "so add `confirm` to the study to test it."
     )
     assert [row["valid.loss"] for row in leaderboard_rows(board)] == ["2.500", "1.250"]
+    assert "it is comparable between trials of one system only." in leaderboard_markdown(board)
 
 
 def test_looks_make_p_values_larger_and_count_the_seeds_they_save() -> None:
