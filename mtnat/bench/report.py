@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -46,16 +47,33 @@ def show(rows: Sequence[Row], *, as_json: bool) -> None:
     console.print(_lines(rows[0]) if len(rows) == 1 else _columns(rows))
 
 
-def _columns(rows: Sequence[Row]) -> Table:
-    """Returns a table with a line for each row. Figures that are equal in all rows are in the title."""
+class Texts(NamedTuple):
+    """A table as text. Figures that are equal in all rows are in the title."""
+
+    title: str
+    labels: list[str]
+    rows: list[list[str]]
+
+
+def texts_of(rows: Sequence[Row]) -> Texts:
+    """Returns several rows as text."""
     shared = [name for name, value in rows[0].items() if name != "system" and all(row[name] == value for row in rows)]
-    title = ", ".join(f"{_label(name)} {_shown(name, rows[0][name])}" for name in shared)
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     names = [name for name in rows[0] if name not in shared]
-    for name in names:
-        table.add_column(_label(name), justify="left" if name == "system" else "right")
-    for row in rows:
-        table.add_row(*(_shown(name, row[name]) for name in names))
+    return Texts(
+        title=", ".join(f"{_label(name)} {_shown(name, rows[0][name])}" for name in shared),
+        labels=[_label(name) for name in names],
+        rows=[[_shown(name, row[name]) for name in names] for row in rows],
+    )
+
+
+def _columns(rows: Sequence[Row]) -> Table:
+    """Returns a table with a line for each row."""
+    texts = texts_of(rows)
+    table = Table(title=texts.title, title_justify="left", box=None, pad_edge=False)
+    for label in texts.labels:
+        table.add_column(label, justify="left" if label == "system" else "right")
+    for row in texts.rows:
+        table.add_row(*row)
     return table
 
 

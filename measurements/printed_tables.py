@@ -1,23 +1,28 @@
-"""Writes the results of finished studies into studies/README.md.
+"""Writes the tables of studies/README.md and measurements/RESULTS.md from stored results.
 
     python tune.py studies/annealing.yaml
-    python measurements/study_tables.py --store outputs/annealing
+    python measurements/printed_tables.py --store outputs/annealing
+    python -m mtnat bench significance --json > measurements/results/significance.jsonl
+    python measurements/printed_tables.py
 
-`--store` copies the leaderboards of a study's folder to measurements/results/. The command then writes, from everything that is
-stored there, each part of studies/README.md between `<!-- begin NAME -->` and `<!-- end NAME -->`. Nothing is typed by hand, so
-no table differs from its study. `--check` writes nothing, and fails if the page is not what the command would write.
+`--store` copies the leaderboards of a study's folder to measurements/results/; the figures of a measurement are stored there as
+it prints them with `--json`. From everything that is stored, the command writes the parts of both pages between
+`<!-- begin NAME -->` and `<!-- end NAME -->`. Nothing in them is typed by hand, so no table differs from its results. `--check`
+writes nothing, and fails if a page is not what the command would write.
 """
 
 import argparse
+import json
 import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 
+from mtnat.bench.report import Row, texts_of
 from mtnat.config import Record
 from mtnat.files import write_whole
 from mtnat.lab.report.cells import leaderboard_rows
@@ -28,7 +33,7 @@ from mtnat.lab.study.resources import cores
 from mtnat.model.precision import precision_name, resolve_precision
 
 HERE = Path(__file__).parent
-PAGE, RESULTS = HERE.parent / "studies" / "README.md", HERE / "results"
+STUDIES, RESULTS = HERE.parent / "studies", HERE / "results"
 ANSWERS = "answers"
 """Name of the part with the question and the answer of every study."""
 _PART = re.compile(r"(<!-- begin (?P<name>[^ ]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
@@ -60,21 +65,32 @@ def main() -> int:
         stored = read_folder(folder, options.machine or _machine())
         RESULTS.mkdir(exist_ok=True)
         write_whole(RESULTS / f"{folder.name}.json", stored.model_dump_json(indent=1).encode())
-    before = PAGE.read_text(encoding="utf-8")
-    after = filled(
-        before, {path.stem: Stored.model_validate_json(path.read_bytes()) for path in sorted(RESULTS.glob("*.json"))}
-    )
-    if options.check and after != before:
-        print(f"{PAGE.name}: is not what the stored results give; run python measurements/study_tables.py.", file=sys.stderr)
-        return 1
-    if after != before:
-        write_whole(PAGE, after.encode())
-    return 0
+    studies = {path.stem: Stored.model_validate_json(path.read_bytes()) for path in sorted(RESULTS.glob("*.json"))}
+    measured = {path.stem: path.read_text().splitlines() for path in sorted(RESULTS.glob("*.jsonl"))}
+    pages = {
+        STUDIES / "README.md": {
+            ANSWERS: answers_part(studies),
+            **{name: study_part(result) for name, result in studies.items()},
+        },
+        HERE / "RESULTS.md": {name: measurement_part(list(map(json.loads, lines))) for name, lines in measured.items()},
+    }
+    is_up_to_date = True
+    for page, parts in pages.items():
+        before = page.read_text(encoding="utf-8")
+        after = filled(before, parts)
+        if options.check and after != before:
+            is_up_to_date = False
+            print(
+                f"{page.name}: is not what the stored results give; run python measurements/printed_tables.py.", file=sys.stderr
+            )
+        elif after != before:
+            write_whole(page, after.encode())
+    return 0 if is_up_to_date else 1
 
 
 def read_folder(folder: Path, machine: str) -> Stored:
     """Returns the result of the finished study in a folder."""
-    found = list((HERE.parent / "studies").rglob(f"{folder.name}.yaml"))
+    found = list(STUDIES.rglob(f"{folder.name}.yaml"))
     if not found:
         raise SystemExit(f"{folder}: no file in studies/ has this name.")
     boards = {
@@ -86,28 +102,34 @@ def read_folder(folder: Path, machine: str) -> Stored:
     if not boards:
         raise SystemExit(f"{folder}: has no leaderboard.json; the study is not finished.")
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True, check=True)
-    path = found[0].relative_to(HERE.parent / "studies").as_posix()
+    path = found[0].relative_to(STUDIES).as_posix()
     return Stored(path=path, commit=commit.stdout.strip(), machine=machine, columns=boards)
 
 
-def filled(page: str, results: Mapping[str, Stored]) -> str:
-    """Returns the page with every part written from the results.
+def filled(page: str, parts: Mapping[str, Iterable[str]]) -> str:
+    """Returns a page with its parts written again.
+
+    Args:
+        parts: the lines of each part.
 
     Raises:
-        SystemExit: a part has no result, or a result has no part.
+        SystemExit: the page lacks a part, or has another one.
     """
-    parts = [found["name"] for found in _PART.finditer(page)]
-    if missing := {ANSWERS, *results} ^ set(parts):
-        raise SystemExit(f"{PAGE.name}: parts without a result, or results without a part: {', '.join(sorted(missing))}.")
-
-    def part(found: re.Match[str]) -> str:
-        lines = _answers(results) if found["name"] == ANSWERS else _study(results[found["name"]])
-        return found[1] + "".join(line + "\n" for line in lines) + found[3]
-
-    return _PART.sub(part, page)
+    if missing := parts.keys() ^ {found["name"] for found in _PART.finditer(page)}:
+        raise SystemExit(f"parts without a result, or results without a part: {', '.join(sorted(missing))}.")
+    return _PART.sub(lambda found: found[1] + "".join(line + "\n" for line in parts[found["name"]]) + found[3], page)
 
 
-def _answers(results: Mapping[str, Stored]) -> Iterator[str]:
+def measurement_part(rows: Sequence[Row]) -> Iterator[str]:
+    """Yields the table of a measurement."""
+    texts = texts_of(rows)
+    yield f"In all rows: {texts.title}."
+    yield ""
+    yield from markdown_table(texts.labels, texts.rows, are_figures=True)
+
+
+def answers_part(results: Mapping[str, Stored]) -> Iterator[str]:
+    """Yields the table with the question and the answer of every study."""
     rows = [
         (
             f"[{result.path}]({result.path})",
@@ -119,7 +141,8 @@ def _answers(results: Mapping[str, Stored]) -> Iterator[str]:
     yield from markdown_table(["study", "question", "answer"], rows)
 
 
-def _study(result: Stored) -> Iterator[str]:
+def study_part(result: Stored) -> Iterator[str]:
+    """Yields the tables of a study."""
     yield f"`python tune.py studies/{result.path}`, {_origin(result)}."
     yield ""
     for name, board in result.columns.items():
