@@ -1,6 +1,6 @@
 """CTC (Libovický and Helcl 2018; Saharia et al. 2020): one pass over an upsampled source, without length prediction."""
 
-# B batch, R sentences that the branch sees, r sentences of one block, S source, U upsampled source, T target, D width,
+# B batch, R sentences that the branch sees, S source, U upsampled source, T target, D width,
 # V vocabulary, L labels: the vocabulary and the blank
 
 from collections.abc import Mapping
@@ -11,7 +11,6 @@ import torch
 from pydantic import Field, model_validator
 from torch import Generator, Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from mtnat.decoding import Decoding, Hypothesis
 from mtnat.decoding.logits import blocks_of_logits
@@ -23,13 +22,10 @@ from mtnat.model.linear import Linear
 from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig
 from mtnat.systems.at import reranker_of
 from mtnat.systems.branch import Branch
+from mtnat.systems.ctc_loss import ctc_loss_sum
 from mtnat.systems.ctc_paths import collapse, prefix_beam_search
 from mtnat.systems.system import System
 from mtnat.tokens import EOS, SPECIAL
-
-_BYTES_AT_ONCE = {"cpu": 1 << 26}
-"""Bytes for the log-probabilities of one block of sentences; the blocks of a batch are computed one after the other."""
-_BYTES_AT_ONCE_ELSEWHERE = 1 << 30
 
 
 class CtcDecoding(Decoding):
@@ -128,43 +124,17 @@ class CtcBranch(Branch):
         return states_BUD
 
     def losses(self, encoded: Encoded, noise: Noise, moment: Moment) -> Mapping[str, Loss]:
-        """Computes −log p(target) of the sentences that can be aligned, one block of sentences at a time."""
+        """Computes −log p(target) of the sentences that can be aligned."""
         states_RUD = self.states(encoded.only(noise.rows_R))
-        target_RT, is_feasible_R = noise.tensors["target"], noise.tensors["is_feasible"]
+        is_feasible_R = noise.tensors["is_feasible"]
         # PyTorch's CTC loss reads lengths on the host.
         lengths_R, positions_R, feasible_R = (noise.host_tensors[name] for name in ("lengths", "positions", "is_feasible"))
-        bytes_at_once = _BYTES_AT_ONCE.get(states_RUD.device.type, _BYTES_AT_ONCE_ELSEWHERE)
-        at_once = max(1, bytes_at_once // (4 * states_RUD.shape[1] * (len(self.tokens.weight) + 1)))
-        columns = (states_RUD, target_RT, lengths_R, positions_R, is_feasible_R)
-        blocks = list(zip(*(torch.split(column, at_once) for column in columns), strict=True))
-        if len(blocks) == 1:
-            total = self._sum(*blocks[0])
-        else:  # checkpointing: the backward pass recomputes the log-probabilities of a block instead of keeping them
-            sums = [checkpoint(self._sum, *block, use_reentrant=False, preserve_rng_state=False) for block in blocks]
-            total = torch.stack(sums).sum()
+        weight_LD = torch.cat((self.tokens.weight, self.blank.weight))
+        total = ctc_loss_sum(states_RUD, weight_LD, noise.tensors["target"], lengths_R, positions_R, is_feasible_R)
         return {
             "nat": Loss(total, int(lengths_R[feasible_R].sum())),
             "infeasible": Loss((~is_feasible_R).sum().float(), len(is_feasible_R)),
         }
-
-    def _sum(
-        self, states_rUD: Tensor, target_rT: Tensor, lengths_r: Tensor, positions_r: Tensor, is_feasible_r: Tensor
-    ) -> Tensor:
-        """Computes the sum of −log p(target) over a block of sentences."""
-        # One product with the rows of all labels avoids a copy of the logits, which is what a concatenation of logits would be.
-        logits_rUL = functional.linear(states_rUD, torch.cat((self.tokens.weight, self.blank.weight)))
-        with torch.autocast(logits_rUL.device.type, enabled=False):  # sums over alignments need float32
-            log_probabilities_UrL = logits_rUL.float().log_softmax(-1).transpose(0, 1)
-            losses_r = functional.ctc_loss(
-                log_probabilities_UrL,
-                target_rT,
-                positions_r,
-                lengths_r,
-                blank=len(self.tokens.weight),
-                reduction="none",
-                zero_infinity=True,
-            )
-        return (losses_r * is_feasible_r).sum()
 
     def _blank_logits(self, states: Tensor) -> Tensor:
         """Computes the logits of the blank, [..., 1]."""

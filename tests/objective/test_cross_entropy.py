@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtnat.objective import cross_entropy
+from mtnat.objective import logit_blocks
 from mtnat.objective.cross_entropy import cross_entropy_sum
 
 POSITIONS, WIDTH, VOCABULARY = 37, 16, 50
@@ -27,7 +27,7 @@ def plain(states: Tensor, weight: Tensor, targets: Tensor, smoothing: float) -> 
 def test_the_loss_and_its_gradients_equal_pytorchs_for_any_number_of_positions_at_once(
     rows: int, smoothing: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(cross_entropy._BYTES_AT_ONCE, "cpu", 4 * VOCABULARY * rows)
+    monkeypatch.setitem(logit_blocks._BYTES_AT_ONCE, "cpu", 4 * VOCABULARY * rows)
     results = []
     for function in (cross_entropy_sum, plain):
         states, weight, targets = inputs()

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from mtnat.decoding import Hypothesis, decode
 from mtnat.model import ModelConfig, Translator
 from mtnat.model.translator import BranchesOf
-from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig
-from mtnat.systems import AtBranch, Ctc, CtcBranch, CtcDecoding, branch_of, ctc
+from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig, logit_blocks
+from mtnat.systems import AtBranch, Ctc, CtcBranch, CtcDecoding, branch_of
+from mtnat.systems.ctc_loss import ctc_loss_sum
 from mtnat.systems.ctc_paths import collapse, prefix_beam_search
 from mtnat.tokens import EOS, PAD, SPECIAL
 
@@ -173,10 +174,11 @@ def test_the_gradient_agrees_with_differences() -> None:
     translator = build(vocabulary=8)
     branch = branch_in(translator)
     states_rUD = torch.randn(2, 5, 8)
+    weight_LD = torch.cat((branch.tokens.weight, branch.blank.weight)).detach()
     arguments = (rows([A, A], [B, 7, A]), torch.tensor([2, 3]), torch.tensor([5, 4]), torch.tensor([True, True]))
 
     def loss(states: Tensor) -> Tensor:
-        return branch._sum(states, *arguments)
+        return ctc_loss_sum(states, weight_LD, *arguments)
 
     torch.autograd.gradcheck(loss, states_rUD.requires_grad_(), eps=1e-2, atol=2e-2, rtol=2e-2)
 
@@ -227,7 +229,7 @@ def test_blocks_of_sentences_give_the_same_loss_and_gradients(monkeypatch: pytes
         return loss.item(), [None if weight.grad is None else weight.grad.clone() for weight in translator.parameters()]
 
     whole, gradients = found()
-    monkeypatch.setitem(ctc._BYTES_AT_ONCE, "cpu", 1)
+    monkeypatch.setitem(logit_blocks._BYTES_AT_ONCE, "cpu", 1)
     blocks, others = found()
     assert blocks == pytest.approx(whole, rel=1e-5)
     torch.testing.assert_close(others, gradients, rtol=1e-4, atol=1e-6)
