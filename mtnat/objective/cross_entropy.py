@@ -17,7 +17,8 @@ def cross_entropy_sum(states_ND: Tensor, weight_VD: Tensor, target_N: Tensor, la
     """Computes the label-smoothed cross-entropy of ``states·weightᵀ``, summed over the positions; a float32 scalar.
 
     The forward pass computes logits for a block of R positions at a time, in autocast's dtype if autocast is on, and turns them
-    into gradients immediately. PyTorch has a similar function from 2.13 on (``linear_cross_entropy``); this one also runs on 2.11.
+    into gradients immediately. PyTorch has a similar function from 2.13 on (``linear_cross_entropy``); this one also runs on
+    2.11.
 
     Per position with target y, V tokens, logits z and smoothing ε, the loss is
     ``logsumexp(z) − (1 − ε)·z_y − (ε / V)·Σ z`` and its gradient with respect to z is

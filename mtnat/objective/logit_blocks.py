@@ -27,8 +27,9 @@ def product_dtype(weight_VD: Tensor) -> torch.dtype:
 class LogitBlocks:
     """The logits ``states·weightᵀ``, of which only one block is in memory, and the gradients of a sum over all blocks.
 
-    A loss calls `read` for a block, turns the probabilities that it gets into the gradient with respect to the logits, in place,
-    and passes that to `add_gradient`. The backward pass then needs neither the logits nor a second product with the vocabulary.
+    A loss calls `read` for a block, turns the probabilities that it gets into the gradient with respect to the logits, in
+    place, and passes that to `add_gradient`. The backward pass then needs neither the logits nor a second product with the
+    vocabulary.
     """
 
     def __init__(

@@ -21,8 +21,8 @@ def ctc_loss_sum(
 ) -> Tensor:
     """Computes −log p(target), summed over the sentences that can be aligned; a float32 scalar.
 
-    A target uses only its own pieces and the blank, so the sums over alignments run over those few labels. All other labels of a
-    position enter as one label with their total probability. The gradient with respect to the logits of a position is
+    A target uses only its own pieces and the blank, so the sums over alignments run over those few labels. All other labels of
+    a position enter as one label with their total probability. The gradient with respect to the logits of a position is
     ``softmax − γ``, where γ is the posterior probability of each label (Graves et al. 2006, Eq. 16).
 
     Args:
@@ -109,8 +109,8 @@ def _alignments(
     """Sums over all alignments.
 
     Returns:
-        −log p(target) of each sentence, 0 where there is no alignment, and the posterior probability γ of each label [M, C], empty if
-        not wanted.
+        −log p(target) of each sentence, 0 where there is no alignment, and the posterior probability γ of each label [M, C],
+        empty if it is not wanted.
     """
     others_M1 = (1 - log_probabilities_MC.exp().sum(1, keepdim=True)).clamp_min(torch.finfo(torch.float32).tiny)
     logits_MX = torch.cat((log_probabilities_MC, others_M1.log()), dim=1)
