@@ -168,6 +168,69 @@ def test_the_loss_is_that_of_pytorchs_module() -> None:
     assert int(found["nat"].count) == 9
 
 
+def random_inputs() -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """States, output embeddings and ragged targets of ten sentences, some with neighbouring equal pieces."""
+    generator = torch.Generator().manual_seed(3)
+    states_BUD = torch.randn(10, 24, 16, generator=generator).requires_grad_()
+    weight_LD = torch.randn(41, 16, generator=generator).requires_grad_()
+    target_BT = torch.randint(5, 12, (10, 9), generator=generator)
+    lengths_B, positions_B = torch.arange(10) % 9, torch.randint(16, 25, (10,), generator=generator)
+    return states_BUD, weight_LD, (target_BT, lengths_B, positions_B, torch.ones(10, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("sentences_at_once", [1, 3, 10])
+def test_the_loss_and_its_gradients_are_those_of_pytorchs_loss_over_all_labels(
+    sentences_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(logit_blocks._BYTES_AT_ONCE, "cpu", 4 * 41 * 24 * sentences_at_once)
+    states, weight, (target, lengths, positions, is_feasible) = random_inputs()
+    ours = ctc_loss_sum(states, weight, target, lengths, positions, is_feasible)
+    (0.7 * ours).backward()  # type: ignore[no-untyped-call]
+    plain_states, plain_weight = (each.detach().double().requires_grad_() for each in random_inputs()[:2])
+    log_probabilities = (plain_states @ plain_weight.T).log_softmax(2).transpose(0, 1)
+    plain = nn.functional.ctc_loss(log_probabilities, target, positions, lengths, blank=40, reduction="sum")
+    (0.7 * plain).backward()
+    assert ours.item() == pytest.approx(plain.item(), rel=1e-6)
+    for found, expected in ((states.grad, plain_states.grad), (weight.grad, plain_weight.grad)):
+        assert found is not None
+        assert expected is not None
+        assert (found - expected).abs().max() < 2e-5 * expected.abs().max()
+
+
+def test_under_autocast_products_are_rounded_and_the_loss_is_float32() -> None:
+    states, weight, arguments = random_inputs()
+    with torch.autocast("cpu", torch.bfloat16):
+        total = ctc_loss_sum(states, weight, *arguments)
+    total.backward()  # type: ignore[no-untyped-call]
+    exact_states, exact_weight, _ = random_inputs()
+    exact = ctc_loss_sum(exact_states, exact_weight, *arguments)
+    exact.backward()  # type: ignore[no-untyped-call]
+    assert total.dtype == torch.float32
+    assert total.item() == pytest.approx(exact.item(), rel=0.01)
+    for ours, theirs in ((states.grad, exact_states.grad), (weight.grad, exact_weight.grad)):
+        assert ours is not None
+        assert theirs is not None
+        assert 0 < (ours - theirs).norm() < 0.03 * theirs.norm()
+
+
+def test_without_gradients_the_loss_is_the_same() -> None:
+    states, weight, arguments = random_inputs()
+    with torch.no_grad():
+        total = ctc_loss_sum(states, weight, *arguments)
+    assert not total.requires_grad
+    torch.testing.assert_close(total, ctc_loss_sum(states, weight, *arguments).detach())
+
+
+def test_a_label_that_is_almost_certain_has_finite_gradients() -> None:
+    """The labels that no alignment uses then have a total probability of 0."""
+    states, weight, arguments = random_inputs()
+    total = ctc_loss_sum(states * 1e3, weight, *arguments)
+    total.backward()  # type: ignore[no-untyped-call]
+    assert total.isfinite()
+    assert states.grad is not None
+    assert states.grad.isfinite().all()
+
+
 @pytest.mark.filterwarnings("ignore:Input #0 requires gradient")  # a step that float32 resolves
 def test_the_gradient_agrees_with_differences() -> None:
     """The states of the decoder are the argument, in steps that float32 resolves."""
