@@ -22,7 +22,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-SYSTEMS = ("at", "nat", "multi_task", "multi_task_sampled")
+SYSTEMS = ("at", "nat", "multi_task", "multi_task_sampled", "glat", "ctc")
 BLOCKS, UPDATES, SENTENCES = 6, 30, 100
 
 
