@@ -14,17 +14,17 @@ pip := @$(python) -m pip --quiet --disable-pip-version-check
 installed := $(VENV)/.installed
 outputs := outputs/$(basename $(notdir $(STUDY)))
 
-.PHONY: study test tests-fast tests-slow tests-of-studies tests-of-clusters lint install clean
+.PHONY: study test style types tests-fast tests-slow tests-of-studies tests-of-clusters lint install clean
 
 # Resumes a study that was started before; for a finished study, shows its leaderboard again.
 study: $(installed)
 	$(python) tune.py $(STUDY) $(if $(wildcard $(outputs)/study.yaml),--resume)
 
-# The tests run in four processes. Those that start Ray mostly wait for its processes, which have a limited time to start, so
+# The types are checked beside the tests, which run in four processes. Those that start Ray mostly wait for its processes, which have a limited time to start, so
 # the others give way: Ray's own workers have a niceness of 15 by default, here of 10. The output of a process comes as a whole at
 # its end, except that of the fast tests.
-test: lint
-	@$(MAKE) --no-print-directory --jobs 4 tests-fast tests-slow tests-of-studies tests-of-clusters
+test: style
+	@$(MAKE) --no-print-directory --jobs 5 types tests-fast tests-slow tests-of-studies tests-of-clusters
 
 at_the_end = output=$$(mktemp) && trap 'rm -f "$$output"' EXIT && \
 	{ $(1) >"$$output" 2>&1; code=$$?; cat "$$output"; exit $$code; }
@@ -42,22 +42,28 @@ tests-of-studies: $(installed)
 tests-of-clusters: $(installed)
 	@$(call at_the_end,RAY_worker_niceness=10 $(python) -m pytest -m ray $(addprefix --ignore=,$(whole_studies)))
 
-lint: $(installed)
+lint: style types
+
+style: $(installed)
 	$(python) -m ruff check
 	$(python) -m ruff format --check
-	$(python) -m mypy
+
+types: $(installed)
+	@$(call at_the_end,nice -n 5 $(python) -m mypy)
 
 install: $(installed)
 
 # PyTorch is installed first and separately, so that the version range of another package cannot select another build.
+# pip would compile every module of every package, on one core. Only those that are used are compiled, when they are imported.
 $(installed): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
 		|| { echo "mtnat needs Python 3.11 or 3.12, and $(PYTHON) is another version; name one, as in: make $(or $(MAKECMDGOALS),study) PYTHON=python3.12" >&2; exit 2; }
 	@$(python) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing PyTorch into $(VENV) ..."
-	$(pip) install $(TORCH)
+	$(pip) install --no-compile $(TORCH)
 	@echo "Installing Ray, Optuna, MLflow and the rest into $(VENV) ..."
-	$(pip) install --constraint constraints.txt --editable '.[study,dev]'
+	$(pip) install --no-compile --constraint constraints.txt --editable '.[study,dev]'
+	@$(python) -c 'import mlflow, optuna, ray.train.torch, ray.tune, torch, mtnat.lab.start'
 	@touch $@
 
 clean:

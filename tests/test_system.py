@@ -25,11 +25,11 @@ EXPERIMENT = build(
         },
         "objective": {"schedule": {"kind": "linear"}, "at_fraction": 0.5},
         "training": {
-            "steps": 450,
+            "steps": 350,
             "max_tokens_per_batch": 384,
             "peak_learning_rate": 2e-3,
             "warmup_steps": 100,
-            "validate_every": 450,
+            "validate_every": 350,
             "valid_sentences": 10,
         },
         "decoding": {"iterations": 10, "length_candidates": 3},

@@ -17,7 +17,6 @@ have the marker ``slow``.
 
 # B batch, S source, T target
 
-import multiprocessing
 from collections.abc import Mapping, Sequence
 from dataclasses import replace as changed
 from functools import partial
@@ -38,6 +37,7 @@ from mtnat.model import Translator
 from mtnat.model.flops import ModelFlops
 from mtnat.objective import Draw, Loss, Moment, MultiTaskObjective, Noise
 from mtnat.systems import Branch, System, branch_of
+from mtnat.testing.processes import processes
 from mtnat.tokens import PAD, SPECIAL
 from mtnat.training import Alone, Distributed, Model, Progress, fit, load_model, save_model
 
@@ -345,8 +345,7 @@ class SystemContract:
     def test_two_workers_equal_one(self, dataset: Dataset, cache: Path, tmp_path: Path) -> None:
         shared = {"model.dropout": 0.1, "training.batches_per_step": 2}
         experiments = {name: self.experiment({**shared, **settings}) for name, settings in SETTINGS.items()}
-        spawning = multiprocessing.get_context("spawn")
-        ranks = [spawning.Process(target=_train_as_rank, args=(rank, experiments, cache, tmp_path)) for rank in (0, 1)]
+        ranks = [processes().Process(target=_train_as_rank, args=(rank, experiments, cache, tmp_path)) for rank in (0, 1)]
         for process in ranks:
             process.start()
         alone = {

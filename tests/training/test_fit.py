@@ -1,6 +1,5 @@
 """Training as a user relies on it: reproducible, resumable bit for bit, the same on any number of workers."""
 
-import multiprocessing
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from mtnat.config import build, replace
 from mtnat.data import Dataset, prepare
 from mtnat.errors import ConfigError, DivergedError, StudyError
 from mtnat.experiment import Experiment
+from mtnat.testing.processes import processes
 from mtnat.training import Alone, Distributed, Progress, evaluate_split, fit, load_model
 
 TINY = build(
@@ -267,8 +267,7 @@ def test_accumulation_in_one_process_gives_the_same_updates_as_two_processes(
 ) -> None:
     experiment = replace(TINY, {"training.steps": 20, "training.validate_every": 20} | settings)
     alone = train(experiment, dataset, tmp_path / "alone")
-    spawning = multiprocessing.get_context("spawn")
-    ranks = [spawning.Process(target=_train_as_rank, args=(rank, experiment, str(tmp_path))) for rank in (0, 1)]
+    ranks = [processes().Process(target=_train_as_rank, args=(rank, experiment, str(tmp_path))) for rank in (0, 1)]
     for process in ranks:
         process.start()
     for process in ranks:

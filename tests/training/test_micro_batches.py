@@ -1,6 +1,5 @@
 """Training with micro-batches equals training with whole batches, up to rounding."""
 
-import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from mtnat.config import build, replace
 from mtnat.data import Dataset, prepare
 from mtnat.experiment import Experiment
+from mtnat.testing.processes import processes
 from mtnat.training import Alone, Distributed, Feed, Progress, Updater, fit
 
 EXPERIMENT = build(
@@ -161,8 +161,7 @@ def test_two_workers_with_micro_batches_update_like_one_worker_without(
 ) -> None:
     experiment = replace(EXPERIMENT, {"training.batches_per_step": 2} | settings)
     alone = train(experiment, dataset, tmp_path / "alone", 1)
-    spawning = multiprocessing.get_context("spawn")
-    ranks = [spawning.Process(target=_train_as_rank, args=(rank, experiment, str(tmp_path))) for rank in (0, 1)]
+    ranks = [processes().Process(target=_train_as_rank, args=(rank, experiment, str(tmp_path))) for rank in (0, 1)]
     for process in ranks:
         process.start()
     for process in ranks:

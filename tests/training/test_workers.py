@@ -1,11 +1,11 @@
 """The contract of `mtnat.testing` on both kinds of workers."""
 
-import multiprocessing
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from mtnat.testing.processes import processes
 from mtnat.testing.workers_contract import Task, WorkersContract
 from mtnat.training import Alone, Distributed
 
@@ -17,8 +17,7 @@ class TestAlone(WorkersContract):
 
 class TestDistributed(WorkersContract):
     def run(self, task: Task, folder: Path) -> list[dict[str, Any]]:
-        spawning = multiprocessing.get_context("spawn")
-        members = [spawning.Process(target=_member, args=(rank, task, folder)) for rank in (0, 1)]
+        members = [processes().Process(target=_member, args=(rank, task, folder)) for rank in (0, 1)]
         for member in members:
             member.start()
         for member in members:
