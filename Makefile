@@ -14,21 +14,23 @@ pip := @$(python) -m pip --quiet --disable-pip-version-check
 installed := $(VENV)/.installed
 outputs := outputs/$(basename $(notdir $(STUDY)))
 
-.PHONY: study test style types tests-fast tests-slow tests-of-studies tests-of-clusters lint install clean
+.PHONY: study test style types tests-fast tests-slow tests-ray-first tests-ray-second lint install clean
 
 # Resumes a study that was started before; for a finished study, shows its leaderboard again.
 study: $(installed)
 	$(python) tune.py $(STUDY) $(if $(wildcard $(outputs)/study.yaml),--resume)
 
-# The types are checked beside the tests, which run in four processes. Those that start Ray mostly wait for its processes, which have a limited time to start, so
-# the others give way: Ray's own workers have a niceness of 15 by default, here of 10. The output of a process comes as a whole at
-# its end, except that of the fast tests.
+# The types are checked beside the tests, which run in four processes. Those that start Ray mostly wait for its processes, which
+# have a limited time to start, so the others give way: Ray's own workers have a niceness of 15 by default, here of 10. The
+# output of a process comes as a whole at its end, except that of the fast tests.
 test: style
-	@$(MAKE) --no-print-directory --jobs 5 types tests-fast tests-slow tests-of-studies tests-of-clusters
+	@$(MAKE) --no-print-directory --jobs 5 types tests-fast tests-slow tests-ray-first tests-ray-second
 
 at_the_end = output=$$(mktemp) && trap 'rm -f "$$output"' EXIT && \
 	{ $(1) >"$$output" 2>&1; code=$$?; cat "$$output"; exit $$code; }
-whole_studies := tests/lab/test_whole_study.py tests/lab/test_whole_search.py
+# About half of the time of all tests that start Ray.
+first_half := tests/lab/overhead tests/lab/test_short_of_memory.py tests/lab/test_whole_search.py tests/lab/test_whole_study.py \
+	tests/systems
 
 tests-fast: $(installed)
 	@nice -n 5 $(python) -m pytest -m "not ray and not slow"
@@ -36,11 +38,11 @@ tests-fast: $(installed)
 tests-slow: $(installed)
 	@$(call at_the_end,nice -n 5 $(python) -m pytest -m "slow and not ray")
 
-tests-of-studies: $(installed)
-	@$(call at_the_end,RAY_worker_niceness=10 $(python) -m pytest -m ray $(whole_studies))
+tests-ray-first: $(installed)
+	@$(call at_the_end,RAY_worker_niceness=10 $(python) -m pytest -m ray $(first_half))
 
-tests-of-clusters: $(installed)
-	@$(call at_the_end,RAY_worker_niceness=10 $(python) -m pytest -m ray $(addprefix --ignore=,$(whole_studies)))
+tests-ray-second: $(installed)
+	@$(call at_the_end,RAY_worker_niceness=10 $(python) -m pytest -m ray $(addprefix --ignore=,$(first_half)))
 
 lint: style types
 
