@@ -1,7 +1,8 @@
-"""Imports only go to lower floors (see the README), and each study library stays in its rooms."""
+"""Imports only go to lower floors (see docs/architecture.md), and each study library stays in its rooms."""
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -90,6 +91,18 @@ def imports(file: Path) -> Iterator[tuple[int, list[str]]]:
 
 def place(file: Path, line: int) -> str:
     return f"{file.relative_to(ROOT)}:{line}"
+
+
+def floors_of_the_page(heading: str) -> dict[str, int]:
+    """Returns the floor of each room in a table of docs/architecture.md."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (.+?) \|", page.split(f"## {heading}\n")[1].split("\n## ")[0], re.MULTILINE)
+    return {Path(path).stem: int(floor) for floor, rooms in rows for path in re.findall(r"`(.+?)`", rooms)}
+
+
+@pytest.mark.parametrize(("heading", "floors"), [("The rooms", FLOORS), ("The rooms of the study platform", LAB_FLOORS)])
+def test_the_docs_list_every_room_with_its_floor(heading: str, floors: dict[str, int]) -> None:
+    assert floors_of_the_page(heading) == floors
 
 
 def test_every_room_has_a_floor() -> None:

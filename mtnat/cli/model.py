@@ -28,7 +28,7 @@ _PRESETS = list(dict.fromkeys(name for kind in DECODINGS for name in kind.preset
 def add_decoding(parser: argparse.ArgumentParser) -> None:
     """Adds the options that override the `decoding` of the experiment."""
     parser.add_argument("--decoder", choices=["nat", "at"], help="decoder to use (default: that of the experiment)")
-    parser.add_argument("--preset", choices=_PRESETS, help="named group of settings of the NAT decoder; see README")
+    parser.add_argument("--preset", choices=_PRESETS, help="named group of settings of the NAT decoder; see docs/decoding.md")
     for setting, meaning in _SETTINGS.items():
         parser.add_argument(f"--{setting.replace('_', '-')}", type=int, metavar="N", help=meaning)
     parser.add_argument("--rerank", choices=["none", "at"], help="how to choose among the candidates of the NAT decoder")
