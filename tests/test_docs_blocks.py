@@ -122,6 +122,7 @@ def parser_of(words: list[str]) -> tuple[argparse.ArgumentParser, list[str]]:
 
 def arguments_of(words: list[str]) -> list[str] | None:
     """Returns the arguments of a command of mtnat, or None if the command is another one."""
+    words = [words[0].removeprefix(".venv/bin/"), *words[1:]]
     if words[0] == "torchrun":
         words = words[words.index("-m") + 1 :]
     if words[:2] == ["python", "tune.py"]:
