@@ -16,7 +16,7 @@ from rich.table import Table
 import mtnat.data
 from mtnat import corpora
 from mtnat.config import build, nearest, read_yaml
-from mtnat.corpora import CORPORA, CatalogueEntry, CleanOptions, Listener, SideStatistics, Statistics
+from mtnat.corpora import CORPORA, CatalogueEntry, CleanOptions, Listener, SideStatistics, SplitOptions, Statistics
 from mtnat.data import Dataset
 from mtnat.data.corpus import data_root, read_lines
 from mtnat.errors import UserError
@@ -168,6 +168,26 @@ def _pair_figures(found: Statistics) -> dict[str, str]:
         "target words a source word": f"{found.words_ratio:.3f}",
         **_counted({f"one side over {ratio} times as long": count for ratio, count in found.beyond_ratio.items()}),
     }
+
+
+def split(options: argparse.Namespace) -> int:
+    """Divides a text into train, valid and test."""
+    given = {name: getattr(options, name) for name in SplitOptions.model_fields}
+    how = build(SplitOptions, {name: value for name, value in given.items() if value is not None})
+    languages = corpora.language_pair(options.languages) if options.languages else None
+    with _listening() as listener:
+        found = corpora.split(options.source, options.target, options.output, how, languages, listener)
+    _show(
+        {
+            "pairs read": f"{found.read:,}",
+            "dropped, empty": f"{found.empty:,}",
+            "dropped, in valid or test": f"{found.shared:,}",
+            **{f"{name} pairs": f"{count:,}" for name, count in found.pairs.items()},
+            "folder": str(found.folder),
+            "files": ", ".join(found.files),
+        }
+    )
+    return 0
 
 
 def prepare(options: argparse.Namespace) -> int:

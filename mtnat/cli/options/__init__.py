@@ -7,7 +7,7 @@ The default ``command`` of a subparser names the function that runs the command,
 import argparse
 
 from mtnat import __version__
-from mtnat.cli.options import bench, data, distil, evaluate, train, translate
+from mtnat.cli.options import bench, data, distil, evaluate, new, train, translate
 from mtnat.lab import command as tune
 
 
@@ -17,6 +17,7 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"mtnat {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     tune.add(commands.add_parser("tune", help="run the study in a YAML file and answer its question"))
+    new.add(commands.add_parser("new", help="write a study file to begin with"))
     train.add(commands.add_parser("train", help="train one experiment, or resume it"))
     translate.add(commands.add_parser("translate", help="translate lines from standard input or from files"))
     evaluate.add(commands.add_parser("evaluate", help="score a model, or compare two, on a test set"))

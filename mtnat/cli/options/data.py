@@ -34,6 +34,19 @@ def add(parser: argparse.ArgumentParser) -> None:
     stats.add_argument("--json", action="store_true", help="print JSON instead of tables")
     stats.set_defaults(command="mtnat.cli.data:stats")
 
+    split = actions.add_parser("split", help="divide a text into train, valid and test, without common sentences")
+    _add_pair(split)
+    split.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="writes FOLDER/train.en.gz and so on")
+    split.add_argument(
+        "--valid", type=int, metavar="N", help="number of validation pairs (default: 1000, but at most a tenth of the text)"
+    )
+    split.add_argument("--test", type=int, metavar="N", help="number of test pairs (default: likewise)")
+    split.add_argument("--seed", type=int, metavar="N", help="seed of the choice of validation and test pairs (default: 1)")
+    split.add_argument(
+        "--languages", metavar="PAIR", help="languages, such as en-de (default: those in the names of the two files)"
+    )
+    split.set_defaults(command="mtnat.cli.data:split")
+
     ready = actions.add_parser("prepare", help="train the vocabulary and tokenise the text before a training does")
     ready.add_argument("experiment", type=Path, help="YAML file of an experiment, or of a study to prepare all its columns")
     ready.set_defaults(command="mtnat.cli.data:prepare")
