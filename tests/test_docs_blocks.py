@@ -31,6 +31,10 @@ QUICKSTART = ROOT / "studies" / "quickstart.yaml"
 BLOCK = re.compile(r"^(?:<!-- not run: (?P<needs>.+?) -->\n\n?)?```(?P<language>.*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
 SNIPPET = re.compile(r'^--8<-- "(examples/.+)"$', re.MULTILINE)
 LINES = {"en": ["The dog sleeps.", "", "She sees him."], "de": ["Der Hund schläft.", "", "Sie sieht ihn."]}
+NUMBERS = {
+    "en": "zero one two three four five six seven eight nine".split(),
+    "de": "null eins zwei drei vier fünf sechs sieben acht neun".split(),
+}
 
 
 @dataclass(frozen=True)
@@ -179,10 +183,11 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) -> Path:
         shutil.copytree(tiny_run / "model", folder / name)
     for language, lines in LINES.items():
         text = "".join(f"{line}\n" for line in lines)
-        for name in ("input", "my"):
-            (folder / f"{name}.{language}.gz").write_bytes(gzip.compress(text.encode()))
+        (folder / f"input.{language}.gz").write_bytes(gzip.compress(text.encode()))
         for name in ("input", "more"):
             (folder / f"{name}.{language}").write_text(text, encoding="utf-8")
+        digits = [" ".join(NUMBERS[language][int(digit)] for digit in str(number)) for number in range(100, 400)]
+        (folder / f"my.{language}.gz").write_bytes(gzip.compress("".join(f"{line}\n" for line in digits).encode()))
     experiment = next(block for block in YAML if block.page == "one-experiment.md")
     (folder / "experiment.yaml").write_text(experiment.text, encoding="utf-8")
     return folder

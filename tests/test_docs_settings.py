@@ -107,7 +107,9 @@ def test_the_trained_branches_match_the_table_of_the_docs() -> None:
 
 def test_the_docs_list_every_field_of_a_study_file() -> None:
     page = (DOCS / "study-file.md").read_text(encoding="utf-8")
-    found = {name for rows in page.split("| field | meaning |")[1:] for name in re.findall(r"^\| `([\w.]+)` \|", rows, re.MULTILINE)}
+    found = {
+        name for rows in page.split("| field | meaning |")[1:] for name in re.findall(r"^\| `([\w.]+)` \|", rows, re.MULTILINE)
+    }
     parts = {"confirm": Confirm, "resources": Resources}
     fields = {f"{name}.{field}" for name, part in parts.items() for field in part.model_fields}
     assert found >= (Study.model_fields.keys() - parts.keys()) | fields

@@ -16,7 +16,7 @@ HEAD = """# Command line
 
 <!-- Written by python docs/scripts/command_line.py; do not edit. -->
 
-`mtnat COMMAND --help` prints the same. `python -m mtnat` is the same as `mtnat`, and `python tune.py` is the same as `mtnat tune`.
+`mtnat COMMAND --help` prints the same.
 
 The exit code of every command is 0, or 1 if a run failed, 2 for wrong input, and 130 after Ctrl-C.
 """

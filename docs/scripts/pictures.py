@@ -74,7 +74,9 @@ def leaderboard_picture(board: Leaderboard) -> Iterator[str]:
     yield from _begin(bottom + 44, board.question)
     for number, line in enumerate(question):
         yield _text(left, 30 + 24 * number, line, size=16, weight="bold")
-    yield _text(left, head + 30, "BLEU on the test set: mean (bar), seeds (dots), 95 % interval over the seeds (line)", color=GREY)
+    yield _text(
+        left, head + 30, "BLEU on the test set: mean (bar), seeds (dots), 95 % interval over the seeds (line)", color=GREY
+    )
     for tick in range(0, largest + 1, 10):
         yield f'<line x1="{x(tick)}" y1="{top - 10}" x2="{x(tick)}" y2="{bottom}" stroke="#d0d7de"/>'
         yield _text(x(tick), bottom + 22, str(tick), color=GREY, anchor="middle")
@@ -125,7 +127,7 @@ def _highest(row: Row) -> float:
 def _begin(height: int, title: str) -> Iterator[str]:
     yield (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img" '
-        'font-family="system-ui, -apple-system, \'Segoe UI\', \'DejaVu Sans\', sans-serif">'
+        "font-family=\"system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif\">"
     )
     yield f"<title>{escape(title)}</title>"
     yield f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>'
