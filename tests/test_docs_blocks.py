@@ -1,7 +1,7 @@
 """Every block of code in README.md and docs/ is run, or a comment before it says what it needs more than a test has.
 
-Blocks of YAML are checked as a study, an experiment, or a part of one. Commands are parsed, and those without a comment are run on
-small models in a folder that has the files they name. The files of examples/ are run by tests/systems/test_plug_in.py.
+Blocks of YAML are checked as a study, an experiment, or a part of one. Commands are parsed, and those without a comment are run
+on small models in a folder that has the files they name. The files of examples/ are run by tests/systems/test_plug_in.py.
 """
 
 import argparse
@@ -32,8 +32,8 @@ BLOCK = re.compile(r"^(?:<!-- not run: (?P<needs>.+?) -->\n\n?)?```(?P<language>
 SNIPPET = re.compile(r'^--8<-- "(examples/.+)"$', re.MULTILINE)
 LINES = {"en": ["The dog sleeps.", "", "She sees him."], "de": ["Der Hund schläft.", "", "Sie sieht ihn."]}
 NUMBERS = {
-    "en": "zero one two three four five six seven eight nine".split(),
-    "de": "null eins zwei drei vier fünf sechs sieben acht neun".split(),
+    "en": ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"],
+    "de": ["null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"],
 }
 
 

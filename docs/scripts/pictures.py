@@ -20,7 +20,7 @@ from mtnat.lab.results.rows import Row
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "docs" / "pictures"
 WIDTH = 640
-DARK, GREY, BLUE, PALE = "#24292f", "#6e7781", "#3f51b5", "#e8eaf6"
+DARK, GREY, BLUE, LIGHT, PALE = "#24292f", "#6e7781", "#3f51b5", "#9fa8da", "#e8eaf6"
 
 
 def main() -> int:
@@ -84,7 +84,8 @@ def leaderboard_picture(board: Leaderboard) -> Iterator[str]:
         y = top + step * number
         assert row.mean is not None
         yield _text(left, y + 12, row.described if row.kind == "trial" else f"{row.name} ({row.kind})")
-        yield f'<rect x="{left}" y="{y + 20}" width="{x(row.mean) - left}" height="26" fill="{BLUE if row.mark else "#9fa8da"}"/>'
+        fill = BLUE if row.mark else LIGHT
+        yield f'<rect x="{left}" y="{y + 20}" width="{x(row.mean) - left}" height="26" fill="{fill}"/>'
         if row.interval:
             low, high = map(x, row.interval)
             yield f'<line x1="{low}" y1="{y + 33}" x2="{high}" y2="{y + 33}" stroke="{DARK}" stroke-width="2"/>'
