@@ -93,3 +93,44 @@ def test_a_command_without_the_packages_of_studies_says_how_to_install_them(
     assert said in (error := capsys.readouterr().err)
     assert "pip install 'mtnat[study]'" in error
     assert error.count("\n") == 1
+
+
+def completed(script: Path, line: str) -> list[str]:
+    """Returns what bash offers after the words of a line, of which the last may be empty."""
+    words = line.split(" ")
+    code = f"""
+source {script}
+COMP_WORDS=({" ".join(f"'{word}'" for word in words)})
+COMP_CWORD={len(words) - 1}
+$(complete -p mtnat | sed 's/.*-F \\([^ ]*\\).*/\\1/') mtnat
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True, cwd=script.parent)
+    return done.stdout.split()
+
+
+def test_bash_completes_commands_options_files_and_studies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("shtab")
+    assert main(["completion", "bash"]) == 0
+    script = tmp_path / "mtnat.bash"
+    script.write_text(capsys.readouterr().out)
+    (tmp_path / "mine.yaml").touch()
+    assert completed(script, "mtnat tr") == ["train", "translate"]
+    assert completed(script, "mtnat tune --dr") == ["--dry-run"]
+    assert completed(script, "mtnat tune quick") == ["quickstart"]
+    assert completed(script, "mtnat tune mi") == ["mine.yaml"]
+    assert "split" in completed(script, "mtnat data s")
+
+
+def test_zsh_has_a_completion_script_too(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("shtab")
+    assert main(["completion", "zsh"]) == 0
+    assert capsys.readouterr().out.startswith("#compdef mtnat")
+
+
+def test_completion_without_shtab_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert main(["completion", "bash"]) == 2
+    assert capsys.readouterr().err == "mtnat: completion: needs shtab; install it: pip install 'mtnat[completion]'.\n"

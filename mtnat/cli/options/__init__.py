@@ -7,7 +7,7 @@ The default ``command`` of a subparser names the function that runs the command,
 import argparse
 
 from mtnat import __version__
-from mtnat.cli.options import bench, data, distil, evaluate, new, train, translate
+from mtnat.cli.options import bench, completion, data, distil, evaluate, new, schema, train, translate
 from mtnat.lab import command as tune
 
 
@@ -24,4 +24,6 @@ def command_line() -> argparse.ArgumentParser:
     distil.add(commands.add_parser("distil", help="let a teacher translate the training text for students"))
     data.add(commands.add_parser("data", help="download, clean, describe and prepare corpora"))
     bench.add(commands.add_parser("bench", help="measure training, decoding or data loading on this machine"))
+    schema.add(commands.add_parser("schema", help="print the JSON schema of study files or of experiment files"))
+    completion.add(commands.add_parser("completion", help="print a script that completes commands in a shell"))
     return parser
