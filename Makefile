@@ -1,6 +1,7 @@
 # make study    install the pinned dependencies into a virtual environment and run a study; STUDY= names another one
 # make test     run all checks of CI
 # make lint     check style and types only
+# make docs     build the documentation into site/; index.html there is its first page
 # make clean    remove the virtual environment and the caches of the tools; outputs, mlflow.db and mlartifacts stay
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ pip := @$(python) -m pip --quiet --disable-pip-version-check
 installed := $(VENV)/.installed
 outputs := outputs/$(basename $(notdir $(STUDY)))
 
-.PHONY: study test style types tests-fast tests-slow tests-ray-first tests-ray-second lint install clean
+.PHONY: study test style types tests-fast tests-slow tests-ray-first tests-ray-second lint docs install clean
 
 # Resumes a study that was started before; for a finished study, shows its leaderboard again.
 study: $(installed)
@@ -53,6 +54,13 @@ style: $(installed)
 types: $(installed)
 	@$(call at_the_end,nice -n 5 $(python) -m mypy)
 
+# The pictures and the page of the command line are written first.
+docs: $(installed)
+	$(python) docs/scripts/pictures.py
+	$(python) docs/scripts/command_line.py
+	NO_MKDOCS_2_WARNING=1 $(python) -m mkdocs build --strict --quiet
+	@echo "The documentation is in site/index.html."
+
 install: $(installed)
 
 # PyTorch is installed first and separately, so that the version range of another package cannot select another build.
@@ -69,5 +77,5 @@ $(installed): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build site *.egg-info
 	find mtnat tests -name __pycache__ -type d -exec rm -rf {} +

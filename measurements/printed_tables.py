@@ -1,4 +1,4 @@
-"""Writes the tables of studies/README.md and measurements/RESULTS.md from stored results.
+"""Writes the tables of studies/README.md and measurements/RESULTS.md, and the answer in README.md, from stored results.
 
     python tune.py studies/annealing.yaml
     python measurements/printed_tables.py --store outputs/annealing
@@ -6,7 +6,7 @@
     python measurements/printed_tables.py
 
 `--store` copies the leaderboards of a study's folder to measurements/results/; the figures of a measurement are stored there as
-it prints them with `--json`. From everything that is stored, the command writes the parts of both pages between
+it prints them with `--json`. From everything that is stored, the command writes the parts of the pages between
 `<!-- begin NAME -->` and `<!-- end NAME -->`. Nothing in them is typed by hand, so no table differs from its results. `--check`
 writes nothing, and fails if a page is not what the command would write.
 """
@@ -72,6 +72,7 @@ def main() -> int:
             ANSWERS: answers_part(studies),
             **{name: study_part(result) for name, result in studies.items()},
         },
+        HERE.parent / "README.md": {"quickstart-answer": [studies["quickstart"].columns[""].answer]},
         HERE / "RESULTS.md": {name: measurement_part(list(map(json.loads, lines))) for name, lines in measured.items()},
     }
     is_up_to_date = True

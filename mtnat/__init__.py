@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mtnat.training import Model
     from mtnat.training.evaluation import evaluate
 
-    __version__: str
+__version__ = "0.2.0"
 
 __all__ = [
     "Experiment",
@@ -62,12 +62,9 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 def __getattr__(name: str) -> Any:
     """Imports a name of the interface when it is first used (PEP 562)."""
-    if name == "__version__":
-        value = import_module("importlib.metadata").version("mtnat")
-    elif name in _HOMES:
-        value = getattr(import_module(_HOMES[name]), name)
-    else:
+    if name not in _HOMES:
         raise AttributeError(f"module 'mtnat' has no attribute '{name}'")
+    value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
 

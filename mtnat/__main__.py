@@ -8,7 +8,7 @@ from mtnat.process import restart_with_tunables
 def main() -> int:
     """Runs one command and returns its exit code; see `mtnat.cli`."""
     restart_with_tunables()
-    from mtnat import cli  # imported after the restart, because the import takes a second
+    from mtnat import cli  # after the restart, so that it is imported once
 
     return cli.main()
 

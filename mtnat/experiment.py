@@ -78,11 +78,17 @@ class Experiment(Record):
     """All settings of one run. Equal experiments on equal hardware give equal results."""
 
     data: DataConfig
+    """The corpus and its vocabulary."""
     model: ModelConfig = ModelConfig()
+    """The size and shape of the Transformer."""
     system: AnySystem = MaskPredict()
+    """The kind of non-autoregressive translation."""
     objective: ObjectiveConfig = ObjectiveConfig()
+    """The losses and their weights."""
     training: TrainingConfig
+    """The length of the training, its batches and its optimizer."""
     decoding: AnyDecoding = Field(default_factory=lambda settings: settings["system"].default_decoding)
+    """The search that translates; left out, that of the system."""
     seed: int = Field(1, ge=0, lt=2**31)
     """Seed of the initial weights, the batch order, the masks and dropout."""
 

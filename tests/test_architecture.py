@@ -1,7 +1,8 @@
-"""Imports only go to lower floors (see the README), and each study library stays in its rooms."""
+"""Imports only go to lower floors (see docs/architecture.md), and each study library stays in its rooms."""
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,6 +66,8 @@ LAB_TOOLS = {
 STUDY_TOOLS = {"mlflow", "optuna", "pandas", "ray", "scipy"}
 PACKAGES = [["mtnat"], ["mtnat", "lab"], ["ray"]]
 """Packages of which a module can be imported by name: ``from ray import tune``."""
+VERSION = "__version__"
+"""Not a room; any module may import it from ``mtnat``."""
 FILES = sorted([*(ROOT / "mtnat").rglob("*.py"), ROOT / "tune.py"])
 
 
@@ -95,6 +98,18 @@ def place(file: Path, line: int) -> str:
     return f"{file.relative_to(ROOT)}:{line}"
 
 
+def floors_of_the_page(heading: str) -> dict[str, int]:
+    """Returns the floor of each room in a table of docs/architecture.md."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (.+?) \|", page.split(f"## {heading}\n")[1].split("\n## ")[0], re.MULTILINE)
+    return {Path(path).stem: int(floor) for floor, rooms in rows for path in re.findall(r"`(.+?)`", rooms)}
+
+
+@pytest.mark.parametrize(("heading", "floors"), [("The rooms", FLOORS), ("The rooms of the study platform", LAB_FLOORS)])
+def test_the_docs_list_every_room_with_its_floor(heading: str, floors: dict[str, int]) -> None:
+    assert floors_of_the_page(heading) == floors
+
+
 def test_every_room_has_a_floor() -> None:
     assert {room(module(file)) for file in FILES} - {""} == set(FLOORS)
 
@@ -105,7 +120,7 @@ def test_imports_only_go_to_rooms_on_lower_floors() -> None:
         here = room(module(file))
         for line, names in imports(file):
             there = room(names)
-            if names[0] == "mtnat" and there != here and FLOORS.get(there, 99) >= FLOORS.get(here, TOP):
+            if names[0] == "mtnat" and there not in (here, VERSION) and FLOORS.get(there, 99) >= FLOORS.get(here, TOP):
                 broken.append(f"{place(file, line)}: {here or 'mtnat'} imports {there or 'mtnat'}")
     assert broken == []
 
@@ -206,7 +221,10 @@ def test_modules_below_the_lab_do_not_print() -> None:
     assert broken == []
 
 
-@pytest.mark.parametrize("name", ["mtnat", "mtnat.cli", "mtnat.evaluation.tokenized", "mtnat.training"])
+CLI = [f"mtnat.cli.{file.stem}" for file in FILES if file.parent == ROOT / "mtnat" / "cli" and file.stem != "__init__"]
+
+
+@pytest.mark.parametrize("name", ["mtnat", *CLI, "mtnat.evaluation.tokenized", "mtnat.training"])
 def test_importing_the_core_does_not_load_the_study_tools(name: str) -> None:
     code = f"import json, sys, {name}; print(json.dumps(sorted(module.partition('.')[0] for module in sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout

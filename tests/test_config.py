@@ -186,8 +186,8 @@ class TestReading:
             ("a:\n  b: 1\n  b: 2\n", "FOLDER/file.yaml, line 3: is not valid YAML ('b' is given twice); correct that line."),
             ("? [1, 2]\n: 3\n", "FOLDER/file.yaml, line 1: is not valid YAML (a name must be plain text); correct that line."),
             ("a: 2020-13-45\n", "FOLDER/file.yaml, line 1: is not valid YAML (month must be in 1..12); correct that line."),
-            ("- a\n", "FOLDER/file.yaml, line 1: must hold `name: value` lines; got ['a']; see studies/quickstart.yaml."),
-            ("", "FOLDER/file.yaml, line 1: must hold `name: value` lines; got None; see studies/quickstart.yaml."),
+            ("- a\n", "FOLDER/file.yaml, line 1: must hold `name: value` lines; got ['a']; `mtnat new` writes a study file."),
+            ("", "FOLDER/file.yaml, line 1: must hold `name: value` lines; got None; `mtnat new` writes a study file."),
         ],
     )
     def test_a_file_without_named_settings_is_reported(self, tmp_path: Path, text: str, problem: str) -> None:

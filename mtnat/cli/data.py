@@ -1,4 +1,4 @@
-"""``python -m mtnat data``: downloads, cleans, describes and prepares corpora."""
+"""``mtnat data``: downloads, cleans, describes and prepares corpora."""
 
 import argparse
 import dataclasses
@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from time import perf_counter
 from typing import Literal
 
@@ -14,10 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+import mtnat.data
 from mtnat import corpora
 from mtnat.config import build, nearest, read_yaml
-from mtnat.corpora import CORPORA, CatalogueEntry, CleanOptions, Listener, SideStatistics, Statistics
-from mtnat.data import Dataset, prepare
+from mtnat.corpora import CORPORA, CatalogueEntry, CleanOptions, Listener, SideStatistics, SplitOptions, Statistics
+from mtnat.data import Dataset
 from mtnat.data.corpus import data_root, read_lines
 from mtnat.errors import UserError
 from mtnat.evaluation.modality import Modality, modality
@@ -26,46 +26,6 @@ from mtnat.lab.study.record import Study
 
 _NAMED_SET = "sacrebleu/"
 _TABLE_COLUMNS = 160
-
-
-def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the subcommands and their options."""
-    actions = parser.add_subparsers(required=True, metavar="ACTION")
-
-    getting = actions.add_parser("get", help="download a corpus; without a name, list the corpora")
-    getting.add_argument("name", nargs="?", help="name of the corpus, such as multi30k, wmt14-en-de, or sacrebleu/wmt14/full")
-    getting.add_argument("--languages", metavar="PAIR", help="languages of a sacreBLEU test set, such as en-de")
-    getting.add_argument("--output", type=Path, metavar="FOLDER", help="folder of the corpus (default: $MTNAT_DATA/NAME)")
-    getting.add_argument(
-        "--from", dest="brought", type=Path, metavar="FOLDER", help="folder of files that were downloaded in another way"
-    )
-    getting.set_defaults(command=get)
-
-    clean = actions.add_parser("clean", help="drop pairs that are unfit for training")
-    _add_pair(clean)
-    clean.add_argument("--output", type=Path, required=True, metavar="PREFIX", help="writes PREFIX.en.gz for an input .en.gz")
-    clean.add_argument("--max-words", type=int, metavar="N", help="maximum number of words on a side (default: 250)")
-    clean.add_argument(
-        "--max-ratio", type=float, metavar="R", help="maximum ratio of words, longer side to shorter (default: 2)"
-    )
-    clean.add_argument("--keep-duplicates", action="store_true", help="keep repeated pairs")
-    clean.add_argument("--json", action="store_true", help="print a line of JSON instead of a table")
-    clean.set_defaults(command=_clean)
-
-    stats = actions.add_parser("stats", help="show lengths, duplicates, empty lines and faulty characters")
-    _add_pair(stats)
-    stats.add_argument("--modality", action="store_true", help="also measure the ambiguity of word translations; takes longer")
-    stats.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    stats.set_defaults(command=_stats)
-
-    ready = actions.add_parser("prepare", help="train the vocabulary and tokenise the text before a training does")
-    ready.add_argument("experiment", type=Path, help="YAML file of an experiment, or of a study to prepare all its columns")
-    ready.set_defaults(command=_prepare)
-
-
-def _add_pair(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", type=Path, help="source text, plain or .gz, one sentence a line")
-    parser.add_argument("target", type=Path, help="target text, line by line")
 
 
 def get(options: argparse.Namespace) -> int:
@@ -114,7 +74,8 @@ def _size(corpus: CatalogueEntry) -> str:
     return f"; {'over ' if None in sizes else ''}{known / 1e9:,.2f} GB" if known >= 1e7 else f"; {known / 1e6:,.1f} MB"
 
 
-def _clean(options: argparse.Namespace) -> int:
+def clean(options: argparse.Namespace) -> int:
+    """Writes the pairs that are fit for training."""
     given = {name: getattr(options, name) for name in CleanOptions.model_fields}
     rules = build(CleanOptions, {name: value for name, value in given.items() if value is not None})
     with _listening() as listener:
@@ -135,7 +96,8 @@ def _clean(options: argparse.Namespace) -> int:
     return 0
 
 
-def _stats(options: argparse.Namespace) -> int:
+def stats(options: argparse.Namespace) -> int:
+    """Describes a parallel text."""
     with _listening() as listener:
         found = corpora.describe(options.source, options.target, listener)
     if options.json:
@@ -208,7 +170,28 @@ def _pair_figures(found: Statistics) -> dict[str, str]:
     }
 
 
-def _prepare(options: argparse.Namespace) -> int:
+def split(options: argparse.Namespace) -> int:
+    """Divides a text into train, valid and test."""
+    given = {name: getattr(options, name) for name in SplitOptions.model_fields}
+    how = build(SplitOptions, {name: value for name, value in given.items() if value is not None})
+    languages = corpora.language_pair(options.languages) if options.languages else None
+    with _listening() as listener:
+        found = corpora.split(options.source, options.target, options.output, how, languages, listener)
+    _show(
+        {
+            "pairs read": f"{found.read:,}",
+            "dropped, empty": f"{found.empty:,}",
+            "dropped, in valid or test": f"{found.shared:,}",
+            **{f"{name} pairs": f"{count:,}" for name, count in found.pairs.items()},
+            "folder": str(found.folder),
+            "files": ", ".join(found.files),
+        }
+    )
+    return 0
+
+
+def prepare(options: argparse.Namespace) -> int:
+    """Prepares the corpora of an experiment or a study."""
     text = read_yaml(options.experiment)
     if "experiment" in text:
         experiments = {name: part.experiment for name, part in build(Study, text).parts.items()}
@@ -218,7 +201,7 @@ def _prepare(options: argparse.Namespace) -> int:
     for name, experiment in experiments.items():
         begun = perf_counter()
         with console.status(f"preparing {name}"):
-            dataset = prepare(experiment.data)
+            dataset = mtnat.data.prepare(experiment.data)
         column = {"column": name} if name else {}
         _show({**column, **_dataset_figures(dataset), "seconds": f"{perf_counter() - begun:,.1f}"})
     return 0

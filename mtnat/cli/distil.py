@@ -1,4 +1,4 @@
-"""``python -m mtnat distil``: lets a teacher model translate the training text, for students to train on."""
+"""``mtnat distil``: lets a teacher model translate the training text, for students to train on."""
 
 import argparse
 import gzip
@@ -12,31 +12,11 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from mtnat.cli.model import MODEL_HELP, add_at_decoding, at_decoding_of, model_folder
+from mtnat.cli.model import at_decoding_of, model_folder
 from mtnat.errors import DataError, ResourceError
 from mtnat.files import copy_whole, whole_file
 from mtnat.training import Distillation, default_device, file_sources, load_model, training_sources
 from mtnat.training.distillation import LINES_PER_SHARD
-
-
-def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of the command."""
-    parser.add_argument("--model", required=True, help=f"the teacher: {MODEL_HELP}")
-    parser.add_argument(
-        "--source",
-        type=Path,
-        metavar="FILE",
-        help="text to translate, plain or .gz (default: the teacher's own training sources)",
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="file for the translations, one line for each source; .gz or plain",
-    )
-    add_at_decoding(parser)
-    parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""``python -m mtnat evaluate``: scores a model on a test set, or compares two models."""
+"""``mtnat evaluate``: scores a model on a test set, or compares two models."""
 
 import argparse
 import dataclasses
@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mtnat.cli.model import MODEL_HELP, add_decoding, decoding_of, open_model
-from mtnat.cli.testset import add_test_set, named_test_set, own_test_set, target_language
+from mtnat.cli.model import decoding_of, open_model
+from mtnat.cli.testset import named_test_set, own_test_set, target_language
 from mtnat.data import Split
 from mtnat.decoding import DecoderName, Decoding
 from mtnat.errors import UserError
@@ -38,22 +38,6 @@ class _System:
     model: Model
     decoding: Decoding
     decoder: DecoderName
-
-
-def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of the command."""
-    parser.add_argument("--model", required=True, help=MODEL_HELP)
-    parser.add_argument("--against", metavar="MODEL", help="another model to compare the first one with")
-    add_test_set(parser)
-    add_decoding(parser)
-    parser.add_argument("--output", type=Path, metavar="FILE", help="file for the translations of the first model, one a line")
-    parser.add_argument(
-        "--tokenized",
-        action="store_true",
-        help="also show BLEU on Moses' tokens, cased and lower-cased; needs --languages if no file name states the languages",
-    )
-    parser.add_argument("--json", action="store_true", help="print a JSON object instead of the table")
-    parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:

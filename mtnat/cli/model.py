@@ -1,52 +1,17 @@
-"""Options that several commands share: the model and its decoding."""
+"""Reads the options of a model and of its decoding."""
 
 import argparse
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mtnat.cli.options.shared import SETTINGS
 from mtnat.config import read_value, replace
 from mtnat.decoding import DecoderName, Decoding
 from mtnat.errors import UserError
 from mtnat.lab.tracking.models import fetch_model, is_address
-from mtnat.systems.registry import DECODINGS
 from mtnat.training import Model, default_device, load_model
-
-MODEL_HELP = "a folder, such as outputs/quickstart/best, or MLflow's runs:/<run>/model or models:/<name>/<version>"
-
-_SETTINGS: Mapping[str, str] = {
-    "iterations": "passes of the NAT decoder",
-    "length_candidates": "target lengths tried by the NAT decoder",
-    "beam": "beam of the AT decoder; 1 is greedy",
-}
-
-
-_PRESETS = list(dict.fromkeys(name for kind in DECODINGS for name in kind.presets))
-
-
-def add_decoding(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that override the `decoding` of the experiment."""
-    parser.add_argument("--decoder", choices=["nat", "at"], help="decoder to use (default: that of the experiment)")
-    parser.add_argument("--preset", choices=_PRESETS, help="named group of settings of the NAT decoder; see README")
-    for setting, meaning in _SETTINGS.items():
-        parser.add_argument(f"--{setting.replace('_', '-')}", type=int, metavar="N", help=meaning)
-    parser.add_argument("--rerank", choices=["none", "at"], help="how to choose among the candidates of the NAT decoder")
-    parser.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], help="decoding.precision")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SETTING=VALUE",
-        help="any other setting of decoding; may be repeated",
-    )
-
-
-def add_at_decoding(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that override the settings of beam search."""
-    parser.add_argument("--beam", type=int, metavar="N", help="beam size (default: that of the experiment, or else 5)")
-    parser.add_argument("--length-penalty", type=float, metavar="X", help="decoding.length_penalty")
-    parser.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], help="decoding.precision")
 
 
 def at_decoding_of(options: argparse.Namespace, model: Model) -> Decoding:
@@ -87,7 +52,7 @@ def decoding_of(options: argparse.Namespace, model: Model) -> tuple[Decoding, De
     if options.decoder and options.decoder not in model.experiment.branches:
         raise UserError(f"--decoder {options.decoder}: the model was trained without that decoder; leave the option out.")
     decoder: DecoderName = options.decoder or model.experiment.decoder
-    named = {name: getattr(options, name) for name in (*_SETTINGS, "rerank", "precision")}
+    named = {name: getattr(options, name) for name in (*SETTINGS, "rerank", "precision")}
     given = {name: value for name, value in named.items() if value is not None} | _others(options.set)
     decoding = model.experiment.decoding
     if options.preset and options.preset not in decoding.presets:

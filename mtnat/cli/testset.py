@@ -1,4 +1,4 @@
-"""Options that name a test set: a split of the model's experiment, two files, or a test set of sacreBLEU."""
+"""Reads the options that name a test set: a split of the model's experiment, two files, or a test set of sacreBLEU."""
 
 import argparse
 import re
@@ -14,23 +14,6 @@ from mtnat.training import Model
 
 _OTHER_WORDS = ("zh", "ja", "ko")
 """Languages for which sacreBLEU uses another tokenizer than 13a, the tokenizer of all scores here."""
-
-
-def add_test_set(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that name a test set. Without them, it is the test split of the model's experiment."""
-    parser.add_argument(
-        "--split",
-        choices=["test", "valid"],
-        help="split of the model's own experiment, if no other test set is named (default: test)",
-    )
-    parser.add_argument("--source", type=Path, metavar="FILE", help="source text, plain or .gz, one sentence a line")
-    parser.add_argument("--reference", type=Path, metavar="FILE", help="reference translation, line by line")
-    parser.add_argument(
-        "--test-set",
-        metavar="NAME",
-        help="test set of sacreBLEU, such as wmt14/full; downloaded into ~/.sacrebleu if missing",
-    )
-    parser.add_argument("--languages", metavar="PAIR", help="languages of --test-set, such as en-de")
 
 
 def named_test_set(options: argparse.Namespace, *, languages_alone: bool = False) -> Split | None:

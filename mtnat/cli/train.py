@@ -1,4 +1,4 @@
-"""``python -m mtnat train``: trains one experiment."""
+"""``mtnat train``: trains one experiment."""
 
 import argparse
 import os
@@ -15,20 +15,6 @@ from mtnat.config import build, read_yaml
 from mtnat.data import prepare
 from mtnat.errors import ConfigError, ResourceError
 from mtnat.experiment import Experiment
-
-
-def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of the command."""
-    parser.add_argument("experiment", type=Path, help="YAML file of an experiment, such as outputs/quickstart/best.yaml")
-    parser.add_argument("--output", type=Path, help="folder of the run (default: outputs/<name of the file>)")
-    parser.add_argument(
-        "--micro-batches",
-        type=int,
-        default=1,
-        metavar="N",
-        help="split each batch into N, so that an update needs less memory; only dropout then draws other numbers (default: 1)",
-    )
-    parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:

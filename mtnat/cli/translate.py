@@ -1,4 +1,4 @@
-"""``python -m mtnat translate``: translates text line by line."""
+"""``mtnat translate``: translates text line by line."""
 
 import argparse
 import gzip
@@ -16,37 +16,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from mtnat.cli.model import MODEL_HELP, add_decoding, decoding_of, open_model
+from mtnat.cli.model import decoding_of, open_model
 from mtnat.decoding import MaskPredictSearch, TracedPass, TranslatedLine, trace
 from mtnat.errors import UserError
 from mtnat.training import Model
 
-LINES_AT_ONCE = 1024
-"""Number of lines of a stream that are sorted by length and translated together."""
 PROMPT = "> "
-
-
-def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of the command."""
-    parser.add_argument(
-        "inputs", type=Path, nargs="*", metavar="input", help="text files, plain or .gz (default: standard input)"
-    )
-    parser.add_argument("--model", required=True, help=MODEL_HELP)
-    parser.add_argument("--output", type=Path, help="file for the translations (default: standard output)")
-    add_decoding(parser)
-    parser.add_argument(
-        "--n-best", type=int, metavar="N", help="print N translations of each line: `line ||| translation ||| score`"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON for each line: translations, scores, lengths, passes")
-    parser.add_argument("--trace", action="store_true", help="show what each pass of the NAT decoder masked and changed")
-    parser.add_argument(
-        "--lines-at-once",
-        type=int,
-        default=LINES_AT_ONCE,
-        metavar="N",
-        help="number of lines to read and translate together (default: 1024)",
-    )
-    parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:

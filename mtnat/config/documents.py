@@ -101,7 +101,7 @@ def read_yaml(path: str | Path) -> Document:
     data, place = _parsed(text, lambda line, problem: f"{path}, line {line}: is not valid YAML ({problem}); correct that line.")
     if not isinstance(data, dict):
         raise ConfigError(
-            f"{path}, line {place.line}: must hold `name: value` lines; got {short(data)}; see studies/quickstart.yaml."
+            f"{path}, line {place.line}: must hold `name: value` lines; got {short(data)}; `mtnat new` writes a study file."
         )
     return Document(data, path, place)
 

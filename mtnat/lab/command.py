@@ -1,59 +1,39 @@
-"""``python tune.py``: the command line of the study platform."""
+"""``mtnat tune``, also ``python tune.py``: the command line of the study platform."""
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
-
-from rich.console import Console
 
 from mtnat.errors import SmokeError, UserError
 from mtnat.lab.driver.interruption import Interruption
 from mtnat.lab.study.options import Options
 
+PACKAGES = ("cmaes", "matplotlib", "mlflow", "optuna", "pyarrow", "ray", "scipy")
+"""The packages of the extra ``study`` without which no study runs."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a study. Returns the exit code: 0, or 1 for a smoke run with a failure, 2 for bad input, 130 after Ctrl-C."""
-    options = _options(arguments)
-    if options.address is None:
-        # Despite its name, this variable makes Ray listen on the loopback interface only. Ray reads it when it is imported.
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    from mtnat.lab.start import run_study
-
-    interruption = Interruption()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interruption)
-    try:
-        # A file or a pipe has no width, and the leaderboard needs one.
-        run_study(options, Console(width=None if sys.stdout.isatty() else 140), interruption)
-    except BaseException as error:
-        code, words = ended_by(error, interruption, options)
-        print(words, file=sys.stderr)
-        return code
-    return 0
-
-
-def ended_by(error: BaseException, interruption: Interruption, options: Options) -> tuple[int, str]:
-    """Returns the exit code and the message for a study that did not finish; an unexpected error is raised again."""
-    if interruption.is_wanted:  # libraries turn a KeyboardInterrupt into errors of their own
-        if options.dry_run or options.smoke:
-            return 130, "Stopped."
-        return 130, f"Stopped; `python tune.py {options.study} --resume` continues where it stopped."
-    if isinstance(error, UserError):
-        return 2, "\n".join(error.problems)
-    if isinstance(error, SmokeError):
-        return 1, str(error)
-    raise error
-
-
-def _options(arguments: Sequence[str] | None) -> Options:
+    """Runs a study. Returns the exit code; see `run`."""
     parser = argparse.ArgumentParser(
         prog="python tune.py", description="Runs the study in a YAML file and answers its question."
     )
-    parser.add_argument("study", type=Path, metavar="STUDY", help="a YAML file, such as studies/quickstart.yaml")
+    add(parser)
+    return run(parser.parse_args(arguments))
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of the command."""
+    parser.add_argument(
+        "study",
+        type=Path,
+        metavar="STUDY",
+        help="a YAML file, or the name of a study of mtnat, such as quickstart or paper/table2-grammar",
+    )
     ways = parser.add_mutually_exclusive_group()
     ways.add_argument("--resume", action="store_true", help="continue a study that was interrupted")
     ways.add_argument(
@@ -61,9 +41,15 @@ def _options(arguments: Sequence[str] | None) -> Options:
     )
     ways.add_argument("--smoke", action="store_true", help="run the whole study with everything reduced, to test that it runs")
     parser.add_argument(
-        "--outputs", type=Path, default=Path("outputs"), help="folder in which the study's folder is created (default: outputs)"
+        "--outputs",
+        type=Path,
+        default=Path("outputs"),
+        metavar="FOLDER",
+        help="folder in which the study's folder is created (default: outputs)",
     )
-    parser.add_argument("--tracking-uri", help="of MLflow (default: $MLFLOW_TRACKING_URI, or mlflow.db in this folder)")
+    parser.add_argument(
+        "--tracking-uri", metavar="URI", help="of MLflow (default: $MLFLOW_TRACKING_URI, or mlflow.db in this folder)"
+    )
     parser.add_argument(
         "--address",
         default=os.environ.get("RAY_ADDRESS") or "local",
@@ -71,5 +57,70 @@ def _options(arguments: Sequence[str] | None) -> Options:
     )
     parser.add_argument("--storage", metavar="URI", help="s3://…, gs://…, for machines without a shared folder")
     parser.add_argument("--verbose", action="store_true", help="show the output of Ray")
-    options = Options(**vars(parser.parse_args(arguments)))
-    return replace(options, address=None) if options.address == "local" else options
+    parser.set_defaults(command="mtnat.lab.command:run", program=parser.prog)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs a study. Returns the exit code: 0, or 1 for a smoke run with a failure, 2 for bad input, 130 after Ctrl-C."""
+    interruption = Interruption()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interruption)
+    how = None
+    try:
+        check_packages("tune")
+        how = _options(options)
+        _run(how, interruption)
+    except BaseException as error:
+        code, words = ended_by(error, interruption, how)
+        print(words, file=sys.stderr)
+        return code
+    return 0
+
+
+def check_packages(command: str) -> None:
+    """Checks that the packages of the study platform are installed.
+
+    Raises:
+        UserError: one is missing.
+    """
+    if missing := [name for name in PACKAGES if find_spec(name) is None]:
+        raise UserError(f"{command}: needs {', '.join(missing)}; install the study platform: pip install 'mtnat[study]'.")
+
+
+def _run(options: Options, interruption: Interruption) -> None:
+    if options.address is None:
+        # Despite its name, this variable makes Ray listen on the loopback interface only. Ray reads it when it is imported.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    from rich.console import Console
+
+    from mtnat.lab.start import run_study
+
+    # A file or a pipe has no width, and the leaderboard needs one.
+    run_study(options, Console(width=None if sys.stdout.isatty() else 140), interruption)
+
+
+def ended_by(error: BaseException, interruption: Interruption, options: Options | None) -> tuple[int, str]:
+    """Returns the exit code and the message for a study that did not finish; an unexpected error is raised again."""
+    if interruption.is_wanted:  # libraries turn a KeyboardInterrupt into errors of their own
+        if options is None or options.dry_run or options.smoke:
+            return 130, "Stopped."
+        return 130, f"Stopped; `{shlex.join(options.command)} --resume` continues where it stopped."
+    if isinstance(error, UserError):
+        return 2, "\n".join(error.problems)
+    if isinstance(error, SmokeError):
+        return 1, str(error)
+    raise error
+
+
+def _options(given: argparse.Namespace) -> Options:
+    """Returns the options of the study platform.
+
+    Raises:
+        UserError: there is no such study.
+    """
+    from mtnat.lab.study.shipped import find_study  # its import takes a moment
+
+    options = {name: value for name, value in vars(given).items() if name not in ("command", "program", "resumes_from")}
+    options["address"] = None if given.address == "local" else given.address
+    options["study"] = find_study(given.study)
+    return Options(**options, command=(*given.program.split(), str(given.study)))

@@ -17,9 +17,9 @@ def test_after_a_signal_every_error_is_reported_as_an_interruption(error: BaseEx
     interruption = Interruption()
     with pytest.raises(KeyboardInterrupt):
         interruption(2, None)
-    code, words = ended_by(error, interruption, Options(study=STUDY))
+    code, words = ended_by(error, interruption, Options(study=STUDY, command=("mtnat", "tune", "my x.yaml")))
     assert code == 130
-    assert "python tune.py studies/x.yaml --resume" in words
+    assert "`mtnat tune 'my x.yaml' --resume`" in words
 
 
 def test_without_a_signal_user_errors_are_reported_and_other_errors_are_raised() -> None:

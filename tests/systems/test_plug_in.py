@@ -1,7 +1,8 @@
-"""A system from another package: installed, named in files, trained by the command line and by a study on Ray."""
+"""A system from another package, the example of docs/systems.md: it is installed, named in files, trained and studied."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,82 +12,7 @@ import pytest
 from mtnat.config import read_yaml, to_yaml
 
 ROOT = Path(__file__).parents[2]
-PROJECT = """
-[build-system]
-requires = ["setuptools"]
-build-backend = "setuptools.build_meta"
-
-[project]
-name = "nat-blocks"
-version = "1.0"
-
-[project.entry-points."mtnat.systems"]
-blocks = "nat_blocks:Blocks"
-
-[tool.setuptools]
-py-modules = ["nat_blocks"]
-"""
-MODULE = '''
-"""Mask-Predict that masks neighbouring pieces."""
-
-from typing import ClassVar, Literal
-
-import torch
-from pydantic import Field
-from torch import nn
-
-from mtnat.decoding import Decoding, MaskPredictDecoding
-from mtnat.model import ModelConfig
-from mtnat.objective import Noise, ObjectiveConfig
-from mtnat.systems import Branch, MaskPredictBranch, System
-from mtnat.tokens import MASK, PAD
-
-
-class BlocksBranch(MaskPredictBranch):
-    """Masks one block of a sentence."""
-
-    def __init__(self, share, model, objective, tokens, layers):
-        super().__init__(model, objective, tokens, layers)
-        self.share = share
-
-    def draw(self, source_BS, target_BT, moment, generator):
-        lengths_B = (target_BT != PAD).sum(1) - 1
-        sizes_B = (self.share * lengths_B).long().clamp(min=1)
-        starts_B = (torch.rand(len(lengths_B), generator=generator) * (lengths_B - sizes_B + 1)).long()
-        places_T = torch.arange(target_BT.shape[1])
-        is_masked_BT = (places_T >= starts_B[:, None]) & (places_T < (starts_B + sizes_B)[:, None])
-        return Noise(
-            tensors={"input": target_BT.masked_fill(is_masked_BT, MASK), "target": target_BT, "is_masked": is_masked_BT},
-            predictions={"nat": is_masked_BT.sum(1), "length": lengths_B.new_ones(len(lengths_B))},
-            head_tensors={"lengths": lengths_B},
-            read="is_masked",
-        )
-
-
-class Blocks(System):
-    """One block of each sentence is masked."""
-
-    decodings: ClassVar[tuple[type[Decoding], ...]] = (MaskPredictDecoding,)
-
-    kind: Literal["blocks"] = "blocks"
-    share: float = Field(0.5, gt=0, le=1)
-    """Share of a sentence that is masked."""
-
-    def nat_branch(
-        self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding, layers: nn.ModuleList | None
-    ) -> Branch:
-        return BlocksBranch(self.share, model, objective, tokens, layers)
-'''
-CONTRACT = """
-from mtnat.decoding import MaskPredictDecoding
-from mtnat.testing.system_contract import SystemContract
-from nat_blocks import Blocks
-
-
-class TestBlocks(SystemContract):
-    system = Blocks(share=0.7)
-    decoding = MaskPredictDecoding(iterations=2, length_candidates=3)
-"""
+EXAMPLE = ROOT / "examples" / "nat-blocks"
 EXPERIMENT = {
     "data": {"corpus": "grammar-en-de", "corpus_size": 300, "vocabulary_size": 300, "max_length": 64},
     "model": {"width": 16, "heads": 2, "feed_forward": 32, "encoder_layers": 1, "decoder_layers": 1, "max_positions": 64},
@@ -100,14 +26,6 @@ EXPERIMENT = {
         "valid_sentences": 4,
     },
     "decoding": {"iterations": 2, "length_candidates": 2},
-}
-STUDY = {
-    "question": "How large a block?",
-    "experiment": EXPERIMENT,
-    "baselines": {"mask-predict": {"system": {"kind": "mask-predict"}}},
-    "search": {"system.share": {"float": [0.2, 0.9]}},
-    "trials": 2,
-    "confirm": {"top": 1, "seeds": [2], "against": "mask-predict"},
 }
 
 
@@ -143,10 +61,9 @@ def by_hand(packages: Path, module: str, code: str, entry: str) -> None:
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder into which pip has installed a package that was written for this test; nothing is downloaded."""
-    project, target = tmp_path_factory.mktemp("nat-blocks"), tmp_path_factory.mktemp("packages")
-    (project / "pyproject.toml").write_text(PROJECT)
-    (project / "nat_blocks.py").write_text(MODULE)
+    """A folder into which pip has installed the example; nothing is downloaded."""
+    project, target = tmp_path_factory.mktemp("example") / EXAMPLE.name, tmp_path_factory.mktemp("packages")
+    shutil.copytree(EXAMPLE, project)  # pip leaves its build in the project's folder
     options = ["--quiet", "--disable-pip-version-check", "--no-index", "--no-deps", "--no-build-isolation"]
     subprocess.run([sys.executable, "-m", "pip", "install", *options, "--target", str(target), str(project)], check=True)
     return target
@@ -171,6 +88,12 @@ def test_the_command_line_trains_and_translates_with_it(place: Place) -> None:
     assert out.count("\n") == 1
 
 
+def test_its_study_file_is_valid(place: Place) -> None:
+    code = "import sys, pathlib, mtnat.lab.study.reading as reading; reading.read_study(pathlib.Path(sys.argv[1]))"
+    status, _, errors = place.run("-c", code, str(EXAMPLE / "blocks.yaml"))
+    assert status == 0, errors
+
+
 def test_its_settings_are_checked_like_any_others(place: Place) -> None:
     place.write("blocks.yaml", EXPERIMENT | {"system": {"kind": "blocks", "share": 2.0, "sahre": 0.1}})
     code, _, errors = place.run("-m", "mtnat", "train", "blocks.yaml")
@@ -186,7 +109,7 @@ def test_its_settings_are_checked_like_any_others(place: Place) -> None:
 @pytest.mark.slow
 def test_it_can_be_held_to_the_contract(place: Place) -> None:
     """Some of the contract's tests, because `test_contract.py` runs all of them on three systems."""
-    (place.folder / "test_blocks.py").write_text(CONTRACT)
+    shutil.copy(EXAMPLE / "test_blocks.py", place.folder)
     code, out, errors = place.run(
         "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore", "-k", "gradient or save", "test_blocks.py"
     )
@@ -196,13 +119,13 @@ def test_it_can_be_held_to_the_contract(place: Place) -> None:
 @pytest.mark.slow
 @pytest.mark.ray
 def test_a_study_plans_it_and_its_ray_workers_train_it(place: Place) -> None:
-    place.write("blocks.yaml", STUDY)
-    code, out, errors = place.run(str(ROOT / "tune.py"), "blocks.yaml", "--dry-run")
+    study = str(EXAMPLE / "blocks.yaml")
+    code, out, errors = place.run(str(ROOT / "tune.py"), study, "--dry-run")
     assert code == 0, errors
     assert "share" in out
-    code, out, errors = place.run(str(ROOT / "tune.py"), "blocks.yaml")
-    assert code == 0, errors
-    runs = place.folder / "outputs" / "blocks" / "runs"
+    code, out, errors = place.run(str(ROOT / "tune.py"), study, "--smoke")
+    assert code == 0, out + errors
+    runs = place.folder / "outputs" / "blocks-smoke" / "runs"
     trained = [read_yaml(path)["system"]["kind"] for path in runs.glob("*/experiment.yaml")]
     assert trained.count("blocks") >= 3
     assert trained.count("mask-predict") >= 1

@@ -59,7 +59,7 @@ def test_what_is_wrong_with_a_model_folder_is_said(model: Model, tmp_path: Path)
 @pytest.mark.parametrize(
     ("name", "text", "problem"),
     [
-        ("experiment.yaml", "- 1\n", ", line 1: must hold `name: value` lines; got [1]; see studies/quickstart.yaml."),
+        ("experiment.yaml", "- 1\n", ", line 1: must hold `name: value` lines; got [1]; `mtnat new` writes a study file."),
         (
             "vocabulary/joint.model",
             "no model",

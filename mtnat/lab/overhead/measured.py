@@ -35,9 +35,6 @@ EXPERIMENT: Mapping[str, Any] = {
 """The settings of every trial, except for its training."""
 SEARCH = {"training.peak_learning_rate": {"float": [1e-4, 1e-3], "log": True}}
 STUDY = "bench"
-COMMAND = "import sys; from mtnat.lab.command import main; sys.exit(main())"
-"""The content of tune.py, which is not part of the installed package."""
-
 _PACE_FROM_STEP, _PACE_TO_STEP = 100, 400
 _LOG_EVERY, _TRIVIAL_STEPS = 10, 2
 _MOST_COMPARED = 100
@@ -209,7 +206,7 @@ def _step_seconds(folder: Path) -> float:
 
 def _run(folder: Path, environment: Mapping[str, str]) -> list[Look]:
     """Runs the study as from the command line, and returns its memory over time."""
-    command = [sys.executable, "-c", COMMAND, f"{STUDY}.yaml"]
+    command = [sys.executable, "-m", "mtnat", "tune", f"{STUDY}.yaml"]
     with (
         (folder / "out.txt").open("w+") as out,
         subprocess.Popen(command, cwd=folder, env=dict(environment), stdout=out, stderr=subprocess.STDOUT) as process,

@@ -21,3 +21,5 @@ class Options:
     storage: str | None = None
     """URI of a folder through which machines without a shared file system exchange files of runs; None if they share one."""
     verbose: bool = False
+    command: tuple[str, ...] = ()
+    """The words with which the study was started, such as ``mtnat``, ``tune``, ``quickstart``; options are left out."""

@@ -112,6 +112,7 @@ class Study(Record):
     """Number of proposals, besides the baselines; `budget.trials` is the same. For a grid it takes the first combinations; left
     out, all of them."""
     sampler: Sampler = Sampler()
+    """The sampler of Optuna that proposes the trials."""
     metric: Literal["valid.bleu", "valid.loss"] = "valid.bleu"
     """The metric by which the search ranks proposals: BLEU, or the loss of the branch that translates, with the same noise in
     every run. It is never a test set's. A confirmed winner is chosen by BLEU."""
@@ -122,6 +123,7 @@ class Study(Record):
     horizon: Horizon | None = None
     """Left out, every proposal is trained for the full T at once."""
     budget: Budget = Budget()
+    """Limits at which the search stops proposing."""
     warm_start: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Folders of other studies. Their finished trials are taken over if this study could have made them itself."""
     keep_models: int = Field(3, ge=1)
@@ -131,6 +133,7 @@ class Study(Record):
     published: Published | None = None
     """Published figures for the table of a study with columns."""
     resources: Resources = Resources()
+    """What one run takes of the machines."""
 
     @model_serializer(mode="wrap")
     def _as_read(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
