@@ -24,7 +24,9 @@ import torch
 
 from mtnat.bench.report import Row, texts_of
 from mtnat.config import Record
+from mtnat.errors import UserError
 from mtnat.files import write_whole
+from mtnat.lab.outputs.folder import StudyFolder, read_record
 from mtnat.lab.report.cells import leaderboard_rows
 from mtnat.lab.report.markdown import fidelity_table, markdown_table
 from mtnat.lab.results.fidelity import sentences
@@ -90,16 +92,20 @@ def main() -> int:
 
 
 def read_folder(folder: Path, machine: str) -> Stored:
-    """Returns the result of the finished study in a folder."""
+    """Returns the result of the finished study in a folder.
+
+    Raises:
+        StudyError: the study is damaged, or a newer version of mtnat wrote it.
+    """
     found = list(STUDIES.rglob(f"{folder.name}.yaml"))
     if not found:
         raise SystemExit(f"{folder}: no file in studies/ has this name.")
-    boards = {
-        "" if path.parent == folder else board.study.partition("/")[2]: board
-        for path in sorted(folder.rglob("leaderboard.json"))
-        if path.parent == folder or path.parent.parent == folder
-        for board in [Leaderboard.model_validate_json(path.read_bytes())]
-    }
+    StudyFolder(folder).check_format()
+    boards = {}
+    for file in sorted([*folder.glob("leaderboard.json"), *folder.glob("*/leaderboard.json")]):
+        StudyFolder(file.parent).check_format()
+        board = read_record(Leaderboard, file)
+        boards["" if file.parent == folder else board.study.partition("/")[2]] = board
     if not boards:
         raise SystemExit(f"{folder}: has no leaderboard.json; the study is not finished.")
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True, check=True)
@@ -203,4 +209,8 @@ def _machine() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except UserError as error:
+        print("\n".join(error.problems), file=sys.stderr)
+        sys.exit(2)

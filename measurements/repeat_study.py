@@ -18,6 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mtnat.config import read_yaml, to_yaml
+from mtnat.errors import UserError
+from mtnat.lab.outputs.folder import StudyFolder, read_record
 from mtnat.lab.results.leaderboard import Leaderboard
 
 ROOT = Path(__file__).parent.parent
@@ -41,7 +43,8 @@ def main() -> int:
             file.write_text(to_yaml(with_other_seeds(read_yaml(options.study), repetition)), encoding="utf-8")
             command = [sys.executable, str(ROOT / "tune.py"), str(file), "--outputs", str(options.outputs)]
             subprocess.run([*command, *(["--resume"] if (folder / "study.yaml").exists() else [])], check=True)
-        boards.append(Leaderboard.model_validate_json((folder / "leaderboard.json").read_bytes()))
+        StudyFolder(folder).check_format()
+        boards.append(read_record(Leaderboard, folder / "leaderboard.json"))
     _show(boards)
     return 0
 
@@ -74,4 +77,8 @@ def _show(boards: list[Leaderboard]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except UserError as error:
+        print("\n".join(error.problems), file=sys.stderr)
+        sys.exit(2)

@@ -21,6 +21,7 @@ FLOORS = {
     "data": 2,
     "model": 2,
     "evaluation": 2,
+    "formats": 2,
     "corpora": 3,
     "objective": 3,
     "decoding": 3,
@@ -203,7 +204,7 @@ def test_only_tokenized_bleu_imports_sacremoses() -> None:
     assert knows == {"tokenized.py"}
 
 
-@pytest.mark.parametrize("name", ["errors", "config", "files", "process", "tokens"])
+@pytest.mark.parametrize("name", ["errors", "config", "files", "formats", "process", "tokens"])
 def test_the_lowest_floors_do_not_import_torch(name: str) -> None:
     files = [file for file in FILES if room(module(file)) == name]
     assert files

@@ -9,6 +9,8 @@ from printed_tables import Stored, answers_part, filled, measurement_part, read_
 from small_study import SCORES, concluded, study
 
 from mtnat.bench.report import Row
+from mtnat.errors import StudyError
+from mtnat.formats import STUDY_FORMAT, write_format
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "measurements" / "printed_tables.py"
@@ -62,3 +64,25 @@ def test_a_finished_study_is_stored_with_its_columns(tmp_path: Path) -> None:
         (folder / "leaderboard.json").write_text(own.model_dump_json())
     stored = read_folder(tmp_path / "one-pass", "2 cores")
     assert (stored.path, set(stored.columns)) == ("one-pass.yaml", {"raw", "distilled"})
+    write_format(tmp_path / "one-pass", STUDY_FORMAT)
+    assert read_folder(tmp_path / "one-pass", "2 cores") == stored
+
+
+@pytest.mark.parametrize("place", ["", "raw"])
+def test_a_study_of_a_newer_format_is_not_stored(tmp_path: Path, place: str) -> None:
+    study = tmp_path / "one-pass"
+    (study / "raw").mkdir(parents=True)
+    (study / "raw" / "leaderboard.json").write_text('{"rows": "of a newer kind"}')
+    (study / place / "format.json").write_text('{"format": 2, "mtnat": "0.9.0"}')
+    done = subprocess.run([sys.executable, str(SCRIPT), "--store", str(study)], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    told = "has format 2, and this version of mtnat reads format 1; install mtnat 0.9.0 or newer."
+    assert done.stderr == f"{study / place}: {told}\n"
+
+
+def test_a_leaderboard_of_another_version_is_not_stored(tmp_path: Path) -> None:
+    study = tmp_path / "one-pass"
+    study.mkdir()
+    (study / "leaderboard.json").write_text('{"rows": 1}')
+    with pytest.raises(StudyError, match=r"leaderboard\.json: is damaged or of another version of mtnat"):
+        read_folder(study, "2 cores")

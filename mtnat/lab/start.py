@@ -14,7 +14,7 @@ from mtnat.lab.cluster.connection import job_problems, ray_cluster, reconnect
 from mtnat.lab.cluster.room import Room, wait_for_room
 from mtnat.lab.driver.driver import Driver
 from mtnat.lab.driver.interruption import Interruption
-from mtnat.lab.outputs.folder import StudyFolder
+from mtnat.lab.outputs.folder import StudyFolder, read_record
 from mtnat.lab.outputs.storage import open_uri
 from mtnat.lab.rehearsal.dry_run import dry_run
 from mtnat.lab.rehearsal.smoke import failures, smoke, write_text
@@ -41,6 +41,8 @@ def run_study(options: Options, console: Console, interruption: Interruption) ->
     is_local = options.address is None
     cpus, gpus = (cores(), torch.cuda.device_count()) if is_local else (None, None)
     folder = StudyFolder(options.outputs / options.study.stem)
+    if not (options.dry_run or options.smoke):  # they do not read this folder
+        folder.check_format()
     study = read_study(options.study, cpus, gpus, is_begun=options.resume and folder.study.exists())
     if options.dry_run:
         dry_run(study, options, console)
@@ -91,9 +93,9 @@ def _smoke(study: Study, options: Options, console: Console, interruption: Inter
 def _show(study: Study, folder: StudyFolder, options: Options, console: Console) -> None:
     """Shows the result of a finished study."""
     if study.columns:
-        show_table(console, Table.model_validate_json(folder.table.read_bytes()), folder, _mlflow_command(options))
+        show_table(console, read_record(Table, folder.table), folder, _mlflow_command(options))
     else:
-        leaderboard = Leaderboard.model_validate_json(folder.leaderboard.read_bytes())
+        leaderboard = read_record(Leaderboard, folder.leaderboard)
         show_end(console, leaderboard, folder, _mlflow_command(options))
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from mtnat.formats import MODEL_FORMAT, write_format
 from mtnat.lab.outputs.folder import LOCK_FILE, STOP_FILE, read_result, write_result
 from mtnat.lab.outputs.runs import Result
 from mtnat.lab.outputs.storage import Storage
@@ -91,6 +92,18 @@ class StorageContract:
         fetched = at("driver").fetch(RUN)
         assert (fetched / "model" / "weights").read_text() == "w"
         assert read_result(fetched) == Result(run=RUN, valid=30.0)
+
+    def test_a_model_arrives_with_its_format(self, at: Callable[[str], Storage]) -> None:
+        here = at("a")
+        here.restore(RUN)
+        model = write(here, model__weights="w") / "model"
+        write_format(model, MODEL_FORMAT)
+        written = content(model)
+        here.send(RUN)
+        there = at("b")
+        there.restore(RUN)
+        assert content(there.workplace.run(RUN) / "model") == written
+        assert content(at("driver").fetch(RUN) / "model") == written
 
     def test_a_result_that_the_driver_wrote_is_not_replaced(self, at: Callable[[str], Storage]) -> None:
         here = at("a")

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from mtnat.errors import ModelError
 from mtnat.files import whole_file, write_whole
+from mtnat.formats import CHECKPOINT_FORMAT, check_entries, format_entries
+from mtnat.training.saved import read_saved
 
 
 class Checkpoints:
@@ -25,24 +27,21 @@ class Checkpoints:
         """Writes one checkpoint, then removes the checkpoints of all steps that are not in `kept`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_whole(self.translations_path(step), "".join(f"{line}\n" for line in translations).encode())
-        with whole_file(self._path(step)) as file:
-            torch.save(dict(state), file)
+        with whole_file(self.path(step)) as file:
+            torch.save({**format_entries(CHECKPOINT_FORMAT), **state}, file)
         for old in set(self.steps()) - kept:
-            self._path(old).unlink()
+            self.path(old).unlink()
             self.translations_path(old).unlink(missing_ok=True)
 
     def read(self, step: int) -> dict[str, Any]:
         """Reads the checkpoint of a step, on the host.
 
         Raises:
-            ModelError: the file is missing or damaged.
+            ModelError: the file is missing or damaged, or a newer version of mtnat wrote it.
         """
-        path = self._path(step)
-        try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ModelError(f"{path}: cannot be read ({reason}); remove it to resume from an earlier checkpoint.") from None
+        path = self.path(step)
+        state = read_saved(path, "remove it to resume from an earlier checkpoint")
+        check_entries(state, path, CHECKPOINT_FORMAT, ModelError)
         return state
 
     def translations_path(self, step: int) -> Path:
@@ -61,5 +60,6 @@ class Checkpoints:
                 sums[name] = sums[name] + weight.double() if name in sums else weight.double()
         return {name: (total / count).to(types[name]) for name, total in sums.items()}
 
-    def _path(self, step: int) -> Path:
+    def path(self, step: int) -> Path:
+        """Returns the path of the checkpoint of a step."""
         return self.folder / f"step-{step:08d}.pt"

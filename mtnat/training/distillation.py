@@ -25,6 +25,7 @@ from mtnat.data.dataset import default_cache
 from mtnat.decoding import Decoding
 from mtnat.errors import DataError, ModelError, ResourceError
 from mtnat.files import taken, whole_file, write_whole
+from mtnat.formats import FORMAT_FILE
 from mtnat.training.model import Model, load_model, read_experiment
 
 # Part of every key. Raise it when a change of the code makes an equal teacher write different text.
@@ -197,9 +198,9 @@ class Distillation:
 
 
 def _digest_of(folder: Path) -> str:
-    """Returns the SHA-256 of the names and contents of all files in a model folder."""
+    """Returns the SHA-256 of the names and contents of all files in a model folder that affect its translations."""
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != FORMAT_FILE):
         digest.update(f"{path.relative_to(folder)}\n".encode())
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mtnat.config import build, read_yaml, write_yaml
 from mtnat.data import Dataset, Position
-from mtnat.errors import ConfigError, DivergedError, OutOfMemoryError, StudyError
+from mtnat.errors import ConfigError, DivergedError, ModelError, OutOfMemoryError, StudyError
 from mtnat.experiment import Experiment
 from mtnat.files import write_whole
 from mtnat.training.checkpoints import Checkpoints
@@ -21,6 +21,7 @@ from mtnat.training.memory import running_out_raises
 from mtnat.training.model import EXPERIMENT, Model, save_model
 from mtnat.training.moving_average import MovingAverage
 from mtnat.training.optimizer import learning_rate
+from mtnat.training.saved import reason_of
 from mtnat.training.selection import chosen, is_stalled, kept
 from mtnat.training.update import Updater
 from mtnat.training.validation import evaluate_split, split_losses
@@ -87,6 +88,7 @@ def fit(
         ResourceError: decoding ran out of memory.
         ConfigError: the batches of a step cannot be divided evenly among the workers.
         StudyError: the folder belongs to another experiment.
+        ModelError: the newest checkpoint in the folder is damaged or of another version.
         DivergedError: the loss or the gradient is not finite.
     """
     workers = workers or Alone()
@@ -133,7 +135,7 @@ class _Run:
         self.window = Window(self.updater.curves, self.objective.parts, self.objective.measures)
         steps = self.checkpoints.steps()
         if steps:
-            self._restore(self.checkpoints.read(steps[-1]))
+            self._resume(steps[-1])
 
     def progress(self) -> Generator[Progress, None, None]:
         config, state = self.experiment.training, self.state
@@ -275,6 +277,18 @@ class _Run:
             "scores": state.scores,
             "losses": state.losses,
         }
+
+    def _resume(self, step: int) -> None:
+        snapshot = self.checkpoints.read(step)
+        try:
+            self._restore(snapshot)
+        except torch.OutOfMemoryError:
+            raise
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"{self.checkpoints.path(step)}: is of an earlier version of mtnat ({reason_of(error)}); "
+                f"resume with that version, or remove {self.folder} to train from the beginning."
+            ) from None
 
     def _restore(self, snapshot: Mapping[str, Any]) -> None:
         self.model.translator.load_state_dict(snapshot["weights"])

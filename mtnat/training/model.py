@@ -13,8 +13,10 @@ from mtnat.data import Vocabularies
 from mtnat.decoding import DecoderName, Decoding, Search, TranslatedLine, translate
 from mtnat.errors import ModelError, UserError
 from mtnat.experiment import Experiment
+from mtnat.formats import MODEL_FORMAT, check_format, write_format
 from mtnat.model.translator import Translator
 from mtnat.systems import branch_of
+from mtnat.training.saved import read_saved, reason_of
 
 WEIGHTS, EXPERIMENT, VOCABULARY = "weights.pt", "experiment.yaml", "vocabulary"
 
@@ -62,6 +64,7 @@ def save_model(model: Model, folder: Path) -> None:
     partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
+    write_format(partial, MODEL_FORMAT)
     torch.save(model.translator.state_dict(), partial / WEIGHTS)
     (partial / EXPERIMENT).write_text(write_yaml(model.experiment), encoding="utf-8")
     model.vocabularies.save(partial / VOCABULARY)
@@ -75,6 +78,7 @@ def read_experiment(folder: Path) -> Experiment:
     Raises:
         ModelError: the folder is missing or is not a model of this version.
     """
+    check_format(folder, MODEL_FORMAT, ModelError)
     missing = [name for name in (WEIGHTS, EXPERIMENT, VOCABULARY) if not (folder / name).exists()]
     if missing:
         raise ModelError(
@@ -98,12 +102,14 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Model:
         vocabularies = Vocabularies.load(folder / VOCABULARY)
     except UserError as error:  # its problems begin with the path of the file
         raise ModelError(error.problems) from None
+    weights = read_saved(folder / WEIGHTS, "train the model again, or give another folder")
     try:
         translator = experiment.build_translator(vocabularies)
-        translator.load_state_dict(torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True))
+        translator.load_state_dict(weights)
     except UserError as error:
         raise ModelError(f"{folder}: {problem}" for problem in error.problems) from None
-    except (RuntimeError, OSError, EOFError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"{folder}: cannot be loaded ({reason}); train it again or give another folder.") from None
+    except RuntimeError as error:
+        raise ModelError(
+            f"{folder}: cannot be loaded ({reason_of(error)}); train the model again, or give another folder."
+        ) from None
     return Model(experiment, translator.to(device).eval(), vocabularies)

@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from mtnat.config import build, read_yaml, to_yaml
 from mtnat.errors import StudyError
 from mtnat.experiment import Experiment
+from mtnat.formats import FORMAT_FILE, STUDY_FORMAT, check_format
 from mtnat.lab.outputs.folder import StudyFolder
 from mtnat.lab.results.leaderboard import Leaderboard
 from mtnat.lab.study.resources import cores
@@ -169,6 +170,8 @@ def test_a_finished_study_has_an_answer_and_a_complete_leaderboard(answered: tup
 def test_the_model_of_the_winner_is_saved(answered: tuple[Desk, str]) -> None:
     outputs = answered[0].folder / "outputs" / "small"
     best = build(Experiment, read_yaml(outputs / "best.yaml"))
+    check_format(outputs, STUDY_FORMAT, StudyError)
+    assert all((folder / FORMAT_FILE).exists() for folder in (outputs, outputs / "best"))
     model = load_model(outputs / "best")
     assert model.experiment == best
     assert len(model.translate(["a red house"])) == 1

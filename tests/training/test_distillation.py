@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from mtnat.data import DataConfig, check, prepare
 from mtnat.data.corpus import open_raw_corpus
 from mtnat.decoding import MaskPredictDecoding
 from mtnat.errors import DataError, ModelError
+from mtnat.formats import FORMAT_FILE
 from mtnat.training import Distillation, file_sources, load_model, training_sources
 
 GREEDY = MaskPredictDecoding(beam=1)
@@ -102,6 +104,10 @@ def test_the_key_changes_only_with_settings_and_sources_that_affect_the_text(mod
     first = key()
     assert key(MaskPredictDecoding(beam=1, max_tokens_per_batch=64, iterations=3)) == first
     assert key(MaskPredictDecoding(beam=2)) != first
+    same = tmp_path / "same"
+    shutil.copytree(model, same)
+    (same / FORMAT_FILE).unlink()  # as in a folder of version 0.1.0
+    assert Distillation(same, file_sources(text), GREEDY, cache=tmp_path).key == first
     text.write_text(text.read_text() + "one more\n")
     assert key() != first
 

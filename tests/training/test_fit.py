@@ -11,8 +11,9 @@ from torch import Tensor
 
 from mtnat.config import build, replace
 from mtnat.data import Dataset, prepare
-from mtnat.errors import ConfigError, DivergedError, StudyError
+from mtnat.errors import ConfigError, DivergedError, ModelError, StudyError
 from mtnat.experiment import Experiment
+from mtnat.formats import CHECKPOINT_FORMAT
 from mtnat.testing.processes import processes
 from mtnat.training import Alone, Distributed, Progress, evaluate_split, fit, load_model
 
@@ -125,6 +126,56 @@ def test_a_folder_belongs_to_one_experiment(dataset: Dataset, tmp_path: Path) ->
     next(fit(TINY, dataset, tmp_path, workers=CPU))
     with pytest.raises(StudyError, match="another experiment"):
         next(fit(replace(TINY, {"seed": 2}), dataset, tmp_path, workers=CPU))
+
+
+def interrupted(dataset: Dataset, folder: Path) -> Path:
+    """The newest checkpoint of a run that was interrupted."""
+    points = fit(TINY, dataset, folder, workers=CPU)
+    for _ in range(3):
+        next(points)
+    points.close()
+    (path,) = (folder / "checkpoints").glob("*.pt")
+    return path
+
+
+def test_a_checkpoint_without_a_format_is_resumed(dataset: Dataset, tmp_path: Path) -> None:
+    path = interrupted(dataset, tmp_path)
+    state = torch.load(path)
+    assert state.pop("format") == CHECKPOINT_FORMAT
+    del state["mtnat"]
+    torch.save(state, path)
+    assert [point.step for point in train(TINY, dataset, tmp_path)] == [3, 4, 5, 6, 6]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"format": CHECKPOINT_FORMAT + 1, "mtnat": "0.9.0", "step": "of a kind that does not exist yet"},
+            "has format 2, and this version of mtnat reads format 1; install mtnat 0.9.0 or newer.",
+        ),
+        ({"updater": {}}, "is of an earlier version of mtnat "),
+        ({"weights": {}}, "is of an earlier version of mtnat "),
+    ],
+)
+def test_a_checkpoint_of_another_version_is_refused_and_stays(
+    dataset: Dataset, tmp_path: Path, changes: dict[str, Any], sentence: str
+) -> None:
+    path = interrupted(dataset, tmp_path)
+    torch.save(torch.load(path) | changes, path)
+    before = {each: each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()}
+    with pytest.raises(ModelError) as raised:
+        train(TINY, dataset, tmp_path)
+    (problem,) = raised.value.problems
+    assert problem.startswith(f"{path}: {sentence}")
+    assert {each: each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()} == before
+
+
+def test_a_damaged_checkpoint_is_reported(dataset: Dataset, tmp_path: Path) -> None:
+    path = interrupted(dataset, tmp_path)
+    path.write_text("no checkpoint")
+    with pytest.raises(ModelError, match=r"cannot be read \(.*\); remove it to resume from an earlier checkpoint"):
+        train(TINY, dataset, tmp_path)
 
 
 def test_the_seed_determines_the_training_curves(dataset: Dataset, tmp_path: Path) -> None:

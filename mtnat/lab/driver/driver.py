@@ -23,7 +23,7 @@ from mtnat.lab.driver.screen import TerminalScreen
 from mtnat.lab.driver.searcher import AgendaSearcher
 from mtnat.lab.driver.teacher import DistilledText, distil, fetched_teacher, known_text, students, trained_teacher
 from mtnat.lab.outputs.clock import Clock
-from mtnat.lab.outputs.folder import StudyFolder
+from mtnat.lab.outputs.folder import StudyFolder, read_record
 from mtnat.lab.outputs.runs import Result, Run
 from mtnat.lab.outputs.storage import Storage, study_storage
 from mtnat.lab.plan.agenda import Agenda
@@ -74,7 +74,7 @@ class Driver:
                     self._console.print(f"{name}:", markup=False, highlight=False)
                     column.begin(part, resume=True)
                     self.answer(part, column, parent=folder)
-                leaderboards[name] = Leaderboard.model_validate_json(column.leaderboard.read_bytes())
+                leaderboards[name] = read_record(Leaderboard, column.leaderboard)
             table = make_table(folder.name, study, leaderboards)
             write_whole(folder.table_markdown, table_markdown(table).encode())
             write_whole(folder.table_latex, table_latex(table).encode())

@@ -16,7 +16,7 @@ from mtnat.data.dataset import default_cache
 from mtnat.errors import StudyError
 from mtnat.evaluation.modality import Modality, modality
 from mtnat.files import copy_whole, write_whole
-from mtnat.lab.outputs.folder import RESULT_FILE, StudyFolder
+from mtnat.lab.outputs.folder import RESULT_FILE, StudyFolder, read_record
 from mtnat.lab.outputs.runs import Result, Run, Trial
 from mtnat.lab.study.record import DISTILLED, TEACHER_NAME, Study, Teacher
 from mtnat.lab.study.resources import Resources
@@ -92,11 +92,11 @@ def known_text(folder: StudyFolder) -> DistilledText | None:
     """Returns the text that a teacher has already written for this study; None if there is none.
 
     Raises:
-        StudyError: the text was written, but its file is missing.
+        StudyError: the text was written, but its file is missing; or its record is damaged.
     """
     if not folder.distillation.exists():
         return None
-    text = DistilledText.model_validate_json(folder.distillation.read_bytes())
+    text = read_record(DistilledText, folder.distillation)
     if not Path(text.targets).exists():
         raise StudyError(
             f"{text.targets}: is gone, or the study's folder was moved; put it back, or remove {folder.distillation}."

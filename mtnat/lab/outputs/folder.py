@@ -5,11 +5,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from mtnat.config import build, read_yaml, write_yaml
+from pydantic import ValidationError
+
+from mtnat.config import Record, build, read_yaml, write_yaml
 from mtnat.errors import ResourceError, StudyError
 from mtnat.files import taken, write_whole
+from mtnat.formats import STUDY_FORMAT, check_format, write_format
 from mtnat.lab.outputs.runs import Result
 from mtnat.lab.study.record import Study, slug
 
@@ -18,6 +21,8 @@ RESULT_FILE, HYPOTHESES_FILE, STOP_FILE, LOCK_FILE = "run.json", "test.hyp.txt",
 trains it."""
 MODELS = frozenset({"model", "checkpoints", "best"})
 """Folders, of a run or of the study, that contain weights."""
+
+_RecordT = TypeVar("_RecordT", bound=Record)
 
 
 class Disk(NamedTuple):
@@ -30,7 +35,7 @@ class Disk(NamedTuple):
 
 
 class StudyFolder:
-    """``outputs/<study>/``: study.yaml, optuna.journal, runs/, and the study's reports.
+    """``outputs/<study>/``: study.yaml, format.json, optuna.journal, runs/, and the study's reports.
 
     In a study with columns, each column has such a folder inside the study's, which itself has the table.
     """
@@ -77,8 +82,31 @@ class StudyFolder:
         models = sum(size for file, size in sizes.items() if MODELS & set(file.relative_to(self.path).parts[:-1]))
         return Disk(sum(sizes.values()), models)
 
+    def check_format(self) -> None:
+        """Checks that this version reads the folder. A folder that does not exist yet passes.
+
+        Raises:
+            StudyError: a newer version of mtnat wrote the folder.
+        """
+        check_format(self.path, STUDY_FORMAT, StudyError)
+
+    def read_study(self) -> Study:
+        """Returns the study that was begun in this folder.
+
+        Raises:
+            StudyError: a newer version of mtnat wrote the folder.
+            ConfigError: study.yaml cannot be read.
+        """
+        self.check_format()
+        return build(Study, read_yaml(self.study))
+
     def results(self) -> dict[str, Result]:
-        """Returns the results of the runs that have ended, by id."""
+        """Returns the results of the runs that have ended, by id.
+
+        Raises:
+            StudyError: a result is damaged, or another version of mtnat wrote it.
+        """
+        self.check_format()
         files = sorted(self.path.glob(f"runs/*/{RESULT_FILE}"))
         return {result.run: result for file in files if (result := read_result(file.parent))}
 
@@ -114,11 +142,13 @@ class StudyFolder:
         """Saves the study, or checks that it is the study that was begun in this folder.
 
         Raises:
-            StudyError: the folder has another study, or the same one and ``resume`` is not set.
+            StudyError: the folder has another study, or the same one and ``resume`` is not set, or a newer version of mtnat
+                wrote it.
         """
+        self.check_format()
         if self.study.exists():
             # Published figures have no influence on the runs, so they may change.
-            begun = build(Study, read_yaml(self.study)).model_copy(update={"published": study.published})
+            begun = self.read_study().model_copy(update={"published": study.published})
             if begun != study:
                 raise StudyError(
                     f"{self.path}: was begun with another study file (its study.yaml); "
@@ -137,6 +167,7 @@ class StudyFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         if not self._id.exists():
             write_whole(self._id, uuid.uuid4().hex.encode())
+        write_format(self.path, STUDY_FORMAT)  # before study.yaml, which marks the study as begun
         write_whole(self.study, write_yaml(study).encode())
 
     @property
@@ -145,10 +176,33 @@ class StudyFolder:
         return self._id.read_text()
 
 
+def read_record(record: type[_RecordT], file: Path) -> _RecordT:
+    """Reads a JSON file of a study's folder.
+
+    Raises:
+        StudyError: the file is missing or damaged, or another version of mtnat wrote it.
+    """
+    try:
+        return record.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise StudyError(f"{file}: cannot be read ({error.strerror}); give the folder of another study.") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise StudyError(
+            f"{file}: is damaged or of another version of mtnat ({f'{where}: ' if where else ''}{first['msg']}); "
+            "use the version that wrote it, or remove the study's folder to run the study again."
+        ) from None
+
+
 def read_result(run_folder: Path) -> Result | None:
-    """Returns the result of a run; None if it has not ended."""
+    """Returns the result of a run; None if it has not ended.
+
+    Raises:
+        StudyError: the result is damaged, or another version of mtnat wrote it.
+    """
     file = run_folder / RESULT_FILE
-    return Result.model_validate_json(file.read_bytes()) if file.exists() else None
+    return read_record(Result, file) if file.exists() else None
 
 
 def write_result(run_folder: Path, result: Result) -> None:

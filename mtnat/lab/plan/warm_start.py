@@ -8,10 +8,10 @@ from pathlib import Path
 from pydantic import Field
 
 from mtnat.config import Record, build, read_yaml, replace
-from mtnat.errors import ConfigError
+from mtnat.errors import ConfigError, StudyError
 from mtnat.experiment import Experiment
 from mtnat.files import write_whole
-from mtnat.lab.outputs.folder import STOP_FILE, StudyFolder, read_result, write_result
+from mtnat.lab.outputs.folder import STOP_FILE, StudyFolder, read_record, read_result, write_result
 from mtnat.lab.outputs.runs import Result, Run
 from mtnat.lab.study.record import TEACHER_NAME, Settings, Study, slug
 from mtnat.lab.study.searching import METRICS
@@ -45,6 +45,7 @@ def take_over(study: Study, folder: StudyFolder) -> WarmStart:
 
     Raises:
         ConfigError: another study's file cannot be read.
+        StudyError: a newer version of mtnat wrote the folder of another study, or it is damaged.
     """
     if taken := _read(folder):
         return taken
@@ -74,7 +75,11 @@ class _Visit:
     def look_through(self, other: StudyFolder, other_study: Study) -> None:
         """Takes over the trials of one study that fit."""
         for name, run_folder in _search_runs(other, other_study):
-            result = read_result(run_folder)
+            try:
+                result = read_result(run_folder)
+            except StudyError:
+                self.refused.append(f"{other.name}/{name}: its result is damaged or of another version.")
+                continue
             if result and (reason := self._take(f"{other.name}/{name}", run_folder, result)):
                 self.refused.append(f"{other.name}/{name}: {reason}.")
 
@@ -131,18 +136,18 @@ class _Visit:
 def _read(folder: StudyFolder) -> WarmStart | None:
     """Returns what a study has taken over; None before its first start."""
     record = folder.path / WARM_START
-    return WarmStart.model_validate_json(record.read_bytes()) if record.exists() else None
+    return read_record(WarmStart, record) if record.exists() else None
 
 
 def _studies(folder: StudyFolder) -> Iterator[tuple[StudyFolder, Study]]:
     """Yields the study of a folder, or the study of each of its columns."""
-    study = build(Study, read_yaml(folder.study))
+    study = folder.read_study()
     if not study.columns:
         yield folder, study
     for name in study.columns:
         column = folder.column(name)
         if column.study.exists():
-            yield column, build(Study, read_yaml(column.study))
+            yield column, column.read_study()
 
 
 def _search_runs(folder: StudyFolder, study: Study) -> Iterator[tuple[str, Path]]:

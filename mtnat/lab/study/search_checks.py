@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mtnat.config import nearest
+from mtnat.errors import ConfigError
 from mtnat.experiment import Experiment
+from mtnat.formats import STUDY_FORMAT, check_format
 from mtnat.lab.study.record import STEPS, Confirm, Settings
 from mtnat.lab.study.resources import Resources
 from mtnat.lab.study.searching import METRICS, MOST_ON_GRID, Budget, Direction, Horizon, Pruner, Sampler
@@ -203,6 +205,11 @@ class SearchChecks:
     def _warm_start(self) -> Iterator[str]:
         names = [Path(folder).name for folder in self.warm_start]
         for folder, name in zip(self.warm_start, names, strict=True):
+            try:
+                check_format(Path(folder), STUDY_FORMAT, ConfigError)
+            except ConfigError as error:
+                yield f"warm_start: {error}"
+                continue
             if not (Path(folder) / "study.yaml").exists():
                 yield f"warm_start: {folder} is no study's folder (no study.yaml in it); give one such as outputs/quickstart."
             if names.count(name) > 1:

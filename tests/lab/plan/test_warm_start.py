@@ -9,7 +9,9 @@ import pytest
 
 from mtnat.config import build, read_yaml, replace, write_yaml
 from mtnat.data import prepare
+from mtnat.errors import StudyError
 from mtnat.experiment import Experiment
+from mtnat.formats import FORMAT_FILE
 from mtnat.lab.outputs.folder import StudyFolder, read_result, write_result
 from mtnat.lab.outputs.runs import Result, Run
 from mtnat.lab.plan.agenda import Agenda
@@ -152,6 +154,34 @@ def test_the_search_ranks_inherited_trials_and_does_not_repeat_them(tmp_path: Pa
     assert "other/trial-01" in [trial.name for trial in agenda.ranked()]
 
 
+def test_a_study_of_a_newer_format_is_not_taken_over(tmp_path: Path) -> None:
+    other = begun(tmp_path / "other", study())
+    ended(other, study(), "trial-01", {RATE: 5e-3})
+    (other.path / FORMAT_FILE).write_text('{"format": 2, "mtnat": "0.9.0"}')
+    ours = study(warm_start=[str(other.path)])
+    folder = begun(tmp_path / "ours", ours)
+    with pytest.raises(StudyError, match=r"has format 2, and this version of mtnat reads format 1; install mtnat 0\.9\.0"):
+        take_over(ours, folder)
+    assert not (folder.path / WARM_START).exists()
+
+
+def test_a_study_without_a_format_is_taken_over(tmp_path: Path) -> None:
+    other = begun(tmp_path / "other", study())
+    ended(other, study(), "trial-01", {RATE: 5e-3})
+    (other.path / FORMAT_FILE).unlink()
+    ours = study(warm_start=[str(other.path)])
+    assert list(take_over(ours, begun(tmp_path / "ours", ours)).trials) == ["other/trial-01"]
+
+
+def test_a_result_of_another_version_is_refused(tmp_path: Path) -> None:
+    other = begun(tmp_path / "other", study())
+    run = ended(other, study(), "trial-01", {RATE: 5e-3})
+    (other.run(run.id) / "run.json").write_text('{"run": "trial-01-seed1", "perplexity": 9.0}')
+    ours = study(warm_start=[str(other.path)])
+    taken = take_over(ours, begun(tmp_path / "ours", ours))
+    assert taken.refused == ("other/trial-01: its result is damaged or of another version.",)
+
+
 def _all(agenda: Agenda) -> Iterator[Run]:
     while run := agenda.next():
         yield run
@@ -176,6 +206,8 @@ class TestTrained:
         run_folder = folder.run("other-trial-01-seed1")
         experiment = build(Experiment, read_yaml(run_folder / "experiment.yaml"))
         assert load_model(run_folder / "model").experiment == experiment
+        theirs = other.run("trial-01-seed1") / "model" / FORMAT_FILE
+        assert (run_folder / "model" / FORMAT_FILE).read_bytes() == theirs.read_bytes()
         assert not (run_folder / "checkpoints").exists()
         assert [progress.finished for progress in fit(experiment, prepare(experiment.data), run_folder)] == [True]
 

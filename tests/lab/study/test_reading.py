@@ -368,6 +368,15 @@ def test_warm_start_studies_must_have_different_folder_names(tmp_path: Path) -> 
     ]
 
 
+def test_a_warm_start_study_of_a_newer_format_is_reported(tmp_path: Path) -> None:
+    folder = tmp_path / "newer"
+    folder.mkdir()
+    (folder / "format.json").write_text('{"format": 2, "mtnat": "0.9.0"}')
+    assert problems(tmp_path, {"warm_start": [str(folder)]}) == [
+        f"warm_start: {folder}: has format 2, and this version of mtnat reads format 1; install mtnat 0.9.0 or newer."
+    ]
+
+
 def test_resources_beyond_those_of_the_machine_are_reported(tmp_path: Path) -> None:
     changes = {
         "resources": {"workers": 2, "cpus_per_worker": 2, "gpus_per_worker": 1},
@@ -460,6 +469,10 @@ class TestTeacher:
         ]
         (found,) = problems(tmp_path, {"teacher": {"model": "nowhere"}})
         assert found.startswith("teacher.model: nowhere: is not a model folder")
+        (tmp_path / "format.json").write_text('{"format": 2, "mtnat": "0.9.0"}')
+        assert problems(tmp_path, {"teacher": {"model": str(tmp_path)}}) == [
+            f"teacher.model: {tmp_path}: has format 2, and this version of mtnat reads format 1; install mtnat 0.9.0 or newer."
+        ]
 
     def test_a_baseline_may_not_replace_the_teachers_text_or_use_its_folder_name(self, tmp_path: Path) -> None:
         baselines = GOOD["baselines"] | {"own": {"data.distilled": "t.de"}, "raw": {"data.distilled": None}}

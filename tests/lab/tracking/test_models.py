@@ -11,8 +11,9 @@ from mtnat.config import build
 from mtnat.data import prepare
 from mtnat.errors import ModelError
 from mtnat.experiment import Experiment
+from mtnat.formats import FORMAT_FILE
 from mtnat.lab.tracking.mlflow_tracker import MlflowTracker
-from mtnat.lab.tracking.models import default_uri
+from mtnat.lab.tracking.models import default_uri, fetch_model
 from mtnat.training import Model, save_model
 
 EXPERIMENT = {
@@ -45,6 +46,12 @@ def test_a_model_opened_from_mlflow_translates_like_the_saved_model(tmp_path: Pa
     expected = model.translate(LINES)
     for address in (f"runs:/{run.info.run_id}/model", "models:/best/1"):
         assert open_model(address).translate(LINES) == expected
+        fetched = fetch_model(address, tmp_path / address.partition(":")[0])
+        assert (fetched / FORMAT_FILE).read_bytes() == (tmp_path / "model" / FORMAT_FILE).read_bytes()
+    (tmp_path / "model" / FORMAT_FILE).write_text('{"format": 2, "mtnat": "0.9.0"}')
+    tracker.keep("key", tmp_path / "model", "newer")
+    with pytest.raises(ModelError, match=r"has format 2, .*; install mtnat 0\.9\.0 or newer"):
+        open_model(f"runs:/{run.info.run_id}/newer")
     with pytest.raises(ModelError, match="runs:/0123/model: cannot be fetched from sqlite:///"):
         open_model("runs:/0123/model")
     with pytest.raises(ModelError, match="models:/best/2: cannot be fetched from sqlite:///"):
