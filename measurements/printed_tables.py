@@ -69,7 +69,7 @@ def main() -> int:
         write_whole(RESULTS / f"{folder.name}.json", stored.model_dump_json(indent=1).encode())
     studies = {path.stem: Stored.model_validate_json(path.read_bytes()) for path in sorted(RESULTS.glob("*.json"))}
     measured = {path.stem: path.read_text().splitlines() for path in sorted(RESULTS.glob("*.jsonl"))}
-    pages = {
+    pages: dict[Path, dict[str, Iterable[str]]] = {
         STUDIES / "README.md": {
             ANSWERS: answers_part(studies),
             **{name: study_part(result) for name, result in studies.items()},

@@ -110,7 +110,7 @@ def test_the_docs_list_every_field_of_a_study_file() -> None:
     found = {
         name for rows in page.split("| field | meaning |")[1:] for name in re.findall(r"^\| `([\w.]+)` \|", rows, re.MULTILINE)
     }
-    parts = {"confirm": Confirm, "resources": Resources}
+    parts: dict[str, type[Record]] = {"confirm": Confirm, "resources": Resources}
     fields = {f"{name}.{field}" for name, part in parts.items() for field in part.model_fields}
     assert found >= (Study.model_fields.keys() - parts.keys()) | fields
 

@@ -1,6 +1,5 @@
 """Experiments and models in Python: read, build, train, load."""
 
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from mtnat import training
 from mtnat.config import build, read_yaml
 from mtnat.data import prepare
 from mtnat.experiment import Experiment
-from mtnat.lab.tracking.models import fetch_model, is_address
+from mtnat.lab.tracking.models import open_model
 from mtnat.training import Model, Progress
 from mtnat.training.fit import MODEL
 
@@ -46,9 +45,7 @@ def load_model(name: str | Path, device: str | torch.device | None = None) -> Mo
     Raises:
         ModelError: there is no such model, or it cannot be read.
     """
-    with tempfile.TemporaryDirectory(prefix="mtnat-model-") as downloads:
-        folder = fetch_model(str(name), Path(downloads)) if is_address(str(name)) else Path(name)
-        return training.load_model(folder, device or training.default_device())
+    return open_model(name, device)
 
 
 def train(experiment: Experiment, folder: str | Path, on_progress: Callable[[Progress], None] | None = None) -> Model:

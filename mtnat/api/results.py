@@ -52,7 +52,7 @@ class StudyResults:
 
     def __init__(self, folder: StudyFolder) -> None:
         self.folder = folder.path
-        self.study: Study = build(Study, read_yaml(folder.study))
+        self.study: Study = folder.read_study()
         """The study file."""
         names = list(self.study.columns)
         self._parts = {name: folder.column(name) for name in names} if names else {"": folder}

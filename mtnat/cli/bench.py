@@ -9,10 +9,10 @@ from typing import TypeVar
 from rich.console import Console
 
 from mtnat import bench
-from mtnat.cli.model import open_model
 from mtnat.cli.testset import named_test_set, own_test_set
 from mtnat.config import Record, build, read_value
 from mtnat.lab.command import check_packages
+from mtnat.lab.tracking.models import open_model
 
 Options = TypeVar("Options", bound=Record)
 

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mtnat.cli.options import command_line
 from mtnat.errors import UserError
@@ -24,6 +25,7 @@ def run(options: argparse.Namespace) -> int:
     except ImportError:
         raise UserError("completion: needs shtab; install it: pip install 'mtnat[completion]'.") from None
     parser = command_line()
+    completed: Any
     for action in _actions(parser):
         if action.dest == "study":
             completed = {"bash": "_mtnat_studies", "zsh": "_files", "preamble": {"bash": _STUDIES}}

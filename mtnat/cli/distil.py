@@ -12,9 +12,10 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from mtnat.cli.model import at_decoding_of, model_folder
+from mtnat.cli.model import at_decoding_of
 from mtnat.errors import DataError, ResourceError
 from mtnat.files import copy_whole, whole_file
+from mtnat.lab.tracking.models import model_folder
 from mtnat.training import Distillation, default_device, file_sources, load_model, training_sources
 from mtnat.training.distillation import LINES_PER_SHARD
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mtnat.cli.model import decoding_of, open_model
+from mtnat.cli.model import decoding_of
 from mtnat.cli.testset import named_test_set, own_test_set, target_language
 from mtnat.data import Split
 from mtnat.decoding import DecoderName, Decoding
@@ -22,6 +22,7 @@ from mtnat.errors import UserError
 from mtnat.evaluation import Comparison, LengthBucket, MetricName, Score, paired_bootstrap
 from mtnat.evaluation.measures import NEAR_PIECES
 from mtnat.evaluation.tokenized import check_tokenizer, tokenized_bleu
+from mtnat.lab.tracking.models import open_model
 from mtnat.training import Model
 from mtnat.training.evaluation import Evaluation, evaluate
 

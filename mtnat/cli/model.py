@@ -1,17 +1,14 @@
 """Reads the options of a model and of its decoding."""
 
 import argparse
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from mtnat.cli.options.shared import SETTINGS
 from mtnat.config import read_value, replace
 from mtnat.decoding import DecoderName, Decoding
 from mtnat.errors import UserError
-from mtnat.lab.tracking.models import fetch_model, is_address
-from mtnat.training import Model, default_device, load_model
+from mtnat.training import Model
 
 
 def at_decoding_of(options: argparse.Namespace, model: Model) -> Decoding:
@@ -22,25 +19,6 @@ def at_decoding_of(options: argparse.Namespace, model: Model) -> Decoding:
     """
     named = {name: getattr(options, name) for name in ("beam", "length_penalty", "precision")}
     return replace(model.experiment.decoding, {name: value for name, value in named.items() if value is not None})
-
-
-def open_model(name: str) -> Model:
-    """Loads a model from a folder or an MLflow URI onto the default device.
-
-    Raises:
-        ModelError: if there is no such model.
-    """
-    with tempfile.TemporaryDirectory(prefix="mtnat-model-") as folder:
-        return load_model(model_folder(name, Path(folder)), default_device())
-
-
-def model_folder(name: str, downloads: Path) -> Path:
-    """Returns the folder of a model: `name` itself, or a new folder in `downloads` if `name` is an MLflow URI.
-
-    Raises:
-        ModelError: if MLflow has no such model.
-    """
-    return fetch_model(name, downloads) if is_address(name) else Path(name)
 
 
 def decoding_of(options: argparse.Namespace, model: Model) -> tuple[Decoding, DecoderName]:

@@ -16,9 +16,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from mtnat.cli.model import decoding_of, open_model
+from mtnat.cli.model import decoding_of
 from mtnat.decoding import MaskPredictSearch, TracedPass, TranslatedLine, trace
 from mtnat.errors import UserError
+from mtnat.lab.tracking.models import open_model
 from mtnat.training import Model
 
 PROMPT = "> "

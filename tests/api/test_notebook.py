@@ -8,7 +8,72 @@ from pathlib import Path
 
 import pytest
 
+import mtnat
+from mtnat.config import build, write_yaml
+from mtnat.data import prepare
+from mtnat.lab.outputs.curves import append_point, write_point
+from mtnat.lab.outputs.folder import HYPOTHESES_FILE, StudyFolder, write_result
+from mtnat.lab.outputs.runs import Result
+from mtnat.lab.plan.agenda import Agenda
+from mtnat.lab.plan.listed_proposer import ListedProposer
+from mtnat.lab.results.judge import RunJudge
+from mtnat.lab.results.leaderboard import make_leaderboard
+from mtnat.lab.study.record import Study
+from mtnat.training.model import EXPERIMENT
+
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
+QUICK = {
+    "question": "Which?",
+    "experiment": {
+        "data": {"corpus": "grammar-en-de", "corpus_size": 200, "vocabulary_size": 200, "max_length": 32},
+        "model": {
+            "width": 16,
+            "heads": 2,
+            "feed_forward": 32,
+            "encoder_layers": 1,
+            "decoder_layers": 1,
+            "dropout": 0.0,
+            "max_positions": 32,
+        },
+        "training": {"steps": 30, "warmup_steps": 5, "validate_every": 30, "valid_sentences": 10},
+    },
+    "baselines": {"mask-predict": {}},
+    "search": {"system.kind": {"choice": ["ctc"]}},
+    "trials": 1,
+    "confirm": {"top": 1, "seeds": [2, 3], "against": "mask-predict"},
+}
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> Path:
+    """The study: every run has curves and translations, and the winner's model is trained for a few steps."""
+    study = build(Study, QUICK)
+    folder = StudyFolder(tmp_path / "outputs" / "quickstart")
+    folder.path.mkdir(parents=True)
+    folder.begin(study, resume=False)
+    references = prepare(study.experiment.data).test.references
+    agenda = Agenda(study, ListedProposer({"system.kind": "ctc"}), {})
+    while run := agenda.next():
+        path, seed = folder.run(run.id), run.experiment.seed
+        is_better = run.kind == "trial"
+        path.mkdir(parents=True, exist_ok=True)
+        (path / EXPERIMENT).write_text(write_yaml(run.experiment))
+        append_point(path, write_point(30, {"valid/loss": 3.0 / seed, "valid/bleu": 10.0 * seed}))
+        result = Result(run=run.id, valid=50.0 if is_better else 10.0, train_seconds=1.0, parameters=1000)
+        if run.phase == "confirm":
+            kept = 5 if is_better else 2
+            lines = [line if number % kept else "noise" for number, line in enumerate(references, seed)]
+            (path / HYPOTHESES_FILE).write_text("".join(f"{line}\n" for line in lines))
+            score = mtnat.bleu(lines, references)
+            result = result.model_copy(update={"test": score.value, "signature": score.signature})
+        write_result(path, result)
+        agenda.end(result)
+    judge = RunJudge(study, folder)
+    board = make_leaderboard("quickstart", study, agenda, judge, test_set="grammar-en-de", seconds=1.0)
+    folder.leaderboard.write_text(board.model_dump_json())
+    mtnat.train(study.experiment, tmp_path / "trained")
+    (tmp_path / "trained" / "model").rename(folder.best_model)
+    return folder.path
 
 
 @pytest.mark.slow

@@ -189,7 +189,7 @@ def test_the_loss_and_its_gradients_are_those_of_pytorchs_loss_over_all_labels(
     plain_states, plain_weight = (each.detach().double().requires_grad_() for each in random_inputs()[:2])
     log_probabilities = (plain_states @ plain_weight.T).log_softmax(2).transpose(0, 1)
     plain = nn.functional.ctc_loss(log_probabilities, target, positions, lengths, blank=40, reduction="sum")
-    (0.7 * plain).backward()
+    (0.7 * plain).backward()  # type: ignore[no-untyped-call]
     assert ours.item() == pytest.approx(plain.item(), rel=1e-6)
     for found, expected in ((states.grad, plain_states.grad), (weight.grad, plain_weight.grad)):
         assert found is not None

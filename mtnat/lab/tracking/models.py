@@ -1,10 +1,14 @@
-"""Models in MLflow."""
+"""Models in folders and in MLflow."""
 
 import logging
 import os
+import tempfile
 from pathlib import Path
 
+import torch
+
 from mtnat.errors import ModelError
+from mtnat.training import Model, default_device, load_model
 
 
 def default_uri() -> str:
@@ -15,6 +19,28 @@ def default_uri() -> str:
 def is_address(model: str) -> bool:
     """Returns whether a model is given as an address in MLflow, not as a folder."""
     return model.startswith(("runs:/", "models:/"))
+
+
+def open_model(name: str | Path, device: str | torch.device | None = None) -> Model:
+    """Loads a model from a folder or an address in MLflow.
+
+    Args:
+        device: by default a GPU if there is one, otherwise the CPU.
+
+    Raises:
+        ModelError: there is no such model, or it cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="mtnat-model-") as downloads:
+        return load_model(model_folder(str(name), Path(downloads)), device or default_device())
+
+
+def model_folder(name: str, downloads: Path) -> Path:
+    """Returns the folder of a model: ``name`` itself, or a new folder in ``downloads`` if ``name`` is an address in MLflow.
+
+    Raises:
+        ModelError: MLflow has no such model.
+    """
+    return fetch_model(name, downloads) if is_address(name) else Path(name)
 
 
 def fetch_model(uri: str, folder: Path, tracking_uri: str | None = None) -> Path:

@@ -6,14 +6,13 @@ import mlflow
 import pytest
 import torch
 
-from mtnat.cli.model import open_model
 from mtnat.config import build
 from mtnat.data import prepare
 from mtnat.errors import ModelError
 from mtnat.experiment import Experiment
 from mtnat.formats import FORMAT_FILE
 from mtnat.lab.tracking.mlflow_tracker import MlflowTracker
-from mtnat.lab.tracking.models import default_uri, fetch_model
+from mtnat.lab.tracking.models import default_uri, fetch_model, open_model
 from mtnat.training import Model, save_model
 
 EXPERIMENT = {
