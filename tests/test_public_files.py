@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import mtnat
 from mtnat.config import read_yaml
 
 ROOT = Path(__file__).parent.parent
@@ -51,7 +52,7 @@ def test_the_changelog_has_the_form_of_keep_a_changelog() -> None:
 
 
 def test_the_version_of_the_project_is_the_newest_of_the_changelog() -> None:
-    assert PROJECT["version"] == CHANGELOG.partition("## [")[2].partition("]")[0]
+    assert mtnat.__version__ == CHANGELOG.partition("## [")[2].partition("]")[0]
 
 
 def test_the_classifiers_name_the_supported_versions_of_python() -> None:
@@ -138,9 +139,10 @@ def test_the_hooks_run_the_tools_of_make_lint_without_a_network() -> None:
     hooks = repository["hooks"]
     assert all(hook["language"] == "system" for hook in hooks)
     entries = [hook["entry"].replace(" --fix", "") for hook in hooks]
-    lint = MAKEFILE.partition("\nlint:")[2].partition("\n\n")[0]
-    checks = [line.strip().replace("$(python)", ".venv/bin/python").replace(" --check", "") for line in lint.splitlines()[1:]]
-    assert entries == checks
+    assert "\nlint: style types\n" in MAKEFILE
+    recipes = [MAKEFILE.partition(f"\n{target}:")[2].partition("\n\n")[0] for target in ("style", "types")]
+    tools = [tool for recipe in recipes for tool in re.findall(r"\$\(python\) -m ([\w -]+)", recipe)]
+    assert entries == [f".venv/bin/python -m {tool.replace(' --check', '').strip()}" for tool in tools]
 
 
 def test_the_workflow_runs_make_test_on_every_supported_version_of_python() -> None:

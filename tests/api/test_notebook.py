@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,8 @@ from mtnat.lab.results.leaderboard import make_leaderboard
 from mtnat.lab.study.record import Study
 from mtnat.training.model import EXPERIMENT
 
-NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
+DOCS = Path(__file__).parents[2] / "docs"
+NOTEBOOK = DOCS / "notebook.ipynb"
 QUICK = {
     "question": "Which?",
     "experiment": {
@@ -89,6 +91,17 @@ def test_every_cell_runs_in_a_folder_with_a_finished_study(quick: Path, tmp_path
     assert done.stdout.startswith("trial-01 2 ")
     assert (tmp_path / "outputs" / "small" / "model").is_dir()
     assert quick.exists()
+
+
+def test_the_page_on_python_shows_code_that_runs(
+    quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for code in re.findall(
+        r"^```python\n(.*?)^```", (DOCS / "python.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    ):
+        exec(code, {})
+    assert mtnat.open_study(quick).answers[""] in capsys.readouterr().out
 
 
 def test_the_notebook_shows_its_results() -> None:
