@@ -23,6 +23,7 @@ from mtnat.errors import UserError
 from mtnat.evaluation.modality import Modality, modality
 from mtnat.experiment import Experiment
 from mtnat.lab.study.record import Study
+from mtnat.lab.study.shipped import find_study
 
 _NAMED_SET = "sacrebleu/"
 _TABLE_COLUMNS = 160
@@ -192,7 +193,7 @@ def split(options: argparse.Namespace) -> int:
 
 def prepare(options: argparse.Namespace) -> int:
     """Prepares the corpora of an experiment or a study."""
-    text = read_yaml(options.experiment)
+    text = read_yaml(find_study(options.experiment))
     if "experiment" in text:
         experiments = {name: part.experiment for name, part in build(Study, text).parts.items()}
     else:

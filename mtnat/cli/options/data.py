@@ -48,7 +48,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     split.set_defaults(command="mtnat.cli.data:split")
 
     ready = actions.add_parser("prepare", help="train the vocabulary and tokenise the text before a training does")
-    ready.add_argument("experiment", type=Path, help="YAML file of an experiment, or of a study to prepare all its columns")
+    ready.add_argument(
+        "experiment",
+        type=Path,
+        help="YAML file of an experiment, or a study to prepare all its columns: a file, or a name such as quickstart",
+    )
     ready.set_defaults(command="mtnat.cli.data:prepare")
 
 
