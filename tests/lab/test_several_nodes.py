@@ -3,7 +3,9 @@
 import ctypes
 import json
 import os
+import re
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -11,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -56,21 +58,24 @@ class Nodes:
     def scratch(self, number: int) -> Path:
         return self.folder / f"scratch-{number}"
 
-    def start(self, count: int, *, dashboard: bool = False) -> None:
+    def start(self, count: int) -> None:
         for number in range(count):
-            place = [f"--address={self.address}"]
-            if not number:
-                place = ["--head", f"--port={self.port}", f"--temp-dir={self.temporary}"]
-                place += [f"--include-dashboard={str(dashboard).lower()}", f"--dashboard-port={self.dashboard_port}"]
-                place += [f"--ray-client-server-port={free_port()}"]
-            resources = ["--num-cpus=1", f"--object-store-memory={100 * 2**20}", "--disable-usage-stats"]
-            resources += [f"--dashboard-agent-listen-port={free_port()}"]
-            log = (self.folder / f"node-{number}.log").open("wb")
-            command = [*RAY, "start", "--block", f"--node-ip-address=127.0.0.{number + 2}", *place, *resources]
-            environment = os.environ | self.environment | {"MTNAT_SCRATCH": str(self.scratch(number))}
-            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, preexec_fn=die_with_parent)
-            self.processes.append(process)
-            self.wait(number)  # two nodes that start at once would take each other's sockets
+            place = [f"--address={self.address}"] if number else ["--head", f"--port={self.port}", "--include-dashboard=false"]
+            self.start_node([*RAY, "start", *place, "--disable-usage-stats"], os.environ | self.environment)
+
+    def start_node(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Starts the next node with a command, to which the options are added that several nodes on one machine need."""
+        number = len(self.processes)
+        options = ["--block", f"--node-ip-address=127.0.0.{number + 2}", "--num-cpus=1"]
+        options += [f"--object-store-memory={100 * 2**20}", f"--dashboard-agent-listen-port={free_port()}"]
+        if not number:
+            options += [f"--temp-dir={self.temporary}", f"--dashboard-port={self.dashboard_port}"]
+            options += [f"--ray-client-server-port={free_port()}"]
+        log = (self.folder / f"node-{number}.log").open("wb")
+        environment = {**environment, "MTNAT_SCRATCH": str(self.scratch(number))}
+        process = subprocess.Popen([*command, *options], stdout=log, stderr=log, env=environment, preexec_fn=die_with_parent)
+        self.processes.append(process)
+        self.wait(number)  # two nodes that start at once would take each other's sockets
 
     def wait(self, number: int) -> None:
         log = self.folder / f"node-{number}.log"
@@ -144,32 +149,105 @@ def test_runs_of_a_dead_node_continue_when_nodes_share_only_a_storage(desk: Desk
     assert [list(nodes.scratch(number).glob("*/runs/*")) for number in (0, 1)] == [[], []]  # runs that ended leave nothing
 
 
-def test_a_submitted_ray_job_runs_a_study_to_its_answer(desk: Desk, nodes: Nodes, tmp_path: Path) -> None:
-    nodes.start(1, dashboard=True)
-    project = tmp_path / "project"
-    shutil.copytree(ROOT / "mtnat", project / "mtnat", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "tune.py", project)
-    desk.write("project/tiny", baselines={"annealing": {}})
-    settings = json.dumps({"env_vars": {name: desk.environment[name] for name in ("MTNAT_DATA", "MTNAT_CACHE")}})
-    submit = [*RAY, "job", "submit", f"--address=http://127.0.0.1:{nodes.dashboard_port}", "--working-dir=."]
-    tune = [sys.executable, "tune.py", "tiny.yaml"]
-    lasting = [f"--outputs={tmp_path}/outputs", f"--tracking-uri=sqlite:///{tmp_path}/mlflow.db"]
+class Shell:
+    """A shell in which the commands of the page on clusters are typed, with the names and ports of this cluster."""
 
-    def job(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [*submit, f"--runtime-env-json={settings}", "--", *tune, *arguments]
-        environment = desk.environment | {"PYTHONPATH": ""}
-        ends = time.monotonic() + 600
-        while time.monotonic() < ends:
-            done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=900)
-            if "No available agent" not in done.stderr:  # the head takes submissions before it can start them
-                return done
-        raise AssertionError(done.stderr)
+    def __init__(self, nodes: Nodes, desk: Desk, shared: Path) -> None:
+        page = (ROOT / "docs" / "clusters.md").read_text(encoding="utf-8")
+        section = page.partition("## Two machines, step by step")[2].partition("\n## ")[0]
+        places = {
+            "/shared/data": desk.environment["MTNAT_DATA"],
+            "/shared/cache": desk.environment["MTNAT_CACHE"],
+            "/shared": str(shared),
+            "HEAD": "127.0.0.2",
+            "6379": str(nodes.port),
+            "8265": str(nodes.dashboard_port),
+        }
+        for name, value in places.items():
+            section = section.replace(name, value)
+        blocks = re.findall(r"^```bash\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+        self.lines = [line for block in blocks for line in block.splitlines()]
+        self.folder = desk.folder
+        home = desk.folder / "home"
+        home.mkdir()
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        self.environment = desk.environment | {"HOME": str(home), "PATH": path, "PYTHONPATH": ""}
+        del self.environment["RAY_AUTH_MODE"], self.environment["RAY_AUTH_TOKEN"]
 
-    refused = job()
-    assert refused.returncode != 0
-    assert "removed when it ends" in refused.stdout
-    done = job(*lasting)
-    assert done.returncode == 0, done.stdout + done.stderr
-    leaderboard = Leaderboard.model_validate_json((tmp_path / "outputs" / "tiny" / "leaderboard.json").read_bytes())
-    assert leaderboard.answer in done.stdout
-    assert (tmp_path / "mlartifacts").is_dir()
+    def line(self, *words: str) -> str:
+        """Returns the line of the page that contains these words."""
+        (found,) = [line for line in self.lines if all(word in line for word in words)]
+        return found
+
+    @property
+    def exported(self) -> dict[str, str]:
+        """The environment with the variables that the page exports."""
+        words = [word for line in self.lines if line.startswith("export ") for word in line.split()[1:]]
+        return self.environment | dict(word.split("=", 1) for word in words)
+
+    def ray(self, line: str) -> list[str]:
+        """Returns the words of a command of Ray, which the interpreter of this process runs."""
+        return [*RAY, *shlex.split(line)[1:]]
+
+    def start(self, line: str) -> subprocess.Popen[str]:
+        exports = "; ".join(line for line in self.lines if line.startswith("export "))
+        pipe = subprocess.PIPE
+        command = ["bash", "-c", f"{exports}; {line}"]
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=pipe, stderr=pipe, text=True)
+
+    def run(self, line: str) -> tuple[int, str]:
+        process = self.start(line)
+        out, errors = ended(process)
+        return process.returncode, out + errors
+
+
+def test_the_steps_of_the_page_on_clusters_lead_from_nothing_to_an_answer(desk: Desk, nodes: Nodes, tmp_path: Path) -> None:
+    """The second machine is lost, the job is stopped, and another one resumes the study."""
+    steps = 200
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    baselines = {name: {"training.weight_decay": index / 10} for index, name in enumerate("ab")}
+    confirm = {"top": 0, "seeds": [1], "against": "a"}
+    desk.write("shared/my-study", steps=steps, training={"validate_every": 50}, baselines=baselines, confirm=confirm)
+    shell = Shell(nodes, desk, shared)
+    for line in (shell.line("get-auth-token"), shell.line("chmod")):
+        code, said = shell.run(line)
+        assert code == 0, said
+    token = Path(shell.environment["HOME"]) / ".ray" / "auth_token"
+    assert token.stat().st_mode & 0o077 == 0
+    submit = shell.line("job submit", "first")
+
+    nodes.start_node(shell.ray(shell.line("ray start", "--head")), shell.exported)
+    in_the_working_folder = "--submission-id=wrong --working-dir=shared -- mtnat tune my-study.yaml"
+    code, said = taken(shell, f"{submit.partition('--submission-id')[0]}{in_the_working_folder}")
+    assert code != 0
+    assert "removed when it ends" in said
+
+    nodes.start_node(shell.ray(shell.line("ray start", "--address")), shell.exported)
+    runs = shared / "outputs" / "my-study" / "runs"
+    job = shell.start(submit)
+    wait_until(lambda: len({path.parent for path in runs.glob("*/checkpoints/*.pt")}) == 2, job)
+    nodes.kill(1)
+    code, said = shell.run(shell.line("job stop"))
+    assert code == 0, said
+    ended(job)
+    code, said = taken(shell, shell.line("job submit", "second"))
+    assert code == 0, said
+    leaderboard = Leaderboard.model_validate_json((runs.parent / "leaderboard.json").read_bytes())
+    assert leaderboard.answer in said
+    for name in "ab":
+        points = [json.loads(line) for line in (runs / f"{name}-seed1" / "curves.jsonl").read_text().splitlines()]
+        seen = [point["step"] for point in points if "train/loss" in point["metrics"]]
+        assert set(seen) == set(range(2, steps + 1, 2))
+        assert seen.count(2) == 1  # no run started from the beginning again
+    assert (shared / "mlartifacts").is_dir()
+
+
+def taken(shell: Shell, submit: str) -> tuple[int, str]:
+    """Submits a job until the cluster takes it, and returns its exit code and output."""
+    ends = time.monotonic() + 600
+    while time.monotonic() < ends:
+        code, said = shell.run(submit)
+        if "No available agent" not in said:
+            return code, said
+    raise AssertionError(said)
