@@ -21,6 +21,10 @@ Scorer = Callable[[npt.NDArray[np.int64]], Floats]
 """Maps statistics summed over sentences, [..., K], to scores, [...]."""
 
 
+_COUNTS_AT_ONCE = 1 << 20
+"""Number of counts, resamples times sentences, that are held in memory."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SeedComparison(Comparison):
     """A system against a baseline, each trained with several seeds. Scores are means over seeds; the p-value is two-sided."""
@@ -157,10 +161,14 @@ def _resampled(runs_SNK: npt.NDArray[np.int64], samples: int, random: np.random.
     # in float64 because NumPy multiplies integer matrices without BLAS. The sums stay exact below 2^53.
     flat = runs_SNK.transpose(1, 0, 2).reshape(sentences, seeds * kinds).astype(np.float64)
     sums = np.empty((samples, seeds * kinds))
-    for number in range(samples):
-        # One draw at a time, as in `paired_bootstrap`, gives the same resamples as there.
-        counts_N = np.bincount(random.integers(sentences, size=sentences), minlength=sentences)
-        sums[number] = counts_N.astype(np.float64) @ flat
+    at_once = max(1, _COUNTS_AT_ONCE // sentences)
+    for start in range(0, samples, at_once):
+        block = min(at_once, samples - start)
+        # These are the draws of `paired_bootstrap`, which makes one resample at a time: the generator's order is the same.
+        drawn_RN = random.integers(sentences, size=(block, sentences))
+        drawn_RN += sentences * np.arange(block)[:, None]
+        counts_RN = np.bincount(drawn_RN.ravel(), minlength=block * sentences).reshape(block, sentences)
+        sums[start : start + block] = counts_RN.astype(np.float64) @ flat
     return np.rint(sums).astype(np.int64).reshape(samples, seeds, kinds)
 
 
