@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mtnat.cli.options import command_line
 from mtnat.errors import UserError
@@ -26,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     parser = command_line()
     for action in _actions(parser):
         if action.dest == "study":
-            completed = {"bash": "_mtnat_studies", "zsh": "_files", "preamble": {"bash": _STUDIES}}
+            completed: dict[str, Any] = {"bash": "_mtnat_studies", "zsh": "_files", "preamble": {"bash": _STUDIES}}
         elif action.type is Path:
             completed = shtab.DIRECTORY if action.metavar == "FOLDER" else shtab.FILE
         else:
