@@ -166,7 +166,7 @@ class Shell:
         for name, value in places.items():
             section = section.replace(name, value)
         blocks = re.findall(r"^```bash\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
-        self.lines = [line for block in blocks for line in block.splitlines()]
+        self.lines: list[str] = [line for block in blocks for line in block.splitlines()]
         self.folder = desk.folder
         home = desk.folder / "home"
         home.mkdir()

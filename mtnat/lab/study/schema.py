@@ -143,7 +143,7 @@ def _clean(schema: Any) -> Any:
         return [_clean(inner) for inner in schema]
     if not isinstance(schema, dict):
         return schema
-    cleaned: dict[str, Any] = {
+    cleaned: Schema = {
         name: {key: _clean(inner) for key, inner in value.items()} if name in ("properties", "$defs") else _clean(value)
         for name, value in schema.items()
         if name not in ("title", "discriminator") and not (name == "default" and (value is None or isinstance(value, dict)))
