@@ -1,5 +1,6 @@
 """The wheel holds everything that a command reads."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -12,11 +13,17 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_the_study_files_and_the_schemas(tmp_path: Path) -> None:
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, tmp_path)
-    for name in ("mtnat", "studies"):
-        shutil.copytree(ROOT / name, tmp_path / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+def test_a_wheel_from_the_files_of_the_image_holds_the_study_files_and_the_schemas(tmp_path: Path) -> None:
+    """The wheel is built from what cluster/Dockerfile has copied when it installs the package."""
+    steps = (ROOT / "cluster" / "Dockerfile").read_text(encoding="utf-8").partition("'.[study]'")[0]
+    for step in re.findall(r"^COPY (.+)$", steps, re.MULTILINE):
+        *names, target = step.split()
+        for name in names:
+            if (ROOT / name).is_dir():
+                ignored = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(ROOT / name, tmp_path / target, symlinks=True, ignore=ignored)
+            else:
+                shutil.copy(ROOT / name, tmp_path / target)
     code = "from setuptools.build_meta import build_wheel; build_wheel('dist')"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
     (wheel,) = (tmp_path / "dist").glob("*.whl")
