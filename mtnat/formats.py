@@ -7,10 +7,10 @@ formats, and says when a number is raised.
 
 import json
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from mtnat import __version__
 from mtnat.errors import UserError
 from mtnat.files import write_whole
 
@@ -21,14 +21,8 @@ _FORMAT, _WRITER = "format", "mtnat"
 
 
 def format_entries(number: int) -> dict[str, Any]:
-    """Returns the entries for a format: its number, and the version of mtnat that writes it.
-
-    The version is None if mtnat is not installed, but imported from its source.
-    """
-    try:
-        return {_FORMAT: number, _WRITER: version("mtnat")}
-    except PackageNotFoundError:
-        return {_FORMAT: number, _WRITER: None}
+    """Returns the entries for a format: its number, and the version of mtnat that writes it."""
+    return {_FORMAT: number, _WRITER: __version__}
 
 
 def write_format(folder: Path, number: int) -> None:
