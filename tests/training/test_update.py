@@ -159,7 +159,7 @@ def test_a_window_averages_what_was_taken_and_counts_the_rest() -> None:
     assert window.curves == []
 
 
-def test_the_feed_prepares_the_same_whoever_takes_it_and_from_wherever(dataset: Dataset) -> None:
+def test_the_feed_prepares_the_same_for_any_thread_from_any_position(dataset: Dataset) -> None:
     objective = objective_of(dataset)
     with Feed(EXPERIMENT, objective, dataset.train, CPU) as feed:
         whole = [feed.next() for _ in range(5)]
@@ -214,7 +214,7 @@ def test_the_feed_computes_in_one_thread_however_many_train() -> None:
         torch.set_num_threads(threads)
 
 
-def test_what_goes_wrong_while_work_is_prepared_reaches_whoever_takes_it(dataset: Dataset) -> None:
+def test_an_error_during_preparation_is_raised_where_the_work_is_taken(dataset: Dataset) -> None:
     with pytest.raises(ValueError, match="non-negative"):
         Feed(EXPERIMENT.model_copy(update={"seed": -1}), objective_of(dataset), dataset.train, CPU).next()
 
