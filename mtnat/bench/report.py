@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from rich.console import Console
@@ -36,12 +36,13 @@ _FORMS = {
 _TABLE_COLUMNS = 160
 
 
-def show(rows: Sequence[Row], *, as_json: bool) -> None:
-    """Prints rows on standard output."""
+def show(rows: Iterable[Row], *, as_json: bool) -> None:
+    """Prints rows on standard output; as JSON, each one as soon as it is known."""
     if as_json:
         for row in rows:
-            print(json.dumps(row))
+            print(json.dumps(row), flush=True)
         return
+    rows = list(rows)
     # A file or a pipe has no width, so a fixed one is used.
     console = Console(width=None if sys.stdout.isatty() else _TABLE_COLUMNS)
     console.print(_lines(rows[0]) if len(rows) == 1 else _columns(rows))

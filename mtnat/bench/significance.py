@@ -6,7 +6,7 @@ run translates a share of the words correctly, and the score is the percentage o
 over sentences, and cheap to draw.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Self
 
@@ -71,13 +71,12 @@ class _Counts:
     """The winner's score minus `cross_fitted`."""
 
 
-def bench_significance(options: SignificanceOptions, say: Callable[[str], None]) -> list[Row]:
-    """Returns a row for each number of seeds and each deviation.
+def bench_significance(options: SignificanceOptions, say: Callable[[str], None]) -> Iterator[Row]:
+    """Yields a row for each number of seeds and each deviation.
 
     Args:
         say: receives progress messages, a line at a time.
     """
-    rows: list[Row] = []
     for looks in [*((seeds,) for seeds in options.seeds), *([options.looks] if options.looks else [])]:
         factors = dict(zip(looks, look_factors(looks), strict=True))
         shown = ", ".join(map(str, looks))
@@ -101,9 +100,8 @@ def bench_significance(options: SignificanceOptions, say: Callable[[str], None])
                 "difference": options.difference,
                 "studies": options.studies,
             }
-            rows.append(row)
+            yield row
             say(f"{shown} {'seed' if looks == (1,) else 'seeds'}, deviation {deviation:g}: {options.studies} studies simulated")
-    return rows
 
 
 def _count(
