@@ -30,18 +30,18 @@ class LogitBlocks:
     A loss calls `read` for a block, turns the probabilities that it gets into the gradient with respect to the logits, in
     place, and passes that to `add_gradient`. The backward pass then needs neither the logits nor a second product with the
     vocabulary.
-    """
 
-    def __init__(
-        self, states_ND: Tensor, weight_VD: Tensor, dtype: torch.dtype, most_rows: int, *, wants_gradient: bool
-    ) -> None:
-        """Args:
+    Args:
         states_ND: states of all positions.
         weight_VD: output embeddings, one row per label.
         dtype: dtype of the products.
         most_rows: number of positions of the largest block.
         wants_gradient: whether `add_gradient` will be called.
-        """
+    """
+
+    def __init__(
+        self, states_ND: Tensor, weight_VD: Tensor, dtype: torch.dtype, most_rows: int, *, wants_gradient: bool
+    ) -> None:
         self._states_ND = states_ND
         self._is_exact = dtype == weight_VD.dtype == torch.float32
         self._weight_VD = weight_VD.to(dtype)

@@ -61,7 +61,7 @@ class _CtcLossSum(torch.autograd.Function):
         total = states_BUD.new_zeros((), dtype=torch.float32)
         wants_gradient = any(ctx.needs_input_grad)
         states_ND = states_BUD.flatten(0, 1)
-        at_once = min(batch, max(1, rows_at_once(states_ND, weight_LD) // most_positions))
+        at_once = max(1, min(batch, rows_at_once(states_ND, weight_LD) // most_positions))
         blocks = LogitBlocks(states_ND, weight_LD, dtype, at_once * most_positions, wants_gradient=wants_gradient)
         for first in range(0, batch, at_once):
             sentences = slice(first, min(first + at_once, batch))

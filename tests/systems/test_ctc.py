@@ -221,6 +221,15 @@ def test_without_gradients_the_loss_is_the_same() -> None:
     torch.testing.assert_close(total, ctc_loss_sum(states, weight, *arguments).detach())
 
 
+def test_without_sentences_the_loss_and_its_gradients_are_zero() -> None:
+    states, weight, arguments = random_inputs()
+    total = ctc_loss_sum(states[:0], weight, *(each[:0] for each in arguments))
+    total.backward()  # type: ignore[no-untyped-call]
+    assert total.item() == 0
+    assert weight.grad is not None
+    assert not weight.grad.any()
+
+
 def test_a_label_that_is_almost_certain_has_finite_gradients() -> None:
     """The labels that no alignment uses then have a total probability of 0."""
     states, weight, arguments = random_inputs()
