@@ -8,13 +8,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mtnat.api.models import build_experiment, load_model, read_experiment, train
+    from mtnat.api.models import build_experiment, read_experiment, train
     from mtnat.api.results import StudyResults, open_study
     from mtnat.config import replace
     from mtnat.data import prepare
     from mtnat.errors import MtnatError, UserError
     from mtnat.evaluation import bleu, chrf, hierarchical_bootstrap, paired_bootstrap, ter
     from mtnat.experiment import Experiment
+    from mtnat.lab.tracking.models import open_model
     from mtnat.systems import System
     from mtnat.training import Model
     from mtnat.training.evaluation import evaluate
@@ -34,7 +35,7 @@ __all__ = [
     "chrf",
     "evaluate",
     "hierarchical_bootstrap",
-    "load_model",
+    "open_model",
     "open_study",
     "paired_bootstrap",
     "prepare",
@@ -45,13 +46,14 @@ __all__ = [
 ]
 
 _MODULES = {
-    "mtnat.api.models": ("build_experiment", "load_model", "read_experiment", "train"),
+    "mtnat.api.models": ("build_experiment", "read_experiment", "train"),
     "mtnat.api.results": ("StudyResults", "open_study"),
     "mtnat.config": ("replace",),
     "mtnat.data": ("prepare",),
     "mtnat.errors": ("MtnatError", "UserError"),
     "mtnat.evaluation": ("bleu", "chrf", "hierarchical_bootstrap", "paired_bootstrap", "ter"),
     "mtnat.experiment": ("Experiment",),
+    "mtnat.lab.tracking.models": ("open_model",),
     "mtnat.systems": ("System",),
     "mtnat.training": ("Model",),
     "mtnat.training.evaluation": ("evaluate",),

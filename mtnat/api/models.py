@@ -1,10 +1,8 @@
-"""Experiments and models in Python: read, build, train, load."""
+"""Experiments and models in Python: read, build, train."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from mtnat import training
 from mtnat.config import build, read_yaml
@@ -35,19 +33,6 @@ def build_experiment(settings: Mapping[str, Any]) -> Experiment:
     return build(Experiment, settings)
 
 
-def load_model(name: str | Path, device: str | torch.device | None = None) -> Model:
-    """Loads a trained model.
-
-    Args:
-        name: a model folder, such as ``outputs/quickstart/best``, or MLflow's ``runs:/…`` or ``models:/…``.
-        device: by default a GPU if there is one, otherwise the CPU.
-
-    Raises:
-        ModelError: there is no such model, or it cannot be read.
-    """
-    return open_model(name, device)
-
-
 def train(experiment: Experiment, folder: str | Path, on_progress: Callable[[Progress], None] | None = None) -> Model:
     """Trains an experiment in this process, or resumes its training, and returns the final model.
 
@@ -65,4 +50,4 @@ def train(experiment: Experiment, folder: str | Path, on_progress: Callable[[Pro
     for progress in training.fit(experiment, dataset, Path(folder)):
         if on_progress:
             on_progress(progress)
-    return load_model(Path(folder) / MODEL)
+    return open_model(Path(folder) / MODEL)

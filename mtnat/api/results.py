@@ -1,30 +1,27 @@
 """The results of a study as pandas data frames."""
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mtnat.api.models import load_model
 from mtnat.config import build, read_yaml
 from mtnat.data import prepare
 from mtnat.errors import StudyError
 from mtnat.experiment import Experiment
 from mtnat.lab.outputs.curves import read_curves
-from mtnat.lab.outputs.folder import HYPOTHESES_FILE, StudyFolder, read_hypotheses, read_result
+from mtnat.lab.outputs.folder import HYPOTHESES_FILE, StudyFolder, read_hypotheses, read_record, read_result
 from mtnat.lab.outputs.runs import Result
 from mtnat.lab.results.leaderboard import Leaderboard
 from mtnat.lab.study.record import TEACHER_NAME, Study, slug
 from mtnat.lab.study.space import leaves
+from mtnat.lab.tracking.models import open_model
 from mtnat.training import Model
 from mtnat.training.model import EXPERIMENT
 
 if TYPE_CHECKING:
     import pandas
 
-_RUN_ID = re.compile(r"(?P<trial>.+)-seed(?P<seed>\d+)(-(?P<steps>\d+)steps)?")
 _SCORES = {"valid": "valid_bleu", "test": "test_bleu"}
 """Names in the frames of fields of `Result` whose own name does not say what they measure."""
 _NOT_SETTINGS = {"seed", "training.steps", "training.warmup_steps"}
@@ -72,13 +69,13 @@ class StudyResults:
 
     @property
     def best(self) -> Model:
-        """The model of the winner's best seed on the validation set. For a study with columns, `load_model` loads the ``best``
+        """The model of the winner's best seed on the validation set. For a study with columns, `open_model` loads the ``best``
         of a column's folder.
 
         Raises:
             ModelError: the study has no winner yet.
         """
-        return load_model(next(iter(self._parts.values())).best_model)
+        return open_model(next(iter(self._parts.values())).best_model)
 
     def scores(self) -> "pandas.DataFrame":
         """Returns the leaderboard: one row per trial. It is empty before the study is finished.
@@ -126,9 +123,9 @@ class StudyResults:
         different = [path for path in paths if len({repr(settings.get(path)) for settings in found}) > 1]
         rows = []
         for run, settings in zip(runs, found, strict=True):
-            if run.result:
-                result = {_SCORES.get(name, name): value for name, value in run.result.model_dump(exclude={"run"}).items()}
-                rows.append({**self._names(run), **result, **{path: settings.get(path) for path in different}})
+            if result := run.result:
+                figures = {_SCORES.get(name, name): value for name, value in result.model_dump(exclude={"run"}).items()}
+                rows.append({**self._names(run), **figures, **{path: settings.get(path) for path in different}})
         return _frame(rows, [*self._column(""), "trial", "kind", "seed", "steps"])
 
     def curves(self, metrics: Iterable[str] | None = None) -> "pandas.DataFrame":
@@ -155,7 +152,7 @@ class StudyResults:
         """
         rows = []
         for run in self._runs():
-            if run.result and run.result.test is not None and (run.path / HYPOTHESES_FILE).exists():
+            if (run.path / HYPOTHESES_FILE).exists():
                 test = prepare(run.experiment.data).test
                 texts = zip(test.sources, test.references, read_hypotheses(run.path), strict=True)
                 rows += [
@@ -171,19 +168,21 @@ class StudyResults:
         return _frame(rows, [*self._column(""), "trial", "seed", "sentence", "source", "reference", "translation"])
 
     def _runs(self) -> Iterator["_Run"]:
+        """Yields the runs that have begun, the columns in the order of the study."""
         for column, part in self._parts.items():
-            names = {slug(name): name for name in self.study.baselines}
-            names |= {
-                slug(row.name): row.name for found, board in self._leaderboards() if found == column for row in board.rows
-            }
-            for path in sorted(part.path.glob("runs/*")):
-                if (match := _RUN_ID.fullmatch(path.name)) and (path / EXPERIMENT).exists():
-                    yield _Run(column, names.get(match["trial"], match["trial"]), path)
+            board = _board(part)
+            names = [*self.study.baselines, *(row.name for row in board.rows)] if board else list(self.study.baselines)
+            by_slug = {slug(name): name for name in names}
+            for path in sorted(part.path.glob(f"runs/*/{EXPERIMENT}")):
+                experiment = build(Experiment, read_yaml(path))
+                # The folder of a run is named after its trial, its seed and its rung; see `Run.id`.
+                trial = path.parent.name.rpartition(f"-seed{experiment.seed}")[0]
+                yield _Run(column, by_slug.get(trial, trial), path.parent, experiment)
 
     def _leaderboards(self) -> Iterator[tuple[str, Leaderboard]]:
         for name, part in self._parts.items():
-            if part.leaderboard.exists():
-                yield name, Leaderboard.model_validate_json(part.leaderboard.read_bytes())
+            if board := _board(part):
+                yield name, board
 
     def _column(self, name: str) -> dict[str, Any]:
         return {"column": name} if self.study.columns else {}
@@ -196,19 +195,22 @@ class StudyResults:
 
 @dataclass(frozen=True)
 class _Run:
-    """The folder of a run that has begun."""
+    """A run that has begun."""
 
     column: str
     trial: str
     path: Path
+    experiment: Experiment
 
-    @cached_property
-    def experiment(self) -> Experiment:
-        return build(Experiment, read_yaml(self.path / EXPERIMENT))
-
-    @cached_property
+    @property
     def result(self) -> Result | None:
+        """The result, once the run has ended."""
         return read_result(self.path)
+
+
+def _board(part: StudyFolder) -> Leaderboard | None:
+    """Returns the leaderboard of a study or of a column; None if it is not finished."""
+    return read_record(Leaderboard, part.leaderboard) if part.leaderboard.exists() else None
 
 
 def _frame(rows: list[dict[str, Any]], columns: list[str]) -> "pandas.DataFrame":

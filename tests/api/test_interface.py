@@ -48,7 +48,7 @@ def test_an_experiment_is_built_trained_and_translates(tmp_path: Path) -> None:
     model = mtnat.train(experiment, tmp_path / "run", on_progress=lambda progress: points.append(progress.step))
     assert points[-1] == 4
     assert [line.text for line in model.translate(["a man ."])] == [
-        line.text for line in mtnat.load_model(tmp_path / "run" / "model").translate(["a man ."])
+        line.text for line in mtnat.open_model(tmp_path / "run" / "model").translate(["a man ."])
     ]
     assert mtnat.read_experiment(tmp_path / "run" / "model") == experiment
     assert mtnat.read_experiment(tmp_path / "run" / "experiment.yaml") == experiment
@@ -76,4 +76,4 @@ def test_all_problems_of_an_experiment_are_named_at_once() -> None:
 
 def test_a_missing_model_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is not a model folder"):
-        mtnat.load_model(tmp_path)
+        mtnat.open_model(tmp_path)

@@ -22,9 +22,10 @@ def is_address(model: str) -> bool:
 
 
 def open_model(name: str | Path, device: str | torch.device | None = None) -> Model:
-    """Loads a model from a folder or an address in MLflow.
+    """Loads a trained model.
 
     Args:
+        name: a model folder, such as ``outputs/quickstart/best``, or MLflow's ``runs:/…`` or ``models:/…``.
         device: by default a GPU if there is one, otherwise the CPU.
 
     Raises:
