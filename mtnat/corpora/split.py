@@ -15,6 +15,7 @@ from mtnat.config import Record
 from mtnat.corpora.assemble import RECORD_FILE
 from mtnat.corpora.fetch import Listener, silent
 from mtnat.corpora.pairs import text_key, whole_files
+from mtnat.data.config import languages_of
 from mtnat.data.corpus import SPLITS, TextPair, paired, read_lines
 from mtnat.data.grammar import SplitName
 from mtnat.errors import DataError
@@ -24,7 +25,6 @@ MOST_BY_DEFAULT = 1_000
 LARGEST_SHARE = 10
 """By default, valid and test are at most one in this many pairs each."""
 _PAIRS_AT_ONCE = 20_000
-_LANGUAGE = re.compile(r"\.([a-z]{2,3})(?:\.gz)?$")
 _PAIR = re.compile(r"([a-z]{2,3})-([a-z]{2,3})")
 _TRAIN, _VALID, _TEST, _EMPTY, _SHARED = range(5)
 """Destinations of a pair: one of the three texts, or dropped because a side is empty or occurs in valid or test."""
@@ -104,11 +104,9 @@ def languages_in_names(source: Path, target: Path) -> tuple[str, str]:
     Raises:
         DataError: if the names hold no languages, or one language only.
     """
-    found = [_LANGUAGE.search(path.name) for path in (source, target)]
-    first, second = (match[1] if match else None for match in found)
-    if not first or not second or first == second:
-        raise DataError(f"{source.name}, {target.name}: do not name two languages; give --languages, such as en-de.")
-    return first, second
+    if found := languages_of((source.name, target.name)):
+        return found
+    raise DataError(f"{source.name}, {target.name}: do not name two languages; give --languages, such as en-de.")
 
 
 def language_pair(text: str) -> tuple[str, str]:
