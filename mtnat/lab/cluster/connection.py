@@ -29,7 +29,7 @@ def ray_cluster(options: Options, resources: Resources) -> Iterator[None]:
 
     Raises:
         ConfigError: a study cannot use an address of this kind.
-        ResourceError: no cluster answers at the address.
+        ResourceError: no cluster answers at the address, or Ray does not start on this machine.
     """
     _connect(options, resources)
     try:
@@ -56,13 +56,7 @@ def _connect(options: Options, resources: Resources) -> None:
     }
     level = logging.INFO if options.verbose else logging.CRITICAL
     if options.address is None:
-        ray.init(
-            address="local",
-            num_cpus=cores(),
-            include_dashboard=False,
-            log_to_driver=options.verbose,
-            logging_level=level,
-        )
+        _start(log_to_driver=options.verbose, logging_level=level)
     else:
         _join(options.address, settings, log_to_driver=options.verbose, logging_level=level)
     logging.getLogger("ray").setLevel(level)
@@ -84,6 +78,17 @@ def _environment(resources: Resources) -> dict[str, str]:
         "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": str(60 * resources.silent_minutes),
     }
     return paths | tunables | processes
+
+
+def _start(**options: Any) -> None:
+    """Starts Ray on this machine."""
+    try:
+        ray.init(address="local", num_cpus=cores(), include_dashboard=False, **options)
+    except Exception as error:  # Ray raises a plain Exception if its processes do not start in time
+        reason = " ".join(str(error).split())[:300].rstrip(".")
+        raise ResourceError(
+            f"Ray did not start on this machine ({reason}); end other programs if they keep it busy, and start the study again."
+        ) from None
 
 
 def _join(address: str, settings: Mapping[str, str], **options: Any) -> None:
