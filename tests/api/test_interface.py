@@ -5,23 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_study import TINY
 
 import mtnat
 from mtnat.errors import ConfigError, ModelError
-
-SMALL = {
-    "data": {"corpus": "grammar-en-de", "corpus_size": 200, "vocabulary_size": 200, "max_length": 32},
-    "model": {
-        "width": 16,
-        "heads": 2,
-        "feed_forward": 32,
-        "encoder_layers": 1,
-        "decoder_layers": 1,
-        "dropout": 0.0,
-        "max_positions": 32,
-    },
-    "training": {"steps": 4, "warmup_steps": 1, "validate_every": 2, "valid_sentences": 10, "log_every": 2},
-}
 
 
 def test_importing_the_package_imports_no_heavy_library() -> None:
@@ -43,7 +30,7 @@ def test_another_name_is_an_attribute_error() -> None:
 
 
 def test_an_experiment_is_built_trained_and_translates(tmp_path: Path) -> None:
-    experiment = mtnat.build_experiment(SMALL)
+    experiment = mtnat.build_experiment(TINY)
     points: list[int] = []
     model = mtnat.train(experiment, tmp_path / "run", on_progress=lambda progress: points.append(progress.step))
     assert points[-1] == 4
@@ -61,7 +48,7 @@ def test_an_experiment_is_built_trained_and_translates(tmp_path: Path) -> None:
 
 
 def test_training_again_in_the_same_folder_loads_the_finished_model(tmp_path: Path) -> None:
-    experiment = mtnat.build_experiment(SMALL)
+    experiment = mtnat.build_experiment(TINY)
     mtnat.train(experiment, tmp_path)
     written = (tmp_path / "model" / "weights.pt").stat().st_mtime_ns
     mtnat.train(experiment, tmp_path)
@@ -70,7 +57,7 @@ def test_training_again_in_the_same_folder_loads_the_finished_model(tmp_path: Pa
 
 def test_all_problems_of_an_experiment_are_named_at_once() -> None:
     with pytest.raises(ConfigError) as raised:
-        mtnat.build_experiment(SMALL | {"seed": -1, "sytem": {"kind": "ctc"}})
+        mtnat.build_experiment(TINY | {"seed": -1, "sytem": {"kind": "ctc"}})
     assert len(raised.value.problems) == 2
 
 

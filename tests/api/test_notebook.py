@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_study import TINY
 
 import mtnat
 from mtnat.config import build, write_yaml
@@ -26,19 +27,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 NOTEBOOK = DOCS / "notebook.ipynb"
 QUICK = {
     "question": "Which?",
-    "experiment": {
-        "data": {"corpus": "grammar-en-de", "corpus_size": 200, "vocabulary_size": 200, "max_length": 32},
-        "model": {
-            "width": 16,
-            "heads": 2,
-            "feed_forward": 32,
-            "encoder_layers": 1,
-            "decoder_layers": 1,
-            "dropout": 0.0,
-            "max_positions": 32,
-        },
-        "training": {"steps": 30, "warmup_steps": 5, "validate_every": 30, "valid_sentences": 10},
-    },
+    "experiment": TINY,
     "baselines": {"mask-predict": {}},
     "search": {"system.kind": {"choice": ["ctc"]}},
     "trials": 1,
@@ -60,7 +49,7 @@ def quick(tmp_path: Path) -> Path:
         is_better = run.kind == "trial"
         path.mkdir(parents=True, exist_ok=True)
         (path / EXPERIMENT).write_text(write_yaml(run.experiment))
-        append_point(path, write_point(30, {"valid/loss": 3.0 / seed, "valid/bleu": 10.0 * seed}))
+        append_point(path, write_point(4, {"valid/loss": 3.0 / seed, "valid/bleu": 10.0 * seed}))
         result = Result(run=run.id, valid=50.0 if is_better else 10.0, train_seconds=1.0, parameters=1000)
         if run.phase == "confirm":
             kept = 5 if is_better else 2

@@ -11,6 +11,20 @@ from mtnat.lab.plan.listed_proposer import ListedProposer
 from mtnat.lab.results.leaderboard import Leaderboard, make_leaderboard
 from mtnat.lab.study.record import Settings, Study
 
+TINY = {
+    "data": {"corpus": "grammar-en-de", "corpus_size": 200, "vocabulary_size": 200, "max_length": 32},
+    "model": {
+        "width": 16,
+        "heads": 2,
+        "feed_forward": 32,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "dropout": 0.0,
+        "max_positions": 32,
+    },
+    "training": {"steps": 4, "warmup_steps": 1, "validate_every": 2, "valid_sentences": 10, "log_every": 2},
+}
+"""An experiment that trains in a moment."""
 EXPONENT = "objective.schedule.exponent"
 
 
