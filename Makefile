@@ -15,6 +15,10 @@ pip := @$(python) -m pip --quiet --disable-pip-version-check
 installed := $(VENV)/.installed
 outputs := outputs/$(basename $(notdir $(STUDY)))
 
+# Modules that are used are compiled once, also where the environment says otherwise: to compile them in every process would
+# double the time that each takes to start.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: study test style types tests-fast tests-slow tests-ray-first tests-ray-second lint docs install clean
 
 # Resumes a study that was started before; for a finished study, shows its leaderboard again.

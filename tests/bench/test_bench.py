@@ -126,7 +126,8 @@ def test_the_default_output_is_a_table(capsys: pytest.CaptureFixture[str]) -> No
 
 @pytest.mark.slow
 def test_running_out_of_memory_gives_one_message_and_exit_code_1() -> None:
-    sizes = "import mtnat.cli; print(open('/proc/self/status').read().split('VmPeak:')[1].split()[0])"
+    # mtnat.cli alone does not import PyTorch, mtnat.cli.bench does.
+    sizes = "import mtnat.cli.bench; print(open('/proc/self/status').read().split('VmPeak:')[1].split()[0])"
     loaded = int(subprocess.run([sys.executable, "-c", sizes], capture_output=True, check=True).stdout)
     # Enough to start, but not for the logits of a batch of the paper's size.
     command = f"ulimit -v {loaded + (450 << 10)}; exec {sys.executable} -m mtnat bench train --size base --json"
