@@ -1,4 +1,4 @@
-"""Labels in a picture: each beside its marker, where nothing else stands."""
+"""The labels and the scales of a picture."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Point = tuple[float, float]
 
+_WIDE = 8.0
+"""An axis is logarithmic if the largest value is at least this many times the smallest."""
 _FONT_POINTS = 9
 _SIDES = ((0, 1), (1, 0.4), (-1, 0.4), (0, -1), (1, -0.6), (-1, -0.6), (0.7, 1), (-0.7, 1), (0.7, -1), (-0.7, -1))
 _OFFSETS = [(distance * across, distance * up) for distance in (9, 16, 26, 38, 52) for across, up in _SIDES]
@@ -94,3 +96,19 @@ def _along(corners_N2: NDArray[np.float64]) -> NDArray[np.float64]:
     """Points along a line from corner to corner."""
     steps = np.linspace(0, len(corners_N2) - 1, _LINE_STEPS * len(corners_N2))
     return np.column_stack([np.interp(steps, np.arange(len(corners_N2)), corners_N2[:, axis]) for axis in (0, 1)])
+
+
+def scale_axes(axes: "Axes", places: Sequence[Point]) -> None:
+    """Sets plain numbers as ticks, and a logarithmic scale for an axis with a wide range."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    for axis, scale, values in zip(
+        (axes.xaxis, axes.yaxis), (axes.set_xscale, axes.set_yscale), zip(*places, strict=True), strict=True
+    ):
+        if min(values) > 0 and max(values) > _WIDE * min(values):
+            scale("log")
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_minor_formatter(NullFormatter())
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axes.margins(0.12)
+    axes.grid(alpha=0.3)

@@ -9,6 +9,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Literal, Protocol
@@ -20,6 +21,8 @@ from mtnat.files import write_whole
 
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
 TextPair = tuple[str, str]
+
+_MOST_KEPT_PAIRS = 50_000  # about 15 MB
 
 _SETTLED_SECONDS = 2.0  # a file system's clock may tick as slowly as this
 
@@ -52,7 +55,7 @@ def open_raw_corpus(config: DataConfig, cache: Path) -> Corpus:
 
 
 class GrammarCorpus:
-    """The embedded corpus, generated on each call."""
+    """The embedded corpus. The pairs of a small one are kept in memory, because preparation reads them three times."""
 
     def __init__(self, config: DataConfig) -> None:
         self._german_first = config.corpus == "grammar-de-en"
@@ -65,8 +68,9 @@ class GrammarCorpus:
 
     def pairs(self, split: SplitName) -> Iterator[TextPair]:
         """Yields the generated pairs, in the configured direction."""
-        for pair in generate(split, self._sizes[split], self._seed):
-            yield (pair.german, pair.english) if self._german_first else (pair.english, pair.german)
+        size = self._sizes[split]
+        texts = _kept_texts if size <= _MOST_KEPT_PAIRS else _texts
+        yield from self._in_direction(texts(split, size, self._seed))
 
     def train_size(self) -> int:
         """Returns the configured number of training pairs."""
@@ -75,9 +79,22 @@ class GrammarCorpus:
     def train_digest(self) -> str:
         """Returns the SHA-256 of the size, the seed and the first 1,000 pairs, which change with the grammar."""
         digest = hashlib.sha256(f"grammar {self.train_size()} {self._seed}\n".encode())
-        for source, target in islice(self.pairs("train"), 1_000):
+        for source, target in self._in_direction(islice(_texts("train", self.train_size(), self._seed), 1_000)):
             digest.update(f"{source}\n{target}\n".encode())
         return digest.hexdigest()
+
+    def _in_direction(self, texts: Iterable[TextPair]) -> Iterator[TextPair]:
+        return ((german, english) if self._german_first else (english, german) for english, german in texts)
+
+
+def _texts(split: SplitName, size: int, seed: int) -> Iterator[TextPair]:
+    """Yields the English and German text of each generated pair."""
+    return ((pair.english, pair.german) for pair in generate(split, size, seed))
+
+
+@lru_cache(maxsize=len(SPLITS))
+def _kept_texts(split: SplitName, size: int, seed: int) -> tuple[TextPair, ...]:
+    return tuple(_texts(split, size, seed))
 
 
 class FileCorpus:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,7 +26,7 @@ from mtnat.files import locked
 _FORMAT = 1
 _PAIRS_AT_ONCE = 8_192
 _CHUNKS_AHEAD = 2
-_PAIRS_CHECKED = 50_000
+_MOST_PAIRS_CHECKED = 50_000
 
 
 @dataclass(frozen=True)
@@ -66,42 +65,33 @@ def prepare(config: DataConfig, cache: Path | None = None) -> Dataset:
     """
     cache = cache or default_cache()
     corpus = open_corpus(config, cache)
-    if problems := corpus.problems():
-        raise DataError(problems)
-    key = _digest(_FORMAT, config.vocabulary_size, config.joint_vocabulary, config.max_length, corpus.train_digest())
-    folder = cache / key[:32]
-    if not folder.exists():
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with locked(folder.with_name(f"{folder.name}.lock")):  # only one process at a time writes the folder
-                _build(config, corpus, open_raw_corpus(config, cache), folder)
-        except OSError as error:
-            raise DataError(f"{cache}: cannot be written ({error.strerror}); set $MTNAT_CACHE to a folder with room.") from None
+    folder = _prepared(config, corpus, cache)
     train, valid, test = TokenStore(folder), _split(corpus, "valid"), _split(corpus, "test")
     return Dataset(
         vocabularies=Vocabularies.load(folder),
         train=train,
         valid=valid,
         test=test,
-        fingerprint=_digest(key, valid.sources, valid.references, test.sources, test.references),
+        fingerprint=_digest(_key(config, corpus), valid.sources, valid.references, test.sources, test.references),
         left_out=train.left_out,
     )
 
 
 def check(config: DataConfig, cache: Path | None = None) -> list[str]:
-    """Returns every problem that would make `prepare` fail. It reads each file once and does not tokenise the corpus.
+    """Returns every problem that would make `prepare` fail.
 
-    Whether the text supports the vocabulary size is tested on the first 50,000 pairs. In a larger corpus a failed test
-    proves nothing, since more text may support a larger vocabulary, and it is ignored.
+    It reads each file once. A corpus of at most 50,000 pairs is prepared, which tests whether its text supports the vocabulary
+    size; a later `prepare` finds it in the cache. A larger corpus, whose preparation takes longer, is not tokenised.
     """
     cache = cache or default_cache()
     corpus = open_corpus(config, cache)
     if problems := corpus.problems():
         return problems
-    try:
-        _train_vocabularies(config, open_raw_corpus(config, cache), most_pairs=_PAIRS_CHECKED)
-    except DataError as error:
-        return list(error.problems) if corpus.train_size() <= _PAIRS_CHECKED else []
+    if corpus.train_size() <= _MOST_PAIRS_CHECKED:
+        try:
+            _prepared(config, corpus, cache)
+        except DataError as error:
+            return list(error.problems)
     return []
 
 
@@ -120,6 +110,30 @@ def default_cache() -> Path:
         raise missing from None
     if not folder.is_absolute():
         raise missing
+    return folder
+
+
+def _key(config: DataConfig, corpus: Corpus) -> str:
+    """Returns a hash of the training text and of everything that determines its tokens."""
+    return _digest(_FORMAT, config.vocabulary_size, config.joint_vocabulary, config.max_length, corpus.train_digest())
+
+
+def _prepared(config: DataConfig, corpus: Corpus, cache: Path) -> Path:
+    """Returns the folder with the vocabularies and tokens of a corpus, and writes it if it does not exist.
+
+    Raises:
+        DataError: if the corpus cannot be read or tokenised, with all problems.
+    """
+    if problems := corpus.problems():
+        raise DataError(problems)
+    folder = cache / _key(config, corpus)[:32]
+    if not folder.exists():
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with locked(folder.with_name(f"{folder.name}.lock")):  # only one process at a time writes the folder
+                _build(config, corpus, open_raw_corpus(config, cache), folder)
+        except OSError as error:
+            raise DataError(f"{cache}: cannot be written ({error.strerror}); set $MTNAT_CACHE to a folder with room.") from None
     return folder
 
 
@@ -150,12 +164,12 @@ def _build(config: DataConfig, corpus: Corpus, raw: Corpus, folder: Path) -> Non
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _train_vocabularies(config: DataConfig, corpus: Corpus, most_pairs: int | None = None) -> Vocabularies:
-    """Trains the vocabularies on the training text, or on its first `most_pairs` pairs.
+def _train_vocabularies(config: DataConfig, corpus: Corpus) -> Vocabularies:
+    """Trains the vocabularies on the training text.
 
     If the text has more than `MOST_TRAINING_LINES` lines, every n-th pair is used, with n as small as this limit allows.
     """
-    size = min(corpus.train_size(), most_pairs or sys.maxsize)
+    size = corpus.train_size()
     lines = size * 2 if config.joint_vocabulary else size
     coverage = 0.9998 if lines > LARGE_CORPUS_LINES else 1.0
     every = -(-lines // MOST_TRAINING_LINES)  # rounded up

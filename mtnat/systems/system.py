@@ -1,11 +1,12 @@
 """A system: the branches of a translator and their weights in the objective."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import ClassVar, Literal
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from mtnat.config import Record
 from mtnat.decoding import Decoding
@@ -63,7 +64,7 @@ class System(Record, ABC):
         `MultiTaskObjective`."""
         both = objective.model_copy(update={"schedule": Constant(value=0.5)})
         trained = self.trained(objective)
-        with torch.device("meta"):
+        with torch.device("meta"), _WithoutRandomValues():
             return {name: branch for name, branch in self.branches(model, both, tokens).items() if name not in trained}
 
     def weights(self, nat_weight: float) -> Mapping[str, float]:
@@ -76,3 +77,21 @@ class System(Record, ABC):
         names: tuple[BranchName, ...] = ("at", "nat")
         extremes = [self.weights(value) for value in objective.schedule.bounds]
         return tuple(name for name in names if any(weights[name] > 0 for weights in extremes))
+
+
+class _WithoutRandomValues(TorchFunctionMode):
+    """A context in which weights are not drawn. On the meta device they have no values, but to draw them PyTorch imports its
+    compiler, which takes several seconds in every process."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Collection[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func in (Tensor.normal_, Tensor.uniform_):
+            return args[0]
+        if func in (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_):
+            return (kwargs or {}).get("tensor", *args[:1])
+        return func(*args, **(kwargs or {}))

@@ -4,6 +4,7 @@ from mtnat.training.distillation import Distillation, SourceText, file_sources, 
 from mtnat.training.feed import Feed, Work
 from mtnat.training.fit import Progress, fit
 from mtnat.training.model import Model, load_model, read_experiment, save_model
+from mtnat.training.speed import Speed, measure_speed
 from mtnat.training.update import Updater
 from mtnat.training.validation import Scored, evaluate_split
 from mtnat.training.workers import Alone, Distributed, Workers, default_device
@@ -17,6 +18,7 @@ __all__ = [
     "Progress",
     "Scored",
     "SourceText",
+    "Speed",
     "Updater",
     "Work",
     "Workers",
@@ -25,6 +27,7 @@ __all__ = [
     "file_sources",
     "fit",
     "load_model",
+    "measure_speed",
     "read_experiment",
     "save_model",
     "training_sources",

@@ -1,5 +1,7 @@
 """The optimizer and the learning-rate schedule."""
 
+from inspect import unwrap
+
 import torch
 from torch import nn
 
@@ -27,4 +29,18 @@ def build_optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Op
         {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=0.0, betas=config.adam_betas, eps=config.adam_epsilon, fused=True)
+    return _AdamW(groups, lr=0.0, betas=config.adam_betas, eps=config.adam_epsilon, fused=True)
+
+
+class _AdamW(torch.optim.AdamW):
+    """AdamW that is never called by compiled code.
+
+    The decorators that hide its methods from PyTorch's compiler import the compiler, which takes several seconds in every
+    process. The methods are therefore used without these decorators. The results are the same.
+    """
+
+    add_param_group = unwrap(torch.optim.AdamW.add_param_group)
+    state_dict = unwrap(torch.optim.AdamW.state_dict)
+    load_state_dict = unwrap(torch.optim.AdamW.load_state_dict)
+    zero_grad = unwrap(torch.optim.AdamW.zero_grad)
+    step = torch.no_grad()(unwrap(torch.optim.AdamW.step))

@@ -240,9 +240,20 @@ def test_check_reports_the_problems_of_prepare(settings: dict[str, Any], case: i
     assert caught.value.problems == (problem,)
 
 
-def test_check_of_a_valid_corpus_reports_and_writes_nothing(tmp_path: Path, settings: dict[str, Any]) -> None:
-    assert check(DataConfig(**settings)) == []
-    assert not (tmp_path / "cache").exists() or built(tmp_path / "cache") == []
+def test_what_check_prepares_is_used_by_prepare(tmp_path: Path, settings: dict[str, Any]) -> None:
+    assert check(DataConfig(**settings), tmp_path / "cache") == []
+    (folder,) = built(tmp_path / "cache")
+    before = folder.stat().st_mtime_ns
+    assert prepare(DataConfig(**settings), tmp_path / "cache").train.folder == folder
+    assert folder.stat().st_mtime_ns == before
+
+
+def test_a_large_corpus_is_checked_without_preparing_it(
+    tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mtnat.data.dataset._MOST_PAIRS_CHECKED", 10)
+    assert check(DataConfig(**settings), tmp_path) == []
+    assert built(tmp_path) == []
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from mtnat.lab.plan.agenda import Agenda
 from mtnat.lab.plan.listed_proposer import ListedProposer
 from mtnat.lab.results.leaderboard import Leaderboard, make_leaderboard
 from mtnat.lab.study.record import Settings, Study
+from mtnat.training import Speed
 
 TINY = {
     "data": {"corpus": "grammar-en-de", "corpus_size": 200, "vocabulary_size": 200, "max_length": 32},
@@ -114,4 +115,17 @@ def traded(**changes: Any) -> Leaderboard:
                 test=20.0 if run.phase == "confirm" else None,
             )
         )
+    return make_leaderboard("s", a_study, agenda, Verdict(0.5), test_set="grammar", seconds=1.0)
+
+
+def timed() -> Leaderboard:
+    """The leaderboard of a study that measures speed; the model of seed 2 is twice as slow as that of seed 1."""
+    confirm = {"top": 0, "seeds": [1, 2], "against": "linear", "speed_sentences": 10}
+    a_study = study(trials=0, search={}, confirm=confirm)
+    agenda = Agenda(a_study, ListedProposer(), {})
+    while run := agenda.next():
+        speed = Speed(sentences_per_second=120.0 / run.experiment.seed, latency=0.01 * run.experiment.seed, passes=4, layers=14)
+        assert run.speed_sentences == (10 if run.phase == "confirm" else None)
+        is_scored = run.phase == "confirm"
+        agenda.end(Result(run=run.id, valid=20.0, test=20.0 if is_scored else None, speed=speed if is_scored else None))
     return make_leaderboard("s", a_study, agenda, Verdict(0.5), test_set="grammar", seconds=1.0)

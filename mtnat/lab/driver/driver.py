@@ -240,7 +240,11 @@ def _conclude(leaderboard: Leaderboard, folder: StudyFolder, agenda: Agenda, tra
         from mtnat.lab.report.front_plot import draw_front  # matplotlib takes a second to import, and few studies need it
 
         draw_front(leaderboard, folder.pareto)
-    for path in (folder.study, folder.report, folder.best_experiment, folder.fidelity, folder.pareto):
+    if any(row.speed for row in leaderboard.rows):
+        from mtnat.lab.report.speed_plot import draw_speed
+
+        draw_speed(leaderboard, folder.speed)
+    for path in (folder.study, folder.report, folder.best_experiment, folder.fidelity, folder.pareto, folder.speed):
         if path.exists():
             tracker.keep(folder.id, path)
     tracker.tag(folder.id, {"answer": leaderboard.answer})

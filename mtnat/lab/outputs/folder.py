@@ -53,6 +53,8 @@ class StudyFolder:
         self.report = self.path / "leaderboard.md"
         self.pareto = self.path / "pareto.png"
         """Only of a study with several metrics."""
+        self.speed = self.path / "speed.png"
+        """Only of a study with `confirm.speed_sentences`."""
         self.fidelity = self.path / "fidelity.json"
         """Only of a study with a horizon."""
         self.best_experiment = self.path / "best.yaml"

@@ -8,6 +8,7 @@ from pydantic import Field
 from mtnat.config import Record
 from mtnat.experiment import Experiment
 from mtnat.lab.study.record import Settings, slug
+from mtnat.training import Speed
 
 Kind = Literal["baseline", "trial"]
 VALID = "valid/bleu"
@@ -35,6 +36,8 @@ class Run(Record):
     """The complete experiment, with the seed of this run and the T of its rung."""
     rung: int | None = None
     """T of a complete but shorter run (`Horizon`); None for the full T."""
+    speed_sentences: int | None = None
+    """`Confirm.speed_sentences` of a run of the confirm phase."""
 
     @property
     def id(self) -> str:
@@ -62,6 +65,8 @@ class Result(Record):
     """BLEU on the test set, after the confirm phase."""
     signature: str | None = None
     """sacreBLEU's signature of both scores."""
+    speed: Speed | None = None
+    """Speed of the model, after the confirm phase of a study that measures it."""
     seconds: float = Field(0.0, ge=0)
     """Wall-clock time of both phases; for an interrupted phase, since its last start."""
     decode_seconds: float | None = None

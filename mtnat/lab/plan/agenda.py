@@ -261,7 +261,7 @@ class Agenda:
         horizon, confirm = self._study.horizon, self._study.confirm
         rungs = horizon.steps[:-1] if horizon and self._is_proposed(trial.name) else ()
         self.trials[trial.name] = trial
-        self._runs[trial.name] = TrialRuns(trial, rungs, confirm.seeds if confirm else ())
+        self._runs[trial.name] = TrialRuns(trial, rungs, confirm)
         self._experiments.add(trial.experiment.model_dump_json())
         if self._is_proposed(trial.name):
             self._proposals.append(trial)

@@ -4,19 +4,20 @@ from functools import cached_property
 
 from mtnat.config import replace
 from mtnat.lab.outputs.runs import Run, Trial
+from mtnat.lab.study.record import Confirm
 from mtnat.lab.study.searching import compressed
 
 
 class TrialRuns:
     """The runs of one trial, each made once, when it is first asked for: every change of an experiment validates it again."""
 
-    def __init__(self, trial: Trial, rungs: tuple[int, ...], seeds: tuple[int, ...]) -> None:
+    def __init__(self, trial: Trial, rungs: tuple[int, ...], confirm: Confirm | None) -> None:
         """
         Args:
             rungs: T of each shorter run, ascending.
-            seeds: of the confirm phase.
+            confirm: the confirm phase; None if the study has none.
         """
-        self._trial, self._rungs, self._seeds = trial, rungs, seeds
+        self._trial, self._rungs, self._confirm = trial, rungs, confirm
 
     @cached_property
     def full(self) -> Run:
@@ -40,9 +41,12 @@ class TrialRuns:
     @cached_property
     def confirm(self) -> tuple[Run, ...]:
         """The runs of the confirm phase, one for each seed."""
+        if self._confirm is None:
+            return ()
+        of_all = {"phase": "confirm", "speed_sentences": self._confirm.speed_sentences}
         return tuple(
-            self.full.model_copy(update={"phase": "confirm", "experiment": replace(self._trial.experiment, {"seed": seed})})
-            for seed in self._seeds
+            self.full.model_copy(update={**of_all, "experiment": replace(self._trial.experiment, {"seed": seed})})
+            for seed in self._confirm.seeds
         )
 
     @cached_property

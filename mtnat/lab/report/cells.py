@@ -6,6 +6,7 @@ from mtnat.lab.results.leaderboard import Leaderboard
 from mtnat.lab.results.paper_table import Cell, Table
 from mtnat.lab.results.rows import Row
 from mtnat.lab.results.words import plain
+from mtnat.training import Speed
 
 _NOTHING = "–"
 TITLES = ("sacreBLEU", "tokenized")
@@ -59,6 +60,7 @@ def _cells(row: Row, leaderboard: Leaderboard) -> dict[str, str]:
         "seeds needed": "" if row.seeds_needed is None else str(row.seeds_needed).replace("more than ", "> "),
         "valid": number(row.valid, ".2f") if row.is_full else "",
         **{name: plain(name, row.metrics[name]) if name in row.metrics else "" for name in others},
+        **_speed(row.speed),
         "front": "●" if row.on_front else "",
         "seeds": " ".join(map(str, row.seeds)),
         "seconds": f"{row.spent.seconds:.0f}",
@@ -66,6 +68,19 @@ def _cells(row: Row, leaderboard: Leaderboard) -> dict[str, str]:
         "tokens": number(row.spent.tokens, ",d") if row.spent.tokens is not None else "",
         "Wh": number(None if row.spent.joules is None else row.spent.joules / 3600, ".1f"),
     }
+
+
+def _speed(speed: Speed | None) -> dict[str, str]:
+    titles = ("sentences/s", "ms for one", "passes", "layers in sequence")
+    if speed is None:
+        return dict.fromkeys(titles, "")
+    figures = (
+        f"{speed.sentences_per_second:,.{0 if speed.sentences_per_second >= 10 else 1}f}",
+        f"{speed.latency * 1e3:.1f}",
+        f"{speed.passes:.1f}",
+        f"{speed.layers:.1f}",
+    )
+    return dict(zip(titles, figures, strict=True))
 
 
 def _score(row: Row) -> str:

@@ -4,17 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mtnat.files import whole_file
 from mtnat.lab.results.answer import metric_of
 from mtnat.lab.results.leaderboard import Leaderboard
 from mtnat.lab.results.rows import Row
 from mtnat.lab.study.searching import Direction
-from mtnat.plot_labels import Label, Point, write_labels
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from mtnat.plot_labels import Label, Point, scale_axes, write_labels
 
 _NAMES = {
     "valid.bleu": "BLEU on the validation set",
@@ -32,8 +28,6 @@ _STYLES = {
 }
 """Colour, fill and marker by kind of trial."""
 _MARKER_POINTS = 7
-_WIDE = 8.0
-"""An axis is logarithmic if the largest value is at least this many times the smallest."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +62,7 @@ def draw_front(leaderboard: Leaderboard, path: Path) -> None:
     axes.set_title(title, fontsize=10, loc="left", wrap=True)
     axes.set_xlabel(_axis_label(across, leaderboard.objectives))
     axes.set_ylabel(_axis_label(up, leaderboard.objectives))
-    _scale(axes, [mark.place for mark in marks])
+    scale_axes(axes, [mark.place for mark in marks])
     figure.legend(loc="outside lower center", ncols=len(_STYLES), frameon=False)
     figure.draw_without_rendering()  # so that all positions are known
     labels = [Label(mark.name, mark.place, _STYLES[mark.kind][0]) for mark in marks if mark.is_named]
@@ -110,19 +104,3 @@ def _kind(row: Row, leaderboard: Leaderboard) -> str:
 
 def _axis_label(metric: str, objectives: Mapping[str, str]) -> str:
     return f"{_NAMES[metric]} ({'more' if objectives[metric] == 'max' else 'less'} is better)"
-
-
-def _scale(axes: "Axes", places: Sequence[Point]) -> None:
-    """Sets plain numbers as ticks, and a logarithmic scale for an axis with a wide range."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    for axis, scale, values in zip(
-        (axes.xaxis, axes.yaxis), (axes.set_xscale, axes.set_yscale), zip(*places, strict=True), strict=True
-    ):
-        if min(values) > 0 and max(values) > _WIDE * min(values):
-            scale("log")
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.set_minor_formatter(NullFormatter())
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    axes.margins(0.12)
-    axes.grid(alpha=0.3)

@@ -32,6 +32,11 @@ def leaderboard_notes(leaderboard: Leaderboard) -> list[str]:
         "valid.loss is the loss of the branch that translates; it is comparable between trials of one system only."
         if "valid.loss" in leaderboard.objectives
         else "",
+        "Speed: sentences/s are those of the whole test set in batches, ms for one is the median of sentences that are "
+        "translated one at a time, both on the device of the runs and beside everything else that ran on it. Layers in "
+        "sequence do not depend on the machine: those of the encoder, and those of the decoder for every pass."
+        if any(row.speed for row in rows)
+        else "",
         "Rows marked (valid) were not confirmed: one seed, validation set." if any(not row.confirmed for row in rows) else "",
         "Rows with a step or a T after their score were not trained to their end; only rows with the same one are comparable."
         if any(not row.is_full for row in rows)

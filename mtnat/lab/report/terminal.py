@@ -17,7 +17,7 @@ from mtnat.lab.results.words import duration, size
 
 LEFT_OUT = frozenset({"95 % of difference", "p, these models only", "tokens", "Wh"})
 """Columns of the leaderboard that the terminal never shows; the file has all columns."""
-FIRST_LEFT_OUT = ("GPU-hours", "kind", "seconds", "tokenized", "95 %", "seeds needed", "seeds", "valid", "p")
+FIRST_LEFT_OUT = ("passes", "GPU-hours", "kind", "seconds", "tokenized", "95 %", "seeds needed", "seeds", "valid", "p")
 """Columns that are left out, in this order, until the others fit on the terminal."""
 
 
@@ -37,6 +37,8 @@ def show_end(console: Console, leaderboard: Leaderboard, folder: StudyFolder, tr
     lines = ["", *said, "", f"leaderboard  {folder.report}"]
     if folder.pareto.exists():
         lines.append(f"front        {folder.pareto}")
+    if folder.speed.exists():
+        lines.append(f"speed        {folder.speed}")
     if leaderboard.winner:
         lines += [
             f"best         {folder.best_experiment}",

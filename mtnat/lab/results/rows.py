@@ -16,6 +16,7 @@ from mtnat.lab.results.costs import Spent, spent
 from mtnat.lab.results.seeds_needed import FEWEST_SEEDS, Seeds, seeds_needed
 from mtnat.lab.study.record import Settings, Study
 from mtnat.lab.study.searching import METRICS
+from mtnat.training import Speed
 
 
 class Row(Record):
@@ -53,6 +54,8 @@ class Row(Record):
     """Means of the other metrics, if the study has several, over the same seeds."""
     on_front: bool = False
     """Whether the trial is on the Pareto front of the trials that can win."""
+    speed: Speed | None = None
+    """Means over the seeds, if the study measures speed."""
     against: str | None
     difference: float | None = None
     """Mean difference to ``against`` over the seeds that both have."""
@@ -133,6 +136,7 @@ def make_row(trial: Trial, study: Study, agenda: Agenda, judge: Judge, *, confir
         valid=fmean(valid_scores) if valid_scores else None,
         valid_scores=valid_scores,
         metrics={name: value for name, value in others.items() if value is not None},
+        speed=_mean_speed([result.speed for _, result in good if result.speed]) if confirmed else None,
         against=None,
         spent=spent(ended),
         signature=next((result.signature for _, result in good), None),
@@ -212,6 +216,14 @@ def interval(scores: Sequence[float]) -> tuple[float, float] | None:
 def combined_p(p_values: Sequence[float]) -> float:
     """Returns one p-value for several on the same sentences: twice their median (Meinshausen, Meier and Bühlmann 2009)."""
     return p_values[0] if len(p_values) == 1 else min(1.0, 2 * median(p_values))
+
+
+def _mean_speed(speeds: Sequence[Speed]) -> Speed | None:
+    """Returns the mean of each figure over the runs; None if no run was measured."""
+    if not speeds:
+        return None
+    figures = [speed.model_dump() for speed in speeds]
+    return Speed(**{name: fmean(each[name] for each in figures) for name in Speed.model_fields})
 
 
 def _mean(metric: str, results: Sequence[Result]) -> float | None:

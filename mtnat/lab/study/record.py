@@ -45,6 +45,10 @@ class Confirm(Record):
     """Numbers of seeds after which the answer is tested, ascending; the last one is the number of `seeds`. If the difference of
     the winner is significant at a look, the remaining seeds are not trained. The levels of the tests are such that all looks
     together have the error of one. Left out, all seeds are trained."""
+    speed_sentences: int | None = Field(None, ge=1)
+    """Number of sentences of the test set, at even spacing, that every confirmed model also translates one at a time. Its speed
+    in batches and for one sentence, its passes and its sequential layers are then in the leaderboard, and a picture shows
+    quality against speed. Left out, no speed is measured."""
 
     @model_validator(mode="after")
     def _looks_lead_to_all_seeds(self) -> Self:

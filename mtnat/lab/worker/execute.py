@@ -6,12 +6,13 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
-from mtnat.data import prepare
+from mtnat.data import Split, prepare
 from mtnat.errors import MtnatError, OutOfMemoryError, ResourceError
 from mtnat.files import locked, write_whole
 from mtnat.lab.outputs.curves import append_point, read_curves, write_point
@@ -21,7 +22,7 @@ from mtnat.lab.outputs.runs import VALID, Result, Run
 from mtnat.lab.study.resources import Resources
 from mtnat.lab.worker.gpu_energy import gpu_joules
 from mtnat.lab.worker.watchdog import Watchdog
-from mtnat.training import Workers, evaluate_split, fit, load_model
+from mtnat.training import Model, Speed, Workers, evaluate_split, fit, load_model, measure_speed
 from mtnat.training.checkpoints import Checkpoints
 from mtnat.training.fit import CHECKPOINTS, MODEL, SUMMARY
 from mtnat.training.memory import give_back_memory
@@ -169,8 +170,19 @@ class _Execution:
         scored = evaluate_split(model, dataset.test, self.workers)
         if self.workers.leads:
             write_whole(self.folder / HYPOTHESES_FILE, "".join(f"{line}\n" for line in scored.translations).encode())
-        self.report(progress.step, {"test/bleu": scored.bleu.value})
-        return result.model_copy(update={"test": scored.bleu.value, "signature": scored.bleu.signature})
+        speed = self._speed(model, dataset.test)
+        measured = {f"test/{name}": value for name, value in speed.model_dump().items()} if speed else {}
+        self.report(progress.step, {"test/bleu": scored.bleu.value, **measured})
+        return result.model_copy(update={"test": scored.bleu.value, "signature": scored.bleu.signature, "speed": speed})
+
+    def _speed(self, model: Model, test: Split) -> Speed | None:
+        """Measures the speed of the model if the study asks for it. The leading worker measures alone while the others wait."""
+        if self.run.speed_sentences is None:
+            return None
+        self.watchdog.feed()
+        found = [measure_speed(model, test.sources, self.run.speed_sentences)] if self.workers.leads else []
+        (speed,) = chain.from_iterable(self.workers.gather(found))
+        return speed
 
     def _report_lost_point(self) -> None:
         """Reports the point of the newest checkpoint if the process was killed after it wrote the one and before the other. The

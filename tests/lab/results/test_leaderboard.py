@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from small_study import SCORES, Scores, Verdict, concluded, power, study, traded
+from small_study import SCORES, Scores, Verdict, concluded, power, study, timed, traded
 
 from mtnat.lab.outputs.runs import Result, Run
 from mtnat.lab.plan.agenda import Agenda
@@ -11,6 +11,7 @@ from mtnat.lab.plan.listed_proposer import ListedProposer
 from mtnat.lab.report.cells import leaderboard_rows
 from mtnat.lab.report.front_plot import draw_front
 from mtnat.lab.report.markdown import leaderboard_markdown
+from mtnat.lab.report.speed_plot import draw_speed
 from mtnat.lab.results.costs import Spent, spent
 from mtnat.lab.results.leaderboard import Leaderboard, make_leaderboard
 from mtnat.lab.results.rows import combined_p, interval
@@ -278,6 +279,18 @@ def test_the_front_is_drawn_as_a_png_file(tmp_path: Path) -> None:
     for name, board in {"confirmed": traded(), "searched": traded(confirm=None)}.items():
         draw_front(board, tmp_path / name)
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_speeds_are_means_over_the_seeds_with_columns_a_note_and_a_picture(tmp_path: Path) -> None:
+    board = timed()
+    columns = ("sentences/s", "ms for one", "passes", "layers in sequence")
+    for row in leaderboard_rows(board):
+        assert [row[column] for column in columns] == ["90", "15.0", "4.0", "14.0"]
+    assert "Layers in sequence do not depend on the machine" in leaderboard_markdown(board)
+    draw_speed(board, tmp_path / "speed.png")
+    assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
+    without = concluded(study(trials=2), SCORES)
+    assert not leaderboard_rows(without)[0].keys() & {*columns}
 
 
 def test_the_costs_of_all_runs_are_summed() -> None:

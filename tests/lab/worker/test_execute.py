@@ -114,8 +114,15 @@ def test_an_ended_run_has_its_costs_leaves_no_checkpoints_and_can_be_scored_late
     assert session.checkpoints == [step for step, _ in session.seen("valid/bleu")] != []
 
     weights = (runs / "model" / "weights.pt").read_bytes()
-    scored = performed(tmp_path, Listening(), run_of(phase="confirm"))
+    timed = run_of(phase="confirm").model_copy(update={"speed_sentences": 3})
+    scored = performed(tmp_path, timing := Listening(), timed)
     assert scored.test is not None
+    assert scored.speed is not None
+    assert (
+        scored.speed.layers == 1 + scored.speed.passes <= 1 + 2
+    )  # one layer of the encoder and one of the decoder, two passes
+    assert scored.speed.latency > 0
+    assert timing.seen("test/latency") == [(6, scored.speed.latency)]
     assert scored.seconds > result.seconds
     assert (scored.valid, scored.tokens, scored.decode_seconds) == (result.valid, result.tokens, result.decode_seconds)
     assert (runs / "model" / "weights.pt").read_bytes() == weights
