@@ -34,8 +34,7 @@ test: style
 at_the_end = output=$$(mktemp) && trap 'rm -f "$$output"' EXIT && \
 	{ $(1) >"$$output" 2>&1; code=$$?; cat "$$output"; exit $$code; }
 # About half of the time of all tests that start Ray.
-first_half := tests/lab/overhead tests/lab/test_short_of_memory.py tests/lab/test_whole_search.py tests/lab/test_whole_study.py \
-	tests/systems
+first_half := tests/lab/test_short_of_memory.py tests/lab/test_whole_search.py tests/lab/test_whole_study.py
 
 tests-fast: $(installed)
 	@nice -n 5 $(python) -m pytest -m "not ray and not slow"

@@ -17,13 +17,15 @@ import pytest
 from mlflow import MlflowClient
 
 from mtnat.config import build, read_yaml, to_yaml
+from mtnat.data import prepare
 from mtnat.errors import StudyError
 from mtnat.experiment import Experiment
 from mtnat.formats import FORMAT_FILE, STUDY_FORMAT, check_format
 from mtnat.lab.outputs.folder import StudyFolder
 from mtnat.lab.results.leaderboard import Leaderboard
+from mtnat.lab.study.record import Study
 from mtnat.lab.study.resources import cores
-from mtnat.training import load_model
+from mtnat.training import Alone, fit, load_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 ROOT = Path(__file__).parents[2]
@@ -283,11 +285,15 @@ UPDATES = {"log_every": 1, "batches_per_step": 2, "precision": "fp32"}
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, float]]:
-    """The loss curve of a run with one worker, which is an actor of Tune."""
+    """The loss curve of a run with one worker, without Ray."""
     desk = Desk(tmp_path_factory.mktemp("alone"))
     desk.write("one", training=UPDATES, baselines={"annealing": {}})
-    assert desk.run("one.yaml")[::2] == (0, "")
-    curve = desk.curve("one", "annealing-seed1", "train/loss")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MTNAT_DATA", "MTNAT_CACHE"):
+            patch.setenv(name, desk.environment[name])
+        experiment = build(Study, read_yaml(desk.folder / "one.yaml")).experiment
+        points = list(fit(experiment, prepare(experiment.data), desk.folder / "run", workers=Alone("cpu")))
+    curve = [(point.step, point.metrics["train/loss"]) for point in points if "train/loss" in point.metrics]
     assert [step for step, _ in curve] == list(range(1, 21))
     return curve
 
@@ -309,7 +315,7 @@ def test_several_workers_compute_the_same_losses_as_one_worker(
     assert [loss for _, loss in several] == pytest.approx([loss for _, loss in alone], abs=1e-4)
 
 
-def test_ray_train_computes_the_same_losses_as_a_tune_actor(desk: Desk, alone: list[tuple[int, float]]) -> None:
+def test_ray_train_computes_the_same_losses_as_training_without_ray(desk: Desk, alone: list[tuple[int, float]]) -> None:
     assert loss_curve(desk, launcher="ray-train") == alone
 
 
