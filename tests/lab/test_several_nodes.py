@@ -120,7 +120,7 @@ def end_with_a_node_less(desk: Desk, nodes: Nodes, progress: Callable[[], int], 
     """Kills a node once each of the three has a checkpoint, and waits for the end of the study."""
     steps = 300
     baselines = {name: {"training.weight_decay": index / 10} for index, name in enumerate("abcd")}
-    desk.write("long", steps=steps, training={"validate_every": 50}, baselines=baselines)
+    desk.write("long", steps=steps, training={"validate_every": 50}, baselines=baselines, resources={})
     process = desk.start("long.yaml", "--address", nodes.address, *arguments)
     wait_until(lambda: progress() == 3, process)
     nodes.kill(2)
@@ -208,7 +208,8 @@ def test_the_steps_of_the_page_on_clusters_lead_from_nothing_to_an_answer(desk: 
     shared.mkdir()
     baselines = {name: {"training.weight_decay": index / 10} for index, name in enumerate("ab")}
     confirm = {"top": 0, "seeds": [1], "against": "a"}
-    desk.write("shared/my-study", steps=steps, training={"validate_every": 50}, baselines=baselines, confirm=confirm)
+    training = {"validate_every": 50}
+    desk.write("shared/my-study", steps=steps, training=training, baselines=baselines, confirm=confirm, resources={})
     shell = Shell(nodes, desk, shared)
     for line in (shell.line("get-auth-token"), shell.line("chmod")):
         code, said = shell.run(line)

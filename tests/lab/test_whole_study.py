@@ -78,7 +78,8 @@ class Desk:
             "training": training | changes.pop("training", {}),
             "decoding": {"iterations": 2, "length_candidates": 2},
         }
-        study = {"question": "Does it work?", "experiment": experiment} | changes
+        # With one run at a time Ray starts one process less, which takes ten seconds of a core.
+        study = {"question": "Does it work?", "experiment": experiment, "resources": {"at_once": 1}} | changes
         (self.folder / f"{name}.yaml").write_text(to_yaml(study))
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:

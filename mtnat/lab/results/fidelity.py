@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from mtnat.config import Record
 
@@ -130,6 +129,8 @@ def sentences(fidelity: Fidelity) -> list[str]:
 
 
 def _signal(kind: Kind, steps: int, share: float, scores: dict[str, float], full: Scores, tau_R: Floats) -> Signal:
+    from scipy import stats  # its import takes two seconds, and few studies have a horizon
+
     found = stats.kendalltau([scores[name] for name in full], list(full.values()))
     is_defined = bool(np.isfinite(found.statistic))
     highest, best = max(scores.values()), max(full.values())
@@ -171,6 +172,8 @@ def _contrasts(signals: Sequence[Signal], taus: Mapping[tuple[Kind, int], Floats
 
 def _tau(scores_N: Floats, full_N: Floats) -> float:
     """Returns τ of a resample; 0 if all of its scores are equal, which gives no order."""
+    from scipy import stats
+
     tau = float(stats.kendalltau(scores_N, full_N, method="asymptotic").statistic)
     return tau if np.isfinite(tau) else 0.0
 

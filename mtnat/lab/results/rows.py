@@ -6,7 +6,7 @@ from statistics import fmean, median, stdev
 from typing import Protocol
 
 from pydantic import Field
-from scipy import stats
+from scipy import special
 
 from mtnat.config import Record
 from mtnat.evaluation import Comparison, Mark, Score, holm, mark_of
@@ -209,7 +209,7 @@ def interval(scores: Sequence[float]) -> tuple[float, float] | None:
     two scores."""
     if len(scores) < 2:
         return None
-    half = float(stats.t.ppf(0.975, len(scores) - 1)) * stdev(scores) / math.sqrt(len(scores))
+    half = float(special.stdtrit(len(scores) - 1, 0.975)) * stdev(scores) / math.sqrt(len(scores))
     return max(0.0, fmean(scores) - half), min(100.0, fmean(scores) + half)
 
 

@@ -5,7 +5,6 @@ from statistics import fmean, stdev
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
 MOST_SEEDS = 1000
 FEWEST_SEEDS = 4
@@ -23,6 +22,8 @@ def seeds_needed(differences: Sequence[float]) -> Seeds:
     Args:
         differences: in BLEU, one for each seed that both systems were trained with, at least two.
     """
+    from scipy import stats  # its import takes two seconds, and few studies have enough seeds
+
     mean, deviation = fmean(differences), stdev(differences)
     if deviation == 0:
         return 2 if mean else "more than 1,000"
