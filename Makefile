@@ -37,16 +37,16 @@ at_the_end = output=$$(mktemp) && trap 'rm -f "$$output"' EXIT && \
 first_half := tests/lab/test_short_of_memory.py tests/lab/test_whole_search.py tests/lab/test_whole_study.py
 
 tests-fast: $(installed)
-	@nice -n 5 $(python) -m pytest -m "not ray and not slow"
+	@nice -n 5 $(python) -m pytest --durations=15 -m "not ray and not slow"
 
 tests-slow: $(installed)
-	@$(call at_the_end,nice -n 5 $(python) -m pytest -m "slow and not ray")
+	@$(call at_the_end,nice -n 5 $(python) -m pytest --durations=15 -m "slow and not ray")
 
 tests-ray-first: $(installed)
-	@$(call at_the_end,RAY_worker_niceness=10 $(python) -m pytest -m ray $(first_half))
+	@$(call at_the_end,RAY_worker_niceness=10 $(python) -m pytest --durations=15 -m ray $(first_half))
 
 tests-ray-second: $(installed)
-	@$(call at_the_end,RAY_worker_niceness=10 $(python) -m pytest -m ray $(addprefix --ignore=,$(first_half)))
+	@$(call at_the_end,RAY_worker_niceness=10 $(python) -m pytest --durations=15 -m ray $(addprefix --ignore=,$(first_half)))
 
 lint: style types
 
