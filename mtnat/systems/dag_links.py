@@ -39,8 +39,8 @@ class Links(nn.Module):
     def forward(self, states_BGD: Tensor, vertices_B: Tensor) -> Tensor:
         """Computes the log-probabilities of the transitions in float32 (float64 for states in float64), [B, G, G].
 
-        Row i is the distribution over the successors of vertex i. The last vertex of a graph has no successor; its row and those
-        of the padding are −inf, as are all transitions backwards or to the padding.
+        Row i is the distribution over the successors of vertex i. The last vertex of a graph has none: its row and those of the
+        padding are −inf, as are all transitions backwards and to the padding.
 
         Args:
             vertices_B: number of vertices of each graph.

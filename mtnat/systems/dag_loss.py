@@ -105,7 +105,7 @@ class _PathLogProbability(torch.autograd.Function):
         totals_B1 = totals_B.masked_fill(totals_B == -torch.inf, 0)[:, None]
         of_tokens_BMG, of_links_BGG, edges_BGG = (torch.zeros_like(each) for each in (tokens_BMG, links_BGG, links_BGG))
         after_BG = torch.full_like(end_BG, -torch.inf)
-        # after_BG: log-probability of the tokens behind token `step` and of the transitions to them, by the vertex of the token.
+        # after_BG: log-probability of the tokens after token `step` and of the transitions to them, by vertex of that token.
         for step in range(tokens_BMG.shape[1] - 1, -1, -1):
             after_BG = torch.where((lengths_B == step + 1)[:, None], end_BG, after_BG)
             of_tokens_BMG[:, step] = (sums_MBG[step] + after_BG - totals_B1).exp_()

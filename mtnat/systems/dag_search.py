@@ -1,7 +1,7 @@
 """Searches for translations in a directed acyclic graph, given its links and the likeliest pieces of its vertices."""
 
-# B sentences, G vertices, M vertices of a path, L numbers of pieces, C pieces that are tried at a vertex, U different pieces of a
-# graph, K prefixes, N best translations, X any number
+# B sentences, G vertices, M vertices of a path, L numbers of pieces, C pieces that are tried at a vertex, U different pieces of
+# a graph, K prefixes, N best translations, X any number
 
 import torch
 from torch import Tensor
@@ -178,12 +178,10 @@ def _quotients(ended: list[Tensor], length_penalty: float) -> Tensor:
     return torch.cat([ended_BK / (length + 1) ** length_penalty for length, ended_BK in enumerate(ended)], dim=1)
 
 
-def _best(
-    ended: list[Tensor], grown: list[tuple[Tensor, Tensor]], beam: int, length_penalty: float
-) -> list[list[Found]]:
+def _best(ended: list[Tensor], grown: list[tuple[Tensor, Tensor]], beam: int, length_penalty: float) -> list[list[Found]]:
     """Returns the best translations of each graph, with their log-probabilities."""
     quotients_BX = _quotients(ended, length_penalty)
-    order_BN = quotients_BX.argsort(1, descending=True, stable=True)[:, :beam]
+    order_BN = quotients_BX.argsort(dim=1, descending=True, stable=True)[:, :beam]
     totals_BN = torch.cat(ended, dim=1).gather(1, order_BN)
     places = [(length, number) for length, ended_BK in enumerate(ended) for number in range(ended_BK.shape[1])]
     history = [(parents_BK.tolist(), pieces_BK.tolist()) for parents_BK, pieces_BK in grown]

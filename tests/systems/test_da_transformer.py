@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from mtnat.config import build as build_record
 from mtnat.decoding import Hypothesis, decode
@@ -66,7 +65,13 @@ def test_the_loss_per_token_worked_by_hand() -> None:
 
 
 def test_the_probabilities_of_all_outputs_add_up_to_1() -> None:
-    total = sum(hand_probability(*tokens) for length in range(1, 5) for tokens in itertools.product(range(6), repeat=length))
+    total = 0.0
+    for length in range(1, 5):
+        outputs_BM = torch.tensor(list(itertools.product(range(6), repeat=length)))
+        batch = len(outputs_BM)
+        tokens_BMG = EMISSIONS.T.log()[outputs_BM]
+        lengths, sizes = torch.full((batch,), length), FOUR.expand(batch)
+        total += path_log_probability(tokens_BMG, LINKS.expand(batch, -1, -1), lengths, sizes).exp().sum().item()
     assert total == pytest.approx(1)
 
 
@@ -98,7 +103,9 @@ def random_links(generator: torch.Generator, vertices_B: Tensor, most: int) -> T
     """Log-probabilities of transitions."""
     numbers = torch.arange(most)
     is_link = (numbers > numbers[:, None]) & (numbers < vertices_B[:, None, None])
-    scores = (2 * torch.randn(len(vertices_B), most, most, generator=generator, dtype=torch.float64)).masked_fill(~is_link, -INF)
+    scores = (2 * torch.randn(len(vertices_B), most, most, generator=generator, dtype=torch.float64)).masked_fill(
+        ~is_link, -INF
+    )
     return scores.log_softmax(2).masked_fill(~is_link, -INF)
 
 
@@ -120,7 +127,7 @@ def enumerated(tokens_MG: Tensor, links_GG: Tensor, length: int, vertices: int) 
     return torch.stack(finite).logsumexp(0) if finite else torch.tensor(-INF, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(5))
 def test_sums_over_paths_and_their_gradients_are_those_of_all_paths(seed: int) -> None:
     tokens, links, lengths, vertices = random_graphs(seed)
     weights = torch.randn(len(lengths), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -175,8 +182,10 @@ def test_the_best_alignment_is_the_best_of_all_paths(seed: int) -> None:
 
 def test_a_graph_without_a_path_has_probability_0_and_no_gradient() -> None:
     """A target with more tokens than vertices, beside one that fits."""
-    tokens, links = (each[:2].clone().requires_grad_() for each in random_graphs(2)[:2])
-    totals = path_log_probability(tokens, links, torch.tensor([5, 3]), torch.tensor([4, 6]))
+    generator, vertices = torch.Generator().manual_seed(2), torch.tensor([4, 6])
+    links = random_links(generator, vertices, 6).requires_grad_()
+    tokens = torch.randn(2, 6, 6, generator=generator, dtype=torch.float64, requires_grad=True)
+    totals = path_log_probability(tokens, links, torch.tensor([5, 3]), vertices)
     assert totals[0] == -INF
     assert totals[1].isfinite()
     totals.masked_fill(totals == -INF, 0).sum().backward()  # type: ignore[no-untyped-call]
@@ -279,14 +288,14 @@ def test_the_gradients_of_links_agree_with_differences() -> None:
 
 
 def test_links_that_are_almost_impossible_have_finite_gradients() -> None:
-    queries, keys, gates, vertices = random_heads()
-    links = log_links(queries.mul(1e4).float().requires_grad_(), keys.float(), gates.float(), vertices)
+    vertices = random_heads()[3]
+    queries, keys, gates = (each.float() for each in random_heads()[:3])
+    queries = (1e4 * queries).requires_grad_()
+    links = log_links(queries, keys.requires_grad_(), gates.requires_grad_(), vertices)
     assert not links.isnan().any()
-    scores = [each.float().requires_grad_() for each in (queries * 1e4, keys, gates)]
-    links = log_links(*scores, vertices)
     tokens = torch.full((3, 3, 6), -1.0)
     path_log_probability(tokens, links, torch.tensor([3, 3, 2]), vertices).sum().backward()  # type: ignore[no-untyped-call]
-    assert all(each.grad is not None and each.grad.isfinite().all() for each in scores)
+    assert all(each.grad is not None and each.grad.isfinite().all() for each in (queries, keys, gates))
 
 
 @pytest.mark.parametrize("heads", [1, 2, 3, 64])
@@ -300,12 +309,11 @@ def test_any_number_of_heads_fits_the_width(heads: int) -> None:
     torch.testing.assert_close(sums[1], torch.tensor([1.0] * 4 + [0] * 5))
 
 
-def test_operations_of_links_are_those_of_the_counter_without_the_transitions_backwards() -> None:
-    links, states = Links(ModelConfig(width=16, heads=2, max_positions=16), 2), torch.randn(3, 8, 16)
-    with FlopCounterMode(display=False) as counter:
-        links(states, torch.tensor([8, 8, 8]))
-    backwards = 16 * 3 * 8**2
-    assert links.flops(3 * 8, 3 * 8**2) + backwards == counter.get_total_flops()
+def test_operations_of_links_by_hand() -> None:
+    """Two heads of 8 features: per vertex a projection of 32×34, per pair of vertices and head 8 products and 8 additions."""
+    links = Links(ModelConfig(width=16, heads=2, max_positions=16), 2)
+    pairs_forwards = 3 * 8**2 / 2
+    assert links.flops(3 * 8, 3 * 8**2) == 3 * 8 * 2 * 32 * 34 + pairs_forwards * 2 * 8 * 2
 
 
 # The searches
@@ -346,9 +354,7 @@ def test_joint_viterbi_keeps_to_its_limit() -> None:
 
 
 def beam_search_by_hand(penalty: float, beam: int = 50, limit: int = 2) -> list[tuple[tuple[int, ...], float]]:
-    [best] = prefix_beam_search(
-        LINKS, *hand_pieces(3), FOUR, torch.tensor([limit]), beam=beam, length_penalty=penalty
-    )
+    [best] = prefix_beam_search(LINKS, *hand_pieces(3), FOUR, torch.tensor([limit]), beam=beam, length_penalty=penalty)
     return best
 
 
@@ -364,7 +370,7 @@ def test_beam_search_worked_by_hand() -> None:
 
 def test_beam_search_adds_up_the_paths_of_a_translation() -> None:
     """x has .1 + .075 by two paths, more than z with .15 by one, which is the likeliest path."""
-    found = dict(beam_search_by_hand(0.0))
+    found: dict[tuple[int, ...], float] = dict(beam_search_by_hand(0.0))
     assert found[X,] == pytest.approx(math.log(0.175))
     assert found[Z,] == pytest.approx(math.log(0.15))
     assert sum(math.exp(total) for total in found.values()) == pytest.approx(1)
@@ -529,9 +535,7 @@ def losses(translator: Translator, source: Tensor, target: Tensor, moment: Momen
     return dict(branch_in(translator).losses(translator.encode(source), noise, moment))
 
 
-def plain_loss(
-    translator: Translator, source: Tensor, target: Sequence[int], shown: dict[int, int] | None = None
-) -> Tensor:
+def plain_loss(translator: Translator, source: Tensor, target: Sequence[int], shown: dict[int, int] | None = None) -> Tensor:
     """−log p(target) of one sentence by enumeration.
 
     Args:
@@ -574,7 +578,9 @@ def test_the_loss_and_its_gradients_are_those_of_all_paths() -> None:
     found["nat"].sum.backward()  # type: ignore[no-untyped-call]
     ours = {name: weight.grad for name, weight in translator.named_parameters()}
     translator.zero_grad(set_to_none=True)
-    expected = torch.stack([plain_loss(translator, rows(s), t) for s, t in zip(([7, 8, 9], [11], [12, 7]), targets, strict=False)])
+    expected = torch.stack(
+        [plain_loss(translator, rows(s), t) for s, t in zip(([7, 8, 9], [11], [12, 7]), targets, strict=False)]
+    )
     expected.sum().backward()  # type: ignore[no-untyped-call]
     assert found["nat"].sum.item() == pytest.approx(expected.sum().item(), rel=1e-5)
     assert found["nat"].count == 4 + 2 + 4  # with EOS
@@ -858,14 +864,16 @@ def test_translations_that_dropping_repeats_makes_equal_are_one() -> None:
     translator = build(std=0.5)
     with torch.no_grad():
         translator.target_tokens.weight[9] *= 6
-    for best, kept in zip(
-        found(translator, DagDecoding(prefix_beam=12), 12), found(translator, DagDecoding(prefix_beam=12, drop_repeats=False), 12),
-        strict=True,
-    ):
-        assert len({each.tokens for each in best}) == len(best) < len(kept)
+    dropped = found(translator, DagDecoding(prefix_beam=12), 12)
+    every = found(translator, DagDecoding(prefix_beam=12, drop_repeats=False), 12)
+    assert sum(map(len, dropped)) < sum(map(len, every))
+    for best, kept in zip(dropped, every, strict=True):
+        assert len({each.tokens for each in best}) == len(best)
         assert [each.score for each in best] == sorted((each.score for each in best), reverse=True)
         for each in best:
-            same = [other.score for other in kept if tuple(piece for piece, _ in itertools.groupby(other.tokens)) == each.tokens]
+            same = [
+                other.score for other in kept if tuple(piece for piece, _ in itertools.groupby(other.tokens)) == each.tokens
+            ]
             assert each.score == max(same)
 
 
@@ -879,7 +887,9 @@ def test_the_at_decoder_reranks_the_beam_with_the_score_of_beam_search() -> None
         assert {each.tokens for each in ours} == {each.tokens for each in others}
         assert [each.score for each in ours] == sorted((each.score for each in ours), reverse=True)
         for each in ours:
-            logits_TV = at.decoder.logits(translator.eval().encode(rows(source)), torch.tensor([[BOS, *each.tokens]]))[0].detach()
+            logits_TV = at.decoder.logits(translator.eval().encode(rows(source)), torch.tensor([[BOS, *each.tokens]]))[
+                0
+            ].detach()
             logits_TV[:, [token for token in SPECIAL if token != EOS]] = -INF
             total = logits_TV.log_softmax(1)[range(len(each.tokens) + 1), [*each.tokens, EOS]].sum().item()
             assert each.score == pytest.approx(total / (len(each.tokens) + 1) ** 0.7, abs=1e-4)
