@@ -5,10 +5,11 @@
 import torch
 from torch import Tensor
 
+from mtnat.decoding.hypotheses import Hypothesis
 from mtnat.decoding.logits import FORBIDDEN_TO_AT, blocks_of_logits
 from mtnat.model import Encoded, TargetDecoder
 from mtnat.model.flops import ModelFlops
-from mtnat.tokens import BOS
+from mtnat.tokens import BOS, EOS
 
 
 def at_scores(
@@ -35,6 +36,31 @@ def at_scores(
         done += len(logits_mV)
     scores_BKT = torch.zeros(tokens_BKT.shape, device=tokens_BKT.device).masked_scatter(is_real_BKT, torch.cat(scores))
     return scores_BKT.sum(dim=2) / (lengths_BK + 1) ** length_penalty
+
+
+def reranked(
+    decoder: TargetDecoder, encoded: Encoded, found: list[list[Hypothesis]], length_penalty: float
+) -> list[list[Hypothesis]]:
+    """Gives the hypotheses of each source the AT decoder's scores and sorts them; see `at_scores`.
+
+    Args:
+        found: at least one hypothesis of each source; their numbers may differ.
+    """
+    device = encoded.states_BSD.device
+    most = max(len(hypotheses) for hypotheses in found)
+    # Rows of equal length: a source with fewer hypotheses repeats its last one, and the repeats are dropped below.
+    rows = [[*hypotheses, *hypotheses[-1:] * (most - len(hypotheses))] for hypotheses in found]
+    lengths_BK = torch.tensor([[len(each.tokens) for each in row] for row in rows], device=device)
+    longest = int(lengths_BK.max()) + 1
+    tokens = [[[*each.tokens, *[EOS] * (longest - len(each.tokens))] for each in row] for row in rows]
+    scores_BK = at_scores(decoder, encoded, torch.tensor(tokens, device=device), lengths_BK, length_penalty)
+    return [
+        sorted(
+            (Hypothesis(each.tokens, score, each.passes) for each, score in zip(row, scores, strict=False)),
+            key=lambda hypothesis: -hypothesis.score,
+        )
+        for row, scores in zip(found, scores_BK.tolist(), strict=True)
+    ]
 
 
 def rerank_flops(work: ModelFlops, source_B: Tensor, pieces_B: Tensor, candidates: int) -> int:

@@ -3,6 +3,7 @@
 from mtnat.systems.at import AtBranch, reranker_of
 from mtnat.systems.branch import Branch, branch_of
 from mtnat.systems.ctc import Ctc, CtcBranch, CtcDecoding, CtcSearch
+from mtnat.systems.da_transformer import DagDecoding, DagSearch, DaTransformer, DaTransformerBranch, Graph
 from mtnat.systems.glat import Glat, GlatBranch
 from mtnat.systems.mask_predict import LengthBranch, MaskPredict, MaskPredictBranch
 from mtnat.systems.system import BranchName, System
@@ -15,8 +16,13 @@ __all__ = [
     "CtcBranch",
     "CtcDecoding",
     "CtcSearch",
+    "DaTransformer",
+    "DaTransformerBranch",
+    "DagDecoding",
+    "DagSearch",
     "Glat",
     "GlatBranch",
+    "Graph",
     "LengthBranch",
     "MaskPredict",
     "MaskPredictBranch",
