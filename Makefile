@@ -72,7 +72,7 @@ $(installed): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
 		|| { echo "mtnat needs Python 3.11 or 3.12, and $(PYTHON) is another version; name one, as in: make $(or $(MAKECMDGOALS),study) PYTHON=python3.12" >&2; exit 2; }
 	@$(python) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	@echo "Installing PyTorch into $(VENV) ..."
+	@echo "Installing PyTorch into $(VENV) (all packages: 2.3 GB on the disk, three to four minutes) ..."
 	$(pip) install --no-compile $(TORCH)
 	@echo "Installing Ray, Optuna, MLflow and the rest into $(VENV) ..."
 	$(pip) install --no-compile --constraint constraints.txt --editable '.[study,dev]'

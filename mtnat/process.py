@@ -1,7 +1,10 @@
-"""Start of a process that trains on the CPU."""
+"""The start of a process that trains on the CPU, and how the commands of its environment are typed."""
 
 import os
+import shlex
+import shutil
 import sys
+from pathlib import Path
 
 TUNABLES = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.hugetlb=1"}
 """Environment variables for glibc, which reads them only when a process starts. Other C libraries ignore them.
@@ -20,3 +23,16 @@ def restart_with_tunables() -> None:
     """
     if sys.platform == "linux" and not TUNABLES.keys() & os.environ.keys():
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | TUNABLES)
+
+
+def typed(command: str) -> str:
+    """Returns how a command of this Python's environment is typed in the current folder: by its name if the shell finds it, and
+    otherwise by its path."""
+    folder = Path(sys.executable).parent
+    found = shutil.which(command)
+    if found is not None and Path(found).parent == folder:
+        return command
+    path = folder / command
+    words = [str(path)] if path.exists() else [sys.executable, "-m", command]
+    words[0] = words[0].removeprefix(f"{Path.cwd()}{os.sep}")
+    return shlex.join(words)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mtnat.cli import main
+from mtnat.process import typed
 from mtnat.training import load_model
 
 
@@ -15,7 +16,7 @@ def test_train_prints_its_score_and_the_next_command(model: Path, capsys: pytest
     assert main(["train", str(run.parent / "tiny.yaml"), "--output", str(run)]) == 0
     out = capsys.readouterr().out
     assert out.startswith("valid BLEU ")
-    assert f"python -m mtnat translate --model {model}" in out
+    assert f"{typed('mtnat')} translate --model {model}" in out
 
 
 def test_train_reports_early_stopping(tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mtnat.process import TUNABLES
+from mtnat.process import TUNABLES, typed
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: elsewhere no process restarts")
 
@@ -46,3 +46,27 @@ def test_the_mtnat_command_restarts_with_tunables(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mtnat", "--help"]
     starts = subprocess.run(command, env=kept, capture_output=True, text=True, check=True).stderr.splitlines()
     assert starts == ["None", TUNABLES["GLIBC_TUNABLES"]]
+
+
+def test_a_command_is_typed_by_its_path_unless_the_shell_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "venv" / "bin"
+    folder.mkdir(parents=True)
+    (folder / "mtnat").write_text("")
+    (folder / "mtnat").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(folder / "python"))
+    monkeypatch.chdir(tmp_path)
+    assert typed("mtnat") == "venv/bin/mtnat"
+    assert typed("no-such-script") == "venv/bin/python -m no-such-script"
+    monkeypatch.setenv("PATH", str(folder))
+    assert typed("mtnat") == "mtnat"
+    monkeypatch.chdir(folder.parent.parent.parent)
+    monkeypatch.setenv("PATH", "/usr/bin")
+    assert typed("mtnat") == f"{tmp_path.name}/venv/bin/mtnat"
+
+
+def test_a_python_without_the_packages_is_named_in_a_sentence() -> None:
+    command = [sys.executable, "-S", "-m", "mtnat", "translate", "--model", "m"]  # -S: without the packages of the environment
+    done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"mtnat: {sys.executable}: lacks the package ")
+    assert "Traceback" not in done.stderr

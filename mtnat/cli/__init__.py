@@ -6,7 +6,8 @@ the command runs.
 
 import os
 import sys
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Callable, Sequence
 from pkgutil import resolve_name
 
 from mtnat.cli.options import command_line
@@ -17,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0, 1 if a run failed, 2 for wrong input, 130 after Ctrl-C."""
     options = command_line().parse_args(arguments)
     try:
-        exit_code: int = resolve_name(options.command)(options)
+        exit_code: int = _imported(options.command)(options)
     except UserError as error:
         print("\n".join(f"mtnat: {problem}" for problem in error.problems), file=sys.stderr)
         return 2
@@ -33,3 +34,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"mtnat: stopped{resume}.", file=sys.stderr)
         return 130
     return exit_code
+
+
+def _imported(command: str) -> Callable[[Namespace], int]:
+    """Imports the function of a command.
+
+    Raises:
+        UserError: this Python lacks a package that the command needs.
+    """
+    try:
+        function: Callable[[Namespace], int] = resolve_name(command)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{sys.executable}: lacks the package {error.name}; use the environment in which mtnat is installed, such as "
+            ".venv/bin/mtnat after `make study`."
+        ) from None
+    return function

@@ -45,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
     direction = f", {' → '.join(data.languages)}" if data.languages else ""
     print(f"{file}: {about}, {pairs:,} training pairs{direction}")
     print(f"{command} --dry-run    # shows the runs and estimates the time")
+    print(f"{command} --smoke      # runs all of it with a few steps, to find errors")
     print(command)
     return 0
 

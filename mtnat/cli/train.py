@@ -15,6 +15,7 @@ from mtnat.config import build, read_yaml
 from mtnat.data import prepare
 from mtnat.errors import ConfigError, ResourceError
 from mtnat.experiment import Experiment
+from mtnat.process import typed
 
 
 def run(options: argparse.Namespace) -> int:
@@ -35,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     for progress in _shown(points, experiment, console):
         if progress.finished and workers.leads:
             print(f"valid BLEU {progress.metrics['final/valid_bleu']:.2f}")
-            print(f"python -m mtnat translate --model {folder / 'model'} < input.txt")
+            print(f"{typed('mtnat')} translate --model {folder / 'model'} < input.txt")
     return 0
 
 

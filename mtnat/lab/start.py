@@ -27,6 +27,7 @@ from mtnat.lab.study.record import Study
 from mtnat.lab.study.resources import cores
 from mtnat.lab.tracking.models import default_uri
 from mtnat.lab.tracking.tracker import Tracker
+from mtnat.process import typed
 
 MLFLOW_EXPERIMENT, MLFLOW_SMOKE_EXPERIMENT = "mtnat", "mtnat smoke"
 
@@ -123,7 +124,8 @@ def _tracking_uri(options: Options) -> str:
 def _mlflow_command(options: Options) -> str:
     """Returns the command that shows the study's runs."""
     uri = _tracking_uri(options)
-    return "mlflow ui" if uri == default_uri() else f"mlflow ui --backend-store-uri {uri}"
+    is_found_by_default = uri == default_uri() and not options.tracking_uri
+    return f"{typed('mlflow')} ui" + ("" if is_found_by_default else f" --backend-store-uri {uri}")
 
 
 def _open_tracker(uri: str, experiment: str) -> Tracker:

@@ -77,7 +77,7 @@ class RunsUnderWay:
         run, folder = self._agenda.handed_out[run_id], self._storage.fetch(run_id)
         step = _checkpoint_step(folder)
         if reason is None:
-            self._start_again(run, step, "before it was there")
+            self._start_again(run, step, "before it had started")
             return
         if short_of_memory:
             double_micro_batches(folder)

@@ -250,7 +250,7 @@ def _runs(plans: Mapping[str, Sequence[Phase]], on_gpus: bool) -> RichTable:
     """Returns a table with the number of runs of each phase over all columns."""
     table = RichTable(pad_edge=False, box=None)
     table.add_column("phase")
-    for name in ("runs", "one takes", *(["GPU-hours"] if on_gpus else [])):
+    for name in ("runs", "longest", *(["GPU-hours"] if on_gpus else [])):
         table.add_column(name, justify="right", no_wrap=True)
     by_name: dict[str, list[Phase]] = {}
     for plan in plans.values():

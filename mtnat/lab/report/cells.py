@@ -55,8 +55,8 @@ def _cells(row: Row, leaderboard: Leaderboard) -> dict[str, str]:
         "95 % of difference": f"{row.difference_interval[0]:+.1f} … {row.difference_interval[1]:+.1f}"
         if row.difference_interval
         else "",
-        "p": number(row.p_value_adjusted, ".3f"),
-        "p, these models only": number(row.p_value, ".3f"),
+        "p": _p_value(row.p_value_adjusted),
+        "p, these models only": _p_value(row.p_value),
         "seeds needed": "" if row.seeds_needed is None else str(row.seeds_needed).replace("more than ", "> "),
         "valid": number(row.valid, ".2f") if row.is_full else "",
         **{name: plain(name, row.metrics[name]) if name in row.metrics else "" for name in others},
@@ -68,6 +68,12 @@ def _cells(row: Row, leaderboard: Leaderboard) -> dict[str, str]:
         "tokens": number(row.spent.tokens, ",d") if row.spent.tokens is not None else "",
         "Wh": number(None if row.spent.joules is None else row.spent.joules / 3600, ".1f"),
     }
+
+
+def _p_value(value: float | None) -> str:
+    if value is None:
+        return ""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _speed(speed: Speed | None) -> dict[str, str]:

@@ -14,6 +14,7 @@ from mtnat.lab.results.fidelity import sentences
 from mtnat.lab.results.leaderboard import Leaderboard
 from mtnat.lab.results.paper_table import Table
 from mtnat.lab.results.words import duration, size
+from mtnat.process import typed
 
 LEFT_OUT = frozenset({"95 % of difference", "p, these models only", "tokens", "Wh"})
 """Columns of the leaderboard that the terminal never shows; the file has all columns."""
@@ -42,7 +43,7 @@ def show_end(console: Console, leaderboard: Leaderboard, folder: StudyFolder, tr
     if leaderboard.winner:
         lines += [
             f"best         {folder.best_experiment}",
-            f"translate    python -m mtnat translate --model {folder.best_model} < input.txt",
+            f"translate    {typed('mtnat')} translate --model {folder.best_model} < input.txt",
         ]
     lines += [f"compare      {tracking}", f"spent        {_spent(leaderboard.spent)}", f"disk         {_disk(folder)}"]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)

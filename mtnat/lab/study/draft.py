@@ -153,7 +153,7 @@ def draft(about: str, data: DataConfig, pairs: int, size: Size, *, has_gpu: bool
 # The question that the study answers. The answer at its end refers to it.
 {to_yaml({"question": question})}
 # The settings that all trials share. They suit {pairs:,} training pairs on a machine {machine}:
-# {size.about}. With more time, raise training.steps first.
+# {size.about}. With more time, raise training.steps first. With less, use fewer seeds and trials, then fewer steps.
 experiment:
   # The text and its vocabulary. The search is scored on valid; test is scored once, at the end.{where}
   data:{_block(data.model_dump(mode="json", exclude_unset=True), 4)}
