@@ -310,10 +310,10 @@ def test_any_number_of_heads_fits_the_width(heads: int) -> None:
 
 
 def test_operations_of_links_by_hand() -> None:
-    """Two heads of 8 features: per vertex a projection of 32×34, per pair of vertices and head 8 products and 8 additions."""
+    """Two heads of 8 features: per vertex a projection of 16×34, per pair of vertices and head 8 products and 8 additions."""
     links = Links(ModelConfig(width=16, heads=2, max_positions=16), 2)
     pairs_forwards = 3 * 8**2 / 2
-    assert links.flops(3 * 8, 3 * 8**2) == 3 * 8 * 2 * 32 * 34 + pairs_forwards * 2 * 8 * 2
+    assert links.flops(3 * 8, 3 * 8**2) == 3 * 8 * 2 * 16 * 34 + pairs_forwards * 2 * 8 * 2
 
 
 # The searches
@@ -664,7 +664,7 @@ def test_every_path_of_a_graph_ends_at_its_last_vertex() -> None:
     torch.testing.assert_close(passed[7][0], torch.tensor(1.0))
     torch.testing.assert_close(passed[3][1], torch.tensor(1.0))
     torch.stack(passed, 1)[0, 3].backward()  # type: ignore[no-untyped-call]
-    weight = branch_in(translator).links.projection.weight
+    weight = branch_in(translator).links.of_states.weight
     assert weight.grad is not None
     assert weight.grad.isfinite().all()
     assert weight.grad.any()
