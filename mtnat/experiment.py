@@ -114,6 +114,16 @@ class Experiment(Record):
             )
         if self.decoding.rerank != "none" and len(self.branches) < 2:
             raise ValueError("decoding.rerank: at needs an objective that trains both decoders; got one of them alone")
+        if self.objective.directions and len(self.branches) < 2:
+            raise ValueError(
+                f"objective.interaction: {self.objective.interaction} needs an objective that trains both decoders; "
+                "got one of them alone; set interaction: none"
+            )
+        if self.objective.directions and not self.system.is_aligned:
+            raise ValueError(
+                f"objective.interaction: {self.objective.interaction} needs a system whose decoder has a position for each "
+                f"target piece; got {kind_of(type(self.system))}; set interaction: none"
+            )
         if not isinstance(self.decoding, self.system.decodings):
             fitting = " or ".join(f"decoding: {{kind: {kind_of(kind)}}}" for kind in self.system.decodings)
             raise ValueError(

@@ -25,6 +25,9 @@ class Branch(nn.Module, ABC):
     """Names of the parts of the loss, unique in a system. Each part has a curve ``train/loss_<part>``."""
     head_parts: ClassVar[tuple[str, ...]] = ()
     """Names of the parts that `head_losses` computes."""
+    aligned_part: ClassVar[str | None] = None
+    """The part whose losses are those of target pieces, one distribution over the vocabulary for each, and whose `Loss` has
+    `predictions`. None if there is none; the branch then cannot interact with another one."""
     measures: ClassVar[tuple[str, ...]] = ()
     """Names of ratios that `losses` returns in addition to its parts, for curves ``train/<measure>``. They have no weight."""
 

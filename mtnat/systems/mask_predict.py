@@ -12,7 +12,7 @@ from mtnat.decoding import Decoding, MaskPredictDecoding, MaskPredictSearch
 from mtnat.model import Encoded, ModelConfig, TargetDecoder, Translator
 from mtnat.model.flops import ModelFlops, lengths_of
 from mtnat.model.lengths import LengthHead
-from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig, cross_entropy_sum, draw_masks
+from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig, Predictions, cross_entropy_sum, draw_masks
 from mtnat.systems.at import reranker_of
 from mtnat.systems.branch import Branch
 from mtnat.systems.system import System
@@ -24,6 +24,7 @@ class LengthBranch(Branch):
 
     parts: ClassVar[tuple[str, ...]] = ("nat", "length")
     head_parts: ClassVar[tuple[str, ...]] = ("length",)
+    aligned_part: ClassVar[str | None] = "nat"
 
     def __init__(
         self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding, layers: nn.ModuleList | None = None
@@ -32,6 +33,18 @@ class LengthBranch(Branch):
         self.decoder = TargetDecoder(model, tokens, causal=False, layers=layers)
         self.length_head = LengthHead(model)
         self._label_smoothing, self._length_weight = objective.label_smoothing, objective.length_weight
+
+    def token_loss(self, states_ND: Tensor, positions_N: Tensor, noise: Noise) -> Loss:
+        """Computes the label-smoothed cross-entropy of target pieces.
+
+        Args:
+            states_ND: the decoder's states.
+            positions_N: flat indices into R·T of the pieces that they predict.
+        """
+        target_RT = noise.tensors["target"]
+        targets_N = target_RT.flatten().index_select(0, positions_N)
+        total = cross_entropy_sum(states_ND, self.tokens.weight, targets_N, self._label_smoothing)
+        return Loss(total, len(targets_N), Predictions(states_ND, positions_N, target_RT.shape[1]))
 
     def head_losses(self, encoded: Encoded, noise: Noise) -> Mapping[str, Loss]:
         """Computes the cross-entropy of the target length."""
@@ -75,9 +88,7 @@ class MaskPredictBranch(LengthBranch):
         states_ND = self.decoder.states(
             encoded.only(noise.rows_R), noise.tensors["input"], "input" in noise.padded, positions_N
         )
-        targets_N = noise.tensors["target"].flatten().index_select(0, positions_N)
-        total = cross_entropy_sum(states_ND, self.tokens.weight, targets_N, self._label_smoothing)
-        return {"nat": Loss(total, len(targets_N))}
+        return {"nat": self.token_loss(states_ND, positions_N, noise)}
 
     def flops(self, work: ModelFlops, source_R: Tensor, noise: Noise) -> int:
         """Counts all positions, except in the last layer, where only masked positions are computed."""
@@ -91,6 +102,7 @@ class MaskPredict(System):
     """The conditional masked language model (CMLM) with mask-predict: the NAT decoder of the paper."""
 
     decodings: ClassVar[tuple[type[Decoding], ...]] = (MaskPredictDecoding,)
+    is_aligned: ClassVar[bool] = True
 
     kind: Literal["mask-predict"] = "mask-predict"
 

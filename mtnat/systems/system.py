@@ -27,6 +27,9 @@ class System(Record, ABC):
 
     decodings: ClassVar[tuple[type[Decoding], ...]]
     """The kinds of ``decoding:`` that can decode with the NAT branch, the default first."""
+    is_aligned: ClassVar[bool] = False
+    """Whether state t of the NAT decoder predicts piece t of the target, as in the AT decoder. The settings that relate the
+    predictions of both decoders need it; its branch then has an `aligned_part`."""
 
     @property
     def default_decoding(self) -> Decoding:
