@@ -38,6 +38,15 @@ class ObjectiveConfig(Record):
     interaction_detached: bool = True
     """Whether a divergence trains its student only. If not, it trains both decoders, which then need memory at the same time.
     JANUS (Liang et al. 2022) is both and not detached."""
+    raw_prior: bool = False
+    """Whether the NAT decoder learns the translations of source pieces in the raw text early in training (raw-data prior, Ding
+    et al. 2021): the loss of a masked piece is (1 − l)·CE + l·KL(Q || p_nat), where Q are the translations of its source piece,
+    and l falls from 1 to 0 in the first half of the training. With `data.distilled`, Q still comes from the corpus's own
+    targets."""
+    raw_prior_temperature: float = Field(2.0, gt=0)
+    """Temperature τ of the raw-data prior: Q is proportional to p(target piece | source piece)^(1/τ) (authors' script: 2)."""
+    raw_prior_translations: int = Field(16, ge=1, le=1_000)
+    """Maximum number of translations of a source piece in Q, the likeliest ones."""
 
     @property
     def directions(self) -> tuple[tuple[str, str], ...]:

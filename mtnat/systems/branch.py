@@ -43,6 +43,10 @@ class Branch(nn.Module, ABC):
         """The target embeddings."""
         return self._tokens[0]
 
+    def use(self, tables: Mapping[str, Tensor]) -> None:
+        """Takes the tables that `System.prepare` has returned, before the training; they are not weights and not saved. The
+        default ignores them."""
+
     @abstractmethod
     def draw(self, source_BS: Tensor, target_BT: Tensor, moment: Moment, generator: Generator) -> Noise:
         """Draws the noise of every sentence of a batch, on the host.

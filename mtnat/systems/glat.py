@@ -88,6 +88,7 @@ class GlatBranch(LengthBranch):
                 "target": target_BT,
                 "is_piece": is_piece_BT,
                 "rank": order_BT.argsort(1).argsort(1),
+                **self.links(source_BS, target_BT, moment),
             },
             predictions={"nat": lengths_B, "length": lengths_B.new_ones(len(lengths_B))},
             head_tensors={"lengths": lengths_B},
@@ -116,7 +117,7 @@ class GlatBranch(LengthBranch):
         hidden_N = (~is_shown_M).nonzero().squeeze(1)
         states_ND = states_MD.index_select(0, hidden_N)
         return {
-            "nat": self.token_loss(states_ND, noise.positions_N.index_select(0, hidden_N), noise),
+            "nat": self.token_loss(states_ND, noise.positions_N.index_select(0, hidden_N), noise, moment),
             "glanced": Loss(is_shown_RT.sum().float(), is_piece_RT.sum()),
         }
 

@@ -2,18 +2,21 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mtnat.config import Record
+from mtnat.data import DataConfig
 from mtnat.decoding import Decoding
 from mtnat.model import ModelConfig
 from mtnat.objective import ObjectiveConfig
 from mtnat.objective.schedules import Constant
 from mtnat.systems.at import AtBranch
 from mtnat.systems.branch import Branch
+from mtnat.systems.raw_prior import prior_tables
 
 BranchName = Literal["at", "nat"]
 
@@ -47,6 +50,20 @@ class System(Record, ABC):
             tokens: the target embeddings.
             layers: decoder layers to share with the AT branch; None builds new layers.
         """
+
+    def prepare(self, objective: ObjectiveConfig, data: DataConfig, cache: Path) -> Mapping[str, Tensor]:
+        """Prepares tables from the training text, on the host. Every branch gets them before the training, by `Branch.use`.
+
+        They must depend on the arguments and the text only, because a resumed run prepares them again. By default this is the
+        table of the raw-data prior, if the objective asks for it and trains the NAT branch, and nothing otherwise.
+
+        Args:
+            cache: the folder of prepared corpora, in which a system may store what takes long.
+
+        Raises:
+            DataError: the corpus cannot be read, or the cache cannot be written.
+        """
+        return prior_tables(objective, data, cache) if objective.raw_prior and "nat" in self.trained(objective) else {}
 
     def branches(self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding) -> Mapping[str, Branch]:
         """Builds the branches that the objective trains, the auxiliary AT branch first."""
