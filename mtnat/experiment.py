@@ -115,6 +115,15 @@ class Experiment(Record):
             )
         if self.decoding.rerank != "none" and len(self.branches) < 2:
             raise ValueError("decoding.rerank: at needs an objective that trains both decoders; got one of them alone")
+        if self.decoding.fallback_below is not None and len(self.branches) < 2:
+            raise ValueError(
+                "decoding.fallback_below: needs an objective that trains both decoders; got one of them alone; leave it out"
+            )
+        if self.model.shared_decoder and not self.system.is_aligned:
+            raise ValueError(
+                "model.shared_decoder: needs a system whose decoder has a position for each target piece; "
+                f"got {kind_of(type(self.system))}; set shared_decoder_layers: true instead"
+            )
         if self.objective.directions and len(self.branches) < 2:
             raise ValueError(
                 f"objective.interaction: {self.objective.interaction} needs an objective that trains both decoders; "

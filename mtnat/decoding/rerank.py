@@ -2,13 +2,16 @@
 
 # B sentences, K candidates, T target, M real positions of the whole batch, V vocabulary
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from mtnat.decoding.hypotheses import Hypothesis
 from mtnat.decoding.logits import FORBIDDEN_TO_AT, blocks_of_logits
 from mtnat.model import Encoded, TargetDecoder
 from mtnat.model.flops import ModelFlops
-from mtnat.tokens import BOS
+from mtnat.tokens import BOS, EOS
 
 
 def at_scores(
@@ -35,6 +38,17 @@ def at_scores(
         done += len(logits_mV)
     scores_BKT = torch.zeros(tokens_BKT.shape, device=tokens_BKT.device).masked_scatter(is_real_BKT, torch.cat(scores))
     return scores_BKT.sum(dim=2) / (lengths_BK + 1) ** length_penalty
+
+
+def hypothesis_scores(
+    decoder: TargetDecoder, encoded: Encoded, hypotheses: Sequence[Sequence[Hypothesis]], length_penalty: float
+) -> Tensor:
+    """Computes `at_scores` of hypotheses, as many for each source, [B, K]."""
+    device = encoded.states_BSD.device
+    lengths_BK = torch.tensor([[len(each.tokens) for each in row] for row in hypotheses], device=device)
+    longest = int(lengths_BK.max()) + 1
+    tokens = [[[*each.tokens, *[EOS] * (longest - len(each.tokens))] for each in row] for row in hypotheses]
+    return at_scores(decoder, encoded, torch.tensor(tokens, device=device), lengths_BK, length_penalty)
 
 
 def rerank_flops(work: ModelFlops, source_B: Tensor, pieces_B: Tensor, candidates: int) -> int:

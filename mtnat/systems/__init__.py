@@ -5,6 +5,7 @@ from mtnat.systems.branch import Branch, branch_of
 from mtnat.systems.ctc import Ctc, CtcBranch, CtcDecoding, CtcSearch
 from mtnat.systems.glat import Glat, GlatBranch
 from mtnat.systems.mask_predict import LengthBranch, MaskPredict, MaskPredictBranch
+from mtnat.systems.search import search_of
 from mtnat.systems.system import BranchName, System
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "System",
     "branch_of",
     "reranker_of",
+    "search_of",
 ]

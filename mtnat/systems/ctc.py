@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from mtnat.decoding import Decoding, Hypothesis
 from mtnat.decoding.logits import blocks_of_logits
-from mtnat.decoding.rerank import at_scores, rerank_flops
+from mtnat.decoding.rerank import hypothesis_scores, rerank_flops
 from mtnat.model import Encoded, ModelConfig, TargetDecoder, Translator
 from mtnat.model.flops import ModelFlops, lengths_of
 from mtnat.model.layers import visible
@@ -25,7 +25,7 @@ from mtnat.systems.branch import Branch
 from mtnat.systems.ctc_loss import ctc_loss_sum
 from mtnat.systems.ctc_paths import collapse, prefix_beam_search
 from mtnat.systems.system import System
-from mtnat.tokens import EOS, SPECIAL
+from mtnat.tokens import SPECIAL
 
 
 class CtcDecoding(Decoding):
@@ -240,14 +240,10 @@ class CtcSearch:
 
     def _reranked(self, reranker: TargetDecoder, encoded: Encoded, found: list[list[Hypothesis]]) -> list[list[Hypothesis]]:
         """Sorts the hypotheses by the AT decoder's scores."""
-        device = encoded.states_BSD.device
         most = max(len(hypotheses) for hypotheses in found)
         # Rows of equal length: a source with fewer hypotheses repeats its last one, and the repeats are dropped below.
         rows = [[*hypotheses, *hypotheses[-1:] * (most - len(hypotheses))] for hypotheses in found]
-        lengths_BK = torch.tensor([[len(each.tokens) for each in row] for row in rows], device=device)
-        longest = int(lengths_BK.max()) + 1
-        tokens = [[[*each.tokens, *[EOS] * (longest - len(each.tokens))] for each in row] for row in rows]
-        scores_BK = at_scores(reranker, encoded, torch.tensor(tokens, device=device), lengths_BK, self.config.length_penalty)
+        scores_BK = hypothesis_scores(reranker, encoded, rows, self.config.length_penalty)
         return [
             sorted(
                 (Hypothesis(each.tokens, score, each.passes) for each, score in zip(row, scores, strict=False)),

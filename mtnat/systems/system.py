@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mtnat.config import Record
 from mtnat.data import DataConfig
 from mtnat.decoding import Decoding
-from mtnat.model import ModelConfig
+from mtnat.model import ModelConfig, TargetDecoder
 from mtnat.objective import ObjectiveConfig
 from mtnat.objective.schedules import Constant
 from mtnat.systems.at import AtBranch
@@ -73,9 +73,14 @@ class System(Record, ABC):
         if "at" in names:
             at = AtBranch(model, objective, tokens)
             built["at"] = at
-            layers = at.decoder.stack.layers if model.shared_decoder_layers else None
+            layers = at.decoder.stack.layers if model.shared_decoder_layers or model.shared_decoder else None
         if "nat" in names:
             built["nat"] = self.nat_branch(model, objective, tokens, layers)
+        if len(built) > 1 and model.shared_decoder:
+            [of_at], [of_nat] = (
+                [each for each in branch.modules() if isinstance(each, TargetDecoder)] for branch in built.values()
+            )
+            of_nat.stack.share(of_at.stack)
         return built
 
     def untrained_branches(self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding) -> Mapping[str, Branch]:
