@@ -7,11 +7,12 @@ import torch
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from mtnat.config import Record
+from mtnat.data import Dataset
 from mtnat.data.config import DataConfig
 from mtnat.data.vocabulary import Vocabularies
 from mtnat.model import ModelConfig, Precision, Translator
 from mtnat.objective import MultiTaskObjective, ObjectiveConfig
-from mtnat.systems import BranchName, MaskPredict
+from mtnat.systems import BranchName, MaskPredict, branch_of
 from mtnat.systems.registry import AnyDecoding, AnySystem, kind_of
 
 
@@ -114,6 +115,30 @@ class Experiment(Record):
             )
         if self.decoding.rerank != "none" and len(self.branches) < 2:
             raise ValueError("decoding.rerank: at needs an objective that trains both decoders; got one of them alone")
+        if self.decoding.fallback_below is not None and len(self.branches) < 2:
+            raise ValueError(
+                "decoding.fallback_below: needs an objective that trains both decoders; got one of them alone; leave it out"
+            )
+        if self.model.shared_decoder and not self.system.is_aligned:
+            raise ValueError(
+                "model.shared_decoder: needs a system whose decoder has a position for each target piece; "
+                f"got {kind_of(type(self.system))}; set shared_decoder_layers: true instead"
+            )
+        if self.objective.directions and len(self.branches) < 2:
+            raise ValueError(
+                f"objective.interaction: {self.objective.interaction} needs an objective that trains both decoders; "
+                "got one of them alone; set interaction: none"
+            )
+        if self.objective.directions and not self.system.is_aligned:
+            raise ValueError(
+                f"objective.interaction: {self.objective.interaction} needs a system whose decoder has a position for each "
+                f"target piece; got {kind_of(type(self.system))}; set interaction: none"
+            )
+        if self.objective.raw_prior and not self.system.is_aligned:
+            raise ValueError(
+                "objective.raw_prior: needs a system whose decoder has a position for each target piece; "
+                f"got {kind_of(type(self.system))}; set raw_prior: false"
+            )
         if not isinstance(self.decoding, self.system.decodings):
             fitting = " or ".join(f"decoding: {{kind: {kind_of(kind)}}}" for kind in self.system.decodings)
             raise ValueError(
@@ -146,8 +171,17 @@ class Experiment(Record):
         """Builds a translator with the branches that the objective trains. PyTorch's global generator draws its weights."""
         return self.translator_of(len(vocabularies.source), len(vocabularies.target), joint=vocabularies.joint)
 
-    def build_objective(self, translator: Translator) -> MultiTaskObjective:
-        """Builds Eq. 1 over a translator's branches."""
+    def build_objective(self, translator: Translator, dataset: Dataset | None = None) -> MultiTaskObjective:
+        """Builds Eq. 1 over a translator's branches.
+
+        Args:
+            dataset: the prepared data of this experiment, from which the system's tables are made and whose cache keeps them.
+                It may be omitted if the system needs no tables.
+        """
+        if dataset is not None:
+            tables = self.system.prepare(self.objective, self.data, dataset.cache)
+            for name in translator.branches if tables else ():
+                branch_of(translator, name).use(tables)
         absent = self.system.untrained_branches(self.model, self.objective, translator.target_tokens)
         return MultiTaskObjective(translator, self.objective, self.system.weights, absent)
 

@@ -80,7 +80,7 @@ def test_json_holds_every_figure(folder: Path, capsys: pytest.CaptureFixture[str
     model = found["model"]
     assert set(model) == (
         {"name", "bleu", "chrf", "ter", "bleu_by_length", "lengths", "repeated", "repeated_in_references"}
-        | {"passes", "seconds", "sentences_per_second", "decoder", "decoding"}
+        | {"passes", "fallback", "seconds", "sentences_per_second", "decoder", "decoding"}
     )
     assert set(model["bleu"]) == {"value", "signature"}
     assert set(model["lengths"]) == {"exact", "near", "ratio"}
@@ -118,6 +118,23 @@ def test_the_default_output_is_a_table(folder: Path, capsys: pytest.CaptureFixtu
     ):
         assert said in out
     assert "against" not in out
+
+
+def test_the_share_of_the_at_decoder_is_shown_if_there_is_a_fallback(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The only score of 0 or more is that of a certain translation, so a threshold of 0 leaves all of them to beam search."""
+    at_alone = arguments(folder, *files(folder), "--json", "--decoder", "at", "--beam", "1")
+    assert main(at_alone) == 0
+    at = record(capsys)["model"]
+    fallback = arguments(folder, *files(folder), "--beam", "1", "--set", "fallback_below=0.0")
+    assert main([*fallback, "--json"]) == 0
+    model = record(capsys)["model"]
+    assert (at["fallback"], model["fallback"], model["decoder"]) == (0, 1, "nat")
+    assert model["bleu"] == at["bleu"]
+    assert at["passes"] < model["passes"] <= at["passes"] + 2
+    assert main(fallback) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"translated by AT +100\.0%", shown)
+    assert "fallback below 0.0" in shown
 
 
 def test_two_models_are_shown_in_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

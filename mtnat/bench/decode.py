@@ -17,7 +17,7 @@ from mtnat.bench.report import Row
 from mtnat.bench.searches import SearchSetting, name_of, searches_of
 from mtnat.config import Record
 from mtnat.data import Split
-from mtnat.decoding import TranslatedLine
+from mtnat.decoding import FallbackSearch, TranslatedLine
 from mtnat.evaluation import Score, bleu
 from mtnat.model import Precision, precision_name, resolve_precision
 from mtnat.model.flops import ModelFlops
@@ -165,15 +165,17 @@ class _Bench:
     def _flops(self, setting: SearchSetting, found: Sequence[TranslatedLine]) -> int:
         """Returns the operations of the model for all sentences. A line translated in parts counts as parts of equal length."""
         lengths = [
-            (-(-line.pieces // line.parts), -(-len(best.tokens) // line.parts), best.passes)
+            (-(-line.pieces // line.parts), -(-len(best.tokens) // line.parts), best.passes, best.fallback_passes)
             for line in found
             for best in line.translations[:1] * line.parts
             if line.pieces  # an empty line needs no computation
         ]
         if not lengths:
             return 0
-        source_B, pieces_B, passes_B = torch.tensor(lengths).unbind(1)
+        source_B, pieces_B, passes_B, fallback_passes_B = torch.tensor(lengths).unbind(1)
         search = self._model.search(setting.config, setting.decoder)
+        if isinstance(search, FallbackSearch):
+            return search.flops(self._work, source_B + 1, pieces_B, passes_B, fallback_passes_B)
         return search.flops(self._work, source_B + 1, pieces_B, passes_B)
 
 

@@ -47,7 +47,13 @@ def searches_of(model: Model, precision: Precision | None) -> list[SearchSetting
     decoding = model.experiment.decoding
 
     def setting(decoder: DecoderName, name: str, settings: Mapping[str, Any], shown: tuple[str, ...]) -> SearchSetting:
-        named = {"precision": "fp32", "rerank": "none", **settings, **({"precision": precision} if precision else {})}
+        named = {
+            "precision": "fp32",
+            "rerank": "none",
+            "fallback_below": None,
+            **settings,
+            **({"precision": precision} if precision else {}),
+        }
         return SearchSetting(decoder=decoder, name=name, config=replace(decoding, named), shown=shown)
 
     branches = model.experiment.branches
@@ -62,6 +68,8 @@ def searches_of(model: Model, precision: Precision | None) -> list[SearchSetting
         if "at" in branches:
             several = [search for search in plain if model.search(search.config, "nat").most[1] > 1]  # else nothing to rerank
             found += [setting("nat", each.name, {**decoding.compared[each.name], "rerank": "at"}, shown) for each in several]
+            if decoding.fallback_below is not None:
+                found.append(setting("nat", "fallback", decoding.model_dump(include={"fallback_below", "rerank"}), shown))
     return found
 
 

@@ -206,7 +206,8 @@ def _figures(
         table.add_row()
         for name, label in _TOKENIZED.items():
             table.add_row(label, *(f"{scores[name].value:.2f}" for scores in tokenized))
-    for groups in zip(*(_groups(evaluation) for evaluation in evaluations), strict=True):
+    has_fallback = any(evaluation.decoding.fallback_below is not None for evaluation in evaluations)
+    for groups in zip(*(_groups(evaluation, has_fallback=has_fallback) for evaluation in evaluations), strict=True):
         table.add_row()
         for label in groups[0]:
             table.add_row(label, *(group[label] for group in groups))
@@ -218,7 +219,7 @@ def _difference(comparison: Comparison) -> tuple[str, str, str]:
     return f"{comparison.difference:+.2f}", f"{comparison.low:+.2f} to {comparison.high:+.2f}", p_value
 
 
-def _groups(evaluation: Evaluation) -> tuple[dict[str, str], ...]:
+def _groups(evaluation: Evaluation, *, has_fallback: bool) -> tuple[dict[str, str], ...]:
     """Returns the figures without a significance test, in groups. Labels are short enough for a terminal of 80 columns."""
     buckets = {f"BLEU, {_words(bucket)} ({bucket.sentences:,})": f"{bucket.bleu:.2f}" for bucket in evaluation.bleu_by_length}
     repeats = {
@@ -232,6 +233,7 @@ def _groups(evaluation: Evaluation) -> tuple[dict[str, str], ...]:
     }
     speed = {
         "passes, mean": f"{evaluation.passes:.1f}",
+        **({"translated by AT": f"{evaluation.fallback:.1%}"} if has_fallback else {}),
         "seconds": f"{evaluation.seconds:,.1f}",
         "sentences per second": f"{evaluation.sentences_per_second:,.1f}",
     }

@@ -51,6 +51,11 @@ class Dataset:
     left_out: int
     """Number of training pairs that were left out: those with an empty side or more than `max_length` tokens."""
 
+    @property
+    def cache(self) -> Path:
+        """The folder of the cache that contains it."""
+        return self.train.folder.parent
+
 
 def prepare(config: DataConfig, cache: Path | None = None) -> Dataset:
     """Tokenises a corpus, or reads it from the cache if the same text was prepared with the same settings before.

@@ -2,6 +2,7 @@
 
 from mtnat.decoding.beam import BeamSearch
 from mtnat.decoding.config import DecoderName, Decoding
+from mtnat.decoding.fallback import FallbackSearch
 from mtnat.decoding.hypotheses import Hypothesis
 from mtnat.decoding.mask_predict import MaskPredictDecoding, MaskPredictSearch
 from mtnat.decoding.search import Search
@@ -12,6 +13,7 @@ __all__ = [
     "BeamSearch",
     "DecoderName",
     "Decoding",
+    "FallbackSearch",
     "Hypothesis",
     "MaskPredictDecoding",
     "MaskPredictSearch",

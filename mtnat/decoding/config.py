@@ -34,6 +34,13 @@ class Decoding(Record, ABC):
     length_penalty: float = Field(1.0, ge=0, le=5)
     """Exponent α of the length normalisation: the AT decoder scores a hypothesis by log-probability / length^α, also when it
     reranks."""
+    fallback_below: float | None = None
+    """Score of the NAT decoder's translation of a source below which the AT decoder's beam search translates it instead; none
+    keeps all of the NAT decoder's translations. It needs a model with both decoders."""
+    fallback_score: Literal["search", "at"] = "search"
+    """The score that `fallback_below` is compared with: search is the one by which the search ranks its candidates
+    (mask-predict: the mean log-probability of the pieces; with rerank: at, the AT decoder's score); at is the AT decoder's
+    score of the translation, log-probability / length^α, which takes one parallel pass more."""
     precision: Precision = "fp32"
     """Autocast of decoding; see training.precision. The default is fp32, because rounding to bf16 changes some translations."""
     max_tokens_per_batch: int | None = Field(None, ge=64)
@@ -45,5 +52,6 @@ class Decoding(Record, ABC):
         if decoder == "at":
             return "beam", "length_penalty", "precision"
         own = [name for name in type(self).model_fields if name not in Decoding.model_fields and name != "kind"]
-        reranker = ["length_penalty"] if self.rerank == "at" else []
-        return *own, "rerank", *reranker, "precision"
+        fallback = [] if self.fallback_below is None else ["fallback_below", "fallback_score", "beam"]
+        at = ["length_penalty"] if self.rerank == "at" or fallback else []
+        return *own, "rerank", *fallback, *at, "precision"

@@ -17,7 +17,11 @@ class Hypothesis:
     """Mask-predict: mean log-probability of the pieces. CTC: see `CtcSearch`. AT, and reranked: the AT decoder's
     log-probability divided by length^penalty, EOS counted."""
     passes: int
-    """NAT: number of passes that predicted a piece of this hypothesis. AT: number of steps until its source was done."""
+    """NAT: number of passes that predicted a piece of this hypothesis. AT: number of steps until its source was done. Fallback:
+    the sum of both, without the pass that scores."""
+    fallback_passes: int = 0
+    """Those of the passes that are steps of the AT decoder after the NAT decoder's translation was rejected; see
+    `FallbackSearch`."""
 
 
 NOTHING = Hypothesis(tokens=(), score=0.0, passes=0)

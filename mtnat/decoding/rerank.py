@@ -2,6 +2,8 @@
 
 # B sentences, K candidates, T target, M real positions of the whole batch, V vocabulary
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -46,14 +48,10 @@ def reranked(
     Args:
         found: at least one hypothesis of each source; their numbers may differ.
     """
-    device = encoded.states_BSD.device
     most = max(len(hypotheses) for hypotheses in found)
     # Rows of equal length: a source with fewer hypotheses repeats its last one, and the repeats are dropped below.
     rows = [[*hypotheses, *hypotheses[-1:] * (most - len(hypotheses))] for hypotheses in found]
-    lengths_BK = torch.tensor([[len(each.tokens) for each in row] for row in rows], device=device)
-    longest = int(lengths_BK.max()) + 1
-    tokens = [[[*each.tokens, *[EOS] * (longest - len(each.tokens))] for each in row] for row in rows]
-    scores_BK = at_scores(decoder, encoded, torch.tensor(tokens, device=device), lengths_BK, length_penalty)
+    scores_BK = hypothesis_scores(decoder, encoded, rows, length_penalty)
     return [
         sorted(
             (Hypothesis(each.tokens, score, each.passes) for each, score in zip(row, scores, strict=False)),
@@ -61,6 +59,17 @@ def reranked(
         )
         for row, scores in zip(found, scores_BK.tolist(), strict=True)
     ]
+
+
+def hypothesis_scores(
+    decoder: TargetDecoder, encoded: Encoded, hypotheses: Sequence[Sequence[Hypothesis]], length_penalty: float
+) -> Tensor:
+    """Computes `at_scores` of hypotheses, as many for each source, [B, K]."""
+    device = encoded.states_BSD.device
+    lengths_BK = torch.tensor([[len(each.tokens) for each in row] for row in hypotheses], device=device)
+    longest = int(lengths_BK.max()) + 1
+    tokens = [[[*each.tokens, *[EOS] * (longest - len(each.tokens))] for each in row] for row in hypotheses]
+    return at_scores(decoder, encoded, torch.tensor(tokens, device=device), lengths_BK, length_penalty)
 
 
 def rerank_flops(work: ModelFlops, source_B: Tensor, pieces_B: Tensor, candidates: int) -> int:

@@ -27,6 +27,8 @@ class Translation:
     """See `Hypothesis.score`; for several parts the mean, weighted by the number of pieces."""
     passes: int
     """See `Hypothesis.passes`; for several parts the maximum."""
+    fallback_passes: int = 0
+    """See `Hypothesis.fallback_passes`; for several parts the maximum."""
 
 
 @dataclass(frozen=True)
@@ -148,4 +150,5 @@ def _joined(parts: Sequence[Hypothesis], texts: Iterator[str]) -> Translation:
         tokens=tuple(chain.from_iterable(part.tokens for part in parts)),
         score=sum(part.score * len(part.tokens) for part in parts) / pieces if pieces and len(parts) > 1 else parts[0].score,
         passes=max(part.passes for part in parts),
+        fallback_passes=max(part.fallback_passes for part in parts),
     )

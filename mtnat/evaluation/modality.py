@@ -14,22 +14,20 @@ import numpy.typing as npt
 from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
 from mtnat.errors import DataError
+from mtnat.evaluation.ibm_model_1 import Couples, Floats, translation_table
 
 # P sentence pairs
-# T running target words
-# L links: each running target word with each source word of its pair and with NULL
-# C different couples (source word, target word) among the links
+# C different couples (source word, target word) that occur in a pair
 # V different source words, of which NULL is word 0
 
 MOST_PAIRS = 200_000
 """Maximum number of pairs that are measured. A larger corpus is sampled at even spacing."""
 MOST_LINKS = 20_000_000
-"""Maximum number of links, which need about 60 bytes of memory each. If pairs are long, fewer of them are measured."""
+"""Maximum number of links, each a target word with a source word of its pair. If pairs are long, fewer of them are measured."""
 _ITERATIONS = 5
 """Iterations of EM."""
 
 Indices = npt.NDArray[np.signedinteger[Any]]
-Floats = npt.NDArray[np.float64]
 _Item = TypeVar("_Item")
 
 
@@ -87,8 +85,8 @@ def modality(sources: Iterable[str], targets: Iterable[str]) -> Modality:
     source_P, target_P = (np.array([len(pair[side]) for pair in pairs]) for side in (0, 1))
     source_words, words = _numbered([pair[0] for pair in pairs])
     target_words, _ = _numbered([pair[1] for pair in pairs])
-    couple_L, target_L, source_C = _links(source_P, target_P, source_words + 1, target_words)  # 0 is NULL
-    entropy_V = _entropies(_table(couple_L, target_L, source_C), source_C)[1:]  # without NULL
+    couples = translation_table(source_words + 1, target_words, source_P, target_P, _ITERATIONS)  # 0 is NULL
+    entropy_V = _entropies(couples)[1:]  # without NULL
     ratio_P = target_P / source_P
     return Modality(
         conditional_entropy=float(entropy_V.mean()),
@@ -140,50 +138,8 @@ def _numbered(rows: list[list[str]]) -> tuple[Indices, list[str]]:
     return flat, list(numbers)
 
 
-def _links(source_P: Indices, target_P: Indices, sources: Indices, targets: Indices) -> tuple[Indices, Indices, Indices]:
-    """Links each running target word with NULL and with each source word of its pair.
-
-    Args:
-        source_P: number of source words of each pair.
-        target_P: number of target words of each pair.
-        sources: running source words of all pairs, numbered from 1.
-        targets: running target words of all pairs, numbered from 0, [T].
-
-    Returns:
-        couple_L: index of the couple of each link.
-        target_L: index of the running target word of each link.
-        source_C: source word of each couple.
-    """
-    # The links are ordered by running target word: word t of pair p has source_P[p] + 1 links, NULL first.
-    width_T = np.repeat(source_P + 1, target_P)
-    target_L = np.repeat(np.arange(len(targets), dtype=np.int32), width_T)
-    first_T = np.cumsum(width_T) - width_T  # index of the first link of each target word, the one with NULL
-    start_T = np.repeat(np.cumsum(source_P) - source_P, target_P)  # where the sources of its pair begin in `sources`
-    # Link i of target word t (i counts from first_T[t]) is linked with sources[start_T[t] + i - 1].
-    position_L = np.arange(len(target_L)) + np.repeat(start_T - 1 - first_T, width_T)
-    source_L = sources[np.maximum(position_L, 0)]
-    source_L[first_T] = 0
-    # Both words in one integer, so that equal couples are found by sorting.
-    key_L = source_L * (int(targets.max()) + 1) + targets[target_L]
-    del position_L, source_L  # frees memory before the sort
-    key_C, couple_L = np.unique(key_L, return_inverse=True)
-    return couple_L.astype(np.int32), target_L, key_C // (int(targets.max()) + 1)
-
-
-def _table(couple_L: Indices, target_L: Indices, source_C: Indices) -> Floats:
-    """Returns the translation probability p(y|x) of each couple by IBM Model 1, [C]."""
-    p_C = 1 / np.bincount(source_C)[source_C]  # uniform over the target words that occur with x
-    for _ in range(_ITERATIONS):
-        # E step: each running target word distributes a weight of 1 over its links, in proportion to p(y|x).
-        weight_L = p_C[couple_L]
-        weight_L /= np.bincount(target_L, weights=weight_L)[target_L]
-        # M step: the expected count of each couple, normalised over the couples of the same source word.
-        count_C = np.bincount(couple_L, weights=weight_L)
-        p_C = count_C / np.bincount(source_C, weights=count_C)[source_C]
-    return np.asarray(p_C)
-
-
-def _entropies(p_C: Floats, source_C: Indices) -> Floats:
+def _entropies(couples: Couples) -> Floats:
     """Returns the entropy H(y|x) of each source word in nats, [V]; that of NULL comes first."""
+    p_C = couples.p_C
     log_p_C = np.log(p_C, out=np.zeros_like(p_C), where=p_C > 0)  # 0 log 0 = 0
-    return np.asarray(np.bincount(source_C, weights=-p_C * log_p_C), np.float64)
+    return np.asarray(np.bincount(couples.source_C, weights=-p_C * log_p_C), np.float64)

@@ -24,6 +24,10 @@ class ModelConfig(Record):
     """Whether the AT and the NAT decoder share their layers. Position embeddings, output heads and the final layer
     normalisation stay separate. The paper names this as future work; the authors' code has the flag `--share-decoder`, which
     their script does not set."""
+    shared_decoder: bool = False
+    """Whether the AT and the NAT decoder are one decoder, so that they share the position embeddings and the final layer
+    normalisation as well as the layers. They then differ only in what they read and in whether self-attention is causal; the
+    length head is still that of the NAT decoder."""
     dropout: float = Field(0.3, ge=0, lt=1)
     """Dropout probability of the embeddings and of every sublayer's output."""
     attention_dropout: float = Field(0.0, ge=0, lt=1)

@@ -120,6 +120,10 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers)) if layers is None else layers
         self.norm = _last_norm(config)
 
+    def share(self, other: "Decoder") -> None:
+        """Replaces all weights by those of another decoder of the same size; whether each is causal stays as it is."""
+        self.positions, self.layers, self.norm = other.positions, other.layers, other.norm
+
     def remember(self, encoded: Encoded) -> Memory:
         """Computes the cross-attention keys and values of the encoder states for every layer."""
         layers = cast("Iterable[DecoderLayer]", self.layers)

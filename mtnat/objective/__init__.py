@@ -2,7 +2,18 @@
 
 from mtnat.objective.config import ObjectiveConfig
 from mtnat.objective.cross_entropy import cross_entropy_sum
+from mtnat.objective.interaction import Predictions
 from mtnat.objective.losses import Loss, MultiTaskObjective
 from mtnat.objective.noise import Draw, Moment, Noise, draw_masks
 
-__all__ = ["Draw", "Loss", "Moment", "MultiTaskObjective", "Noise", "ObjectiveConfig", "cross_entropy_sum", "draw_masks"]
+__all__ = [
+    "Draw",
+    "Loss",
+    "Moment",
+    "MultiTaskObjective",
+    "Noise",
+    "ObjectiveConfig",
+    "Predictions",
+    "cross_entropy_sum",
+    "draw_masks",
+]

@@ -1,8 +1,8 @@
 """The settings of the training objective."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mtnat.config import Record
 from mtnat.objective.schedules import Linear, Schedule
@@ -27,3 +27,38 @@ class ObjectiveConfig(Record):
     estimator: Literal["weighted", "sampled"] = "weighted"
     """How a step estimates Eq. 1. weighted trains both decoders on every sentence. sampled trains the NAT decoder on a sentence
     with probability λ(t) and the AT decoder otherwise, which gives the same gradient on average at lower cost."""
+    interaction: Literal["none", "at-to-nat", "nat-to-at", "both"] = "none"
+    """Decoder interaction, which the paper names as future work: on-line distillation at the pieces that both decoders predict,
+    which are the masked ones. at-to-nat adds KL(p_at || p_nat) to the loss, nat-to-at KL(p_nat || p_at), and both adds both."""
+    interaction_weight: float = Field(0.5, ge=0)
+    """Weight of each divergence, times the mean weight of the branches that it trains: λ(t) for at-to-nat, 1 − λ(t) for
+    nat-to-at, and 1/2 if it is not detached."""
+    interaction_temperature: float = Field(1.0, gt=0)
+    """Temperature τ of both distributions; the divergence is multiplied by τ²."""
+    interaction_detached: bool = True
+    """Whether a divergence trains its student only. If not, it trains both decoders, which then need memory at the same time.
+    JANUS (Liang et al. 2022) is both and not detached."""
+    raw_prior: bool = False
+    """Whether the NAT decoder learns the translations of source pieces in the raw text early in training (raw-data prior, Ding
+    et al. 2021): the loss of a masked piece is (1 − l)·CE + l·KL(Q || p_nat), where Q are the translations of its source piece,
+    and l falls from 1 to 0 in the first half of the training. With `data.distilled`, Q still comes from the corpus's own
+    targets."""
+    raw_prior_temperature: float = Field(2.0, gt=0)
+    """Temperature τ of the raw-data prior: Q is proportional to p(target piece | source piece)^(1/τ) (authors' script: 2)."""
+    raw_prior_translations: int = Field(16, ge=1, le=1_000)
+    """Maximum number of translations of a source piece in Q, the likeliest ones."""
+
+    @property
+    def directions(self) -> tuple[tuple[str, str], ...]:
+        """The branches that interact, as pairs of teacher and student."""
+        to_nat, to_at = ("at", "nat"), ("nat", "at")
+        return {"none": (), "at-to-nat": (to_nat,), "nat-to-at": (to_at,), "both": (to_nat, to_at)}[self.interaction]
+
+    @model_validator(mode="after")
+    def _interacts_on_the_same_sentences(self) -> Self:
+        if self.directions and self.estimator == "sampled":
+            raise ValueError(
+                "interaction: needs both decoders on the same sentences, but the estimator sampled gives each sentence to one; "
+                "set estimator: weighted"
+            )
+        return self

@@ -2,7 +2,7 @@
 
 # B batch, S source, D width, P parts of the loss and measures
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol, cast
@@ -14,6 +14,7 @@ from mtnat.model import Encoded, Translator
 from mtnat.model.flops import ModelFlops, lengths_of
 from mtnat.objective.config import ObjectiveConfig
 from mtnat.objective.immediate import differentiated_now
+from mtnat.objective.interaction import Direction, Interaction, Predictions, shared_predictions
 from mtnat.objective.noise import Draw, Moment, Noise, draw_subset
 from mtnat.tokens import PAD
 
@@ -28,6 +29,8 @@ class Loss:
     sum: Tensor
     count: Tensor | int
     """The number of predictions, on the host or on the device."""
+    predictions: Predictions | None = None
+    """The states behind the loss, for losses that compare branches; see `Branch.aligned_part`."""
 
 
 class TrainedBranch(Protocol):
@@ -36,8 +39,11 @@ class TrainedBranch(Protocol):
     parts: tuple[str, ...]
     head_parts: tuple[str, ...]
     measures: tuple[str, ...]
+    aligned_part: str | None
     fraction: float
 
+    @property
+    def tokens(self) -> nn.Embedding: ...
     def draw(self, source_BS: Tensor, target_BT: Tensor, moment: Moment, generator: Generator) -> Noise: ...
     def losses(self, encoded: Encoded, noise: Noise, moment: Moment) -> Mapping[str, Loss]: ...
     def head_losses(self, encoded: Encoded, noise: Noise) -> Mapping[str, Loss]: ...
@@ -68,9 +74,12 @@ class MultiTaskObjective(nn.Module):
         self.translator = translator
         self.config = config
         self._weights = weights
+        self._interaction = Interaction(config)
         branches = self.branches.values()
-        self.parts = tuple(chain.from_iterable(branch.parts for branch in branches))
-        """Names of the parts of the loss."""
+        compared = (direction.part for direction in self._interaction.directions)
+        self.parts = (*chain.from_iterable(branch.parts for branch in branches), *compared)
+        """Names of the parts of the loss: those of the branches, then those of their interaction."""
+        assert all(self.branches[name].aligned_part for each in self._interaction.directions for name in each)
         self.measures = tuple(chain.from_iterable(branch.measures for branch in branches))
         """Names of further measures of the branches, such as the fraction of glanced positions."""
 
@@ -86,9 +95,11 @@ class MultiTaskObjective(nn.Module):
         return len(self.branches) == 1 or is_constant
 
     def weights_at(self, step: int, total_steps: int) -> dict[str, float]:
-        """Returns the weight of each part at an update: its branch's weight in Eq. 1 times the part's weight in the branch."""
+        """Returns the weight of each part at an update: its branch's weight in Eq. 1 times the part's weight in the branch. For
+        the interaction see `Interaction.weights`."""
         weights = self._weights(self.config.schedule(step, total_steps))
-        return {part: weights[name] * each.weight_of(part) for name, each in self.branches.items() for part in each.parts}
+        parts = {part: weights[name] * each.weight_of(part) for name, each in self.branches.items() for part in each.parts}
+        return parts | self._interaction.weights(weights)
 
     def draw(self, source_BS: Tensor, target_BT: Tensor, moment: Moment, generator: Generator) -> Draw:
         """Draws the noise of every branch and selects the sentences that each branch sees.
@@ -117,6 +128,9 @@ class MultiTaskObjective(nn.Module):
             for name, branch in branches.items()
             for part in branch.parts
         }
+        for direction in self._interaction.directions:
+            is_shared_B = seen[direction.teacher] & seen[direction.student]
+            divisors[direction.part] = float(self._shared(direction, noise)[is_shared_B].sum())
         if is_sampled:
             chosen = _sample(weights, list(branches), sentences, generator)
             seen = {name: seen[name] & chosen[name] for name in branches}
@@ -140,22 +154,25 @@ class MultiTaskObjective(nn.Module):
         """
         losses: dict[str, Loss] = {}
         scaled: list[Tensor] = []
+        read: dict[str, Predictions] = {}
         encoded: Encoded | None = None
-        for name, branch in self.branches.items():
-            noise = draw.noise[name]
-            has_heads = _has_heads(branch, draw)
-            if not (noise.sentences or has_heads):
-                continue
-            if encoded is None or self.config.encoder_passes == 2:
-                encoded = self.translator.encode(draw.source_BS, draw.is_padded)
-            if noise.sentences:
-                value, found = _now(branch, encoded, noise, moment, scales)
+        running = {name: draw.noise[name].sentences > 0 for name in self.branches}
+        for group in self._interaction.groups(running):
+            encodings: dict[str, Encoded] = {}
+            for name in group:
+                if running[name] or _has_heads(self.branches[name], draw):
+                    if encoded is None or self.config.encoder_passes == 2:
+                        encoded = self.translator.encode(draw.source_BS, draw.is_padded)
+                    encodings[name] = encoded
+            if seeing := {name: each for name, each in encodings.items() if running[name]}:
+                value, found = self._now(seeing, draw, moment, scales, read)
                 losses |= found
                 scaled.append(value)
-            if has_heads:
-                heads = branch.head_losses(encoded, noise)
-                scaled += [loss.sum * scales[part] for part, loss in heads.items()]
-                losses |= {part: Loss(loss.sum.detach(), loss.count) for part, loss in heads.items()}
+            for name, each in encodings.items():
+                if _has_heads(self.branches[name], draw):
+                    heads = self.branches[name].head_losses(each, draw.noise[name])
+                    scaled += [loss.sum * scales[part] for part, loss in heads.items()]
+                    losses |= {part: Loss(loss.sum.detach(), loss.count) for part, loss in heads.items()}
         if not scaled:  # a part of a batch in which no branch has a sentence
             scaled.append(0 * self.translator.target_tokens.weight.sum())  # data-parallel wrappers wait for a gradient
         names, total = (*self.parts, *self.measures), torch.stack(scaled).sum()
@@ -164,6 +181,70 @@ class MultiTaskObjective(nn.Module):
         counts = [losses[name].count if name in losses else 0 for name in names]
         counts_P = torch.stack([each.double() if isinstance(each, Tensor) else zero + each for each in counts])
         return total, sums_P, counts_P
+
+    def _now(
+        self,
+        encodings: Mapping[str, Encoded],
+        draw: Draw,
+        moment: Moment,
+        scales: Mapping[str, Tensor],
+        read: dict[str, Predictions],
+    ) -> tuple[Tensor, dict[str, Loss]]:
+        """Computes the losses of some branches and of their interaction, and differentiates them at once.
+
+        Args:
+            encodings: the encoder's output for each branch.
+            read: the predictions of branches that were computed before, without their graph; those of these branches are added.
+
+        Returns:
+            The scaled total, and the losses by name.
+        """
+        counts: dict[str, Tensor | int] = {}
+
+        def scaled(states: Tensor) -> tuple[Tensor, Tensor]:
+            losses: dict[str, Loss] = {}
+            own: dict[str, Predictions] = {}
+            for (name, encoded), states_BSD in zip(encodings.items(), _apart(states, encodings), strict=True):
+                branch = self.branches[name]
+                found = branch.losses(encoded._replace(states_BSD=states_BSD), draw.noise[name], moment)
+                losses |= found
+                if self._interaction.directions:
+                    own[name] = _aligned(branch, found)
+            losses |= self._compared(read | own, own, draw)
+            read.update({name: each.detached() for name, each in own.items()})
+            counts.update({name: loss.count for name, loss in losses.items()})
+            parts = [loss.sum * scales[name] for name, loss in losses.items() if name in scales]
+            total = parts[0] if len(parts) == 1 else torch.stack(parts).sum()
+            return total, torch.stack([loss.sum.detach() for loss in losses.values()])
+
+        reads = {id(each): each for name in encodings for each in self.branches[name].reads() if each.requires_grad}
+        total, sums = differentiated_now(scaled, _together(encodings), list(reads.values()))
+        return total, {name: Loss(value, count) for (name, count), value in zip(counts.items(), sums.unbind(), strict=True)}
+
+    def _compared(self, known: Mapping[str, Predictions], own: Mapping[str, Predictions], draw: Draw) -> dict[str, Loss]:
+        """Computes the parts of the interaction whose student is one of the branches that are computed now.
+
+        Args:
+            known: the predictions of all branches so far.
+            own: those of the branches that are computed now.
+        """
+        losses = {}
+        for direction in self._interaction.directions:
+            if direction.student in own and direction.teacher in known:
+                predictions = {name: known[name] for name in direction}
+                rows = {name: draw.noise[name].rows_R for name in direction}
+                tokens = self.branches[direction.student].tokens
+                losses[direction.part] = Loss(
+                    *self._interaction.loss(direction, predictions, rows, len(draw.source_BS), tokens.weight)
+                )
+        return losses
+
+    def _shared(self, direction: Direction, noise: Mapping[str, Noise]) -> Tensor:
+        """Returns the number of pieces of each sentence that two branches would both predict if both saw it, [B]."""
+        aligned = {name: self.branches[name].aligned_part for name in direction}
+        return shared_predictions(
+            direction, {name: noise[name].predictions[part] for name, part in aligned.items() if part is not None}
+        )
 
     def flops(self, work: ModelFlops, draw: Draw) -> int:
         """Counts the operations of the forward and the backward pass of one batch, on the host."""
@@ -175,6 +256,12 @@ class MultiTaskObjective(nn.Module):
                 passes += 1
                 source_R = source_B if noise.rows_R is None else source_B[noise.rows_R]
                 total += branch.flops(work, source_R, noise)
+        for direction in self._interaction.directions:
+            is_seen_B = torch.ones(len(source_B), dtype=torch.bool)
+            for name in direction:
+                is_seen_B &= draw.noise[name].sees(len(source_B))
+            pieces = int(self._shared(direction, draw.noise)[is_seen_B].sum())
+            total += self._interaction.flops(work.vocabulary(pieces))
         return total + 3 * min(passes, self.config.encoder_passes) * work.encoder(source_B)
 
 
@@ -193,22 +280,24 @@ def _has_heads(branch: TrainedBranch, draw: Draw) -> bool:
     return any(draw.divisors[part] for part in branch.head_parts)
 
 
-def _now(
-    branch: TrainedBranch, encoded: Encoded, noise: Noise, moment: Moment, scales: Mapping[str, Tensor]
-) -> tuple[Tensor, dict[str, Loss]]:
-    """Computes the losses of a branch and differentiates them at once; returns their scaled total and the losses by name."""
-    counts: dict[str, Tensor | int] = {}
+def _aligned(branch: TrainedBranch, losses: Mapping[str, Loss]) -> Predictions:
+    """Returns the states from which a branch has predicted pieces."""
+    assert branch.aligned_part is not None
+    predictions = losses[branch.aligned_part].predictions
+    assert predictions is not None
+    return predictions
 
-    def scaled(states_BSD: Tensor) -> tuple[Tensor, Tensor]:
-        losses = branch.losses(encoded._replace(states_BSD=states_BSD), noise, moment)
-        counts.update({name: loss.count for name, loss in losses.items()})
-        parts = [loss.sum * scales[name] for name, loss in losses.items() if name in scales]
-        total = parts[0] if len(parts) == 1 else torch.stack(parts).sum()
-        return total, torch.stack([loss.sum.detach() for loss in losses.values()])
 
-    read = [tensor for tensor in branch.reads() if tensor.requires_grad]
-    total, sums = differentiated_now(scaled, encoded.states_BSD, read)
-    return total, {name: Loss(value, count) for (name, count), value in zip(counts.items(), sums.unbind(), strict=True)}
+def _together(encodings: Mapping[str, Encoded]) -> Tensor:
+    """Returns the encoder states that some branches read, as one tensor: those of one pass, or of several passes, stacked."""
+    passes = {id(each): each.states_BSD for each in encodings.values()}
+    return next(iter(passes.values())) if len(passes) == 1 else torch.stack(list(passes.values()))
+
+
+def _apart(states: Tensor, encodings: Mapping[str, Encoded]) -> Sequence[Tensor]:
+    """Returns the encoder states of each branch, given what `_together` has returned, with or without another graph."""
+    is_one_pass = len({id(each) for each in encodings.values()}) == 1
+    return [states] * len(encodings) if is_one_pass else states.unbind()
 
 
 def _sample(weights: Mapping[str, float], names: list[str], sentences: int, generator: Generator) -> dict[str, Tensor]:

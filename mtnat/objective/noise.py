@@ -75,6 +75,12 @@ class Noise:
         """R, the number of sentences that the branch sees."""
         return len(next(iter(self.tensors.values())))
 
+    def sees(self, sentences: int) -> Tensor:
+        """Returns whether the branch sees each of the sentences of the batch, bool [B]; on the host."""
+        if self.rows_R is None:
+            return torch.ones(sentences, dtype=torch.bool)
+        return torch.zeros(sentences, dtype=torch.bool).index_fill_(0, self.rows_R, True)
+
     def only(self, is_in_B: Tensor) -> Self:
         """Selects the sentences that the branch sees."""
         rows = None if bool(is_in_B.all()) else is_in_B.nonzero().squeeze(1)

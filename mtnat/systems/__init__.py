@@ -6,6 +6,7 @@ from mtnat.systems.ctc import Ctc, CtcBranch, CtcDecoding, CtcSearch
 from mtnat.systems.da_transformer import DagDecoding, DagSearch, DaTransformer, DaTransformerBranch, Graph
 from mtnat.systems.glat import Glat, GlatBranch
 from mtnat.systems.mask_predict import LengthBranch, MaskPredict, MaskPredictBranch
+from mtnat.systems.search import search_of
 from mtnat.systems.system import BranchName, System
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "System",
     "branch_of",
     "reranker_of",
+    "search_of",
 ]

@@ -13,7 +13,7 @@ from mtnat.decoding.beam import BeamSearch
 from mtnat.errors import UserError
 from mtnat.model import Encoded, ModelConfig, TargetDecoder, Translator
 from mtnat.model.flops import ModelFlops, lengths_of
-from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig, cross_entropy_sum
+from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig, Predictions, cross_entropy_sum
 from mtnat.systems.branch import Branch, branch_of
 from mtnat.tokens import BOS, EOS, PAD
 
@@ -22,6 +22,7 @@ class AtBranch(Branch):
     """A branch that predicts every token from the source and the tokens before it (Vaswani et al. 2017)."""
 
     parts: ClassVar[tuple[str, ...]] = ("at",)
+    aligned_part: ClassVar[str | None] = "at"
 
     def __init__(self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding) -> None:
         super().__init__(tokens)
@@ -45,7 +46,7 @@ class AtBranch(Branch):
         targets_N = noise.tensors["target"].flatten().index_select(0, noise.positions_N)
         states_ND = states_RTD.flatten(0, 1).index_select(0, noise.positions_N)
         total = cross_entropy_sum(states_ND, self.tokens.weight, targets_N, self._label_smoothing)
-        return {"at": Loss(total, len(targets_N))}
+        return {"at": Loss(total, len(targets_N), Predictions(states_ND, noise.positions_N, states_RTD.shape[1]))}
 
     def search(self, decoding: Decoding, translator: Translator) -> Search:
         """Returns beam search."""

@@ -25,6 +25,9 @@ class Branch(nn.Module, ABC):
     """Names of the parts of the loss, unique in a system. Each part has a curve ``train/loss_<part>``."""
     head_parts: ClassVar[tuple[str, ...]] = ()
     """Names of the parts that `head_losses` computes."""
+    aligned_part: ClassVar[str | None] = None
+    """The part whose losses are those of target pieces, one distribution over the vocabulary for each, and whose `Loss` has
+    `predictions`. None if there is none; the branch then cannot interact with another one."""
     measures: ClassVar[tuple[str, ...]] = ()
     """Names of ratios that `losses` returns in addition to its parts, for curves ``train/<measure>``. They have no weight."""
 
@@ -39,6 +42,10 @@ class Branch(nn.Module, ABC):
     def tokens(self) -> nn.Embedding:
         """The target embeddings."""
         return self._tokens[0]
+
+    def use(self, tables: Mapping[str, Tensor]) -> None:
+        """Takes the tables that `System.prepare` has returned, before the training; they are not weights and not saved. The
+        default ignores them."""
 
     @abstractmethod
     def draw(self, source_BS: Tensor, target_BT: Tensor, moment: Moment, generator: Generator) -> Noise:

@@ -13,7 +13,7 @@ from mtnat.decoding import Decoding, MaskPredictDecoding
 from mtnat.decoding.logits import blocks_of_logits
 from mtnat.model import Encoded, Memory, ModelConfig
 from mtnat.model.flops import ModelFlops, lengths_of
-from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig, cross_entropy_sum
+from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig
 from mtnat.systems.branch import Branch
 from mtnat.systems.mask_predict import LengthBranch
 from mtnat.systems.system import System
@@ -27,6 +27,7 @@ class Glat(System):
     """
 
     decodings: ClassVar[tuple[type[Decoding], ...]] = (MaskPredictDecoding,)
+    is_aligned: ClassVar[bool] = True
 
     kind: Literal["glat"] = "glat"
     start_ratio: float = Field(0.5, ge=0, le=1)
@@ -87,6 +88,7 @@ class GlatBranch(LengthBranch):
                 "target": target_BT,
                 "is_piece": is_piece_BT,
                 "rank": order_BT.argsort(1).argsort(1),
+                **self.links(source_BS, target_BT, moment),
             },
             predictions={"nat": lengths_B, "length": lengths_B.new_ones(len(lengths_B))},
             head_tensors={"lengths": lengths_B},
@@ -114,10 +116,8 @@ class GlatBranch(LengthBranch):
         is_shown_M = is_shown_RT.flatten().index_select(0, noise.positions_N)
         hidden_N = (~is_shown_M).nonzero().squeeze(1)
         states_ND = states_MD.index_select(0, hidden_N)
-        targets_N = target_RT.flatten().index_select(0, noise.positions_N.index_select(0, hidden_N))
-        total = cross_entropy_sum(states_ND, self.tokens.weight, targets_N, self._label_smoothing)
         return {
-            "nat": Loss(total, len(targets_N)),
+            "nat": self.token_loss(states_ND, noise.positions_N.index_select(0, hidden_N), noise, moment),
             "glanced": Loss(is_shown_RT.sum().float(), is_piece_RT.sum()),
         }
 

@@ -12,9 +12,10 @@ from mtnat.decoding import Decoding, MaskPredictDecoding, MaskPredictSearch
 from mtnat.model import Encoded, ModelConfig, TargetDecoder, Translator
 from mtnat.model.flops import ModelFlops, lengths_of
 from mtnat.model.lengths import LengthHead
-from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig, cross_entropy_sum, draw_masks
+from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig, Predictions, cross_entropy_sum, draw_masks
 from mtnat.systems.at import reranker_of
 from mtnat.systems.branch import Branch
+from mtnat.systems.raw_prior import RawPrior, prior_weight
 from mtnat.systems.system import System
 from mtnat.tokens import MASK
 
@@ -24,6 +25,7 @@ class LengthBranch(Branch):
 
     parts: ClassVar[tuple[str, ...]] = ("nat", "length")
     head_parts: ClassVar[tuple[str, ...]] = ("length",)
+    aligned_part: ClassVar[str | None] = "nat"
 
     def __init__(
         self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding, layers: nn.ModuleList | None = None
@@ -32,6 +34,38 @@ class LengthBranch(Branch):
         self.decoder = TargetDecoder(model, tokens, causal=False, layers=layers)
         self.length_head = LengthHead(model)
         self._label_smoothing, self._length_weight = objective.label_smoothing, objective.length_weight
+        self._has_prior, self._prior_temperature = objective.raw_prior, objective.raw_prior_temperature
+        self._prior: RawPrior | None = None
+
+    def use(self, tables: Mapping[str, Tensor]) -> None:
+        """Takes the table of the raw-data prior."""
+        self._prior = RawPrior(tables, self._prior_temperature, self.tokens.weight.device)
+
+    def links(self, source_BS: Tensor, target_BT: Tensor, moment: Moment) -> dict[str, Tensor]:
+        """Returns what `token_loss` needs of the raw-data prior as tensors of the noise; nothing while the prior has no
+        weight."""
+        if self._prior is None or not prior_weight(moment):
+            return {}
+        return {"link": self._prior.links(source_BS, target_BT)}
+
+    def token_loss(self, states_ND: Tensor, positions_N: Tensor, noise: Noise, moment: Moment) -> Loss:
+        """Computes the label-smoothed cross-entropy of target pieces, mixed with the raw-data prior if there is one.
+
+        Args:
+            states_ND: the decoder's states.
+            positions_N: flat indices into R·T of the pieces that they predict.
+            noise: has the target and the tensors of `links`.
+        """
+        target_RT, weight_VD = noise.tensors["target"], self.tokens.weight
+        targets_N = target_RT.flatten().index_select(0, positions_N)
+        share = prior_weight(moment) if self._has_prior else 0.0
+        if share:
+            assert self._prior is not None, "the raw-data prior has no table; see Experiment.build_objective"
+            links_N = noise.tensors["link"].flatten().index_select(0, positions_N)
+            total = self._prior.loss(states_ND, weight_VD, targets_N, links_N, share, self._label_smoothing)
+        else:
+            total = cross_entropy_sum(states_ND, weight_VD, targets_N, self._label_smoothing)
+        return Loss(total, len(targets_N), Predictions(states_ND, positions_N, target_RT.shape[1]))
 
     def head_losses(self, encoded: Encoded, noise: Noise) -> Mapping[str, Loss]:
         """Computes the cross-entropy of the target length."""
@@ -62,7 +96,12 @@ class MaskPredictBranch(LengthBranch):
         lengths_B = lengths_of(target_BT) - 1
         is_masked_BT = draw_masks(lengths_B, target_BT.shape[1], generator)
         return Noise(
-            tensors={"input": target_BT.masked_fill(is_masked_BT, MASK), "target": target_BT, "is_masked": is_masked_BT},
+            tensors={
+                "input": target_BT.masked_fill(is_masked_BT, MASK),
+                "target": target_BT,
+                "is_masked": is_masked_BT,
+                **self.links(source_BS, target_BT, moment),
+            },
             predictions={"nat": is_masked_BT.sum(1), "length": lengths_B.new_ones(len(lengths_B))},
             head_tensors={"lengths": lengths_B},
             read="is_masked",
@@ -75,9 +114,7 @@ class MaskPredictBranch(LengthBranch):
         states_ND = self.decoder.states(
             encoded.only(noise.rows_R), noise.tensors["input"], "input" in noise.padded, positions_N
         )
-        targets_N = noise.tensors["target"].flatten().index_select(0, positions_N)
-        total = cross_entropy_sum(states_ND, self.tokens.weight, targets_N, self._label_smoothing)
-        return {"nat": Loss(total, len(targets_N))}
+        return {"nat": self.token_loss(states_ND, positions_N, noise, moment)}
 
     def flops(self, work: ModelFlops, source_R: Tensor, noise: Noise) -> int:
         """Counts all positions, except in the last layer, where only masked positions are computed."""
@@ -91,6 +128,7 @@ class MaskPredict(System):
     """The conditional masked language model (CMLM) with mask-predict: the NAT decoder of the paper."""
 
     decodings: ClassVar[tuple[type[Decoding], ...]] = (MaskPredictDecoding,)
+    is_aligned: ClassVar[bool] = True
 
     kind: Literal["mask-predict"] = "mask-predict"
 

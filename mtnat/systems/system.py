@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -9,12 +10,14 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from mtnat.config import Record
+from mtnat.data import DataConfig
 from mtnat.decoding import Decoding
-from mtnat.model import ModelConfig
+from mtnat.model import ModelConfig, TargetDecoder
 from mtnat.objective import ObjectiveConfig
 from mtnat.objective.schedules import Constant
 from mtnat.systems.at import AtBranch
 from mtnat.systems.branch import Branch
+from mtnat.systems.raw_prior import prior_tables
 
 BranchName = Literal["at", "nat"]
 
@@ -28,6 +31,9 @@ class System(Record, ABC):
 
     decodings: ClassVar[tuple[type[Decoding], ...]]
     """The kinds of ``decoding:`` that can decode with the NAT branch, the default first."""
+    is_aligned: ClassVar[bool] = False
+    """Whether state t of the NAT decoder predicts piece t of the target, as in the AT decoder. The settings that relate the
+    predictions of both decoders need it; its branch then has an `aligned_part`."""
 
     @property
     def default_decoding(self) -> Decoding:
@@ -46,6 +52,20 @@ class System(Record, ABC):
             layers: decoder layers to share with the AT branch; None builds new layers.
         """
 
+    def prepare(self, objective: ObjectiveConfig, data: DataConfig, cache: Path) -> Mapping[str, Tensor]:
+        """Prepares tables from the training text, on the host. Every branch gets them before the training, by `Branch.use`.
+
+        They must depend on the arguments and the text only, because a resumed run prepares them again. By default this is the
+        table of the raw-data prior, if the objective asks for it and trains the NAT branch, and nothing otherwise.
+
+        Args:
+            cache: the folder of prepared corpora, in which a system may store what takes long.
+
+        Raises:
+            DataError: the corpus cannot be read, or the cache cannot be written.
+        """
+        return prior_tables(objective, data, cache) if objective.raw_prior and "nat" in self.trained(objective) else {}
+
     def branches(self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding) -> Mapping[str, Branch]:
         """Builds the branches that the objective trains, the auxiliary AT branch first."""
         names = self.trained(objective)
@@ -54,9 +74,14 @@ class System(Record, ABC):
         if "at" in names:
             at = AtBranch(model, objective, tokens)
             built["at"] = at
-            layers = at.decoder.stack.layers if model.shared_decoder_layers else None
+            layers = at.decoder.stack.layers if model.shared_decoder_layers or model.shared_decoder else None
         if "nat" in names:
             built["nat"] = self.nat_branch(model, objective, tokens, layers)
+        if len(built) > 1 and model.shared_decoder:
+            [of_at], [of_nat] = (
+                [each for each in branch.modules() if isinstance(each, TargetDecoder)] for branch in built.values()
+            )
+            of_nat.stack.share(of_at.stack)
         return built
 
     def untrained_branches(self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding) -> Mapping[str, Branch]:

@@ -137,6 +137,25 @@ class SystemContract:
                     assert 0 < int(loss.count) <= int(noise.predictions[part][rows].sum())
         assert len({*objective.parts, *objective.measures}) == len(objective.parts) + len(objective.measures)
 
+    def test_an_aligned_branch_returns_the_states_of_its_pieces(self, settings: Mapping[str, Any]) -> None:
+        """A state at position t must belong to piece t of the target."""
+        objective = self.objective(settings)
+        draw = _draw(objective)
+        _, target_BT = _batch()
+        assert (_branches(objective)["nat"].aligned_part is not None) == self.system.is_aligned
+        for name, branch in _branches(objective).items():
+            noise = draw.noise[name]
+            if branch.aligned_part is None or not noise.sentences:
+                continue
+            loss = branch.losses(objective.translator.encode(draw.source_BS), noise, HALFWAY)[branch.aligned_part]
+            assert loss.predictions is not None
+            states_ND, positions_N, width = loss.predictions
+            assert width == target_BT.shape[1]
+            assert len(states_ND) == len(positions_N) == int(loss.count)
+            target_RT = target_BT if noise.rows_R is None else target_BT[noise.rows_R]
+            assert (target_RT.flatten()[positions_N] != PAD).all()
+            assert (positions_N.diff() > 0).all()
+
     def test_every_parameter_of_the_translator_gets_a_gradient(self, settings: Mapping[str, Any]) -> None:
         objective = self.objective(settings)
         gradients = _gradients(objective, [_draw(objective, seed=seed) for seed in range(4)])  # a sample may leave out a branch

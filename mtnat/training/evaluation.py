@@ -37,6 +37,9 @@ class Evaluation:
     """The same fraction for the references, encoded with the model's vocabulary."""
     passes: float
     """Mean number of decoder passes per sentence."""
+    fallback: float
+    """Fraction of the sentences that the AT decoder has translated because the NAT decoder's translation scored below
+    `decoding.fallback_below`."""
     seconds: float
     """Wall-clock time from source lines to translated lines."""
     sentences_per_second: float
@@ -80,6 +83,7 @@ def evaluate(
         repeated=repeated_share(hypothesis_pieces),
         repeated_in_references=repeated_share(reference_pieces),
         passes=fmean(each.passes for each in best),
+        fallback=fmean(each.fallback_passes > 0 for each in best),
         seconds=seconds,
         sentences_per_second=len(sources) / seconds,
         decoder=chosen,

@@ -128,7 +128,7 @@ class _Run:
         self.average = MovingAverage(self.translator, decay) if decay else None
         final = self.average.module if self.average else self.translator
         self.model = Model(experiment, final, dataset.vocabularies)
-        self.objective = experiment.build_objective(self.translator)
+        self.objective = experiment.build_objective(self.translator, dataset)
         self.updater = Updater(experiment, self.objective, workers, micro_batches=micro_batches)
         self.checkpoints = Checkpoints(folder / CHECKPOINTS)
         self.state = _State()

@@ -15,7 +15,7 @@ from mtnat.errors import ModelError, UserError
 from mtnat.experiment import Experiment
 from mtnat.formats import MODEL_FORMAT, check_format, write_format
 from mtnat.model.translator import Translator
-from mtnat.systems import branch_of
+from mtnat.systems import search_of
 from mtnat.training.saved import read_saved, reason_of
 
 WEIGHTS, EXPERIMENT, VOCABULARY = "weights.pt", "experiment.yaml", "vocabulary"
@@ -56,7 +56,7 @@ class Model:
             UserError: the model was trained without a decoder that is needed.
         """
         config, chosen = decoding or self.experiment.decoding, decoder or self.experiment.decoder
-        return branch_of(self.translator, chosen).search(config, self.translator)
+        return search_of(self.translator, chosen, config)
 
 
 def save_model(model: Model, folder: Path) -> None:

@@ -26,7 +26,8 @@ class Speed(Record):
     """Mean number of decoder passes of a sentence, one after the other."""
     layers: float = Field(ge=0)
     """Mean number of layers of a sentence that run one after the other: those of the encoder, and those of the decoder in every
-    pass, that of reranking included. Unlike the times, it does not depend on the machine."""
+    pass. A pass of the AT decoder over finished translations (reranking, fallback) counts too. Unlike the times, this number
+    does not depend on the machine."""
 
 
 def measure_speed(model: Model, sources: Sequence[str], singles: int) -> Speed:
@@ -44,12 +45,13 @@ def measure_speed(model: Model, sources: Sequence[str], singles: int) -> Speed:
         latency = median(_timed(model, [line])[0] for line in alone)
         seconds, lines = _timed(model, sources)
     passes = fmean(line.translations[0].passes for line in lines)
-    sizes, is_reranked = model.experiment.model, model.experiment.decoding.rerank == "at"
+    sizes, decoding = model.experiment.model, model.experiment.decoding
+    has_at_scores = decoding.rerank == "at" or (decoding.fallback_below is not None and decoding.fallback_score == "at")
     return Speed(
         sentences_per_second=len(sources) / seconds,
         latency=latency,
         passes=passes,
-        layers=sizes.encoder_layers + (passes + is_reranked) * sizes.decoder_layers,
+        layers=sizes.encoder_layers + (passes + has_at_scores) * sizes.decoder_layers,
     )
 
 

@@ -66,6 +66,16 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def falling_back(models: Path) -> Path:
+    """The model with both decoders, whose decoding leaves every sentence to the AT decoder."""
+    both = load_model(models / "both")
+    decoding = both.experiment.decoding.model_copy(update={"fallback_below": 0.0, "beam": 1, "length_candidates": 2})
+    experiment = both.experiment.model_copy(update={"decoding": decoding})
+    save_model(Model(experiment, both.translator, both.vocabularies), models / "fallback")
+    return models / "fallback"
+
+
 def rows(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[list[dict[str, Any]], str]:
     """Returns the JSON lines, which must be the only output on standard output, and the notes on standard error."""
     assert main(["bench", "decode", *arguments, "--json"]) == 0
@@ -198,3 +208,16 @@ def test_without_matplotlib_a_picture_is_refused_at_once(
         "mtnat: --picture: needs matplotlib; install mtnat[study], or leave the option out.\n",
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_decoding_with_a_fallback_has_a_row_with_the_work_of_both_decoders(
+    falling_back: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found, _ = rows(["--model", str(falling_back), *SHORT], capsys)
+    by_search = {(row["decoder"], row["search"], row["rerank"]): row for row in found}
+    at, nat = by_search["at", "greedy", None], by_search["nat", "10 passes", "none"]
+    fallback = by_search["nat", "fallback", "none"]
+    assert found[-1] == fallback
+    assert fallback["bleu"] == at["bleu"]
+    assert fallback["decoder_passes_mean"] > at["decoder_passes_mean"] >= 1
+    assert at["gflop_per_sentence"] < fallback["gflop_per_sentence"] < at["gflop_per_sentence"] + nat["gflop_per_sentence"]

@@ -36,7 +36,7 @@ def _pace(kind: Experiment, dataset: Dataset, alone: Alone, workers: int) -> Pac
     experiment = kind.model_copy(update={"training": share})
     torch.manual_seed(experiment.seed)
     translator = experiment.build_translator(dataset.vocabularies).to(alone.device).train()
-    step = _seconds_per_step(experiment, dataset, experiment.build_objective(translator), alone)
+    step = _seconds_per_step(experiment, dataset, experiment.build_objective(translator, dataset), alone)
     sentence = _seconds_per_sentence(Model(experiment, translator, dataset.vocabularies), dataset, alone)
     return Pace(step, sentence / workers, len(dataset.valid.sources), len(dataset.test.sources))
 
