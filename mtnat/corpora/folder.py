@@ -44,8 +44,12 @@ def files_of(name: str, languages: tuple[str, str] | None = None) -> CorpusFiles
     folder = data_root() / name
     if not folder.is_dir():
         there = sorted(path.name for path in data_root().glob("*") if path.is_dir()) if data_root().is_dir() else []
-        known = f"there are {', '.join(there)}" if there else "get one with `mtnat data get`"
-        raise DataError(f"--corpus {name}: there is no folder {folder}; {known}.")
+        known = (
+            f"there are {', '.join(there)}; give one of them, or name"
+            if there
+            else "get a corpus with `mtnat data get`, or name"
+        )
+        raise DataError(f"--corpus {name}: there is no folder {folder}; {known} files with --train, --valid and --test.")
     found = _files(folder)
     languages = languages or _recorded(name, folder) or _told(name, folder, found)
     chosen: dict[SplitName, tuple[str, str]] = {}

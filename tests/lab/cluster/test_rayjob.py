@@ -5,6 +5,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import jsonschema
+import kubernetes_validate
 import pytest
 import ray
 from ruamel.yaml import YAML
@@ -15,21 +17,66 @@ from mtnat.lab.study.resources import Machine, resource_problems
 
 ROOT = Path(__file__).parents[3]
 IMAGE_FOLDER = "/mtnat"
-FIELDS = {
-    # The fields of ray.io/v1 in KubeRay 1.5.1.
-    "job": {
-        "entrypoint",
-        "runtimeEnvYAML",
-        "submissionMode",
-        "backoffLimit",
-        "shutdownAfterJobFinishes",
-        "ttlSecondsAfterFinished",
-        "rayClusterSpec",
-    },
-    "cluster": {"rayVersion", "authOptions", "enableInTreeAutoscaling", "headGroupSpec", "workerGroupSpecs"},
-    "head": {"rayStartParams", "template"},
-    "worker": {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"},
-}
+KUBERNETES = "1.37"
+"""Version of Kubernetes whose schemas check the pods and the volume claim."""
+TEXT, COUNT, SWITCH = {"type": "string"}, {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}, {"type": "boolean"}
+TEXTS = {"type": "object", "additionalProperties": TEXT}
+
+
+def fields(required: tuple[str, ...], **types: object) -> dict[str, object]:
+    return {"type": "object", "additionalProperties": False, "required": list(required), "properties": types}
+
+
+# The types of ray.io/v1 in KubeRay 1.5.1 (rayjob_types.go, raycluster_types.go), as far as they do not concern the status, the
+# submitter's pod, the autoscaler's container and the services. Kubernetes' own schemas check the pod templates.
+HEAD = fields(("rayStartParams", "template"), rayStartParams=TEXTS, template={"type": "object"}, enableIngress=SWITCH)
+WORKER = fields(
+    ("groupName", "minReplicas", "maxReplicas", "rayStartParams", "template"),
+    groupName=TEXT,
+    replicas=COUNT,
+    minReplicas=COUNT,
+    maxReplicas=COUNT,
+    numOfHosts=COUNT,
+    idleTimeoutSeconds=COUNT,
+    suspend=SWITCH,
+    rayStartParams=TEXTS,
+    template={"type": "object"},
+)
+CLUSTER = fields(
+    ("headGroupSpec",),
+    rayVersion=TEXT,
+    authOptions=fields((), mode={"enum": ["disabled", "token"]}),
+    enableInTreeAutoscaling=SWITCH,
+    suspend=SWITCH,
+    headGroupSpec=HEAD,
+    workerGroupSpecs={"type": "array", "items": WORKER},
+)
+JOB = fields(
+    (),
+    entrypoint=TEXT,
+    entrypointNumCpus={"type": "number"},
+    entrypointNumGpus={"type": "number"},
+    entrypointResources=TEXT,
+    runtimeEnvYAML=TEXT,
+    jobId=TEXT,
+    metadata=TEXTS,
+    submissionMode={"enum": ["K8sJobMode", "HTTPMode", "InteractiveMode", "SidecarMode"]},
+    submitterConfig=fields((), backoffLimit=COUNT),
+    backoffLimit=COUNT,
+    activeDeadlineSeconds=COUNT,
+    shutdownAfterJobFinishes=SWITCH,
+    ttlSecondsAfterFinished=COUNT,
+    suspend=SWITCH,
+    clusterSelector=TEXTS,
+    rayClusterSpec=CLUSTER,
+)
+RAY_JOB = fields(
+    ("apiVersion", "kind", "metadata", "spec"),
+    apiVersion={"const": "ray.io/v1"},
+    kind={"const": "RayJob"},
+    metadata=fields(("name",), name=TEXT, namespace=TEXT, labels=TEXTS, annotations=TEXTS),
+    spec=JOB,
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,22 +88,25 @@ def spec(manifests: dict[str, Any]) -> Any:
     return manifests["RayJob"]["spec"]
 
 
-def pods(manifests: dict[str, Any]) -> list[Any]:
+def groups(manifests: dict[str, Any]) -> list[Any]:
+    """The group of the head, then those of the workers."""
     cluster = spec(manifests)["rayClusterSpec"]
-    return [group["template"]["spec"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+    return [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
 
 
-def test_the_manifest_uses_only_fields_of_ray_io_v1(manifests: dict[str, Any]) -> None:
-    job, cluster = spec(manifests), spec(manifests)["rayClusterSpec"]
-    assert (manifests["RayJob"]["apiVersion"], job["submissionMode"]) == ("ray.io/v1", "K8sJobMode")
-    assert job.keys() <= FIELDS["job"]
-    assert cluster.keys() <= FIELDS["cluster"]
-    assert cluster["headGroupSpec"].keys() <= FIELDS["head"]
-    for group in cluster["workerGroupSpecs"]:
-        assert group.keys() <= FIELDS["worker"]
+def pods(manifests: dict[str, Any]) -> list[Any]:
+    return [group["template"]["spec"] for group in groups(manifests)]
+
+
+def test_the_manifests_meet_the_schemas_of_kuberay_and_kubernetes(manifests: dict[str, Any]) -> None:
+    jsonschema.validate(manifests["RayJob"], RAY_JOB)
+    kubernetes_validate.validate(manifests["PersistentVolumeClaim"], KUBERNETES, strict=True)
+    for group in groups(manifests):
+        template = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "pod"}, "template": group["template"]}
+        kubernetes_validate.validate(template, KUBERNETES, strict=True)
+    assert manifests.keys() == {"RayJob", "PersistentVolumeClaim"}
+    for group in groups(manifests)[1:]:
         assert 0 <= group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
-    assert all(isinstance(value, str) for value in cluster["headGroupSpec"]["rayStartParams"].values())
-    assert cluster["authOptions"] == {"mode": "token"}
 
 
 def test_the_manifest_and_the_dockerfile_have_the_pinned_ray_and_torch_versions(manifests: dict[str, Any]) -> None:
