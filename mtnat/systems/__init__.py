@@ -2,15 +2,18 @@
 
 from mtnat.systems.at import AtBranch, reranker_of
 from mtnat.systems.branch import Branch, branch_of
+from mtnat.systems.copied_source import CopiedSource, CopiedSourceBranch, SinglePassDecoding, SinglePassSearch, VanillaNat
 from mtnat.systems.ctc import Ctc, CtcBranch, CtcDecoding, CtcSearch
 from mtnat.systems.glat import Glat, GlatBranch
-from mtnat.systems.mask_predict import LengthBranch, MaskPredict, MaskPredictBranch
+from mtnat.systems.mask_predict import LengthBranch, LengthHeadBranch, MaskPredict, MaskPredictBranch
 from mtnat.systems.system import BranchName, System
 
 __all__ = [
     "AtBranch",
     "Branch",
     "BranchName",
+    "CopiedSource",
+    "CopiedSourceBranch",
     "Ctc",
     "CtcBranch",
     "CtcDecoding",
@@ -18,9 +21,13 @@ __all__ = [
     "Glat",
     "GlatBranch",
     "LengthBranch",
+    "LengthHeadBranch",
     "MaskPredict",
     "MaskPredictBranch",
+    "SinglePassDecoding",
+    "SinglePassSearch",
     "System",
+    "VanillaNat",
     "branch_of",
     "reranker_of",
 ]

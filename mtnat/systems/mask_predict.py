@@ -19,8 +19,8 @@ from mtnat.systems.system import System
 from mtnat.tokens import MASK
 
 
-class LengthBranch(Branch):
-    """A branch whose decoder needs the target length: it has a length head and is decoded by mask-predict."""
+class LengthHeadBranch(Branch):
+    """A branch whose decoder needs the target length, which a length head predicts."""
 
     parts: ClassVar[tuple[str, ...]] = ("nat", "length")
     head_parts: ClassVar[tuple[str, ...]] = ("length",)
@@ -47,6 +47,10 @@ class LengthBranch(Branch):
     def weight_of(self, part: str) -> float:
         """Returns the weight of a part; the length loss has its own weight inside L_nat (Ghazvininejad et al. 2019)."""
         return self._length_weight if part == "length" else 1.0
+
+
+class LengthBranch(LengthHeadBranch):
+    """A branch with a length head that is decoded by mask-predict."""
 
     def search(self, decoding: Decoding, translator: Translator) -> MaskPredictSearch:
         """Returns mask-predict, with the AT decoder as its reranker if the settings ask for it."""

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from mtnat.config import DefaultKind
 from mtnat.decoding import Decoding
+from mtnat.systems.copied_source import VanillaNat
 from mtnat.systems.ctc import Ctc
 from mtnat.systems.glat import Glat
 from mtnat.systems.mask_predict import MaskPredict
@@ -18,7 +19,7 @@ from mtnat.systems.system import System
 
 GROUP = "mtnat.systems"
 """The entry-point group under which a package offers systems, each a subclass of `System`."""
-BUILT_IN: tuple[type[System], ...] = (MaskPredict, Glat, Ctc)
+BUILT_IN: tuple[type[System], ...] = (MaskPredict, Glat, Ctc, VanillaNat)
 
 
 def kind_of(record: type[System] | type[Decoding]) -> str:
