@@ -14,8 +14,8 @@ class Hypothesis:
     tokens: tuple[int, ...]
     """Target pieces, without EOS."""
     score: float
-    """Mask-predict: mean log-probability of the pieces. CTC and single-pass decoding: see `CtcSearch` and `SinglePassSearch`. AT,
-    and reranked: the AT decoder's log-probability divided by length^penalty, EOS counted."""
+    """Mask-predict: mean log-probability of the pieces. CTC and single-pass decoding: see `CtcSearch` and `SinglePassSearch`.
+    AT, and reranked: the AT decoder's log-probability divided by length^penalty, EOS counted."""
     passes: int
     """NAT: number of passes that predicted a piece of this hypothesis. AT: number of steps until its source was done."""
 

@@ -55,8 +55,8 @@ class SinglePassDecoding(Decoding):
     length_candidates: int = Field(1, ge=1, le=50)
     """Number of target lengths that are decoded in parallel."""
     lengths: Literal["around", "likeliest", "source"] = "around"
-    """Which lengths they are. around: the likeliest length and its neighbours, as in the authors' code. likeliest: the likeliest
-    lengths. source: the number of source pieces plus `length_offset` and its neighbours (Wang et al. 2019)."""
+    """Which lengths they are. around: the likeliest length and its neighbours, as in the authors' code. likeliest: the
+    likeliest lengths. source: the number of source pieces plus `length_offset` and its neighbours (Wang et al. 2019)."""
     length_offset: int = Field(0, ge=-100, le=100)
     """Number of target pieces minus source pieces for `lengths: source`."""
 

@@ -28,6 +28,14 @@ class System(Record, ABC):
     decodings: ClassVar[tuple[type[Decoding], ...]]
     """The kinds of ``decoding:`` that can decode with the NAT branch, the default first."""
 
+    needs_teacher: ClassVar[bool] = False
+    """Whether the NAT branch reads a frozen AT model in training. It is then a `TaughtBranch`."""
+
+    @property
+    def teacher_folder(self) -> str | None:
+        """Model folder of the frozen model; None is the teacher of the study that runs the experiment."""
+        return None
+
     @property
     def default_decoding(self) -> Decoding:
         """The decoding of an experiment that does not set it. If an experiment sets a part of it, the other settings are those

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from copied_translators import BOTH, NOW, noise_of, objective_of, rows, translator_of
+from copied_translators import BOTH, NOW, noise_of, rows, translator_of
 from torch import Tensor
 from torch.nn import functional
 
@@ -112,24 +112,8 @@ def test_sentences_of_one_piece_have_a_finite_loss_and_gradient() -> None:
 
 @pytest.mark.parametrize("copy", COPIES)
 def test_with_separate_vocabularies_the_copies_train_the_source_embeddings(copy: Copy) -> None:
-    system = VanillaNat(copy_source=copy)
-    translator = translator_of(system, source_vocabulary=20)
-    objective = objective_of(translator, system)
-    source, target = rows([15, 16, 17], [18]), rows([6, 7], [8, 9, 10])
-    draw = objective.draw(source, target, NOW, torch.Generator().manual_seed(1))
-    objective(draw, {part: torch.tensor(1.0) for part in objective.parts}, NOW)[0].backward()
-    found = {name: weight.grad.clone() for name, weight in translator.named_parameters() if weight.grad is not None}
-    translator.zero_grad()
-    encoded, losses = translator.encode(source), []
-    for name in ("at", "nat"):
-        branch = branch_of(translator, name)
-        every = {**branch.losses(encoded, draw.noise[name], NOW), **branch.head_losses(encoded, draw.noise[name])}
-        losses += [loss.sum for loss in every.values()]
-    torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
-    for name, weight in translator.named_parameters():
-        torch.testing.assert_close(found[name], weight.grad, rtol=1e-4, atol=1e-5)
-
-    translator.zero_grad()
+    translator = translator_of(VanillaNat(copy_source=copy), source_vocabulary=20)
+    encoded = translator.encode(rows([15, 16, 17], [18]))
     branch_in(translator).input(encoded, torch.tensor([[2], [3]]), 4).sum().backward()  # type: ignore[no-untyped-call]
     assert translator.source_tokens is not None
     assert translator.source_tokens.weight.grad is not None

@@ -9,6 +9,7 @@ from mtnat.decoding import MaskPredictDecoding
 from mtnat.errors import ConfigError
 from mtnat.experiment import Experiment
 from mtnat.systems import CtcDecoding
+from mtnat.systems.registry import BUILT_IN, kind_of
 
 BASE = {
     "data": {"corpus": "grammar-en-de", "max_length": 64},
@@ -70,7 +71,8 @@ def test_a_decoding_of_another_system_is_refused() -> None:
 def test_an_unknown_system_is_the_only_problem_of_a_file_without_decoding() -> None:
     with pytest.raises(ConfigError) as raised:
         experiment(system={"kind": "no such"})
-    assert raised.value.problems == ("system.kind: 'no such' is unknown; known here: mask-predict, glat, ctc, vanilla-nat.",)
+    known = ", ".join(map(kind_of, BUILT_IN))
+    assert raised.value.problems == (f"system.kind: 'no such' is unknown; known here: {known}.",)
 
 
 def test_greedy_ctc_has_nothing_to_rerank() -> None:

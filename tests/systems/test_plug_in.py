@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mtnat.config import read_yaml, to_yaml
+from mtnat.systems.registry import BUILT_IN, kind_of
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "nat-blocks"
@@ -194,4 +195,5 @@ def test_a_system_that_is_left_out_is_unknown_to_a_file(tmp_path: Path) -> None:
     code, _, errors = place.run("-m", "mtnat", "train", "mine.yaml")
     assert code == 2
     assert "the system mine:Mine is left out: it cannot be loaded" in errors
-    assert "system.kind: 'mine' is unknown; known here: mask-predict, glat, ctc, vanilla-nat." in " ".join(errors.split())
+    known = ", ".join(map(kind_of, BUILT_IN))
+    assert f"system.kind: 'mine' is unknown; known here: {known}." in " ".join(errors.split())
