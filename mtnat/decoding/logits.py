@@ -25,3 +25,14 @@ def blocks_of_logits(decoder: TargetDecoder, states_MD: Tensor, forbidden: Seque
         for token in forbidden:  # a list as the index would make a GPU wait for the copy of the list
             logits_mV[:, token] = -torch.inf
         yield logits_mV
+
+
+def likeliest_pieces(decoder: TargetDecoder, states_MD: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the log-probability and the id of the likeliest piece at each position, [M] each. Special tokens have
+    probability 0."""
+    scores, tokens = [], []
+    for logits_mV in blocks_of_logits(decoder, states_MD, SPECIAL):
+        best_m, token_m = logits_mV.log_softmax(dim=1).max(dim=1)
+        scores.append(best_m)
+        tokens.append(token_m)
+    return torch.cat(scores), torch.cat(tokens)

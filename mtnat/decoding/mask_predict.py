@@ -13,13 +13,13 @@ from torch import Tensor
 
 from mtnat.decoding.batching import group, token_budget
 from mtnat.decoding.config import Decoding
-from mtnat.decoding.hypotheses import Hypothesis, most_pieces
-from mtnat.decoding.logits import blocks_of_logits
+from mtnat.decoding.hypotheses import Hypothesis, most_pieces, ranked
+from mtnat.decoding.logits import likeliest_pieces
 from mtnat.decoding.rerank import at_scores, rerank_flops
 from mtnat.model import Encoded, Memory, TargetDecoder
 from mtnat.model.flops import ModelFlops
 from mtnat.model.lengths import LengthHead
-from mtnat.tokens import EOS, MASK, PAD, SPECIAL
+from mtnat.tokens import EOS, MASK, PAD
 
 _PAPER: Mapping[str, Any] = {
     "iterations": 10,
@@ -181,14 +181,7 @@ class MaskPredictSearch:
         scores_BK = found.means()
         if self.reranker is not None:
             scores_BK = at_scores(self.reranker, encoded, found.tokens_BKT, found.lengths_BK, self.config.length_penalty)
-        order_BK = scores_BK.argsort(dim=1, descending=True, stable=True)[:, :n_best].tolist()
-        lengths, tokens, scores, passes = (
-            values.tolist() for values in (found.lengths_BK, found.tokens_BKT, scores_BK, found.passes_BK)
-        )
-        return [
-            [Hypothesis(tuple(tokens[row][k][: lengths[row][k]]), scores[row][k], passes[row][k]) for k in order]
-            for row, order in enumerate(order_BK)
-        ]
+        return ranked(found.tokens_BKT, found.lengths_BK, scores_BK, found.passes_BK, n_best)
 
     def flops(self, work: ModelFlops, source_B: Tensor, pieces_B: Tensor, passes_B: Tensor) -> int:
         """Counts all passes, and the AT decoder's pass over the candidates if it reranks.
@@ -271,7 +264,7 @@ def _pass(decoder: TargetDecoder, memory: Memory, found: Candidates, active_A: T
     places_M = is_masked_AKT.flatten().nonzero().squeeze(1)
     input_AKT = before_AKT.masked_fill(is_masked_AKT, MASK)
     states_MD = decoder.states(memory, input_AKT.flatten(0, 1), read_N=places_M)
-    scores_M, tokens_M = _likeliest(decoder, states_MD)
+    scores_M, tokens_M = likeliest_pieces(decoder, states_MD)
     tokens_AKT = before_AKT.masked_scatter(is_masked_AKT, tokens_M)
 
     is_changed_AKT = tokens_AKT != before_AKT
@@ -296,13 +289,3 @@ def _worst(scores_BKT: Tensor, is_piece_BKT: Tensor, counts_BK: Tensor) -> Tenso
     # `order[i]` is the position with the i-th lowest score; the first `counts` of these positions are marked.
     is_early_BKT = torch.arange(scores_BKT.shape[2], device=scores_BKT.device) < counts_BK[:, :, None]
     return torch.zeros_like(is_piece_BKT).scatter(2, order_BKT, is_early_BKT)
-
-
-def _likeliest(decoder: TargetDecoder, states_MD: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the log-probability and the id of the likeliest piece at each position, [M] each."""
-    scores, tokens = [], []
-    for logits_mV in blocks_of_logits(decoder, states_MD, SPECIAL):
-        best_m, token_m = logits_mV.log_softmax(dim=1).max(dim=1)
-        scores.append(best_m)
-        tokens.append(token_m)
-    return torch.cat(scores), torch.cat(tokens)

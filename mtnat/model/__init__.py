@@ -1,5 +1,6 @@
 """The Transformer: a shared encoder, decoders, and the translator that holds them."""
 
+from mtnat.model.attention import Tap
 from mtnat.model.config import ModelConfig
 from mtnat.model.precision import Precision, computing_in, precision_name, resolve_precision
 from mtnat.model.stacks import AtCache, Decoder, Encoded, Memory
@@ -14,6 +15,7 @@ __all__ = [
     "Memory",
     "ModelConfig",
     "Precision",
+    "Tap",
     "TargetDecoder",
     "Translator",
     "computing_in",

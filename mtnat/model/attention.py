@@ -3,6 +3,7 @@
 # B batch, T queries, S keys, N chosen queries, D width, H heads, E features of a head, K beam
 
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -40,6 +41,19 @@ class Places(NamedTuple):
         """Writes states back to these positions, [B, T, D]; other positions are zero."""
         zeros = states_ND.new_zeros(self.batch * self.length, states_ND.shape[1])
         return zeros.index_copy(0, self.flat_N, states_ND).view(self.batch, self.length, -1)
+
+
+@dataclass(frozen=True)
+class Tap:
+    """What a decoder computed, by layer, for losses that read more than its last states; see `Decoder.forward`.
+
+    The attention weights are computed in addition to the attention itself, whose kernels do not return them.
+    """
+
+    states: list[Tensor] = field(default_factory=list)
+    """The output of each layer, [B, T, D]."""
+    log_attention: list[Tensor] = field(default_factory=list)
+    """The logarithms of each layer's cross-attention weights, float32 [B, H, T, S]. Padding has about −10⁹."""
 
 
 class Past:
@@ -187,12 +201,32 @@ class CrossAttention(_Heads):
         """Computes the keys and values of a batch of sources. All passes and all hypotheses of a source reuse them."""
         return KeysValues(*self.keys_values(encoder_states_BSD).unflatten(-1, (2, self.heads, -1)).unbind(2))
 
-    def forward(self, states: Tensor, memory: KeysValues, mask: Tensor | None, places: Places | None = None) -> Tensor:
+    def forward(
+        self,
+        states: Tensor,
+        memory: KeysValues,
+        mask: Tensor | None,
+        places: Places | None = None,
+        tap: Tap | None = None,
+    ) -> Tensor:
         """Attends to the sources, from [B·K, T, D] to the same shape.
 
         The K targets of one source are adjacent rows and read a single copy of its keys and values. With `places` the states
-        are those of the selected positions only, [N, D].
+        are those of the selected positions only, [N, D]. A tap gets the attention weights.
         """
         queries = self.queries(states) if places is None else places.spread(self.queries(states))
         by_source = queries.view(memory.keys_BSHE.shape[0], -1, self.heads, states.shape[-1] // self.heads)
+        if tap is not None:
+            tap.log_attention.append(_log_weights(by_source, memory.keys_BSHE, mask))
         return self.attend(by_source, memory, mask, places=places).view(states.shape)
+
+
+def _log_weights(queries_BTHE: Tensor, keys_BSHE: Tensor, mask: Tensor | None) -> Tensor:
+    """Computes the logarithm of softmax(QKᵀ/√E), float32 [B, H, T, S]."""
+    with torch.autocast(queries_BTHE.device.type, enabled=False):
+        dtype = torch.promote_types(queries_BTHE.dtype, torch.float32)
+        queries_BHTE, keys_BHSE = (part.transpose(1, 2).to(dtype) for part in (queries_BTHE, keys_BSHE))
+        scores_BHTS = queries_BHTE @ keys_BHSE.transpose(2, 3) * queries_BHTE.shape[3] ** -0.5
+        # A finite number instead of −inf: a loss may multiply a probability of 0 by its logarithm.
+        masked_BHTS: Tensor = scores_BHTS if mask is None else scores_BHTS.masked_fill(~mask, -1e9)
+        return masked_BHTS.log_softmax(3)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from mtnat.model.attention import CrossAttention, KeysValues, Past, Places, SelfAttention
+from mtnat.model.attention import CrossAttention, KeysValues, Past, Places, SelfAttention, Tap
 from mtnat.model.config import ModelConfig
 from mtnat.model.dropout import Dropout
 from mtnat.model.linear import Linear
@@ -72,12 +72,16 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention, cross-attention and feed-forward sublayers. An argument of the call makes self-attention causal."""
+    """Self-attention, cross-attention and feed-forward sublayers. An argument of the call makes self-attention causal.
 
-    def __init__(self, config: ModelConfig) -> None:
+    A layer can attend to a second memory too. The outputs of both attentions are added within one sublayer.
+    """
+
+    def __init__(self, config: ModelConfig, *, has_second_memory: bool = False) -> None:
         super().__init__()
         self.self_attention = SelfAttention(config)
         self.cross_attention = CrossAttention(config)
+        self.second_attention = CrossAttention(config) if has_second_memory else None
         self.feed_forward = FeedForward(config)
         self.around_self, self.around_cross, self.around_feed_forward = (Residual(config) for _ in range(3))
 
@@ -87,16 +91,33 @@ class DecoderLayer(nn.Module):
         mask: Tensor | None,
         memory: KeysValues,
         memory_mask: Tensor | None,
+        second: tuple[KeysValues, Tensor | None] | None = None,
         *,
         causal: bool = False,
         past: Past | None = None,
         places: Places | None = None,
+        tap: Tap | None = None,
     ) -> Tensor:
+        """Computes the states of the layer.
+
+        Args:
+            second: the second memory and its mask, for a layer that has one.
+        """
+
+        def attended(x: Tensor) -> Tensor:
+            found: Tensor = self.cross_attention(x, memory, memory_mask, places, tap)
+            if self.second_attention is not None:
+                assert second is not None
+                found = found + self.second_attention(x, *second, places)
+            return found
+
         states = self.around_self(
             states_BTD, lambda x: self.self_attention(x, mask, causal=causal, past=past, places=places), places
         )
-        states = self.around_cross(states, lambda x: self.cross_attention(x, memory, memory_mask, places))
+        states = self.around_cross(states, attended)
         output: Tensor = self.around_feed_forward(states, self.feed_forward)
+        if tap is not None:
+            tap.states.append(output)
         return output
 
 

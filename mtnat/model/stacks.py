@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from mtnat.model.attention import KeysValues, Past, Places
+from mtnat.model.attention import KeysValues, Past, Places, Tap
 from mtnat.model.config import ModelConfig
 from mtnat.model.layers import DecoderLayer, EncoderLayer, Positions
 
@@ -20,13 +20,19 @@ class Encoded(NamedTuple):
     is_padding_BS: Tensor
     mask: Tensor | None
     """The attention mask that hides padding, or None if there is no padding; see `visible`."""
+    source_BS: Tensor | None = None
+    """The source tokens that were encoded, for a decoder that copies them into its input; None if there are none."""
 
     def only(self, rows: Tensor | None) -> "Encoded":
         """Selects sentences; None selects all of them."""
         if rows is None:
             return self
-        mask = None if self.mask is None else self.mask.index_select(0, rows)
-        return Encoded(self.states_BSD.index_select(0, rows), self.is_padding_BS.index_select(0, rows), mask)
+        return Encoded(
+            self.states_BSD.index_select(0, rows),
+            self.is_padding_BS.index_select(0, rows),
+            None if self.mask is None else self.mask.index_select(0, rows),
+            None if self.source_BS is None else self.source_BS.index_select(0, rows),
+        )
 
 
 class Memory(NamedTuple):
@@ -34,11 +40,20 @@ class Memory(NamedTuple):
 
     layers: tuple[KeysValues, ...]
     mask: Tensor | None
+    second: "Memory | None" = None
+    """A second memory, for layers that read one."""
 
     def keep(self, rows: Tensor) -> "Memory":
         """Selects sentences."""
         layers = tuple(KeysValues(*(part.index_select(0, rows) for part in layer)) for layer in self.layers)
-        return Memory(layers, None if self.mask is None else self.mask.index_select(0, rows))
+        mask = None if self.mask is None else self.mask.index_select(0, rows)
+        return Memory(layers, mask, None if self.second is None else self.second.keep(rows))
+
+    def seconds(self) -> list[tuple[KeysValues, Tensor | None] | None]:
+        """Returns the second memory of each layer with its mask, or None for each."""
+        if self.second is None:
+            return [None] * len(self.layers)
+        return [(layer, self.second.mask) for layer in self.second.layers]
 
 
 class AtCache:
@@ -113,36 +128,70 @@ class Decoder(nn.Module):
     separate.
     """
 
-    def __init__(self, config: ModelConfig, *, causal: bool, layers: nn.ModuleList | None = None) -> None:
+    def __init__(
+        self, config: ModelConfig, *, causal: bool, layers: nn.ModuleList | None = None, has_second_memory: bool = False
+    ) -> None:
+        """Builds the layers.
+
+        Args:
+            causal: whether each position sees only itself and earlier positions, unless a call says otherwise.
+            layers: layers to share with another decoder; by default new ones are built.
+            has_second_memory: whether new layers attend to a second memory too.
+        """
         super().__init__()
         self.causal = causal
         self.positions = Positions(config)
-        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers)) if layers is None else layers
+        if layers is None:
+            built = (DecoderLayer(config, has_second_memory=has_second_memory) for _ in range(config.decoder_layers))
+            layers = nn.ModuleList(built)
+        self.layers = layers
         self.norm = _last_norm(config)
 
     def share(self, other: "Decoder") -> None:
         """Replaces all weights by those of another decoder of the same size; whether each is causal stays as it is."""
         self.positions, self.layers, self.norm = other.positions, other.layers, other.norm
 
-    def remember(self, encoded: Encoded) -> Memory:
-        """Computes the cross-attention keys and values of the encoder states for every layer."""
-        layers = cast("Iterable[DecoderLayer]", self.layers)
-        return Memory(tuple(layer.cross_attention.remember(encoded.states_BSD) for layer in layers), encoded.mask)
+    def remember(self, encoded: Encoded, second: Encoded | None = None) -> Memory:
+        """Computes the cross-attention keys and values of the encoder states for every layer.
 
-    def forward(self, input_BTD: Tensor, mask: Tensor | None, memory: Memory, read_N: Tensor | None = None) -> Tensor:
+        Args:
+            second: states that layers with a second memory read too.
+        """
+        layers = list(cast("Iterable[DecoderLayer]", self.layers))
+        memory = Memory(tuple(layer.cross_attention.remember(encoded.states_BSD) for layer in layers), encoded.mask)
+        if second is None:
+            return memory
+        attentions = [layer.second_attention for layer in layers if layer.second_attention is not None]
+        keys_values = tuple(attention.remember(second.states_BSD) for attention in attentions)
+        return memory._replace(second=Memory(keys_values, second.mask))
+
+    def forward(
+        self,
+        input_BTD: Tensor,
+        mask: Tensor | None,
+        memory: Memory,
+        read_N: Tensor | None = None,
+        *,
+        causal: bool | None = None,
+        tap: Tap | None = None,
+    ) -> Tensor:
         """Computes states [B, T, D] from embedded input.
 
         Args:
             mask: hides padding of the input; see `visible`. A causal decoder ignores it, because padding is on the right.
             read_N: flat indices into B·T. The last layer then computes these positions only, and the result is [N, D].
+            causal: whether each position sees only itself and earlier positions; by default as the decoder was built.
+            tap: gets the states and the cross-attention of every layer.
         """
-        assert read_N is None or not self.causal
+        causal = self.causal if causal is None else causal
+        assert read_N is None or not causal
         states = self.positions(input_BTD)
         places = None if read_N is None else Places(read_N, *input_BTD.shape[:2])
         last = len(self.layers) - 1
-        for number, (layer, read) in enumerate(zip(self.layers, memory.layers, strict=True)):
+        layers = zip(self.layers, memory.layers, memory.seconds(), strict=True)
+        for number, (layer, read, second) in enumerate(layers):
             at = places if number == last else None
-            states = layer(states, mask, read, memory.mask, causal=self.causal, places=at)
+            states = layer(states, mask, read, memory.mask, second, causal=causal, places=at, tap=tap)
         output: Tensor = self.norm(states)
         return output
 
@@ -150,7 +199,8 @@ class Decoder(nn.Module):
         """Computes the states [B, K, D] of one more token of each hypothesis and adds its keys and values to the cache."""
         states = self.positions.at(tokens_BKD, cache.position)
         mask = cache.mask()
-        for layer, read, past in zip(self.layers, cache.memory.layers, cache.pasts, strict=True):
-            states = layer(states, mask, read, cache.memory.mask, past=past)
+        memory = cache.memory
+        for layer, read, second, past in zip(self.layers, memory.layers, memory.seconds(), cache.pasts, strict=True):
+            states = layer(states, mask, read, memory.mask, second, past=past)
         output: Tensor = self.norm(states)
         return output

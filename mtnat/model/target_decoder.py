@@ -17,18 +17,27 @@ class TargetDecoder(nn.Module):
     The AT and the NAT decoder differ in ``causal`` only. Token sequences are padded on the right with PAD.
     """
 
-    def __init__(self, config: ModelConfig, tokens: nn.Embedding, *, causal: bool, layers: nn.ModuleList | None = None) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        tokens: nn.Embedding,
+        *,
+        causal: bool,
+        layers: nn.ModuleList | None = None,
+        has_second_memory: bool = False,
+    ) -> None:
         """Builds the stack.
 
         Args:
             tokens: the target embeddings. They belong to the translator and are not registered as parameters of this module.
             layers: decoder layers to share with another decoder; by default new layers are built.
+            has_second_memory: whether new layers attend to a second memory too.
         """
         super().__init__()
         self.config = config
         self._tokens = (tokens,)  # a tuple, so that PyTorch does not register the embeddings a second time
         self.always_masks = False
-        self.stack = Decoder(config, causal=causal, layers=layers)
+        self.stack = Decoder(config, causal=causal, layers=layers, has_second_memory=has_second_memory)
 
     @property
     def tokens(self) -> nn.Embedding:

@@ -49,6 +49,9 @@ class Translator(nn.Module):
         self.source_tokens = None if joint else nn.Embedding(source_vocabulary_size, config.width, padding_idx=PAD)
         self.encoder = Encoder(config)
         self.branches = nn.ModuleDict(branches(self.target_tokens))
+        if self.source_tokens is not None:
+            for branch in self.branches.values():
+                branch.use_source_tokens(self.source_tokens)  # type: ignore[operator]
         self.apply(_initialise)
         self.register_load_state_dict_pre_hook(_adapt_former)  # type: ignore[no-untyped-call]
 
@@ -61,7 +64,7 @@ class Translator(nn.Module):
         is_padding_BS = source_BS == PAD
         mask = visible(is_padding_BS, self.always_masks or is_padded)
         tokens_BSD = (self.source_tokens or self.target_tokens)(source_BS)
-        return Encoded(self.encoder(tokens_BSD, mask), is_padding_BS, mask)
+        return Encoded(self.encoder(tokens_BSD, mask), is_padding_BS, mask, source_BS)
 
     def branch(self, name: str) -> nn.Module:
         """Returns a branch by its name, ``at`` or ``nat``.

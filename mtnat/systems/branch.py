@@ -35,6 +35,7 @@ class Branch(nn.Module, ABC):
         """Stores the target embeddings, which belong to the translator."""
         super().__init__()
         self._tokens = (tokens,)  # a tuple, so that PyTorch does not register the embeddings a second time
+        self._source_tokens = (tokens,)
         self.fraction = 1.0
         """Fraction of the sentences of a batch that the branch sees."""
 
@@ -46,6 +47,20 @@ class Branch(nn.Module, ABC):
     def use(self, tables: Mapping[str, Tensor]) -> None:
         """Takes the tables that `System.prepare` has returned, before the training; they are not weights and not saved. The
         default ignores them."""
+
+    @property
+    def source_tokens(self) -> nn.Embedding:
+        """The source embeddings, which are the target embeddings if the vocabulary is joint. A branch whose losses read them
+        lists `source_weights` in `reads`."""
+        return self._source_tokens[0]
+
+    def use_source_tokens(self, tokens: nn.Embedding) -> None:
+        """Stores source embeddings that differ from the target embeddings; the translator calls this."""
+        self._source_tokens = (tokens,)
+
+    def source_weights(self) -> list[Tensor]:
+        """Returns the source embeddings as parameters that `reads` does not list yet; none if the vocabulary is joint."""
+        return [] if self.source_tokens is self.tokens else [self.source_tokens.weight]
 
     @abstractmethod
     def draw(self, source_BS: Tensor, target_BT: Tensor, moment: Moment, generator: Generator) -> Noise:

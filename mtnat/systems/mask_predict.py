@@ -20,12 +20,11 @@ from mtnat.systems.system import System
 from mtnat.tokens import MASK
 
 
-class LengthBranch(Branch):
-    """A branch whose decoder needs the target length: it has a length head and is decoded by mask-predict."""
+class LengthHeadBranch(Branch):
+    """A branch whose decoder needs the target length, which a length head predicts."""
 
     parts: ClassVar[tuple[str, ...]] = ("nat", "length")
     head_parts: ClassVar[tuple[str, ...]] = ("length",)
-    aligned_part: ClassVar[str | None] = "nat"
 
     def __init__(
         self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding, layers: nn.ModuleList | None = None
@@ -34,6 +33,32 @@ class LengthBranch(Branch):
         self.decoder = TargetDecoder(model, tokens, causal=False, layers=layers)
         self.length_head = LengthHead(model)
         self._label_smoothing, self._length_weight = objective.label_smoothing, objective.length_weight
+
+    def head_losses(self, encoded: Encoded, noise: Noise) -> Mapping[str, Loss]:
+        """Computes the cross-entropy of the target length."""
+        logits_BP = self.length_logits(encoded).float()
+        lengths_B = noise.head_tensors["lengths"]
+        return {"length": Loss(functional.cross_entropy(logits_BP, lengths_B, reduction="sum"), len(lengths_B))}
+
+    def length_logits(self, encoded: Encoded) -> Tensor:
+        """Computes logits [B, max_positions] of the target length without EOS: column l is length l, column 0 is −inf."""
+        logits_BP: Tensor = self.length_head(encoded.states_BSD, encoded.is_padding_BS)
+        return logits_BP
+
+    def weight_of(self, part: str) -> float:
+        """Returns the weight of a part; the length loss has its own weight inside L_nat (Ghazvininejad et al. 2019)."""
+        return self._length_weight if part == "length" else 1.0
+
+
+class LengthBranch(LengthHeadBranch):
+    """A branch with a length head that is decoded by mask-predict. Its targets may be mixed with the raw-data prior."""
+
+    aligned_part: ClassVar[str | None] = "nat"
+
+    def __init__(
+        self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding, layers: nn.ModuleList | None = None
+    ) -> None:
+        super().__init__(model, objective, tokens, layers)
         self._has_prior, self._prior_temperature = objective.raw_prior, objective.raw_prior_temperature
         self._prior: RawPrior | None = None
 
@@ -66,21 +91,6 @@ class LengthBranch(Branch):
         else:
             total = cross_entropy_sum(states_ND, weight_VD, targets_N, self._label_smoothing)
         return Loss(total, len(targets_N), Predictions(states_ND, positions_N, target_RT.shape[1]))
-
-    def head_losses(self, encoded: Encoded, noise: Noise) -> Mapping[str, Loss]:
-        """Computes the cross-entropy of the target length."""
-        logits_BP = self.length_logits(encoded).float()
-        lengths_B = noise.head_tensors["lengths"]
-        return {"length": Loss(functional.cross_entropy(logits_BP, lengths_B, reduction="sum"), len(lengths_B))}
-
-    def length_logits(self, encoded: Encoded) -> Tensor:
-        """Computes logits [B, max_positions] of the target length without EOS: column l is length l, column 0 is −inf."""
-        logits_BP: Tensor = self.length_head(encoded.states_BSD, encoded.is_padding_BS)
-        return logits_BP
-
-    def weight_of(self, part: str) -> float:
-        """Returns the weight of a part; the length loss has its own weight inside L_nat (Ghazvininejad et al. 2019)."""
-        return self._length_weight if part == "length" else 1.0
 
     def search(self, decoding: Decoding, translator: Translator) -> MaskPredictSearch:
         """Returns mask-predict, with the AT decoder as its reranker if the settings ask for it."""

@@ -35,6 +35,14 @@ class System(Record, ABC):
     """Whether state t of the NAT decoder predicts piece t of the target, as in the AT decoder. The settings that relate the
     predictions of both decoders need it; its branch then has an `aligned_part`."""
 
+    needs_teacher: ClassVar[bool] = False
+    """Whether the NAT branch reads a frozen AT model in training. It is then a `TaughtBranch`."""
+
+    @property
+    def teacher_folder(self) -> str | None:
+        """Model folder of the frozen model; None is the teacher of the study that runs the experiment."""
+        return None
+
     @property
     def default_decoding(self) -> Decoding:
         """The decoding of an experiment that does not set it. If an experiment sets a part of it, the other settings are those

@@ -23,6 +23,7 @@ from mtnat.training.moving_average import MovingAverage
 from mtnat.training.optimizer import learning_rate
 from mtnat.training.saved import reason_of
 from mtnat.training.selection import chosen, is_stalled, kept
+from mtnat.training.teacher import give_teacher
 from mtnat.training.update import Updater
 from mtnat.training.validation import evaluate_split, split_losses
 from mtnat.training.window import ClosedWindow, Window
@@ -70,7 +71,13 @@ class _State:
 
 
 def fit(
-    experiment: Experiment, dataset: Dataset, folder: Path, *, workers: Workers | None = None, micro_batches: int = 1
+    experiment: Experiment,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    workers: Workers | None = None,
+    micro_batches: int = 1,
+    teacher: Path | None = None,
 ) -> Generator[Progress, None, None]:
     """Trains, or resumes from the newest checkpoint in ``folder``, and yields the run's progress.
 
@@ -82,11 +89,12 @@ def fit(
     Args:
         micro_batches: number of micro-batches into which each batch is split, so that an update needs less memory. Masks and
             divisors do not change; only dropout draws different numbers. The number may change when a run is resumed.
+        teacher: model folder of the teacher for a system that reads one and names none.
 
     Raises:
         OutOfMemoryError: an update ran out of memory. It may fit with more micro-batches.
         ResourceError: decoding ran out of memory.
-        ConfigError: the batches of a step cannot be divided evenly among the workers.
+        ConfigError: the batches of a step cannot be divided evenly among the workers, or the teacher is missing or unfit.
         StudyError: the folder belongs to another experiment.
         ModelError: the newest checkpoint in the folder is damaged or of another version.
         DivergedError: the loss or the gradient is not finite.
@@ -99,7 +107,7 @@ def fit(
         step, total_steps = int(metrics.get(TRAINED_STEPS, experiment.training.steps)), experiment.training.steps
         yield Progress(step=step, total_steps=total_steps, metrics=metrics, finished=True)
         return
-    yield from _Run(experiment, dataset, folder, workers, micro_batches).progress()
+    yield from _Run(experiment, dataset, folder, workers, micro_batches, teacher).progress()
 
 
 def _claim(folder: Path, experiment: Experiment, workers: Workers) -> None:
@@ -119,7 +127,15 @@ def _claim(folder: Path, experiment: Experiment, workers: Workers) -> None:
 class _Run:
     """The training of one run: its loop, windows of curves, validations and checkpoints."""
 
-    def __init__(self, experiment: Experiment, dataset: Dataset, folder: Path, workers: Workers, micro_batches: int) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        dataset: Dataset,
+        folder: Path,
+        workers: Workers,
+        micro_batches: int,
+        teacher: Path | None,
+    ) -> None:
         self.experiment, self.dataset, self.folder, self.workers = experiment, dataset, folder, workers
         self.micro_batches = micro_batches
         torch.manual_seed(experiment.seed)
@@ -128,6 +144,8 @@ class _Run:
         self.average = MovingAverage(self.translator, decay) if decay else None
         final = self.average.module if self.average else self.translator
         self.model = Model(experiment, final, dataset.vocabularies)
+        translators = {self.translator, final}  # both compute losses: in training and in validation
+        give_teacher(experiment, translators, dataset.vocabularies, workers.device, teacher)
         self.objective = experiment.build_objective(self.translator, dataset)
         self.updater = Updater(experiment, self.objective, workers, micro_batches=micro_batches)
         self.checkpoints = Checkpoints(folder / CHECKPOINTS)

@@ -153,6 +153,11 @@ def teacher_trial(study: Study, teacher: Teacher) -> Trial:
     return Trial(TEACHER_NAME, "baseline", settings, experiment)
 
 
+def keep_teacher(teacher: FinishedTeacher, folder: StudyFolder) -> None:
+    """Writes the path of the teacher's model into the study's folder, for systems that read a teacher in training."""
+    write_whole(folder.teacher, str(teacher.model).encode())
+
+
 def distil(
     study: Study, teacher: FinishedTeacher, folder: StudyFolder, workers: int, console: Console, check: Callable[[], None]
 ) -> DistilledText:
@@ -168,6 +173,7 @@ def distil(
     """
     assert study.teacher is not None
     data = study.experiment.data
+    keep_teacher(teacher, folder)
     overrides = {setting: getattr(study.teacher, setting) for setting in ("beam", "length_penalty", "precision")}
     sources = training_sources(data)
     distillation = Distillation(teacher.model, sources, replace(read_experiment(teacher.model).decoding, overrides))

@@ -63,6 +63,8 @@ class StudyFolder:
         """Running time of the study in seconds, over all its starts."""
         self.distillation = self.path / "distillation.json"
         """The teacher's text, once it is complete."""
+        self.teacher = self.path / "teacher.path"
+        """The path of the teacher's model folder, once it is trained or fetched."""
         self.table, self.table_markdown, self.table_latex = (self.path / f"table.{kind}" for kind in ("json", "md", "tex"))
 
     @property
@@ -77,6 +79,10 @@ class StudyFolder:
     def run(self, run_id: str) -> Path:
         """Returns the folder of a run."""
         return self.path / "runs" / run_id
+
+    def teacher_model(self) -> Path | None:
+        """Returns the model folder of the teacher that has written this study's training targets; None if there is none."""
+        return Path(self.teacher.read_text(encoding="utf-8")) if self.teacher.exists() else None
 
     def disk(self) -> Disk:
         """Returns the disk usage of the study, including its columns."""

@@ -12,6 +12,7 @@ from mtnat.lab.study.resources import Resources
 from mtnat.objective import MultiTaskObjective
 from mtnat.training import Alone, Feed, Model, Updater
 from mtnat.training.moving_average import MovingAverage
+from mtnat.training.teacher import stand_in_teacher
 
 WARM_UP_STEPS, WARM_UP_STEPS_COMPILED = 4, 10
 """Steps before the measurement, in which memory is allocated and shapes are compiled."""
@@ -36,6 +37,7 @@ def _pace(kind: Experiment, dataset: Dataset, alone: Alone, workers: int) -> Pac
     experiment = kind.model_copy(update={"training": share})
     torch.manual_seed(experiment.seed)
     translator = experiment.build_translator(dataset.vocabularies).to(alone.device).train()
+    stand_in_teacher(experiment, translator, dataset.vocabularies, alone.device)
     step = _seconds_per_step(experiment, dataset, experiment.build_objective(translator, dataset), alone)
     sentence = _seconds_per_sentence(Model(experiment, translator, dataset.vocabularies), dataset, alone)
     return Pace(step, sentence / workers, len(dataset.valid.sources), len(dataset.test.sources))

@@ -33,6 +33,7 @@ from mtnat.lab.study.searching import Budget, Sampler, compressed
 from mtnat.lab.study.space_reading import parse_space, path_problem
 from mtnat.lab.tracking.models import is_address
 from mtnat.training import read_experiment
+from mtnat.training.teacher import MISSING as MISSING_TEACHER
 
 _WRITTEN = "is what the teacher writes; a baseline may say null, for the corpus's own targets."
 Result = TypeVar("Result")
@@ -105,14 +106,16 @@ class _Check:
         finished_teacher = self._finished_teacher(found)
         experiments = list(self._experiments(finished_teacher, found))
         texts: dict[DataConfig, _Origin] = {}
+        unfit: dict[str, _Origin] = {}
         for origin, experiment in experiments:
             found += self._sharing(experiment)
             found += self._rungs(experiment)
+            unfit |= {problem: unfit.get(problem, origin) for problem in self._frozen_teacher(experiment)}
             texts.setdefault(experiment.data, origin)
         located = [self.given.told(problem) for problem in found]
         for data, origin in texts.items():
             located += (self.given.told(problem, origin) for problem in mtnat.data.check(data))
-        return located
+        return [*located, *(self.given.told(problem, origin) for problem, origin in unfit.items())]
 
     def _confirm(self) -> Iterator[str]:
         if self.confirm and self.confirm.against not in self.baselines:
@@ -264,6 +267,20 @@ class _Check:
                     f"got {batches} and {workers}."
                 )
                 return
+
+    def _frozen_teacher(self, experiment: Experiment) -> Iterator[str]:
+        """A system that reads a teacher in training needs one of its own or that of the study."""
+        system = experiment.system
+        if not system.needs_teacher or "nat" not in experiment.branches:
+            return
+        if folder := system.teacher_folder:
+            problems = list[str]()
+            teacher = _attempt(problems, lambda: read_experiment(Path(folder)))
+            yield from (f"system.teacher: {problem}" for problem in problems)
+            if teacher and not teacher.can_teach:
+                yield f"system.teacher: {folder} has no AT decoder; give a model that was trained with one."
+        elif not self.teacher:
+            yield MISSING_TEACHER
 
 
 def _clashes(where: str, names: Iterable[str], taken: dict[str, str]) -> Iterator[str]:

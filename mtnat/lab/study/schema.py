@@ -12,7 +12,8 @@ rules, which concern several settings, a corpus or a machine, are checked by the
   `confirm.seeds` and `experiment.seed`, `looks` and `seeds`, `pruner`, `horizon`, `budget`, `metric` and `metrics` against the
   search, `when` against the other searched settings, a search of a setting inside another one, `teacher` and `data.distilled`.
 - Names of baselines and columns that would have the same folder.
-- Missing files, a vocabulary that the text does not support, folders of `warm_start`, workers and resources of the machine.
+- Missing files, a vocabulary that the text does not support, folders of `warm_start` and `system.teacher`, workers and
+  resources of the machine.
 - Numbers such as ``3.0`` where a whole number is needed, and infinite ones.
 """
 

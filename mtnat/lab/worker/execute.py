@@ -58,7 +58,7 @@ def execute(run: Run, study_folder: StudyFolder, session: Session) -> None:
     folder = study_folder.run(run.id)
     folder.mkdir(parents=True, exist_ok=True)
     with Watchdog(folder / ERROR_FILE, session.resources.silent_minutes) as watchdog, _owned(folder, session.workers):
-        execution = _Execution(run, folder, session, watchdog)
+        execution = _Execution(run, study_folder, session, watchdog)
         try:
             result = execution.go_on()
         except MtnatError as error:
@@ -78,14 +78,15 @@ def execute(run: Run, study_folder: StudyFolder, session: Session) -> None:
 class _Execution:
     """A run in progress, on one of its workers."""
 
-    def __init__(self, run: Run, folder: Path, session: Session, watchdog: Watchdog) -> None:
-        self.run, self.folder, self.session, self.watchdog = run, folder, session, watchdog
+    def __init__(self, run: Run, study_folder: StudyFolder, session: Session, watchdog: Watchdog) -> None:
+        self.run, self.study_folder, self.session, self.watchdog = run, study_folder, session, watchdog
+        self.folder = study_folder.run(run.id)
         self.workers = session.workers
-        self.known = read_result(folder) or Result(run=run.id)
+        self.known = read_result(self.folder) or Result(run=run.id)
         """The result of an earlier phase."""
         self.started, self.joules = time.perf_counter(), gpu_joules(self.workers.device)
         self.step, self.validated, self.newest = 0, 0, dict[str, float]()
-        for step, metrics in read_curves(folder):
+        for step, metrics in read_curves(self.folder):
             self._see(step, metrics)
 
     def go_on(self) -> Result:
@@ -157,7 +158,14 @@ class _Execution:
         dataset = prepare(self.run.experiment.data)
         self.watchdog.feed()
         known = self.known.model_copy(update={"data_hash": dataset.fingerprint})
-        points = fit(self.run.experiment, dataset, self.folder, workers=self.workers, micro_batches=micro_batches)
+        points = fit(
+            self.run.experiment,
+            dataset,
+            self.folder,
+            workers=self.workers,
+            micro_batches=micro_batches,
+            teacher=self.study_folder.teacher_model(),
+        )
         for progress in points:
             self.report(progress.step, progress.metrics)
             if progress.step < progress.total_steps and not progress.finished and self._is_to_stop():

@@ -1,13 +1,15 @@
 """The teacher is a baseline with the same experiment, or a trial of its own."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 from small_study import study
 
 from mtnat.evaluation.modality import Modality
-from mtnat.lab.driver.teacher import DistilledText, students, teacher_trial
+from mtnat.lab.driver.teacher import DistilledText, FinishedTeacher, keep_teacher, students, teacher_trial
+from mtnat.lab.outputs.folder import StudyFolder
 from mtnat.lab.study.record import Study, Teacher
 
 AT = {"objective.schedule": {"kind": "constant", "value": 0.0}}
@@ -68,3 +70,11 @@ def test_students_train_on_the_distilled_text_and_its_statistics_are_summarised(
     assert "conditional entropy of a target word 2.000 → 1.250" in text.summary
     assert text.figures["distillation/raw_conditional_entropy"] == pytest.approx(2.0)
     assert text.figures["distillation/distilled_conditional_entropy"] == pytest.approx(1.25)
+
+
+def test_the_folder_of_a_study_names_the_model_of_its_teacher(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "study")
+    assert folder.teacher_model() is None
+    folder.path.mkdir()
+    keep_teacher(FinishedTeacher("teacher-seed1", tmp_path / "study" / "runs" / "teacher-seed1" / "model", valid=31.0), folder)
+    assert folder.teacher_model() == tmp_path / "study" / "runs" / "teacher-seed1" / "model"

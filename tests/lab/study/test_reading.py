@@ -495,6 +495,17 @@ class TestTeacher:
             "experiment.data.distilled: is what the teacher writes; a baseline may say null, for the corpus's own targets."
         )
 
+    def test_a_system_that_reads_a_teacher_names_one_or_has_that_of_the_study(self, tmp_path: Path, model: Path) -> None:
+        """Its problem is at the line of the baseline that chooses the system."""
+        hints = {"system.kind": "hint-nat"}
+        missing = problems(tmp_path, {"baselines/hints": hints})
+        assert len(missing) == 1
+        assert missing[0].startswith("system.teacher: is missing; give the folder of a model with an AT decoder, such as")
+        (found,) = problems(tmp_path, {"baselines/hints": hints | {"system.teacher": "nowhere"}})
+        assert found.startswith("system.teacher: nowhere: is not a model folder")
+        assert read(tmp_path, changed({"baselines/hints": hints, "teacher": {"settings": AT}})).teacher is not None
+        assert read(tmp_path, changed({"baselines/hints": hints | {"system.teacher": str(model)}})).teacher is None
+
     def test_a_finished_teacher_must_have_the_translation_direction_of_the_text(self, tmp_path: Path, model: Path) -> None:
         turned = {f"data.{split}": ["t.de", "t.en"] for split in ("train", "valid", "test")}
         changes = {"teacher": {"model": str(model)}, "columns": {"en-de": {}, "de-en": turned}}
