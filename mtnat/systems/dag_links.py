@@ -14,8 +14,8 @@ from mtnat.model import ModelConfig
 from mtnat.model.linear import Linear
 
 BITS = 1 / math.log(2)
-"""Bits of a nat. Powers of 2 replace those of e where exponents may be −inf or very small, because there PyTorch's `exp` is slow
-on a CPU (measured: 5 to 13 ns per number instead of 1 ns)."""
+"""Bits of a nat. Powers of 2 replace those of e where exponents may be −inf or very small: PyTorch's `exp` is then slow on a
+CPU (measured: 5 to 13 ns per number instead of 1 ns)."""
 _BYTES_AT_ONCE = {"cpu": 1 << 20}
 """Bytes for one number of each pair of vertices of a block of graphs."""
 _BYTES_AT_ONCE_ELSEWHERE = 1 << 30
@@ -57,7 +57,10 @@ class Links(nn.Module):
             vertices_B: number of vertices of each graph.
         """
         vertices, width = states_BGD.shape[1:]
-        of_states, of_positions = self.of_states(states_BGD), self.of_positions(self.positions.weight[:vertices] * math.sqrt(width))
+        of_states, of_positions = (
+            self.of_states(states_BGD),
+            self.of_positions(self.positions.weight[:vertices] * math.sqrt(width)),
+        )
         dtype = torch.promote_types(of_states.dtype, torch.float32)
         projected = of_states.to(dtype) + of_positions.to(dtype)
         product = self.heads * self.features

@@ -24,6 +24,7 @@ class TestCtc(SystemContract):
 class TestDaTransformer(SystemContract):
     system = DaTransformer(upsampling=4)
     decoding = DagDecoding(prefix_beam=4)
+    copy_updates = 100
 
 
 def test_every_system_of_the_package_keeps_the_contract() -> None:

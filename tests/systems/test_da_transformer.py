@@ -417,7 +417,7 @@ def test_beam_search_that_drops_nothing_is_exact(seed: int, penalty: float) -> N
 def plain_beam(scores_GV: Tensor, links_GG: Tensor, vertices: int, beam: int, penalty: float) -> list[tuple[int, ...]]:
     """Beam search over prefixes without tensors of several prefixes and without an early end."""
     transitions = links_GG.exp()
-    prefixes = {(): torch.eye(len(links_GG), dtype=torch.float64)[0]}
+    prefixes: dict[tuple[int, ...], Tensor] = {(): torch.eye(len(links_GG), dtype=torch.float64)[0]}
     ended: dict[tuple[int, ...], float] = {}
     for _ in range(vertices - 1):
         for prefix, mass in prefixes.items():
