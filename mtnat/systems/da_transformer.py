@@ -27,36 +27,28 @@ from mtnat.systems.dag_search import Found, greedy_paths, joint_viterbi_paths, p
 from mtnat.systems.system import System
 from mtnat.tokens import BOS, EOS, MASK, PAD, SPECIAL
 
+_PAPER: Mapping[str, Any] = {
+    "path": "lookahead",
+    "lookahead_weight": 1.0,
+    "prefix_beam": 1,
+    "drop_repeats": True,
+    "rerank": "none",
+    "precision": "fp32",
+}
+
 
 class DagDecoding(Decoding):
     """Decoding of DA-Transformer: one path through the graph, or prefix beam search, which sums over the paths of each
     translation. There is no external language model."""
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "paper": {
-            "path": "lookahead",
-            "lookahead_weight": 1.0,
-            "prefix_beam": 1,
-            "drop_repeats": True,
-            "rerank": "none",
-            "precision": "fp32",
-        },
-        "fast": {
-            "path": "lookahead",
-            "lookahead_weight": 1.0,
-            "prefix_beam": 1,
-            "drop_repeats": True,
-            "rerank": "none",
-            "precision": "auto",
-        },
-    }
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": _PAPER, "fast": {**_PAPER, "precision": "auto"}}
 
     compared: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "greedy": {**presets["paper"], "path": "greedy"},
-        "lookahead": presets["paper"],
+        "greedy": {**_PAPER, "path": "greedy"},
+        "lookahead": _PAPER,
         "fast": presets["fast"],
-        "joint-Viterbi": {**presets["paper"], "path": "joint-viterbi"},
-        "prefix beam 10": {**presets["paper"], "prefix_beam": 10},
+        "joint-Viterbi": {**_PAPER, "path": "joint-viterbi"},
+        "prefix beam 10": {**_PAPER, "prefix_beam": 10},
     }
 
     kind: Literal["dag"] = "dag"
@@ -151,6 +143,8 @@ class DaTransformerBranch(Branch):
     Differences from the authors' code: The first and the last vertex emit BOS and EOS with probability 1, because nothing else
     can stand there; the authors train these predictions, count them as target tokens and also draw them as glanced ones. The
     input is MASK instead of the unknown token. A source token is a piece or EOS; the authors also count BOS.
+
+    The decoder and the links each have embeddings of ``upsampling · max_positions`` positions.
     """
 
     parts: ClassVar[tuple[str, ...]] = ("nat",)

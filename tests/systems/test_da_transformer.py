@@ -927,3 +927,9 @@ def test_one_path_has_nothing_to_rerank() -> None:
 def test_settings_beyond_their_range_are_refused(settings: dict[str, object], problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         build_record(DaTransformer, settings)
+
+
+@pytest.mark.parametrize("named", ["presets", "compared"])
+def test_the_named_settings_are_valid_and_differ(named: str) -> None:
+    built = [build_record(DagDecoding, settings) for settings in getattr(DagDecoding, named).values()]
+    assert len({repr(each) for each in built}) == len(built) > 1
