@@ -4,6 +4,8 @@ from mtnat.systems.at import AtBranch, reranker_of
 from mtnat.systems.branch import Branch, branch_of
 from mtnat.systems.ctc import Ctc, CtcBranch, CtcDecoding, CtcSearch
 from mtnat.systems.glat import Glat, GlatBranch
+from mtnat.systems.levenshtein import Levenshtein, LevenshteinBranch
+from mtnat.systems.levenshtein_search import LevenshteinDecoding, LevenshteinSearch
 from mtnat.systems.mask_predict import LengthBranch, MaskPredict, MaskPredictBranch
 from mtnat.systems.system import BranchName, System
 
@@ -18,6 +20,10 @@ __all__ = [
     "Glat",
     "GlatBranch",
     "LengthBranch",
+    "Levenshtein",
+    "LevenshteinBranch",
+    "LevenshteinDecoding",
+    "LevenshteinSearch",
     "MaskPredict",
     "MaskPredictBranch",
     "System",

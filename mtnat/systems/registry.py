@@ -13,12 +13,13 @@ from mtnat.config import DefaultKind
 from mtnat.decoding import Decoding
 from mtnat.systems.ctc import Ctc
 from mtnat.systems.glat import Glat
+from mtnat.systems.levenshtein import Levenshtein
 from mtnat.systems.mask_predict import MaskPredict
 from mtnat.systems.system import System
 
 GROUP = "mtnat.systems"
 """The entry-point group under which a package offers systems, each a subclass of `System`."""
-BUILT_IN: tuple[type[System], ...] = (MaskPredict, Glat, Ctc)
+BUILT_IN: tuple[type[System], ...] = (MaskPredict, Glat, Ctc, Levenshtein)
 
 
 def kind_of(record: type[System] | type[Decoding]) -> str:

@@ -1,7 +1,7 @@
 """The contract of `mtnat.testing` on every system of the package."""
 
 from mtnat.decoding import MaskPredictDecoding
-from mtnat.systems import Ctc, CtcDecoding, Glat, MaskPredict
+from mtnat.systems import Ctc, CtcDecoding, Glat, Levenshtein, LevenshteinDecoding, MaskPredict
 from mtnat.systems.registry import BUILT_IN
 from mtnat.testing.system_contract import SystemContract
 
@@ -19,6 +19,11 @@ class TestGlat(SystemContract):
 class TestCtc(SystemContract):
     system = Ctc()
     decoding = CtcDecoding(prefix_beam=4)
+
+
+class TestLevenshtein(SystemContract):
+    system = Levenshtein(max_placeholders=20)
+    decoding = LevenshteinDecoding(iterations=3, length_candidates=3)
 
 
 def test_every_system_of_the_package_keeps_the_contract() -> None:

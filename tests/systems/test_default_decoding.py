@@ -70,7 +70,7 @@ def test_a_decoding_of_another_system_is_refused() -> None:
 def test_an_unknown_system_is_the_only_problem_of_a_file_without_decoding() -> None:
     with pytest.raises(ConfigError) as raised:
         experiment(system={"kind": "no such"})
-    assert raised.value.problems == ("system.kind: 'no such' is unknown; known here: mask-predict, glat, ctc.",)
+    assert raised.value.problems == ("system.kind: 'no such' is unknown; known here: mask-predict, glat, ctc, levenshtein.",)
 
 
 def test_greedy_ctc_has_nothing_to_rerank() -> None:

@@ -194,4 +194,4 @@ def test_a_system_that_is_left_out_is_unknown_to_a_file(tmp_path: Path) -> None:
     code, _, errors = place.run("-m", "mtnat", "train", "mine.yaml")
     assert code == 2
     assert "the system mine:Mine is left out: it cannot be loaded" in errors
-    assert "system.kind: 'mine' is unknown; known here: mask-predict, glat, ctc." in " ".join(errors.split())
+    assert "system.kind: 'mine' is unknown; known here: mask-predict, glat, ctc, levenshtein." in " ".join(errors.split())
