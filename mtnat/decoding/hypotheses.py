@@ -17,8 +17,8 @@ class Hypothesis:
     """Mask-predict: mean log-probability of the pieces. CTC and Levenshtein: see `CtcSearch` and `LevenshteinSearch`. AT, and
     reranked: the AT decoder's log-probability divided by length^penalty, EOS counted."""
     passes: int
-    """NAT: number of passes that predicted a piece of this hypothesis. Levenshtein: number of all passes that read it, those for
-    deletions and placeholders too. AT: number of steps until its source was done."""
+    """NAT: number of passes that predicted a piece of this hypothesis. Levenshtein: number of all passes that read it, also
+    those for deletions and placeholders. AT: number of steps until its source was done."""
 
 
 NOTHING = Hypothesis(tokens=(), score=0.0, passes=0)

@@ -25,8 +25,8 @@ def edit_script(first_BX: Tensor, second_BY: Tensor) -> EditScript:
 
     Often several scripts are equally short. As in the code of Gu et al. 2019, the script is traced back from the ends of both
     sequences, and each step is an insertion if a shortest script allows one, otherwise a deletion if a shortest script allows
-    one, and otherwise keeps a token. Of equal neighbours the last ones are therefore inserted: ``a`` becomes ``a a`` by a
-    second ``a`` after the first one.
+    one, and otherwise keeps a token. Of equal neighbours the last ones are therefore inserted or deleted: ``a`` becomes ``a a``
+    by a second ``a`` after the first one.
 
     The dynamic program of Levenshtein 1966 computes one row of its table for all pairs at once, so that the number of tensor
     operations is proportional to X and does not depend on Y and B. Nothing is copied to the host. The tables have about
@@ -47,7 +47,7 @@ def edit_script(first_BX: Tensor, second_BY: Tensor) -> EditScript:
         common_XBY[row + 1, :, 1:] = best_BY.cummax(1).values
 
     # An insertion goes from column j to j − 1 if both have the same common length, so the insertions of a row lead to the first
-    # column with that length. There a deletion goes to the row above if that has the same length, and otherwise a token is kept.
+    # column with that length. There a deletion goes to the row above if that has the same length. Otherwise a token is kept.
     grows_XBY = common_XBY[1:, :, 1:] > common_XBY[1:, :, :-1]
     numbers_Y = torch.arange(1, columns + 1, device=device)
     first_XBY = functional.pad(torch.where(grows_XBY, numbers_Y, 0), (1, 0)).cummax(2).values
@@ -84,6 +84,6 @@ def insertion_counts(is_inserted_BY: Tensor, is_token_BY: Tensor) -> Tensor:
 
 def without(is_deleted_BT: Tensor, values_BT: Tensor, padding: int) -> Tensor:
     """Removes tokens, or other values of them, and moves the rest of each row to the left; `padding` fills the end."""
-    order_BT = is_deleted_BT.byte().argsort(1, stable=True)
+    order_BT = is_deleted_BT.byte().argsort(dim=1, stable=True)
     is_left_BT = torch.arange(values_BT.shape[1], device=values_BT.device) < (~is_deleted_BT).sum(1, keepdim=True)
     return values_BT.gather(1, order_BT).masked_fill(~is_left_BT, padding)

@@ -1,4 +1,4 @@
-"""The Levenshtein Transformer (Gu et al. 2019): it learns to insert what is missing from a text, and to delete what is wrong."""
+"""The Levenshtein Transformer (Gu et al. 2019), which inserts what is missing from a text and deletes what is wrong."""
 
 # B batch, R sentences that the branch sees, T target, N placeholders, D width, P classes of the number of placeholders
 
@@ -30,9 +30,9 @@ class Levenshtein(System):
     """The Levenshtein Transformer: a decoder that alternates between deletion and insertion, trained on states that its own
     insertions and random deletions produce.
 
-    Its loss is the weighted mean of three means: over gaps, placeholders and tokens. The authors' loss is their sum, three times
-    as large with equal weights. As a mean it has the scale of one loss per token, so that λ has the same meaning as for other
-    systems.
+    Its loss is the weighted mean of three means: over gaps, placeholders and tokens. The authors' loss is their sum, three
+    times as large with equal weights. As a mean it has the scale of one loss per token, so that λ has the same meaning as for
+    other systems.
     """
 
     decodings: ClassVar[tuple[type[Decoding], ...]] = (LevenshteinDecoding,)

@@ -123,7 +123,8 @@ class LevenshteinSearch:
         batch, lengths_R = len(encoded.states_BSD), lengths_of(found.tokens_RW) - 2
         scores_R = found.means()
         if self.reranker is not None:
-            tokens_BKT, lengths_BK = found.tokens_RW[:, 1:].unflatten(0, (batch, -1)), lengths_R.view(batch, -1)
+            tokens_RT = found.tokens_RW[:, 1:]
+            tokens_BKT, lengths_BK = tokens_RT.reshape(batch, -1, tokens_RT.shape[1]), lengths_R.view(batch, -1)
             scores_R = at_scores(self.reranker, encoded, tokens_BKT, lengths_BK, self.config.length_penalty).flatten()
         rows = zip(*(each.tolist() for each in (found.tokens_RW, lengths_R, scores_R, found.passes_R)), strict=True)
         hypotheses = [Hypothesis(tuple(tokens[1 : length + 1]), score, passes) for tokens, length, score, passes in rows]
@@ -222,13 +223,13 @@ def _drafts(count: int, width: int, device: torch.device) -> Drafts:
 def _likeliest_lengths(decoder: EditDecoder, states_B2D: Tensor, limits_B: Tensor, candidates: int) -> Tensor:
     """Returns the likeliest numbers of placeholders between BOS and EOS, at least 1 and the likeliest first, [B, K].
 
-    Numbers above the limit rank below all others and become the limit. K is smaller than `candidates` if the head has fewer
-    classes.
+    Of equally likely numbers the smallest comes first. Numbers above the limit rank below all others and become the limit. K is
+    smaller than `candidates` if the head has fewer classes.
     """
     logits_BP = decoder.placeholder_logits(states_B2D)[:, 0, 1:]
     is_far_BP = torch.arange(1, logits_BP.shape[1] + 1, device=logits_BP.device) > limits_B[:, None]
-    best_BK = (logits_BP - 1e6 * is_far_BP).topk(min(candidates, logits_BP.shape[1])).indices + 1
-    return torch.minimum(best_BK, limits_B[:, None])
+    order_BP = logits_BP.masked_fill(is_far_BP, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    return torch.minimum(order_BP[:, :candidates] + 1, limits_B[:, None])
 
 
 def _edited(

@@ -23,7 +23,7 @@ class TestCtc(SystemContract):
 
 class TestLevenshtein(SystemContract):
     system = Levenshtein(max_placeholders=20)
-    decoding = LevenshteinDecoding(iterations=3, length_candidates=3)
+    decoding = LevenshteinDecoding(iterations=2, length_candidates=6)
 
 
 def test_every_system_of_the_package_keeps_the_contract() -> None:

@@ -51,9 +51,9 @@ def plain_script(first: Sequence[int], second: Sequence[int]) -> tuple[list[bool
 
 def common(first: Sequence[int], second: Sequence[int]) -> int:
     """The length of the longest common subsequence, by enumeration."""
-    subsequences = {
-        tuple(itertools.compress(first, chosen)) for chosen in itertools.product((0, 1), repeat=len(first))
-    } & {tuple(itertools.compress(second, chosen)) for chosen in itertools.product((0, 1), repeat=len(second))}
+    subsequences = {tuple(itertools.compress(first, chosen)) for chosen in itertools.product((0, 1), repeat=len(first))} & {
+        tuple(itertools.compress(second, chosen)) for chosen in itertools.product((0, 1), repeat=len(second))
+    }
     return max(map(len, subsequences))
 
 
@@ -78,7 +78,7 @@ def labels(first: str, second: str) -> tuple[list[int], list[int], str]:
         ("sace", "sabbce", [0, 0, 0, 0], [0, 2, 0], "sa__ce"),
         ("se", "sabe", [0, 0], [2], "s__e"),
         ("sabe", "se", [0, 1, 1, 0], [0], "se"),
-        ("saae", "sae", [0, 1, 0, 0], [0, 0], "sae"),
+        ("saae", "sae", [0, 0, 1, 0], [0, 0], "sae"),  # the last a is the deleted one
         ("sabe", "sabe", [0, 0, 0, 0], [0, 0, 0], "sabe"),
     ],
 )
@@ -86,7 +86,7 @@ def test_the_labels_are_those_worked_by_hand(
     first: str, second: str, deletions: list[int], counts: list[int], masked: str
 ) -> None:
     assert labels(first, second) == (deletions, counts, masked)
-    assert sum(deletions) + sum(counts) == plain_distance(first, second)[-1][-1]
+    assert sum(deletions) + sum(counts) == plain_distance(ids(first), ids(second))[-1][-1]
 
 
 def test_all_binary_texts_have_the_script_of_the_plain_program() -> None:
