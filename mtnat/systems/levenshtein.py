@@ -3,10 +3,10 @@
 # B batch, R sentences that the branch sees, T target, N placeholders, D width, P classes of the number of placeholders
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
@@ -44,6 +44,10 @@ class Levenshtein(System):
     from_empty: float = Field(0.0, ge=0, le=1)
     """Fraction of the sentences for which insertion is learned from an empty text, in addition to those whose random deletion
     leaves nothing (authors' code: 0; Gu et al. 2019: 0.5, remembered, not confirmed)."""
+    from_whole: float = Field(0.0, ge=0, lt=1)
+    """Fraction of the sentences for which insertion is learned from the whole target, to which nothing has to be added. 0, as
+    in the authors' code, deletes at least one piece of every target: the placeholder head then never sees a finished text, and
+    may add pieces to one."""
     fill: Literal["argmax", "sample"] = "argmax"
     """How the text for the deletion loss gets its pieces: the model's likeliest pieces, or a sample from the model (authors'
     code: argmax, with sample as an option)."""
@@ -54,6 +58,15 @@ class Levenshtein(System):
     """Weight of the loss of the numbers of placeholders, relative to that of the pieces."""
     deletion_weight: float = Field(1.0, gt=0)
     """Weight of the deletion loss, relative to that of the pieces."""
+
+    @model_validator(mode="after")
+    def _fractions_add_up(self) -> Self:
+        if self.from_empty + self.from_whole > 1:
+            raise ValueError(
+                "from_empty and from_whole must add up to at most 1; "
+                f"got {self.from_empty} and {self.from_whole}; lower one of them"
+            )
+        return self
 
     def nat_branch(
         self, model: ModelConfig, objective: ObjectiveConfig, tokens: nn.Embedding, layers: nn.ModuleList | None
@@ -73,10 +86,10 @@ class LevenshteinBranch(Branch):
     The labels are those of the shortest edit script; see `edit_script`. In a run of equal pieces it takes the first ones for
     those that are left, whichever were deleted.
 
-    Tasks 1 to 3 are the authors' code, which trains all three on every sentence. The paper describes a mixture of such states:
-    insertion is also learned from the initial text, which is empty in translation (`from_empty`), and deletion as well, which
-    teaches nothing there because an empty text has nothing to delete, and is left out. Insertion is not learned from what the
-    model's own deletions leave. EOS and BOS have deletion losses with the label to keep, as in the authors' code.
+    Tasks 1 to 3 are the authors' code, which trains all three on every sentence; BOS and EOS have deletion losses too, with the
+    label to keep. The paper describes a mixture of states. In translation the initial text is empty: insertion is also learned
+    from it (`from_empty`), and deletion as well, which teaches nothing because there is nothing to delete, and is left out.
+    Insertion is not learned from what the model's own deletions leave. `from_whole` is an addition.
 
     An update runs the decoder three times with a gradient, and keeps the activations of all three until the backward pass.
     """
@@ -111,9 +124,10 @@ class LevenshteinBranch(Branch):
         lengths_B = lengths_of(target_BT) - 1
         is_piece_BT = torch.arange(width) < lengths_B[:, None]
         is_deleted_BT = draw_masks(lengths_B, width, generator)
-        if self._system.from_empty:
-            is_empty_B1 = torch.rand(batch, 1, generator=generator) < self._system.from_empty
-            is_deleted_BT |= is_empty_B1 & is_piece_BT
+        # The lowest numbers stand for an empty text, the highest ones for the whole target.
+        start_B1 = torch.rand(batch, 1, generator=generator)
+        is_deleted_BT |= (start_B1 < self._system.from_empty) & is_piece_BT
+        is_deleted_BT &= start_B1 < 1 - self._system.from_whole
         left_BT = without(is_deleted_BT, target_BT, PAD)
         is_missing_BT = edit_script(left_BT, target_BT).is_inserted_BY
         counts_BT = insertion_counts(is_missing_BT, target_BT != PAD).clamp(max=self._system.max_placeholders)

@@ -92,10 +92,13 @@ class Drafts:
 class LevenshteinSearch:
     """The search of the Levenshtein Transformer; see `refine`.
 
-    The score of a hypothesis is the mean log-probability of its pieces, each in the pass that inserted it. It says how sure the
-    decoder was at that time, in contexts that may have changed since, and does not cover the numbers of placeholders and the
-    deletions. It ranks the candidates of one source, and cannot be compared with the scores of other systems. Unlike in the
-    authors' code, BOS and EOS do not count as pieces with log-probability 0. With a reranker the score is the AT decoder's.
+    The score of a single candidate is the authors': the mean log-probability of its pieces, each in the pass that inserted it,
+    in a context that may have changed since. Unlike in their code, BOS and EOS do not count as pieces with log-probability 0.
+
+    This mean cannot rank candidates of different lengths: a text that lacks pieces may consist of pieces that are all likely.
+    The scores of several candidates therefore include the log-probability that the text needs no edit, from one further pass:
+    that all pieces are kept and all gaps get no placeholder. Their sum is divided by the number of pieces. With a reranker the
+    score is the AT decoder's. Only the latter can be compared with scores of other systems.
 
     Candidates that end as the same translation are one hypothesis, so a source may have fewer hypotheses than candidates.
     """
@@ -122,6 +125,8 @@ class LevenshteinSearch:
         """Returns the distinct hypotheses of each source, the best first; for equal scores the likelier first length."""
         batch, lengths_R = len(encoded.states_BSD), lengths_of(found.tokens_RW) - 2
         scores_R = found.means()
+        if self.reranker is None and self.config.length_candidates > 1:
+            scores_R = scores_R + _no_edit(self.decoder, encoded, found.tokens_RW) / lengths_R
         if self.reranker is not None:
             tokens_RT = found.tokens_RW[:, 1:]
             tokens_BKT, lengths_BK = tokens_RT.reshape(batch, -1, tokens_RT.shape[1]), lengths_R.view(batch, -1)
@@ -138,17 +143,19 @@ class LevenshteinSearch:
         return ranked
 
     def flops(self, work: ModelFlops, source_B: Tensor, pieces_B: Tensor, passes_B: Tensor) -> int:
-        """Counts all passes, and the AT decoder's pass over the candidates if it reranks.
+        """Counts all passes, with the one that scores several candidates, by this decoder or the AT decoder.
 
         This is an estimate: all candidates of a source count as if they had the passes of the best one; each pass but the first
         as if it read the final translation and needed both small heads; and each piece as if it had been inserted once.
         """
         candidates, tokens_B = self.config.length_candidates, pieces_B + 2
+        scoring = int(self.reranker is None and candidates > 1)
         start_B = torch.full_like(source_B, 2)
         total = work.encoder(source_B) + work.memory(source_B) + work.nat_pass(source_B, start_B, start_B)
         total += self.decoder.head_flops(work, 0, len(source_B))
         # One row for each pass of each source.
-        rows = torch.arange(len(source_B)).repeat_interleave((passes_B.cpu() - 1).clamp(min=0)).to(source_B.device)
+        further_B = passes_B.cpu() - 1 + scoring
+        rows = torch.arange(len(source_B)).repeat_interleave(further_B).to(source_B.device)
         tokens_N = tokens_B[rows]
         passes = work.nat_pass(source_B[rows], tokens_N, tokens_N)
         heads = self.decoder.head_flops(work, int(tokens_N.sum()), int(tokens_N.sum()) - len(rows))
@@ -297,3 +304,12 @@ def _fill(decoder: EditDecoder, memory: Memory, tokens_AT: Tensor, scores_AT: Te
         tokens_AT.masked_scatter_(is_masked_AT, pieces_M)
         scores_AT.masked_scatter_(is_masked_AT, scores_M)
     return has_placeholders_A
+
+
+def _no_edit(decoder: EditDecoder, encoded: Encoded, tokens_RT: Tensor) -> Tensor:
+    """Computes the log-probability that a text needs no edit: all pieces are kept and no gap gets a placeholder, [R]."""
+    states_RTD = decoder.states(decoder.remember(encoded), tokens_RT)
+    keeps_RT = decoder.deletion_logits(states_RTD).log_softmax(2)[:, :, 0]
+    none_RG = decoder.placeholder_logits(states_RTD).log_softmax(2)[:, :, 0]
+    is_piece_RT = (tokens_RT != BOS) & (tokens_RT != EOS) & (tokens_RT != PAD)
+    return (keeps_RT * is_piece_RT).sum(1) + (none_RG * (tokens_RT[:, 1:] != PAD)).sum(1)

@@ -22,8 +22,8 @@ class TestCtc(SystemContract):
 
 
 class TestLevenshtein(SystemContract):
-    system = Levenshtein(max_placeholders=20)
-    decoding = LevenshteinDecoding(iterations=2, length_candidates=6)
+    system = Levenshtein(max_placeholders=20, from_whole=0.2)
+    decoding = LevenshteinDecoding(iterations=2, length_candidates=5)
 
 
 def test_every_system_of_the_package_keeps_the_contract() -> None:

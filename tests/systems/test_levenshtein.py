@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -130,6 +131,31 @@ def test_insertion_starts_from_an_empty_text_as_often_as_the_setting_says() -> N
         shares.append((noise.tensors["left"][:, 0] == EOS).float().mean().item())
     # The random deletion alone leaves nothing of ten pieces in a tenth of the sentences.
     assert shares == [pytest.approx(0.1, abs=0.02), pytest.approx(0.55, abs=0.03), 1.0]
+
+
+def test_as_many_targets_are_left_whole_as_the_setting_says_and_have_nothing_to_insert() -> None:
+    branch = branch_in(build(Levenshtein(from_whole=0.3, from_empty=0.7)))
+    noise = noise_of(branch, [[5, 6, 7, 8]] * 4_000)
+    is_whole = (noise.tensors["left"] == noise.tensors["target"]).all(1)
+    assert is_whole.float().mean().item() == pytest.approx(0.3, abs=0.03)
+    assert torch.equal(noise.tensors["left"][:, 0] == EOS, ~is_whole)
+    assert torch.equal(noise.predictions["tokens"], 4 * ~is_whole)
+    assert torch.equal(noise.tensors["counts"][is_whole], torch.zeros_like(noise.tensors["counts"][is_whole]))
+
+
+def test_a_batch_of_whole_targets_has_no_loss_of_pieces_and_nothing_to_delete() -> None:
+    translator = build(Levenshtein(max_placeholders=6, from_whole=0.99))
+    noise = noise_of(branch_in(translator))
+    assert not noise.tensors["is_missing"].any()
+    found = losses(translator, noise)
+    assert (found["tokens"].sum.item(), found["tokens"].count, found["deleted"].sum.item()) == (0.0, 0, 0.0)
+    torch.stack([found[part].sum for part in branch_in(translator).parts]).sum().backward()  # type: ignore[no-untyped-call]
+    assert all(weight.grad is None or weight.grad.isfinite().all() for weight in translator.parameters())
+
+
+def test_more_sentences_than_all_cannot_start_from_an_empty_or_a_whole_text() -> None:
+    with pytest.raises(ConfigError, match=r"from_empty and from_whole must add up to at most 1; got 0\.6 and 0\.5; lower one"):
+        build_record(Levenshtein, {"from_empty": 0.6, "from_whole": 0.5})
 
 
 def test_a_gap_that_lacks_more_pieces_than_the_head_has_classes_is_labelled_with_the_last_class() -> None:
@@ -304,6 +330,13 @@ def plain_search(translator: Translator, source: Sequence[int], config: Levensht
     return Hypothesis(pieces, sum(scores) / len(pieces), passes)
 
 
+def no_edit(translator: Translator, source: Sequence[int], pieces: Sequence[int]) -> float:
+    """The log-probability that all pieces are kept and no gap gets a placeholder."""
+    decoder, states = branch_in(translator).decoder, states_of(translator, source, [BOS, *pieces, EOS])[None]
+    keeps = decoder.deletion_logits(states)[0, 1:-1].log_softmax(1)[:, 0].sum()
+    return (keeps + decoder.placeholder_logits(states)[0].log_softmax(1)[:, 0].sum()).item()
+
+
 def first_lengths(translator: Translator, source: Sequence[int], count: int) -> list[int]:
     """The likeliest numbers of placeholders in an empty text."""
     logits = branch_in(translator).decoder.placeholder_logits(states_of(translator, source, [BOS, EOS])[None])[0, 0]
@@ -322,6 +355,9 @@ def test_the_search_finds_what_edits_of_one_sentence_at_a_time_find(
     changed = False
     for source, best in zip(SOURCES, found_by(translator, config, candidates), strict=True):
         every = [plain_search(translator, source, config, first) for first in first_lengths(translator, source, candidates)]
+        if candidates > 1:
+            further = [no_edit(translator, source, each.tokens) / len(each.tokens) for each in every]
+            every = [replace(each, score=each.score + more) for each, more in zip(every, further, strict=True)]
         expected: dict[tuple[int, ...], Hypothesis] = {}
         for each in sorted(every, key=lambda hypothesis: -hypothesis.score):
             expected.setdefault(each.tokens, each)
