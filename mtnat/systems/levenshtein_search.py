@@ -70,35 +70,42 @@ class Drafts:
 
     tokens_RW: Tensor
     """BOS, the pieces, EOS, then PAD."""
-    scores_RW: Tensor
-    """Log-probability of each piece in the pass that inserted it; 0 at other tokens."""
+    log_probabilities_R: Tensor
+    """Log-probability of all choices that led to the tokens."""
     passes_R: Tensor
     """Number of decoder passes over the candidate."""
     iterations_R: Tensor
     """Number of iterations, with the one that changed nothing."""
 
-    def put(self, rows_A: Tensor, tokens_AT: Tensor, scores_AT: Tensor) -> None:
-        """Replaces some candidates."""
-        missing = self.tokens_RW.shape[1] - tokens_AT.shape[1]
-        self.tokens_RW[rows_A] = functional.pad(tokens_AT, (0, missing), value=PAD)
-        self.scores_RW[rows_A] = functional.pad(scores_AT, (0, missing))
+    @classmethod
+    def blank(cls, candidates: int, width: int, device: torch.device) -> "Drafts":
+        """Creates the candidates before the first iteration: PAD only."""
+        zeros_R = torch.zeros(candidates, dtype=torch.long, device=device)
+        return cls(
+            tokens_RW=torch.full((candidates, width), PAD, device=device),
+            log_probabilities_R=torch.zeros(candidates, device=device),
+            passes_R=zeros_R,
+            iterations_R=zeros_R.clone(),
+        )
 
-    def means(self) -> Tensor:
-        """Returns the mean log-probability of the pieces, [R]."""
-        return self.scores_RW.sum(1) / (lengths_of(self.tokens_RW) - 2)
+    def advance(self, rows_A: Tensor, tokens_AT: Tensor, log_probabilities_A: Tensor, passes_A: Tensor) -> None:
+        """Replaces the tokens of some candidates after an iteration."""
+        self.tokens_RW[rows_A] = functional.pad(tokens_AT, (0, self.tokens_RW.shape[1] - tokens_AT.shape[1]), value=PAD)
+        self.log_probabilities_R[rows_A] += log_probabilities_A
+        self.passes_R[rows_A] += passes_A
+        self.iterations_R[rows_A] += 1
 
 
 @dataclass(frozen=True)
 class LevenshteinSearch:
     """The search of the Levenshtein Transformer; see `refine`.
 
-    The score of a single candidate is the authors': the mean log-probability of its pieces, each in the pass that inserted it,
-    in a context that may have changed since. Unlike in their code, BOS and EOS do not count as pieces with log-probability 0.
-
-    This mean cannot rank candidates of different lengths: a text that lacks pieces may consist of pieces that are all likely.
-    The scores of several candidates therefore include the log-probability that the text needs no edit, from one further pass:
-    that all pieces are kept and all gaps get no placeholder. Their sum is divided by the number of pieces. With a reranker the
-    score is the AT decoder's. Only the latter can be compared with scores of other systems.
+    The score of a hypothesis is the log-probability of all choices that led to it, divided by the number of its pieces: the
+    numbers of placeholders, the pieces, and which pieces to keep or delete, in all iterations. If the last iteration changed
+    nothing, this includes the probability that the translation needs no edit. The score ranks the candidates of one source, and
+    cannot be compared with the scores of other systems. Unlike the authors' score, the mean log-probability of the final pieces
+    in the passes that inserted them, it tells a translation that lacks a piece from a complete one. With a reranker the score
+    is the AT decoder's.
 
     Candidates that end as the same translation are one hypothesis, so a source may have fewer hypotheses than candidates.
     """
@@ -124,9 +131,7 @@ class LevenshteinSearch:
     def _ranked(self, encoded: Encoded, found: Drafts) -> list[list[Hypothesis]]:
         """Returns the distinct hypotheses of each source, the best first; for equal scores the likelier first length."""
         batch, lengths_R = len(encoded.states_BSD), lengths_of(found.tokens_RW) - 2
-        scores_R = found.means()
-        if self.reranker is None and self.config.length_candidates > 1:
-            scores_R = scores_R + _no_edit(self.decoder, encoded, found.tokens_RW) / lengths_R
+        scores_R = found.log_probabilities_R / lengths_R
         if self.reranker is not None:
             tokens_RT = found.tokens_RW[:, 1:]
             tokens_BKT, lengths_BK = tokens_RT.reshape(batch, -1, tokens_RT.shape[1]), lengths_R.view(batch, -1)
@@ -143,19 +148,17 @@ class LevenshteinSearch:
         return ranked
 
     def flops(self, work: ModelFlops, source_B: Tensor, pieces_B: Tensor, passes_B: Tensor) -> int:
-        """Counts all passes, with the one that scores several candidates, by this decoder or the AT decoder.
+        """Counts all passes, and the AT decoder's pass over the candidates if it reranks.
 
         This is an estimate: all candidates of a source count as if they had the passes of the best one; each pass but the first
         as if it read the final translation and needed both small heads; and each piece as if it had been inserted once.
         """
         candidates, tokens_B = self.config.length_candidates, pieces_B + 2
-        scoring = int(self.reranker is None and candidates > 1)
         start_B = torch.full_like(source_B, 2)
         total = work.encoder(source_B) + work.memory(source_B) + work.nat_pass(source_B, start_B, start_B)
         total += self.decoder.head_flops(work, 0, len(source_B))
         # One row for each pass of each source.
-        further_B = passes_B.cpu() - 1 + scoring
-        rows = torch.arange(len(source_B)).repeat_interleave(further_B).to(source_B.device)
+        rows = torch.arange(len(source_B)).repeat_interleave((passes_B.cpu() - 1).clamp(min=0)).to(source_B.device)
         tokens_N = tokens_B[rows]
         passes = work.nat_pass(source_B[rows], tokens_N, tokens_N)
         heads = self.decoder.head_flops(work, int(tokens_N.sum()), int(tokens_N.sum()) - len(rows))
@@ -185,31 +188,23 @@ def refine(decoder: EditDecoder, encoded: Encoded, config: LevenshteinDecoding) 
     memory = decoder.remember(encoded)
     limits_B = most_pieces(encoded).clamp(max=decoder.most_pieces)
     start_B2 = torch.tensor([[BOS, EOS]], device=device).expand(batch, -1)
-    lengths_BK = _likeliest_lengths(decoder, decoder.states(memory, start_B2), limits_B, config.length_candidates)
+    lengths_BK, log_probabilities_BK = _likeliest_lengths(
+        decoder.placeholder_logits(decoder.states(memory, start_B2))[:, 0], limits_B, config.length_candidates
+    )
     sentences_R = torch.arange(batch, device=device).repeat_interleave(lengths_BK.shape[1])
-    limits_A = limits_B[sentences_R]
     if lengths_BK.shape[1] > 1:
         memory = memory.keep(sentences_R)
-    found = _drafts(len(sentences_R), int(limits_B.max()) + 2, device)
-    active_A = torch.arange(len(sentences_R), device=device)
-
-    tokens_AT, scores_AT = _inserted(
-        start_B2[sentences_R], torch.zeros(len(active_A), 2, device=device), lengths_BK.flatten()[:, None]
+    tokens_AT, of_pieces_A, passes_A = _filled(
+        decoder, memory, _with_placeholders(start_B2[sentences_R], lengths_BK.flatten()[:, None])
     )
-    filled_A = _fill(decoder, memory, tokens_AT, scores_AT)
-    found.passes_R += 1 + filled_A
-    found.iterations_R += 1
-    found.put(active_A, tokens_AT, scores_AT)
+    found = Drafts.blank(len(sentences_R), int(limits_B.max()) + 2, device)
+    active_A, limits_A = torch.arange(len(sentences_R), device=device), limits_B[sentences_R]
+    found.advance(active_A, tokens_AT, log_probabilities_BK.flatten() + of_pieces_A, passes_A + 1)
     yield found
     for _ in range(1, config.iterations):
         before_AW = found.tokens_RW[active_A]
         width = int(lengths_of(before_AW).max())
-        tokens_AT, scores_AT, passes_A = _edited(
-            decoder, memory, before_AW[:, :width], found.scores_RW[active_A][:, :width], limits_A, config.placeholder_penalty
-        )
-        found.put(active_A, tokens_AT, scores_AT)
-        found.passes_R[active_A] += passes_A
-        found.iterations_R[active_A] += 1
+        found.advance(active_A, *_edited(decoder, memory, before_AW[:, :width], limits_A, config.placeholder_penalty))
         yield found
         goes_on_A = (found.tokens_RW[active_A] != before_AW).any(1)
         if not goes_on_A.any():
@@ -219,97 +214,84 @@ def refine(decoder: EditDecoder, encoded: Encoded, config: LevenshteinDecoding) 
             active_A, limits_A, memory = active_A[rows], limits_A[rows], memory.keep(rows)
 
 
-def _drafts(count: int, width: int, device: torch.device) -> Drafts:
-    """Creates the candidates before the first iteration."""
-    zeros_R = torch.zeros(count, dtype=torch.long, device=device)
-    tokens_RW = torch.full((count, width), PAD, device=device)
-    scores_RW = torch.zeros(count, width, device=device)
-    return Drafts(tokens_RW=tokens_RW, scores_RW=scores_RW, passes_R=zeros_R, iterations_R=zeros_R.clone())
+def _likeliest_lengths(logits_BP: Tensor, limits_B: Tensor, candidates: int) -> tuple[Tensor, Tensor]:
+    """Returns the likeliest numbers of placeholders between BOS and EOS, at least 1, and their log-probabilities, [B, K] each.
 
-
-def _likeliest_lengths(decoder: EditDecoder, states_B2D: Tensor, limits_B: Tensor, candidates: int) -> Tensor:
-    """Returns the likeliest numbers of placeholders between BOS and EOS, at least 1 and the likeliest first, [B, K].
-
-    Of equally likely numbers the smallest comes first. Numbers above the limit rank below all others and become the limit. K is
-    smaller than `candidates` if the head has fewer classes.
+    The likeliest number comes first, and the smallest of equally likely ones. Numbers above the limit rank below all others and
+    become the limit. K is smaller than `candidates` if the head has fewer classes.
     """
-    logits_BP = decoder.placeholder_logits(states_B2D)[:, 0, 1:]
-    is_far_BP = torch.arange(1, logits_BP.shape[1] + 1, device=logits_BP.device) > limits_B[:, None]
-    order_BP = logits_BP.masked_fill(is_far_BP, -torch.inf).argsort(dim=1, descending=True, stable=True)
-    return torch.minimum(order_BP[:, :candidates] + 1, limits_B[:, None])
+    numbers_P = torch.arange(logits_BP.shape[1], device=logits_BP.device)
+    is_barred_BP = (numbers_P == 0) | (numbers_P > limits_B[:, None])
+    log_probabilities_BP = logits_BP.masked_fill(is_barred_BP, -torch.inf).log_softmax(1)[:, 1:]
+    best_BK, order_BK = (each[:, :candidates] for each in log_probabilities_BP.sort(dim=1, descending=True, stable=True))
+    return torch.minimum(order_BK + 1, limits_B[:, None]), best_BK
 
 
 def _edited(
-    decoder: EditDecoder, memory: Memory, tokens_AT: Tensor, scores_AT: Tensor, limits_A: Tensor, penalty: float
+    decoder: EditDecoder, memory: Memory, tokens_AT: Tensor, limits_A: Tensor, penalty: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Runs one iteration; returns tokens, scores, and the number of passes over each candidate."""
-    passes_A = torch.ones_like(limits_A)
+    """Runs one iteration; returns tokens, the log-probability of the choices, and the number of passes of each candidate."""
     states_ATD = decoder.states(memory, tokens_AT)
-    logits_AT2 = decoder.deletion_logits(states_ATD)
-    is_deleted_AT = (logits_AT2[:, :, 1] > logits_AT2[:, :, 0]) & (tokens_AT != BOS) & (tokens_AT != EOS) & (tokens_AT != PAD)
+    is_piece_AT = (tokens_AT != BOS) & (tokens_AT != EOS) & (tokens_AT != PAD)
+    best_AT, choice_AT = decoder.deletion_logits(states_ATD).log_softmax(2).max(2)
+    is_deleted_AT = (choice_AT == 1) & is_piece_AT
     is_shorter_A = is_deleted_AT.any(1)
     if is_shorter_A.any():
         rows = is_shorter_A.nonzero().squeeze(1)
-        tokens_AT, scores_AT = without(is_deleted_AT, tokens_AT, PAD), without(is_deleted_AT, scores_AT, 0)
+        tokens_AT = without(is_deleted_AT, tokens_AT, PAD)
         states_ATD = states_ATD.index_copy(0, rows, decoder.states(memory.keep(rows), tokens_AT[rows]))
-        passes_A += is_shorter_A
 
-    counts_AT = _placeholders(decoder.placeholder_logits(states_ATD), lengths_of(tokens_AT) - 2, limits_A, penalty)
-    tokens_AT, scores_AT = _inserted(tokens_AT, scores_AT, counts_AT)
-    passes_A += _fill(decoder, memory, tokens_AT, scores_AT)
-    return tokens_AT, scores_AT, passes_A
+    counts_AG, of_counts_A = _placeholders(decoder.placeholder_logits(states_ATD), lengths_of(tokens_AT) - 2, limits_A, penalty)
+    tokens_AT, of_pieces_A, passes_A = _filled(decoder, memory, _with_placeholders(tokens_AT, counts_AG))
+    return tokens_AT, (best_AT * is_piece_AT).sum(1) + of_counts_A + of_pieces_A, passes_A + 1 + is_shorter_A
 
 
-def _placeholders(logits_AGP: Tensor, pieces_A: Tensor, limits_A: Tensor, penalty: float) -> Tensor:
-    """Chooses the number of placeholders in each gap, [A, G], where G = T − 1 is the number of gaps."""
+def _placeholders(logits_AGP: Tensor, pieces_A: Tensor, limits_A: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
+    """Chooses the number of placeholders in each gap, [A, G], where G = T − 1 is the number of gaps.
+
+    The log-probability of the choices, [A], is that of the classes that are possible, with the penalty.
+    """
     room_A1 = (limits_A - pieces_A)[:, None]
     gaps, classes = logits_AGP.shape[1:]
-    classes_P = torch.arange(classes, device=logits_AGP.device)
-    is_none_P = classes_P == 0
-    logits_AGP = logits_AGP - penalty * is_none_P
-    is_barred_AP = (classes_P > room_A1) | (is_none_P & (pieces_A == 0)[:, None])
-    counts_AG = logits_AGP.masked_fill(is_barred_AP[:, None], -torch.inf).argmax(2)
+    numbers_P = torch.arange(classes, device=logits_AGP.device)
+    is_none_P = numbers_P == 0
+    is_barred_AP = (numbers_P > room_A1) | (is_none_P & (pieces_A == 0)[:, None])
+    logits_AGP = (logits_AGP - penalty * is_none_P).masked_fill(is_barred_AP[:, None], -torch.inf)
     # Gap g lies before piece g, and the last one before EOS.
-    counts_AG = counts_AG * (torch.arange(gaps, device=counts_AG.device) <= pieces_A[:, None])
-    up_to_AG = torch.minimum(counts_AG.cumsum(1), room_A1)
-    return up_to_AG.diff(dim=1, prepend=torch.zeros_like(room_A1))
+    is_gap_AG = torch.arange(gaps, device=logits_AGP.device) <= pieces_A[:, None]
+    up_to_AG = torch.minimum((logits_AGP.argmax(2) * is_gap_AG).cumsum(1), room_A1)
+    counts_AG = up_to_AG.diff(dim=1, prepend=torch.zeros_like(room_A1))
+    chosen_AG = logits_AGP.log_softmax(2).gather(2, counts_AG[:, :, None]).squeeze(2)
+    return counts_AG, chosen_AG.masked_fill(~is_gap_AG, 0).sum(1)
 
 
-def _inserted(tokens_AT: Tensor, scores_AT: Tensor, counts_AG: Tensor) -> tuple[Tensor, Tensor]:
-    """Inserts placeholders after tokens: `counts_AG` of them after each token but the last one."""
+def _with_placeholders(tokens_AT: Tensor, counts_AG: Tensor) -> Tensor:
+    """Inserts placeholders: `counts_AG` of them after each token but the last one."""
     places_AT = torch.arange(tokens_AT.shape[1], device=tokens_AT.device) + functional.pad(counts_AG.cumsum(1), (1, 0))
     lengths_A1 = (lengths_of(tokens_AT) + counts_AG.sum(1))[:, None]
     width = int(lengths_A1.max())
     # PAD goes to a further column, which is dropped.
     places_AT = places_AT.masked_fill(tokens_AT == PAD, width)
-    longer = (len(tokens_AT), width + 1)
-    tokens_AW = torch.full(longer, MASK, device=tokens_AT.device).scatter_(1, places_AT, tokens_AT)[:, :width]
-    scores_AW = torch.zeros(longer, device=tokens_AT.device).scatter_(1, places_AT, scores_AT)[:, :width]
-    is_padding_AW = torch.arange(width, device=tokens_AT.device) >= lengths_A1
-    return tokens_AW.masked_fill(is_padding_AW, PAD), scores_AW
+    tokens_AW = torch.full((len(tokens_AT), width + 1), MASK, device=tokens_AT.device).scatter_(1, places_AT, tokens_AT)
+    return tokens_AW[:, :width].masked_fill(torch.arange(width, device=tokens_AT.device) >= lengths_A1, PAD)
 
 
-def _fill(decoder: EditDecoder, memory: Memory, tokens_AT: Tensor, scores_AT: Tensor) -> Tensor:
-    """Replaces the placeholders by the likeliest pieces, in place; returns which candidates had placeholders, [A].
+def _filled(decoder: EditDecoder, memory: Memory, tokens_AT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Replaces the placeholders by the likeliest pieces.
 
-    Only these candidates are read, and the last layer computes the placeholders only.
+    Only the candidates with placeholders are read, and the last layer computes the placeholders only.
+
+    Returns:
+        tokens [A, T], the log-probability of the pieces [A], and the number of passes [A], 1 where there were placeholders.
     """
     is_masked_AT = tokens_AT == MASK
     has_placeholders_A = is_masked_AT.any(1)
+    of_pieces_AT = torch.zeros(tokens_AT.shape, device=tokens_AT.device)
     rows = has_placeholders_A.nonzero().squeeze(1)
     if len(rows):
         places_M = is_masked_AT[rows].flatten().nonzero().squeeze(1)
         some = memory if len(rows) == len(tokens_AT) else memory.keep(rows)
         scores_M, pieces_M = decoder.fill(decoder.states(some, tokens_AT[rows], read_N=places_M))
-        tokens_AT.masked_scatter_(is_masked_AT, pieces_M)
-        scores_AT.masked_scatter_(is_masked_AT, scores_M)
-    return has_placeholders_A
-
-
-def _no_edit(decoder: EditDecoder, encoded: Encoded, tokens_RT: Tensor) -> Tensor:
-    """Computes the log-probability that a text needs no edit: all pieces are kept and no gap gets a placeholder, [R]."""
-    states_RTD = decoder.states(decoder.remember(encoded), tokens_RT)
-    keeps_RT = decoder.deletion_logits(states_RTD).log_softmax(2)[:, :, 0]
-    none_RG = decoder.placeholder_logits(states_RTD).log_softmax(2)[:, :, 0]
-    is_piece_RT = (tokens_RT != BOS) & (tokens_RT != EOS) & (tokens_RT != PAD)
-    return (keeps_RT * is_piece_RT).sum(1) + (none_RG * (tokens_RT[:, 1:] != PAD)).sum(1)
+        tokens_AT = tokens_AT.masked_scatter(is_masked_AT, pieces_M)
+        of_pieces_AT = of_pieces_AT.masked_scatter(is_masked_AT, scores_M)
+    return tokens_AT, of_pieces_AT.sum(1), has_placeholders_A.long()
