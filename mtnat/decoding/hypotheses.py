@@ -14,11 +14,13 @@ class Hypothesis:
     tokens: tuple[int, ...]
     """Target pieces, without EOS."""
     score: float
-    """Mask-predict: mean log-probability of the pieces. CTC and single-pass decoding: see `CtcSearch` and `SinglePassSearch`.
-    AT, and reranked: the AT decoder's log-probability divided by length^penalty, EOS counted."""
+    """Mask-predict: mean log-probability of the pieces. CTC, Levenshtein and single-pass decoding: see
+    `CtcSearch`, `LevenshteinSearch` and `SinglePassSearch`. AT, and reranked: the AT decoder's log-probability divided by
+    length^penalty, EOS counted."""
     passes: int
-    """NAT: number of passes that predicted a piece of this hypothesis. AT: number of steps until its source was done. Fallback:
-    the sum of both, without the pass that scores."""
+    """NAT: number of passes that predicted a piece of this hypothesis. Levenshtein: number of all passes that read it, also
+    those for deletions and placeholders. AT: number of steps until its source was done. Fallback: the sum of both decoders'
+    passes, without the pass that scores."""
     fallback_passes: int = 0
     """Those of the passes that are steps of the AT decoder after the NAT decoder's translation was rejected; see
     `FallbackSearch`."""

@@ -8,6 +8,8 @@ from mtnat.systems.curriculum import FclNat, FclNatBranch
 from mtnat.systems.da_transformer import DagDecoding, DagSearch, DaTransformer, DaTransformerBranch, Graph
 from mtnat.systems.glat import Glat, GlatBranch
 from mtnat.systems.hints import HintNat, HintNatBranch
+from mtnat.systems.levenshtein import Levenshtein, LevenshteinBranch
+from mtnat.systems.levenshtein_search import LevenshteinDecoding, LevenshteinSearch
 from mtnat.systems.mask_predict import LengthBranch, LengthHeadBranch, MaskPredict, MaskPredictBranch
 from mtnat.systems.nad_ad import NadAd, NadAdBranch, NadAdDecoding, NadAdSearch
 from mtnat.systems.nat_reg import NatReg, NatRegBranch
@@ -38,6 +40,10 @@ __all__ = [
     "HintNatBranch",
     "LengthBranch",
     "LengthHeadBranch",
+    "Levenshtein",
+    "LevenshteinBranch",
+    "LevenshteinDecoding",
+    "LevenshteinSearch",
     "MaskPredict",
     "MaskPredictBranch",
     "NadAd",

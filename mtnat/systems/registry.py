@@ -17,6 +17,7 @@ from mtnat.systems.curriculum import FclNat
 from mtnat.systems.da_transformer import DaTransformer
 from mtnat.systems.glat import Glat
 from mtnat.systems.hints import HintNat
+from mtnat.systems.levenshtein import Levenshtein
 from mtnat.systems.mask_predict import MaskPredict
 from mtnat.systems.nad_ad import NadAd
 from mtnat.systems.nat_reg import NatReg
@@ -24,7 +25,18 @@ from mtnat.systems.system import System
 
 GROUP = "mtnat.systems"
 """The entry-point group under which a package offers systems, each a subclass of `System`."""
-BUILT_IN: tuple[type[System], ...] = (MaskPredict, Glat, Ctc, DaTransformer, VanillaNat, NatReg, FclNat, HintNat, NadAd)
+BUILT_IN: tuple[type[System], ...] = (
+    MaskPredict,
+    Glat,
+    Ctc,
+    Levenshtein,
+    DaTransformer,
+    VanillaNat,
+    NatReg,
+    FclNat,
+    HintNat,
+    NadAd,
+)
 
 
 def kind_of(record: type[System] | type[Decoding]) -> str:

@@ -17,6 +17,8 @@ from mtnat.systems import (
     Glat,
     HintNat,
     HintNatBranch,
+    Levenshtein,
+    LevenshteinDecoding,
     MaskPredict,
     NadAd,
     NadAdDecoding,
@@ -42,6 +44,11 @@ class TestGlat(SystemContract):
 class TestCtc(SystemContract):
     system = Ctc()
     decoding = CtcDecoding(prefix_beam=4)
+
+
+class TestLevenshtein(SystemContract):
+    system = Levenshtein(max_placeholders=20, from_whole=0.2)
+    decoding = LevenshteinDecoding(iterations=2, length_candidates=5)
 
 
 class TestDaTransformer(SystemContract):
