@@ -54,7 +54,6 @@ class TestLevenshtein(SystemContract):
 class TestDaTransformer(SystemContract):
     system = DaTransformer(upsampling=4)
     decoding = DagDecoding(prefix_beam=4)
-    copy_updates = 100
 
 
 class TestVanillaNat(SystemContract):
