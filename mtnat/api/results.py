@@ -13,7 +13,7 @@ from mtnat.lab.outputs.curves import read_curves
 from mtnat.lab.outputs.folder import HYPOTHESES_FILE, StudyFolder, read_hypotheses, read_record, read_result
 from mtnat.lab.outputs.runs import Result
 from mtnat.lab.results.leaderboard import Leaderboard
-from mtnat.lab.study.record import TEACHER_NAME, Study, slug
+from mtnat.lab.study.record import Study, slug
 from mtnat.lab.study.space import leaves
 from mtnat.lab.tracking.models import open_model
 from mtnat.training import Model
@@ -188,7 +188,8 @@ class StudyResults:
         return {"column": name} if self.study.columns else {}
 
     def _names(self, run: "_Run") -> dict[str, Any]:
-        kind = "baseline" if run.trial in self.study.baselines else "teacher" if run.trial == TEACHER_NAME else "trial"
+        is_teacher = run.trial in map(slug, self.study.text_models)
+        kind = "baseline" if run.trial in self.study.baselines else "teacher" if is_teacher else "trial"
         steps, seed = run.experiment.training.steps, run.experiment.seed
         return {**self._column(run.column), "trial": run.trial, "kind": kind, "seed": seed, "steps": steps}
 

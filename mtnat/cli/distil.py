@@ -17,7 +17,7 @@ from mtnat.errors import DataError, ResourceError
 from mtnat.files import copy_whole, whole_file
 from mtnat.lab.tracking.models import model_folder
 from mtnat.training import Distillation, default_device, file_sources, load_model, training_sources
-from mtnat.training.distillation import LINES_PER_SHARD
+from mtnat.training.shards import LINES_PER_SHARD
 
 
 def run(options: argparse.Namespace) -> int:

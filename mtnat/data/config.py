@@ -30,6 +30,13 @@ class DataConfig(Record):
     """Training targets written by a teacher, one line for each training source, which replace the corpus's own; plain or .gz,
     relative to $MTNAT_DATA. The vocabulary is still built from the corpus's own text, so that it is the same with and
     without distillation."""
+    rejuvenated: str | None = None
+    """Training targets of which a model has rewritten a part (data rejuvenation, Jiao et al. 2020), one line for each training
+    source; plain or .gz, relative to $MTNAT_DATA. They replace the corpus's own, unless `distilled` does. The vocabulary is
+    still built from the corpus's own text."""
+    selected: str | None = None
+    """The training pairs to train on: a file with a line for each training pair, 1 if it is used and 0 if it is left out; plain
+    or .gz, relative to $MTNAT_DATA. The vocabulary is still built from all pairs."""
     vocabulary_size: int = Field(32_000, ge=64, le=65_000)
     """Number of pieces of the sentencepiece BPE vocabulary; with separate vocabularies, of each."""
     joint_vocabulary: bool = True
@@ -49,6 +56,17 @@ class DataConfig(Record):
             return source, target
         told = {languages_of(pair) for pair in (self.train, self.valid, self.test) if pair} - {None}
         return told.pop() if len(told) == 1 else None
+
+    @property
+    def text(self) -> str:
+        """The training text in a word or two; raw for the corpus's own pairs."""
+        kind = "distilled" if self.distilled else "rejuvenated" if self.rejuvenated else "raw"
+        return f"{kind}, selected pairs" if self.selected else kind
+
+    @property
+    def text_file(self) -> str | None:
+        """The file of the training targets; None for the corpus's own."""
+        return self.distilled or self.rejuvenated
 
     @model_validator(mode="after")
     def _one_corpus(self) -> Self:

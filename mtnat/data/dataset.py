@@ -15,9 +15,10 @@ from pathlib import Path
 import platformdirs
 
 from mtnat.data.config import DataConfig
-from mtnat.data.corpus import Corpus, TextPair, open_corpus, open_raw_corpus
+from mtnat.data.corpus import Corpus, TextPair, open_raw_corpus
 from mtnat.data.grammar import SplitName
 from mtnat.data.store import EncodedPair, TokenStore, write_store
+from mtnat.data.training_text import open_corpus
 from mtnat.data.vocabulary import LARGE_CORPUS_LINES, MOST_TRAINING_LINES, Vocabularies, Vocabulary
 from mtnat.errors import DataError
 from mtnat.files import locked
@@ -98,10 +99,11 @@ def check(config: DataConfig, cache: Path | None = None) -> list[str]:
     corpus = open_corpus(config, cache)
     if problems := corpus.problems():
         return problems
+    raw = open_raw_corpus(config, cache)
     try:
-        _train_vocabularies(config, open_raw_corpus(config, cache), most_pairs=_PAIRS_CHECKED)
+        _train_vocabularies(config, raw, most_pairs=_PAIRS_CHECKED)
     except DataError as error:
-        return list(error.problems) if corpus.train_size() <= _PAIRS_CHECKED else []
+        return list(error.problems) if raw.train_size() <= _PAIRS_CHECKED else []
     return []
 
 

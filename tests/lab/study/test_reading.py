@@ -421,6 +421,7 @@ def test_a_file_with_wrong_types_and_without_a_question_is_refused(tmp_path: Pat
 
 
 AT = {"objective.schedule": {"kind": "constant", "value": 0.0}}
+NAT = {"schedule": {"kind": "constant", "value": 1.0}}
 
 
 class TestColumns:
@@ -502,6 +503,51 @@ class TestTeacher:
             "teacher.model: translates en-de, but the text is de-en; train the teacher here, by settings."
         ]
         assert read(tmp_path, GOOD | {"teacher": {"model": str(model)}}).teacher is not None
+
+
+class TestRejuvenation:
+    def test_both_models_need_an_at_decoder(self, tmp_path: Path) -> None:
+        nat = {"objective.schedule": NAT["schedule"]}
+        said = "which scores and rewrites the text; add objective.schedule: {kind: constant, value: 0.0}."
+        for changes in ({"rejuvenation": {"settings": nat}}, {"rejuvenation": {}, "experiment/objective": NAT}):
+            assert problems(tmp_path, changes) == [f"rejuvenation.settings: must train an AT decoder, {said}"]
+        assert read(tmp_path, GOOD | {"rejuvenation": {"settings": AT}}).written == ("data.rejuvenated",)
+
+    def test_without_settings_it_has_those_of_the_teacher(self, tmp_path: Path) -> None:
+        study = read(tmp_path, GOOD | {"teacher": {"settings": AT}, "rejuvenation": {}})
+        assert study.complete_rejuvenation is not None
+        assert (study.complete_rejuvenation.settings, study.complete_rejuvenation.model) == (AT, None)
+        nat = {"objective.schedule": {"kind": "constant", "value": 1.0}}
+        (found,) = problems(tmp_path, {"teacher": {"settings": nat}, "rejuvenation": {}})
+        assert found.startswith("teacher.settings: must train an AT decoder")
+
+    def test_a_finished_identification_model_must_fit_the_text(self, tmp_path: Path, model: Path) -> None:
+        (found,) = problems(tmp_path, {"rejuvenation": {"settings": AT, "model": "nowhere"}})
+        assert found.startswith("rejuvenation.model: nowhere: is not a model folder")
+        turned = {f"data.{split}": ["t.de", "t.en"] for split in ("train", "valid", "test")}
+        changes = {"rejuvenation": {"settings": AT, "model": str(model)}, "columns": {"de-en": turned}}
+        assert problems(tmp_path, changes) == [
+            "rejuvenation.model: translates en-de, but the text is de-en; train the identification model here, by settings."
+        ]
+        assert read(tmp_path, GOOD | {"rejuvenation": {"settings": AT, "model": str(model)}}).rejuvenation is not None
+
+    def test_a_baseline_may_not_replace_its_text_or_use_the_folders_of_its_models(self, tmp_path: Path) -> None:
+        own = {"own": {"data.rejuvenated": "t.de"}, "raw": {"data.rejuvenated": None}, "other": {"data.train": ["t.en", "t.de"]}}
+        assert problems(tmp_path, {"rejuvenation": {"settings": AT}, "baselines": GOOD["baselines"] | own}) == [
+            "baselines.own.data.rejuvenated: is what rejuvenation writes; a baseline may say null, for the corpus's own targets.",
+            "baselines.other.data.train: rejuvenation rewrites the experiment's training text; "
+            "add data.rejuvenated: null, or drop it.",
+        ]
+        for name in ("identification", "rejuvenation"):
+            assert problems(tmp_path, {"rejuvenation": {"settings": AT}, f"baselines/{name}": {}}) == [
+                f"baselines.{name}: its folder would be that of the {name if name == 'rejuvenation' else f'{name} model'}; "
+                "choose another name."
+            ]
+
+    @pytest.mark.parametrize("share", [0.0, 1.0])
+    def test_the_inactive_share_leaves_pairs_on_both_sides(self, tmp_path: Path, share: float) -> None:
+        (found,) = problems(tmp_path, {"rejuvenation": {"settings": AT, "inactive": share}})
+        assert found.startswith("rejuvenation.inactive: must be ")
 
 
 LINES = """\
