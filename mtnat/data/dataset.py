@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import platformdirs
 
-from mtnat.data.config import DataConfig
+from mtnat.data.config import DataConfig, TextName
 from mtnat.data.corpus import Corpus, TextPair, open_raw_corpus
 from mtnat.data.grammar import SplitName
 from mtnat.data.store import EncodedPair, TokenStore, write_store
@@ -46,18 +46,27 @@ class Dataset:
 
     vocabularies: Vocabularies
     train: TokenStore
+    """The training text; with `DataConfig.stages` that of the first stage."""
     valid: Split
     test: Split
     fingerprint: str
     """SHA-256 of all text and of the settings of the tokenisation."""
     left_out: int
     """Number of training pairs that were left out: those with an empty side or more than `max_length` tokens."""
+    later: tuple[TokenStore, ...] = ()
+    """The training text of each later stage."""
+
+    @property
+    def stages(self) -> tuple[TokenStore, ...]:
+        """The training text of each stage."""
+        return (self.train, *self.later)
 
 
 def prepare(config: DataConfig, cache: Path | None = None) -> Dataset:
     """Tokenises a corpus, or reads it from the cache if the same text was prepared with the same settings before.
 
-    If several processes prepare the same data at once, one does the work and the others wait for it.
+    The texts of several stages are tokenised one by one, all with the vocabularies of the corpus's own text. If several
+    processes prepare the same data at once, one does the work and the others wait for it.
 
     Args:
         cache: folder of the cache; by default `default_cache`.
@@ -66,26 +75,37 @@ def prepare(config: DataConfig, cache: Path | None = None) -> Dataset:
         DataError: if the corpus cannot be read or tokenised, with all problems.
     """
     cache = cache or default_cache()
-    corpus = open_corpus(config, cache)
-    if problems := corpus.problems():
+    texts = _texts(config, cache)
+    if problems := _problems(texts):
         raise DataError(problems)
-    key = _digest(_FORMAT, config.vocabulary_size, config.joint_vocabulary, config.max_length, corpus.train_digest())
-    folder = cache / key[:32]
-    if not folder.exists():
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with locked(folder.with_name(f"{folder.name}.lock")):  # only one process at a time writes the folder
-                _build(config, corpus, open_raw_corpus(config, cache), folder)
-        except OSError as error:
-            raise DataError(f"{cache}: cannot be written ({error.strerror}); set $MTNAT_CACHE to a folder with room.") from None
-    train, valid, test = TokenStore(folder), _split(corpus, "valid"), _split(corpus, "test")
+    keys = {name: _key(config, corpus) for name, corpus in texts.items()}
+    vocabularies: Vocabularies | None = None
+    for name, corpus in texts.items():
+        folder = cache / keys[name][:32]
+        if not folder.exists():
+            try:
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                with locked(folder.with_name(f"{folder.name}.lock")):  # only one process at a time writes the folder
+                    _build(config, corpus, open_raw_corpus(config, cache), folder, vocabularies)
+            except OSError as error:
+                raise DataError(
+                    f"{cache}: cannot be written ({error.strerror}); set $MTNAT_CACHE to a folder with room."
+                ) from None
+        vocabularies = vocabularies or Vocabularies.load(folder)
+    assert vocabularies is not None
+    valid, test = _split(corpus, "valid"), _split(corpus, "test")
+    # A training without stages has the same fingerprint as in earlier versions.
+    key = [keys[name] for name in config.texts] if config.stages else keys[config.texts[0]]
+    stores = {name: TokenStore(cache / keys[name][:32]) for name in texts}
+    train, *later = (stores[name] for name in config.texts)
     return Dataset(
-        vocabularies=Vocabularies.load(folder),
+        vocabularies=vocabularies,
         train=train,
         valid=valid,
         test=test,
         fingerprint=_digest(key, valid.sources, valid.references, test.sources, test.references),
-        left_out=train.left_out,
+        left_out=sum(store.left_out for store in stores.values()),
+        later=tuple(later),
     )
 
 
@@ -96,8 +116,11 @@ def check(config: DataConfig, cache: Path | None = None) -> list[str]:
     proves nothing, since more text may support a larger vocabulary, and it is ignored.
     """
     cache = cache or default_cache()
-    corpus = open_corpus(config, cache)
-    if problems := corpus.problems():
+    try:
+        problems = _problems(_texts(config, cache))
+    except DataError as error:
+        problems = list(error.problems)
+    if problems:
         return problems
     raw = open_raw_corpus(config, cache)
     try:
@@ -105,6 +128,20 @@ def check(config: DataConfig, cache: Path | None = None) -> list[str]:
     except DataError as error:
         return list(error.problems) if raw.train_size() <= _PAIRS_CHECKED else []
     return []
+
+
+def _texts(config: DataConfig, cache: Path) -> dict[TextName, Corpus]:
+    """Returns the corpus with each of its training texts, by the name of the text."""
+    return {name: open_corpus(config, cache, name) for name in config.texts}
+
+
+def _problems(texts: Mapping[TextName, Corpus]) -> list[str]:
+    return list(dict.fromkeys(problem for corpus in texts.values() for problem in corpus.problems()))
+
+
+def _key(config: DataConfig, corpus: Corpus) -> str:
+    """Returns the hash of a training text and of the settings of its tokenisation."""
+    return _digest(_FORMAT, config.vocabulary_size, config.joint_vocabulary, config.max_length, corpus.train_digest())
 
 
 def default_cache() -> Path:
@@ -129,8 +166,8 @@ def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _build(config: DataConfig, corpus: Corpus, raw: Corpus, folder: Path) -> None:
-    """Trains the vocabularies on the raw corpus and tokenises `corpus` into `folder`.
+def _build(config: DataConfig, corpus: Corpus, raw: Corpus, folder: Path, vocabularies: Vocabularies | None) -> None:
+    """Tokenises `corpus` into `folder`, with vocabularies that are trained on the raw corpus if they are not given.
 
     The work is done in a temporary folder, which is renamed when it is complete. The caller holds the lock.
     """
@@ -139,7 +176,7 @@ def _build(config: DataConfig, corpus: Corpus, raw: Corpus, folder: Path) -> Non
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed; the lock keeps others out
     try:
-        vocabularies = _train_vocabularies(config, raw)
+        vocabularies = vocabularies or _train_vocabularies(config, raw)
         vocabularies.save(partial)
         write_store(
             partial,

@@ -2,10 +2,10 @@
 
 1. The *identification model*, trained on all pairs, scores each pair by teacher forcing (`PairScores`).
 2. The pairs with the lowest scores are *inactive* (`inactive_pairs`), the others *active*.
-3. The *rejuvenation model*, trained on the active pairs only (`DataConfig.selected`), translates the sources of the inactive pairs.
+3. The *rejuvenation model*, trained on the active pairs only (`DataConfig.selected`), translates the sources of the others.
 4. The final training text has these translations in place of the inactive targets (`write_rejuvenated`).
 
-Unlike the authors' code, the text keeps the order of the corpus instead of the order of the scores, so that a line still belongs
+Unlike the authors' code, the text keeps the order of the corpus instead of that of the scores, so that each line still belongs
 to a line of the corpus; the batches of an epoch are shuffled anyway. Their code also drops the pairs that it could not score.
 Here they are active, as are pairs whose score is not a number, which their code gives the log-probability −100.
 """
@@ -17,8 +17,10 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from itertools import compress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -83,8 +85,7 @@ class PairScores(Shards[TextPair]):
 def score_pairs(model: Model, pairs: Sequence[TextPair], decoding: Decoding) -> list[float]:
     """Computes exp of the mean log-probability of the target tokens of each pair, EOS counted.
 
-    The probabilities are those of teacher forcing, over the whole vocabulary. They hardly depend on the batching, because padding
-    only changes how sums are rounded.
+    The probabilities are those of teacher forcing, over the whole vocabulary. The batching only changes how sums are rounded.
 
     Returns:
         A score from 0 to 1 for each pair; NaN for a pair with an empty side, or with a side that is too long for the model.
@@ -124,7 +125,9 @@ def inactive_pairs(scores_N: npt.NDArray[np.float64], share: float) -> npt.NDArr
     """
     scored = np.flatnonzero(~np.isnan(scores_N))
     if not len(scored):
-        raise DataError("rejuvenation: no training pair could be scored; raise model.max_positions of the identification model.")
+        raise DataError(
+            "rejuvenation: no training pair could be scored; raise model.max_positions of the identification model."
+        )
     count = max(1, math.floor(round(share * len(scored), 6)))  # rounded, because 0.29 · 100 is 28.999999999999996
     is_inactive_N = np.zeros(len(scores_N), np.bool_)
     is_inactive_N[scored[np.argsort(scores_N[scored], kind="stable")[:count]]] = True
@@ -132,7 +135,7 @@ def inactive_pairs(scores_N: npt.NDArray[np.float64], share: float) -> npt.NDArr
 
 
 def write_selection(is_active_N: npt.NDArray[np.bool_], path: Path) -> None:
-    """Writes a file for `DataConfig.selected`, compressed by gzip."""
+    """Writes a file for `DataConfig.selected`, compressed if its name ends in .gz."""
     _write_lines(("1" if is_active else "0" for is_active in is_active_N), path)
 
 
@@ -146,17 +149,20 @@ def inactive_sources(pairs: Text[TextPair], is_inactive_N: npt.NDArray[np.bool_]
 def write_rejuvenated(
     pairs: Text[TextPair], is_inactive_N: npt.NDArray[np.bool_], translations: Iterable[str], path: Path
 ) -> None:
-    """Writes the targets of the final text, compressed by gzip: a translation for each inactive pair, and the corpus's own target
-    for each other pair, in the order of the corpus."""
+    """Writes the targets of the final text, in the order of the corpus: a translation for each inactive pair, and the corpus's
+    own target for each other pair. The file is compressed if its name ends in .gz."""
     rewritten = iter(translations)
     targets = (
-        next(rewritten) if is_inactive else target
-        for (_, target), is_inactive in zip(pairs.read(), is_inactive_N, strict=True)
+        next(rewritten) if is_inactive else target for (_, target), is_inactive in zip(pairs.read(), is_inactive_N, strict=True)
     )
     _write_lines(targets, path)
 
 
 def _write_lines(lines: Iterable[str], path: Path) -> None:
-    with whole_file(path) as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:
+    """Writes lines atomically, compressed if the name ends in .gz."""
+    with whole_file(path) as raw, ExitStack() as stack:
+        file: BinaryIO | gzip.GzipFile = raw
+        if path.suffix == ".gz":
+            file = stack.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0))
         for line in lines:
             file.write(f"{line}\n".encode())

@@ -60,7 +60,9 @@ class Shards(ABC, Generic[Item]):
             folder: named by a hash of everything that determines the result.
             name: name of the result's file.
         """
-        self._model, self._text, self._lines_per_shard = model, text, lines_per_shard
+        self._model, self._lines_per_shard = model, lines_per_shard
+        self.text = text
+        """The text that is worked on."""
         self.folder = folder
         self.result = folder / name
         """Path of the result, compressed by gzip; it exists once the result is complete."""
@@ -72,7 +74,7 @@ class Shards(ABC, Generic[Item]):
     @cached_property
     def shards(self) -> int:
         """Number of shards of the text."""
-        return -(-self._text.lines // self._lines_per_shard)
+        return -(-self.text.lines // self._lines_per_shard)
 
     @property
     def done(self) -> int:
@@ -116,7 +118,7 @@ class Shards(ABC, Generic[Item]):
 
     def _take(self, model: Model) -> Iterator[int]:
         """Reads the text once and works on each shard that has no file and that no other process holds at that time."""
-        lines = self._text.read()
+        lines = self.text.read()
         for number in range(self.shards):
             shard = list(islice(lines, self._lines_per_shard))
             path = self._shard(number)

@@ -28,7 +28,7 @@ from mtnat.training.rejuvenation import (
 )
 
 DECODING = MaskPredictDecoding()
-SMALL_BATCHES = MaskPredictDecoding(max_tokens_per_batch=16)
+SMALL_BATCHES = MaskPredictDecoding(max_tokens_per_batch=64)
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +99,7 @@ def test_a_pair_with_an_empty_or_too_long_side_has_no_score(teacher: Model) -> N
 
 def test_processes_share_the_scores_by_shards(model: Path, teacher: Model, pairs: list[TextPair], tmp_path: Path) -> None:
     scoring = PairScores(model, text(pairs), DECODING, lines_per_shard=7, cache=tmp_path)
-    first = scoring.work()
-    assert next(first) == 0
-    first.close()  # as if the process had ended
+    assert next(scoring.work()) == 0  # and then the process ends
     again = PairScores(model, text(pairs), DECODING, lines_per_shard=7, cache=tmp_path)
     assert list(again.work()) == list(range(1, 9))
     assert again.scores().tolist() == pytest.approx(score_pairs(teacher, pairs, DECODING), rel=1e-6)

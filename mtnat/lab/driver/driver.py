@@ -141,9 +141,7 @@ class Driver:
 
     def _share(self, resources: Resources, work: Shards[Any], model: str, verb: str) -> None:
         workers = workers_at_once(resources, self._room.machines)
-        share(
-            work, model, verb, resources=resources, workers=workers, console=self._console, check=self._interruption.check
-        )
+        share(work, model, verb, resources=resources, workers=workers, console=self._console, check=self._interruption.check)
 
     def _train_model(self, folder: StudyFolder, clock: Clock, study: Study) -> dict[str, Result]:
         agenda = Agenda(study, NoProposals(), folder.results())
@@ -176,9 +174,9 @@ class Driver:
 
     def _keep_text(self, folder: StudyFolder, text: WrittenText) -> None:
         """Records a written text as an artifact and as a training set of the study."""
-        for path in (Path(text.targets), text.record_in(folder)):
+        for path in (Path(text.file), text.record_in(folder)):
             self._tracker.keep(folder.id, path)
-        self._tracker.use(folder.id, text.origin, text.key, text.targets)
+        self._tracker.use(folder.id, text.origin, text.key, text.file)
         self._tracker.log(folder.id, 0, text.figures)
 
     @contextmanager

@@ -14,11 +14,9 @@ from mtnat.lab.driver.teacher import MODALITY, changes, check_is_there, target_f
 from mtnat.lab.driver.text_models import Means, TextModel, model_trial, trained_model
 from mtnat.lab.outputs.folder import StudyFolder, read_record
 from mtnat.lab.outputs.runs import Trial
-from mtnat.lab.study.record import IDENTIFICATION_NAME, REJUVENATED, REJUVENATION_NAME, Rejuvenation, Study
+from mtnat.lab.study.record import IDENTIFICATION_NAME, REJUVENATED, REJUVENATION_NAME, SELECTED, Rejuvenation, Study
 from mtnat.training import Distillation, PairScores, read_experiment, training_pairs
 from mtnat.training.rejuvenation import inactive_pairs, inactive_sources, write_rejuvenated, write_selection
-
-SELECTED = "data.selected"
 
 
 class RejuvenatedText(Record):
@@ -52,6 +50,11 @@ class RejuvenatedText(Record):
     def record_in(self, folder: StudyFolder) -> Path:
         """The path of this record."""
         return folder.rejuvenation
+
+    @property
+    def file(self) -> str:
+        """Absolute path of the file."""
+        return self.targets
 
     @property
     def origin(self) -> str:

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from mtnat.config import Record, replace
 from mtnat.data import DataConfig
+from mtnat.data.corpus import Corpus
 from mtnat.data.dataset import default_cache
 from mtnat.data.training_text import open_corpus
 from mtnat.errors import StudyError
@@ -43,6 +44,11 @@ class DistilledText(Record):
     def record_in(self, folder: StudyFolder) -> Path:
         """The path of this record."""
         return folder.distillation
+
+    @property
+    def file(self) -> str:
+        """Absolute path of the file."""
+        return self.targets
 
     @property
     def origin(self) -> str:
@@ -140,6 +146,10 @@ def target_file(kind: str, data: DataConfig) -> str:
 
 
 def text_modality(data: DataConfig) -> Modality:
-    """Measures the training text of a corpus."""
-    corpus = open_corpus(data, default_cache())
+    """Measures the training text of a corpus, whose stages do not count."""
+    return modality_of(open_corpus(data.model_copy(update={"stages": ()}), default_cache()))
+
+
+def modality_of(corpus: Corpus) -> Modality:
+    """Measures a training text."""
     return modality((source for source, _ in corpus.pairs("train")), (target for _, target in corpus.pairs("train")))

@@ -9,7 +9,7 @@ from mtnat.config import replace
 from mtnat.errors import StudyError
 from mtnat.lab.outputs.folder import RESULT_FILE, StudyFolder
 from mtnat.lab.outputs.runs import Result, Run, Trial
-from mtnat.lab.study.record import WRITERS, Settings, Study
+from mtnat.lab.study.record import REVERSE_DISTILLED, STAGES, WRITERS, Settings, Study
 from mtnat.lab.tracking.models import fetch_model, is_address
 from mtnat.training import Shards
 from mtnat.training.fit import MODEL
@@ -53,12 +53,15 @@ def model_trial(study: Study, name: str, settings: Settings) -> Trial:
         settings: settings in which its experiment differs from the study's.
     """
     settings = dict(settings)
+    if study.experiment.data.stages:  # such a model is trained on the corpus's own text
+        settings[STAGES] = []
     if replace(study.experiment, settings).decoder != "at":  # a multi-task model translates with its AT decoder too
         settings["decoding.decoder"] = "at"
     experiment = replace(study.experiment, settings)
+    # All other baselines are trained on text that does not exist yet. That of a reverse teacher is never trained on alone.
+    texts = {*study.written} - {REVERSE_DISTILLED}
     for baseline, own in study.baselines.items():
-        # All other baselines are trained on text that does not exist yet.
-        if all(setting in own for setting in study.written) and replace(study.experiment, own) == experiment:
+        if texts <= own.keys() and replace(study.experiment, own) == experiment:
             return Trial(baseline, "baseline", own, experiment)
     return Trial(name, "baseline", settings, experiment)
 

@@ -7,11 +7,12 @@ from typing import ClassVar, Protocol
 
 from mtnat.config import replace
 from mtnat.lab.driver.rejuvenation import identification_trial, known_rejuvenation, rejuvenate
+from mtnat.lab.driver.reverse_teacher import distil_reverse, known_reverse_text, reverse_teacher_trial, reversed_study
 from mtnat.lab.driver.teacher import distil, known_text, teacher_trial
 from mtnat.lab.driver.text_models import Means, TextModel, fetched_model, trained_model
 from mtnat.lab.outputs.folder import StudyFolder
 from mtnat.lab.outputs.runs import Trial
-from mtnat.lab.study.record import Rejuvenation, Study
+from mtnat.lab.study.record import DISTILLED, REVERSE_DISTILLED, Rejuvenation, ReverseTeacher, Study
 
 
 class WrittenText(Protocol):
@@ -24,7 +25,7 @@ class WrittenText(Protocol):
         """The path of this record."""
 
     @property
-    def targets(self) -> str:
+    def file(self) -> str:
         """Absolute path of the file."""
 
     @property
@@ -46,8 +47,15 @@ class WrittenText(Protocol):
 
 def students(study: Study, *texts: WrittenText) -> Study:
     """Returns the study with the written texts as the training text of its trials."""
-    settings = {text.setting: text.targets for text in texts}
-    return study.model_copy(update={"experiment": replace(study.experiment, settings)}) if settings else study
+    settings = {text.setting: text.file for text in texts}
+    if not settings:
+        return study
+    baselines = study.baselines
+    if REVERSE_DISTILLED in settings:
+        # A baseline that served as the teacher keeps its experiment. Without the teacher's text it cannot use the reverse one.
+        own_text = {REVERSE_DISTILLED: None}
+        baselines = {name: own | own_text if own.get(DISTILLED, "") is None else own for name, own in baselines.items()}
+    return study.model_copy(update={"experiment": replace(study.experiment, settings), "baselines": baselines})
 
 
 class TextWriter:
@@ -70,7 +78,13 @@ class TextWriter:
         """
         study, folder, means = self._study, self._folder, self._means
         if study.teacher:
-            yield known_text(folder) or distil(study, self._teacher, folder, means.share)
+            distilled = known_text(folder) or distil(study, self._teacher, folder, means.share)
+            yield distilled
+            if reverse_teacher := study.complete_reverse_teacher:
+                known_reverse = known_reverse_text(folder)
+                yield known_reverse or distil_reverse(
+                    study, self._reverse_teacher(reverse_teacher), distilled.file, folder, means.share
+                )
         if rejuvenation := study.complete_rejuvenation:
             known = known_rejuvenation(folder)
             yield known or rejuvenate(study, self._identification(rejuvenation), folder, means)
@@ -82,6 +96,12 @@ class TextWriter:
         if teacher.model:
             return self._fetched(teacher.model, "teacher")
         return self._trained(teacher_trial(study, teacher), "teacher")
+
+    def _reverse_teacher(self, reverse_teacher: ReverseTeacher) -> TextModel:
+        if reverse_teacher.model:
+            return self._fetched(reverse_teacher.model, "reverse_teacher")
+        trial = reverse_teacher_trial(self._study, reverse_teacher.settings or {})
+        return trained_model(reversed_study(self._study), trial, "reverse_teacher", self._folder, self._means.train)
 
     def _identification(self, rejuvenation: Rejuvenation) -> TextModel:
         teacher = self._study.teacher

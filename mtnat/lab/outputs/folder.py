@@ -61,6 +61,8 @@ class StudyFolder:
         """Running time of the study in seconds, over all its starts."""
         self.distillation = self.path / "distillation.json"
         """The teacher's text, once it is complete."""
+        self.reverse_distillation = self.path / "reverse_distillation.json"
+        """The reverse teacher's text, once it is complete."""
         self.rejuvenation = self.path / "rejuvenation.json"
         """The text after rejuvenation, once it is complete."""
         self.table, self.table_markdown, self.table_latex = (self.path / f"table.{kind}" for kind in ("json", "md", "tex"))

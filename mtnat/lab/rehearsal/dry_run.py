@@ -26,7 +26,7 @@ from mtnat.lab.plan.samplers import startup_trials
 from mtnat.lab.plan.warm_start import WarmStart, take_over
 from mtnat.lab.rehearsal.estimate import MEASURED_STEPS, Pace, PaceOf, Phase, kind_of, phases, training_seconds, wall_seconds
 from mtnat.lab.rehearsal.pace import measure
-from mtnat.lab.rehearsal.text_steps import text_facts, text_reservations, text_steps
+from mtnat.lab.rehearsal.text_steps import stage_facts, text_facts, text_reservations, text_steps
 from mtnat.lab.results.words import duration
 from mtnat.lab.study.options import Options
 from mtnat.lab.study.record import Settings, Study
@@ -214,6 +214,7 @@ def _facts(study: Study, place: _Place) -> Iterator[str]:
     if study.columns:
         yield f"columns       {', '.join(study.columns)}, one after the other; the trials above are those of {first}"
     yield from text_facts(study)
+    yield from stage_facts(part)
     resources = study.resources
     each = f"{place.workers} × " if place.workers > 1 else ""
     gpus = f", {resources.gpus_per_worker:g} GPUs" if resources.gpus_per_worker else ""

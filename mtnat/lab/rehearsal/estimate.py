@@ -8,15 +8,14 @@ from typing import Any, NamedTuple
 
 from mtnat.config import replace
 from mtnat.experiment import Experiment
-from mtnat.lab.study.record import Study
+from mtnat.lab.study.record import SELECTED, STAGES, WRITERS, Study
 from mtnat.lab.study.searching import compressed
 
 MEASURED_STEPS = 8
 _SAME: Mapping[str, Any] = {
     "seed": 1,
-    "data.distilled": None,
-    "data.rejuvenated": None,
-    "data.selected": None,
+    **dict.fromkeys((*WRITERS.values(), SELECTED)),
+    STAGES: [],
     "objective.label_smoothing": 0.1,
     "objective.length_weight": 0.1,
     # The first step is not measured: many schedules begin with λ = 0, which leaves out one decoder.

@@ -13,7 +13,7 @@ from mtnat.data.corpus import data_root, read_lines
 from mtnat.experiment import Experiment
 from mtnat.lab.outputs.folder import StudyFolder
 from mtnat.lab.outputs.runs import Result
-from mtnat.lab.study.record import WRITERS, Settings, Study
+from mtnat.lab.study.record import SELECTED, WRITERS, Settings, Study
 from mtnat.lab.study.searching import METRICS, Budget
 from mtnat.lab.study.space import leaves
 
@@ -26,7 +26,7 @@ _LINES = {
     "data.train": TRAIN_LINES,
     "data.valid": HELD_OUT_LINES,
     "data.test": HELD_OUT_LINES,
-    **dict.fromkeys((*WRITERS.values(), "data.selected"), TRAIN_LINES),
+    **dict.fromkeys((*WRITERS.values(), SELECTED), TRAIN_LINES),
 }
 _WHOLE = "training.valid_sentences"
 """The setting for which 0 means all, and is larger than any number."""
@@ -50,9 +50,7 @@ def smoke(study: Study, text: Path, pieces: int = PIECES) -> Study:
     trials = min(study.proposals or TRIALS, TRIALS) if study.search else 0
     steps = experiment.training.steps
     text_models = {
-        name: part.model_copy(
-            update={"settings": part.settings and _over(part.settings, cut), "beam": min(part.beam, 2)}
-        )
+        name: part.model_copy(update={"settings": part.settings and _over(part.settings, cut), "beam": min(part.beam, 2)})
         for name in WRITERS
         if (part := getattr(study, name))
     }

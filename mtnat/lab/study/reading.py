@@ -17,6 +17,7 @@ from mtnat.lab.study.record import (
     FIXED,
     FIXED_IN_COLUMNS,
     LEAVES,
+    STAGES,
     Confirm,
     Published,
     Settings,
@@ -75,7 +76,12 @@ class _Check:
         self.search: dict[str, Any] = {}
         if isinstance(search, dict):
             self.search = {path: text for path, text in search.items() if isinstance(path, str)}
-        self.texts = TextChecks(teacher=parts.get("teacher"), rejuvenation=parts.get("rejuvenation"), search=self.search)
+        self.texts = TextChecks(
+            teacher=parts.get("teacher"),
+            reverse_teacher=parts.get("reverse_teacher"),
+            rejuvenation=parts.get("rejuvenation"),
+            search=self.search,
+        )
         self.space, self.space_problems = parse_space(self.search, LEAVES, FIXED)
         self.search_checks = SearchChecks(
             given=data,
@@ -103,7 +109,7 @@ class _Check:
         for origin, experiment in experiments:
             found += self._sharing(experiment)
             found += self._rungs(experiment)
-            texts.setdefault(experiment.data, origin)
+            texts.setdefault(self.texts.checkable(experiment.data), origin)
         located = [self.given.told(problem) for problem in found]
         for data, origin in texts.items():
             located += (self.given.told(problem, origin) for problem in mtnat.data.check(data))
@@ -152,16 +158,24 @@ class _Check:
         found += chain.from_iterable(astray.values())
         for origin, base in self._bases(found):
             yield origin, base
+            place = ".".join(origin[0])
+            column = self.columns.get(origin[0][-1], {}) if len(origin) > 1 else {}
+            found += self.texts.of_stages(base.data, column, place)
             for where, settings in baselines.items():
                 if not astray[where] and (experiment := self._built(base, settings, where, found)):
                     yield (tuple(where.split(".", 1)), *origin), experiment
+                    if self.texts.uses_texts(settings):
+                        found += self.texts.of_stages(experiment.data, {**column, **settings}, where)
             found += self.texts.of_experiment(base)
             for where, settings in models.items():
                 if not astray[where] and (experiment := self._built(base, settings, where, found)):
                     yield (tuple(where.split(".", 1)), *origin), experiment
                     found += self.texts.of_model(where, experiment)
             if not self.space_problems:
-                yield from (((("search",), *origin), experiment) for experiment in self._corners(base, found))
+                for experiment in self._corners(base, found):
+                    yield (("search",), *origin), experiment
+                    if STAGES in self.search:
+                        found += self.texts.of_stages(experiment.data, column, "search")
 
     def _bases(self, found: list[str]) -> Iterator[tuple[_Origin, Experiment]]:
         """Yields the experiments that the trials' settings change: the study's experiment, or that of each column."""
@@ -201,10 +215,10 @@ class _Check:
         for steps in self.search_checks.horizon.steps[:-1] if self.search_checks.horizon else ():
             rung = _attempt([], partial(compressed, experiment, steps))
             if rung is None or (experiment.training.warmup_steps and not rung.training.warmup_steps):
-                yield (
-                    f"horizon.steps: a rung of {steps} has no room for its share of {experiment.training.warmup_steps} warm-up "
-                    "steps; begin with a longer one."
-                )
+                share = f"its share of {experiment.training.warmup_steps} warm-up steps"
+                if rung is None and experiment.data.stages:
+                    share = "a step of each of its stages"
+                yield f"horizon.steps: a rung of {steps} has no room for {share}; begin with a longer one."
 
     def _sharing(self, experiment: Experiment) -> Iterator[str]:
         """The batches of a step must divide evenly among the workers; yields the least number for which they do not."""

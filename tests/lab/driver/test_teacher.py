@@ -7,7 +7,8 @@ import pytest
 from small_study import study
 
 from mtnat.evaluation.modality import Modality
-from mtnat.lab.driver.teacher import DistilledText, students, teacher_trial
+from mtnat.lab.driver.teacher import DistilledText, teacher_trial
+from mtnat.lab.driver.text_writer import students
 from mtnat.lab.study.record import Study, Teacher
 
 AT = {"objective.schedule": {"kind": "constant", "value": 0.0}}

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from small_study import TINY, study
 
-from mtnat.config import read_yaml
+from mtnat.config import build, read_yaml, replace
 from mtnat.data import prepare
 from mtnat.data.corpus import open_raw_corpus
+from mtnat.data.training_text import open_corpus
 from mtnat.errors import StudyError
+from mtnat.experiment import Experiment
 from mtnat.lab.driver.text_models import Means
 from mtnat.lab.driver.text_writer import TextWriter, WrittenText, students
 from mtnat.lab.outputs.folder import StudyFolder, write_result
@@ -23,10 +25,20 @@ from mtnat.lab.study.record import Study
 from mtnat.training import Alone, Shards, fit
 from mtnat.training.fit import SUMMARY
 
-LONG = {**TINY, "data": {**TINY["data"], "max_length": 128}, "model": {**TINY["model"], "max_positions": 128}}
-"""An experiment whose model can score every pair."""
+LONG = replace(
+    build(Experiment, TINY),
+    {
+        "data.corpus_size": 100,
+        "data.max_length": 128,
+        "model.max_positions": 128,
+        "training.valid_sentences": 2,
+        "training.validate_every": 4,
+        "decoding.beam": 1,
+    },
+)
+"""An experiment whose model can score every pair, and that trains in a moment."""
 AT = {"objective.schedule": {"kind": "constant", "value": 0.0}}
-LINES = 200
+LINES = 100
 
 
 class Desk:
@@ -41,9 +53,9 @@ class Desk:
         self.is_killed: Callable[[str], bool] = lambda model: False
 
     def write(self, a_study: Study) -> list[WrittenText]:
-        return list(TextWriter(a_study, self.folder, Means(self._train, self._share, "sqlite:///none.db")).texts())
+        return list(TextWriter(a_study, self.folder, Means(self.train, self.share, "sqlite:///none.db")).texts())
 
-    def _train(self, a_study: Study) -> dict[str, Result]:
+    def train(self, a_study: Study) -> dict[str, Result]:
         agenda = Agenda(a_study, NoProposals(), self.folder.results())
         while run := agenda.next():
             self.trained.append(run.id)
@@ -54,7 +66,7 @@ class Desk:
             agenda.end(result)
         return dict(agenda.results)
 
-    def _share(self, work: Shards[Any], model: str, verb: str) -> None:
+    def share(self, work: Shards[Any], model: str, verb: str) -> None:
         if self.is_killed(model):
             raise StudyError(f"{model} is killed.")
         self.worked.append((model, verb, len(list(work.work()))))
@@ -68,7 +80,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
 
 def tiny(**changes: Any) -> Study:
     alone = {"search": {}, "trials": 0, "confirm": None, "baselines": {"linear": {}}}
-    return study(experiment=LONG, **alone | changes)
+    return study(experiment=LONG.model_dump(mode="json"), **alone | changes)
 
 
 def own_targets(tmp_path: Path) -> list[str]:
@@ -77,7 +89,7 @@ def own_targets(tmp_path: Path) -> list[str]:
 
 
 def written(text: WrittenText) -> list[str]:
-    return gzip.decompress(Path(text.targets).read_bytes()).decode().split("\n")[:-1]
+    return gzip.decompress(Path(text.file).read_bytes()).decode().split("\n")[:-1]
 
 
 def test_rejuvenation_rewrites_a_tenth_of_the_targets_with_two_models(desk: Desk, tmp_path: Path) -> None:
@@ -92,12 +104,12 @@ def test_rejuvenation_rewrites_a_tenth_of_the_targets_with_two_models(desk: Desk
         found[line] for line in range(LINES) if active[line] == "1"
     ]
     assert sum(mine != theirs for mine, theirs in zip(own, found, strict=True)) == LINES // 10
-    assert "Rejuvenation rewrote the targets of 20 of 200 training pairs" in text.summary
-    assert text.figures["rejuvenation/inactive_pairs"] == 20.0
-    assert text.targets.endswith("rejuvenated.de.gz")
+    assert "Rejuvenation rewrote the targets of 10 of 100 training pairs" in text.summary
+    assert text.figures["rejuvenation/inactive_pairs"] == 10.0
+    assert text.file.endswith("rejuvenated.de.gz")
 
     trials = students(a_study, text).experiment.data
-    assert (trials.rejuvenated, trials.distilled, trials.text) == (text.targets, None, "rejuvenated")
+    assert (trials.rejuvenated, trials.distilled, trials.text) == (text.file, None, "rejuvenated")
     model = read_yaml(desk.folder.run("rejuvenation-seed1") / "experiment.yaml")
     assert model["data"]["selected"] == str(desk.folder.path / "active.gz")
 
@@ -114,8 +126,10 @@ def test_a_resumed_study_repeats_nothing_that_was_finished(desk: Desk) -> None:
     assert desk.write(a_study) == [text]
     assert len(desk.worked) == 3
 
-    Path(text.targets).unlink()
-    with pytest.raises(StudyError, match=r"rejuvenated.de.gz: is gone, or the study's folder was moved; put it back, or remove"):
+    Path(text.file).unlink()
+    with pytest.raises(
+        StudyError, match=r"rejuvenated.de.gz: is gone, or the study's folder was moved; put it back, or remove"
+    ):
         desk.write(a_study)
 
 
@@ -125,7 +139,7 @@ def test_the_teacher_is_the_identification_model_unless_another_is_given(desk: D
     assert desk.trained == ["teacher-seed1", "rejuvenation-seed1"]
     assert "teacher-seed1 gave scores" in rejuvenated.summary
     data = students(a_study, distilled, rejuvenated).experiment.data
-    assert (data.text, data.distilled, data.rejuvenated) == ("distilled", distilled.targets, rejuvenated.targets)
+    assert (data.text, data.distilled, data.rejuvenated) == ("distilled", distilled.file, rejuvenated.file)
 
 
 def test_a_baseline_on_the_corpus_own_text_is_the_identification_model_if_it_is_equal(desk: Desk) -> None:
@@ -154,3 +168,95 @@ def test_a_column_without_rejuvenation_trains_no_models_for_it() -> None:
     assert parts["not distilled"].written == ("data.rejuvenated",)
     assert parts["not distilled"].rejuvenation is not None
     assert parts["not distilled"].rejuvenation.settings == AT  # those of the teacher, which this column does not have
+
+
+STAGES = [{"text": "raw", "share": 1}, {"text": "bidirectional", "share": 1}, {"text": "distilled", "share": 2}]
+
+
+def words(side: int) -> set[str]:
+    """The words of one language of the embedded corpus, 0 for English and 1 for German, that the other one does not have."""
+    seen: list[set[str]] = [set(), set()]
+    for pair in open_raw_corpus(tiny().experiment.data, Path()).pairs("train"):
+        for own, line in zip(seen, pair, strict=True):
+            own.update(line.split())
+    return seen[side] - seen[1 - side]
+
+
+class TestReverseTeacher:
+    def test_it_translates_the_targets_and_its_text_joins_that_of_the_teacher(self, desk: Desk) -> None:
+        a_study = tiny(
+            teacher={"settings": AT, "beam": 1},
+            reverse_teacher={"beam": 1},
+            baselines={"plain": {}, "lexical frequency": {"data.stages": STAGES}},
+        )
+        distilled, reverse = desk.write(a_study)
+        assert desk.trained == ["teacher-seed1", "reverse-teacher-seed1"]
+        assert desk.worked == [("teacher", "translate", 1), ("reverse teacher", "translate", 1)]
+        assert reverse.file.endswith("reverse.en.gz")
+        assert len(written(reverse)) == LINES
+        model = read_yaml(desk.folder.run("reverse-teacher-seed1") / "experiment.yaml")
+        assert model["data"]["corpus"] == "grammar-de-en"
+        assert (model["data"]["stages"], model["decoding"]["decoder"]) == ([], "auto")
+
+        trials = students(a_study, distilled, reverse)
+        staged = replace(trials.experiment, trials.baselines["lexical frequency"])
+        assert (staged.data.distilled, staged.data.reverse_distilled) == (distilled.file, reverse.file)
+        assert staged.data.text == "raw, then bidirectional, then distilled"
+        assert replace(trials.experiment, trials.baselines["plain"]).data.text == "distilled"
+        raw, both, last = (len(store) + store.left_out for store in prepare(staged.data).stages)
+        assert (raw, last) == (LINES, LINES)
+        assert both == reverse.figures["reverse_distillation/bidirectional_pairs"]
+        assert LINES < both <= 2 * LINES
+        assert f"made of {LINES} training targets" in reverse.summary
+
+        assert desk.write(a_study) == [distilled, reverse]
+        assert len(desk.trained) == 2
+
+    def test_its_sources_belong_to_the_corpus_targets_and_not_the_other_way_round(self, desk: Desk) -> None:
+        """The reverse teacher is given the German lines, and what it writes becomes the English side."""
+        given: list[str] = []
+        share = desk.share
+
+        def spy(work: Shards[Any], model: str, verb: str) -> None:
+            if model == "reverse teacher":
+                given.extend(work.text.read())
+            share(work, model, verb)
+
+        a_study = tiny(teacher={"settings": AT, "beam": 1}, reverse_teacher={"beam": 1})
+        means = Means(desk.train, spy, "sqlite:///none.db")
+        texts = list(TextWriter(a_study, desk.folder, means).texts())
+        english, german = words(0), words(1)
+        seen = {word for line in given for word in line.split()}
+        assert seen & german
+        assert not seen & english
+        data = students(a_study, *texts).experiment.data
+        reverse = written(texts[1])
+        pairs = list(open_corpus(data, desk.folder.path, "bidirectional").pairs("train"))[-5:]
+        for source, target in pairs:
+            assert target in given
+            assert source in reverse
+
+    def test_a_baseline_that_is_the_teacher_keeps_its_experiment(self, desk: Desk) -> None:
+        baselines = {"transformer": {**AT, "data.distilled": None}, "staged": {"data.stages": STAGES}}
+        a_study = tiny(teacher={"settings": AT, "beam": 1}, reverse_teacher={"beam": 1}, baselines=baselines)
+        texts = desk.write(a_study)
+        assert desk.trained == ["transformer-seed1", "reverse-teacher-seed1"]
+        trials = students(a_study, *texts)
+        again = replace(trials.experiment, trials.baselines["transformer"])
+        assert again == replace(a_study.experiment, a_study.baselines["transformer"])
+
+    def test_the_teachers_are_trained_on_the_corpus_own_text_if_all_trials_have_stages(self, desk: Desk) -> None:
+        staged = {"experiment": replace(LONG, {"data.stages": STAGES})}
+        a_study = tiny(teacher={"settings": AT, "beam": 1}, reverse_teacher={"beam": 1}).model_copy(update=staged)
+        texts = desk.write(a_study)
+        for run in ("teacher-seed1", "reverse-teacher-seed1"):
+            assert read_yaml(desk.folder.run(run) / "experiment.yaml")["data"]["stages"] == []
+        assert students(a_study, *texts).experiment.data.texts == ("raw", "bidirectional", "distilled")
+
+    def test_a_column_on_the_corpus_own_text_has_no_teachers(self) -> None:
+        columns = {"raw": {"data.distilled": None, "data.stages": []}, "staged": {"data.stages": STAGES}}
+        parts = tiny(teacher={"settings": AT}, reverse_teacher={}, columns=columns).parts
+        assert parts["raw"].written == ()
+        assert parts["staged"].written == ("data.distilled", "data.reverse_distilled")
+        assert parts["staged"].reverse_teacher is not None
+        assert parts["staged"].reverse_teacher.settings == AT
