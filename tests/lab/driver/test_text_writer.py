@@ -1,20 +1,18 @@
 """The training text that a study's models write before its trials, with the models trained in this process, without Ray."""
 
 import gzip
+import random
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 from small_study import TINY, study
 
-from mtnat.config import build, read_yaml, replace
+from mtnat.config import read_yaml, replace
 from mtnat.data import prepare
-from mtnat.data.corpus import open_raw_corpus
 from mtnat.data.training_text import open_corpus
 from mtnat.errors import StudyError
-from mtnat.experiment import Experiment
 from mtnat.lab.driver.text_models import Means
 from mtnat.lab.driver.text_writer import TextWriter, WrittenText, students
 from mtnat.lab.outputs.folder import StudyFolder, write_result
@@ -25,18 +23,14 @@ from mtnat.lab.study.record import Study
 from mtnat.training import Alone, Shards, fit
 from mtnat.training.fit import SUMMARY
 
-LONG = replace(
-    build(Experiment, TINY),
-    {
-        "data.corpus_size": 100,
-        "data.max_length": 128,
-        "model.max_positions": 128,
-        "training.valid_sentences": 2,
-        "training.validate_every": 4,
-        "decoding.beam": 1,
-    },
-)
-"""An experiment whose model can score every pair, and that trains in a moment."""
+WORDS = {"a": "ein", "red": "rotes", "blue": "blaues", "house": "Haus", "car": "Auto", "stands": "steht", "here": "hier"}
+SHORT = {
+    "data": {split: [f"{split}.en", f"{split}.de"] for split in ("train", "valid", "test")} | {"vocabulary_size": 64},
+    "model": TINY["model"] | {"max_positions": 128},
+    "training": {"steps": 4, "warmup_steps": 1, "validate_every": 4},
+    "decoding": {"beam": 1},
+}
+"""An experiment that trains in a moment on the files of a desk."""
 AT = {"objective.schedule": {"kind": "constant", "value": 0.0}}
 LINES = 100
 
@@ -75,17 +69,22 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     monkeypatch.setenv("MTNAT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MTNAT_DATA", str(tmp_path))
+    dice = random.Random(1)
+    for name, lines in {"train": LINES, "valid": 4, "test": 4}.items():
+        sources = [dice.choices(list(WORDS), k=dice.randint(2, 8)) for _ in range(lines)]
+        for language, texts in {"en": sources, "de": [[WORDS[word] for word in words] for words in sources]}.items():
+            (tmp_path / f"{name}.{language}").write_text("".join(f"{' '.join(words)}\n" for words in texts))
     return Desk(tmp_path)
 
 
 def tiny(**changes: Any) -> Study:
     alone = {"search": {}, "trials": 0, "confirm": None, "baselines": {"linear": {}}}
-    return study(experiment=LONG.model_dump(mode="json"), **alone | changes)
+    return study(experiment=SHORT, **alone | changes)
 
 
-def own_targets(tmp_path: Path) -> list[str]:
-    corpus = open_raw_corpus(tiny().experiment.data, tmp_path)
-    return [target for _, target in islice(corpus.pairs("train"), LINES)]
+def lines(path: Path) -> list[str]:
+    return path.read_text().split("\n")[:-1]
 
 
 def written(text: WrittenText) -> list[str]:
@@ -99,7 +98,7 @@ def test_rejuvenation_rewrites_a_tenth_of_the_targets_with_two_models(desk: Desk
     assert desk.worked == [("identification", "score", 1), ("rejuvenation", "translate", 1)]
     active = gzip.decompress((desk.folder.path / "active.gz").read_bytes()).decode().split()
     assert (len(active), active.count("0")) == (LINES, LINES // 10)
-    own, found = own_targets(tmp_path), written(text)
+    own, found = lines(tmp_path / "train.de"), written(text)
     assert [own[line] for line in range(LINES) if active[line] == "1"] == [
         found[line] for line in range(LINES) if active[line] == "1"
     ]
@@ -173,15 +172,6 @@ def test_a_column_without_rejuvenation_trains_no_models_for_it() -> None:
 STAGES = [{"text": "raw", "share": 1}, {"text": "bidirectional", "share": 1}, {"text": "distilled", "share": 2}]
 
 
-def words(side: int) -> set[str]:
-    """The words of one language of the embedded corpus, 0 for English and 1 for German, that the other one does not have."""
-    seen: list[set[str]] = [set(), set()]
-    for pair in open_raw_corpus(tiny().experiment.data, Path()).pairs("train"):
-        for own, line in zip(seen, pair, strict=True):
-            own.update(line.split())
-    return seen[side] - seen[1 - side]
-
-
 class TestReverseTeacher:
     def test_it_translates_the_targets_and_its_text_joins_that_of_the_teacher(self, desk: Desk) -> None:
         a_study = tiny(
@@ -195,7 +185,7 @@ class TestReverseTeacher:
         assert reverse.file.endswith("reverse.en.gz")
         assert len(written(reverse)) == LINES
         model = read_yaml(desk.folder.run("reverse-teacher-seed1") / "experiment.yaml")
-        assert model["data"]["corpus"] == "grammar-de-en"
+        assert model["data"]["train"] == ["train.de", "train.en"]
         assert (model["data"]["stages"], model["decoding"]["decoder"]) == ([], "auto")
 
         trials = students(a_study, distilled, reverse)
@@ -225,10 +215,7 @@ class TestReverseTeacher:
         a_study = tiny(teacher={"settings": AT, "beam": 1}, reverse_teacher={"beam": 1})
         means = Means(desk.train, spy, "sqlite:///none.db")
         texts = list(TextWriter(a_study, desk.folder, means).texts())
-        english, german = words(0), words(1)
-        seen = {word for line in given for word in line.split()}
-        assert seen & german
-        assert not seen & english
+        assert {word for line in given for word in line.split()} == set(WORDS.values())
         data = students(a_study, *texts).experiment.data
         reverse = written(texts[1])
         pairs = list(open_corpus(data, desk.folder.path, "bidirectional").pairs("train"))[-5:]
@@ -246,7 +233,7 @@ class TestReverseTeacher:
         assert again == replace(a_study.experiment, a_study.baselines["transformer"])
 
     def test_the_teachers_are_trained_on_the_corpus_own_text_if_all_trials_have_stages(self, desk: Desk) -> None:
-        staged = {"experiment": replace(LONG, {"data.stages": STAGES})}
+        staged = {"experiment": replace(tiny().experiment, {"data.stages": STAGES})}
         a_study = tiny(teacher={"settings": AT, "beam": 1}, reverse_teacher={"beam": 1}).model_copy(update=staged)
         texts = desk.write(a_study)
         for run in ("teacher-seed1", "reverse-teacher-seed1"):
