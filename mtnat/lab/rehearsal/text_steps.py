@@ -74,7 +74,7 @@ def text_facts(study: Study) -> Iterator[str]:
         who = rejuvenation.model or _who(part, identification_trial(part, rejuvenation), IDENTIFICATION_NAME)
         yield (
             f"rejuvenation  {who}; scores all training pairs. A model that is trained on the others rewrites the targets of "
-            f"the lowest {rejuvenation.inactive:.0%} with beam {rejuvenation.beam}"
+            f"the lowest {100 * rejuvenation.inactive:g} % with beam {rejuvenation.beam}"
         )
 
 

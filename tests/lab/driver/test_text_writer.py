@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_study import TINY, study
+from small_study import study
 
 from mtnat.config import read_yaml, replace
 from mtnat.data import prepare
@@ -26,7 +26,7 @@ from mtnat.training.fit import SUMMARY
 WORDS = {"a": "ein", "red": "rotes", "blue": "blaues", "house": "Haus", "car": "Auto", "stands": "steht", "here": "hier"}
 SHORT = {
     "data": {split: [f"{split}.en", f"{split}.de"] for split in ("train", "valid", "test")} | {"vocabulary_size": 64},
-    "model": TINY["model"] | {"max_positions": 128},
+    "model": {"width": 16, "heads": 2, "feed_forward": 32, "encoder_layers": 1, "decoder_layers": 1, "max_positions": 128},
     "training": {"steps": 4, "warmup_steps": 1, "validate_every": 4},
     "decoding": {"beam": 1},
 }

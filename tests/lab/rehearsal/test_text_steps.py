@@ -29,7 +29,7 @@ def test_rejuvenation_trains_two_models_and_rewrites_a_share_of_the_text() -> No
     assert (rewriting.experiment.decoding.beam, rewriting.experiment.decoding.length_penalty) == (4, 0.6)
     (fact,) = text_facts(a_study)
     assert fact.startswith("rejuvenation  trained here; scores all training pairs.")
-    assert fact.endswith("the lowest 20% with beam 4")
+    assert fact.endswith("the lowest 20 % with beam 4")
     assert list(text_reservations(a_study)) == [
         "The scores of the training pairs are not included; they take less time than an epoch of training."
     ]
