@@ -80,8 +80,8 @@ class StudyResults:
     def scores(self) -> "pandas.DataFrame":
         """Returns the leaderboard: one row per trial. It is empty before the study is finished.
 
-        ``bleu`` is the mean over ``seeds`` on the test set if ``is_confirmed``, otherwise on the validation set, and ``text`` is
-        the training text. ``p`` is over seeds and sentences together, ``p_adjusted`` is adjusted for the number of rows, and
+        ``bleu`` is the mean over ``seeds`` on the test set if ``is_confirmed``, otherwise on the validation set, and ``text``
+        is the training text. ``p`` is over seeds and sentences together, ``p_adjusted`` is adjusted for the number of rows, and
         ``p_these_models`` is that of the paired bootstrap, which says nothing about other seeds. The mark follows
         ``p_adjusted``.
         """
