@@ -1,6 +1,8 @@
 """The root record: every setting that determines the result of a run, and none about where it runs."""
 
+from bisect import bisect_right
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 import torch
@@ -145,6 +147,8 @@ class Experiment(Record):
                 f"decoding.kind: {kind_of(type(self.decoding))} does not decode the system {kind_of(type(self.system))}; "
                 f"set {fitting}"
             )
+        if 0 in (lengths := [end - start for start, end in pairwise((0, *self.stage_ends))]):
+            raise ValueError(f"data.stages must have at least one step each; got {lengths} of {self.training.steps} steps")
         if self.data.max_length > self.model.max_positions:
             raise ValueError(
                 "data.max_length must not exceed model.max_positions; "
@@ -161,6 +165,15 @@ class Experiment(Record):
     def decoder(self) -> BranchName:
         """The branch that translates, with ``auto`` resolved."""
         return self.branches[-1] if self.decoding.decoder == "auto" else self.decoding.decoder
+
+    @property
+    def stage_ends(self) -> tuple[int, ...]:
+        """The number of updates after which each stage of the training text ends; only T if there are no stages."""
+        return self.data.stage_ends(self.training.steps)
+
+    def stage_of(self, step: int) -> int:
+        """Returns the stage of the training text, from 0, in the update after this many updates."""
+        return bisect_right(self.stage_ends[:-1], step)
 
     @property
     def can_teach(self) -> bool:

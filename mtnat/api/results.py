@@ -13,7 +13,7 @@ from mtnat.lab.outputs.curves import read_curves
 from mtnat.lab.outputs.folder import HYPOTHESES_FILE, StudyFolder, read_hypotheses, read_record, read_result
 from mtnat.lab.outputs.runs import Result
 from mtnat.lab.results.leaderboard import Leaderboard
-from mtnat.lab.study.record import TEACHER_NAME, Study, slug
+from mtnat.lab.study.record import Study, slug
 from mtnat.lab.study.space import leaves
 from mtnat.lab.tracking.models import open_model
 from mtnat.training import Model
@@ -80,9 +80,10 @@ class StudyResults:
     def scores(self) -> "pandas.DataFrame":
         """Returns the leaderboard: one row per trial. It is empty before the study is finished.
 
-        ``bleu`` is the mean over ``seeds`` on the test set if ``is_confirmed``, otherwise on the validation set. ``p`` is over
-        seeds and sentences together, ``p_adjusted`` is adjusted for the number of rows, and ``p_these_models`` is that of the
-        paired bootstrap, which says nothing about other seeds. The mark follows ``p_adjusted``.
+        ``bleu`` is the mean over ``seeds`` on the test set if ``is_confirmed``, otherwise on the validation set, and ``text``
+        is the training text. ``p`` is over seeds and sentences together, ``p_adjusted`` is adjusted for the number of rows, and
+        ``p_these_models`` is that of the paired bootstrap, which says nothing about other seeds. The mark follows
+        ``p_adjusted``.
         """
         rows = []
         for column, board in self._leaderboards():
@@ -94,6 +95,7 @@ class StudyResults:
                         **self._column(column),
                         "trial": row.name,
                         "kind": row.kind,
+                        "text": row.text,
                         "is_winner": row.name == board.winner,
                         "is_confirmed": row.confirmed,
                         "bleu": row.mean,
@@ -188,7 +190,8 @@ class StudyResults:
         return {"column": name} if self.study.columns else {}
 
     def _names(self, run: "_Run") -> dict[str, Any]:
-        kind = "baseline" if run.trial in self.study.baselines else "teacher" if run.trial == TEACHER_NAME else "trial"
+        is_teacher = run.trial in map(slug, self.study.text_models)
+        kind = "baseline" if run.trial in self.study.baselines else "teacher" if is_teacher else "trial"
         steps, seed = run.experiment.training.steps, run.experiment.seed
         return {**self._column(run.column), "trial": run.trial, "kind": kind, "seed": seed, "steps": steps}
 

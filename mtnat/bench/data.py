@@ -18,7 +18,7 @@ from mtnat.bench.sizes import MULTI30K_FILES, require_files
 from mtnat.bench.text import repeat_text, write_text
 from mtnat.config import Record, build
 from mtnat.data import BatchStream, DataConfig, EpochPlan, TokenStore, padding_share, prepare
-from mtnat.data.corpus import SPLITS, open_corpus
+from mtnat.data.corpus import SPLITS, open_raw_corpus
 from mtnat.errors import MtnatError, UserError
 from mtnat.experiment import Experiment
 from mtnat.model import ModelConfig
@@ -103,7 +103,7 @@ def _corpus_of(options: DataOptions, folder: Path) -> tuple[DataConfig, int]:
     """Writes a corpus as text files into a folder; returns its settings and the number of training pairs."""
     data = CORPORA[options.corpus]
     require_files(data, "or take --corpus grammar, which needs no files")
-    corpus = open_corpus(build(DataConfig, data), folder / "cache-of-text")
+    corpus = open_raw_corpus(build(DataConfig, data), folder / "cache-of-text")
     files = {split: (folder / f"{split}.source", folder / f"{split}.target") for split in SPLITS}
     lines = write_text(islice(corpus.pairs("train"), options.pairs), files["train"])
     pairs = options.pairs or lines

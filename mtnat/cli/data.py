@@ -195,14 +195,16 @@ def prepare(options: argparse.Namespace) -> int:
     """Prepares the corpora of an experiment or a study."""
     text = read_yaml(find_study(options.experiment))
     if "experiment" in text:
-        experiments = {name: part.experiment for name, part in build(Study, text).parts.items()}
+        # The text that a study's models write does not exist yet, but all its trials share the vocabulary of the corpus's own.
+        parts = build(Study, text).parts
+        settings = {name: part.experiment.data.model_copy(update={"stages": ()}) for name, part in parts.items()}
     else:
-        experiments = {"": build(Experiment, text)}
+        settings = {"": build(Experiment, text).data}
     console = Console(stderr=True, quiet=not sys.stderr.isatty())
-    for name, experiment in experiments.items():
+    for name, data in settings.items():
         begun = perf_counter()
         with console.status(f"preparing {name}"):
-            dataset = mtnat.data.prepare(experiment.data)
+            dataset = mtnat.data.prepare(data)
         column = {"column": name} if name else {}
         _show({**column, **_dataset_figures(dataset), "seconds": f"{perf_counter() - begun:,.1f}"})
     return 0
@@ -214,7 +216,8 @@ def _dataset_figures(dataset: Dataset) -> dict[str, str]:
     pieces = f"{len(vocabularies.source):,}"
     size = sum(path.stat().st_size for path in dataset.train.folder.iterdir())
     return {
-        **_counted({"training pairs": len(dataset.train), "left out": dataset.left_out}),
+        "training pairs": ", then ".join(f"{len(store):,}" for store in dataset.stages),
+        **_counted({"left out": dataset.left_out}),
         **_counted({"source tokens": source_tokens, "target tokens": target_tokens}),
         **_counted({"valid pairs": len(dataset.valid.sources), "test pairs": len(dataset.test.sources)}),
         "vocabulary": f"{pieces} pieces, joint" if vocabularies.joint else f"{pieces} and {len(vocabularies.target):,} pieces",

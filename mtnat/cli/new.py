@@ -10,7 +10,7 @@ import mtnat.data
 from mtnat.config import build
 from mtnat.corpora import files_of, language_pair
 from mtnat.data.config import DataConfig
-from mtnat.data.corpus import data_root, open_corpus
+from mtnat.data.corpus import data_root, open_raw_corpus
 from mtnat.data.dataset import default_cache
 from mtnat.errors import DataError, UserError
 from mtnat.files import write_whole
@@ -30,9 +30,9 @@ def run(options: argparse.Namespace) -> int:
         raise UserError(f"{file}: already exists; give --force to replace it, or another --output.")
     text = _text(options)
     corpus = build(DataConfig, text)
-    if problems := open_corpus(corpus, default_cache()).problems():
+    if problems := open_raw_corpus(corpus, default_cache()).problems():
         raise DataError(problems)
-    pairs = open_corpus(corpus, default_cache()).train_size()
+    pairs = open_raw_corpus(corpus, default_cache()).train_size()
     has_gpu = torch.cuda.is_available()
     size = size_for(pairs, has_gpu=has_gpu)
     data = _with_vocabulary(text, size)

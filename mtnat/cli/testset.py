@@ -7,7 +7,7 @@ from pathlib import Path
 from mtnat.corpora import check_named_set, named_set_files
 from mtnat.data import Split
 from mtnat.data.config import languages_of
-from mtnat.data.corpus import open_corpus, read_lines
+from mtnat.data.corpus import open_raw_corpus, read_lines
 from mtnat.data.grammar import SplitName
 from mtnat.errors import DataError, UserError
 from mtnat.training import Model
@@ -50,7 +50,7 @@ def own_test_set(model: Model, split: SplitName) -> Split:
         DataError: if its files are missing or have different numbers of lines.
     """
     data = model.experiment.data
-    corpus = open_corpus(data, cache=Path())  # nothing is cached here: only the training text would be
+    corpus = open_raw_corpus(data, cache=Path())  # nothing is cached here: only the training text would be
     pairs = list(corpus.pairs(split))
     return _checked(
         Split(

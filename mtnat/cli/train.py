@@ -31,7 +31,8 @@ def run(options: argparse.Namespace) -> int:
         raise ResourceError(f"{folder}: cannot be written ({error.strerror}); give another folder with --output.") from None
     workers = _workers()
     console = Console(stderr=True, quiet=not workers.leads)
-    console.print(f"{len(dataset.train):,} training pairs, {dataset.left_out:,} left out; writing to {folder}", highlight=False)
+    pairs = ", then ".join(f"{len(store):,}" for store in dataset.stages)
+    console.print(f"{pairs} training pairs, {dataset.left_out:,} left out; writing to {folder}", highlight=False)
     points = training.fit(experiment, dataset, folder, workers=workers, micro_batches=options.micro_batches)
     for progress in _shown(points, experiment, console):
         if progress.finished and workers.leads:

@@ -76,12 +76,7 @@ class BatchStream:
         Raises:
             DataError: if a sentence is longer than `max_tokens`.
         """
-        longest = int(store.lengths_N2.max())
-        if longest > max_tokens:
-            raise DataError(
-                f"training.max_tokens_per_batch: must hold the longest sentence, {longest} tokens; got {max_tokens}; "
-                "raise it or lower data.max_length."
-            )
+        check_fits(store, max_tokens)
         self.position = position
         self._store, self._max_tokens, self._seed = store, max_tokens, seed
         self._batches_per_step, self._rank, self._workers = batches_per_step, rank, workers
@@ -106,6 +101,20 @@ class BatchStream:
         indices_B = self._plan[self.position.batch]
         self.position = Position(self.position.epoch, self.position.batch + 1)
         return indices_B
+
+
+def check_fits(store: TokenStore, max_tokens: int) -> None:
+    """Checks that a batch holds the longest sentence.
+
+    Raises:
+        DataError: it does not.
+    """
+    longest = int(store.lengths_N2.max())
+    if longest > max_tokens:
+        raise DataError(
+            f"training.max_tokens_per_batch: must hold the longest sentence, {longest} tokens; got {max_tokens}; "
+            "raise it or lower data.max_length."
+        )
 
 
 class EpochPlan:

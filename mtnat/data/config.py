@@ -1,7 +1,8 @@
 """The settings of the corpus and of its vocabulary."""
 
 import re
-from typing import Annotated, Literal, Self
+from itertools import accumulate
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -9,6 +10,25 @@ from mtnat.config import Record
 from mtnat.data.grammar import SplitName
 
 FilePair = Annotated[tuple[str, str], Field(strict=False)]
+TextName = Literal["raw", "distilled", "rejuvenated", "bidirectional"]
+"""Training text: the corpus's own pairs; those with the targets of `DataConfig.distilled`, or of `DataConfig.rejuvenated`; the
+distilled pairs together with those of `DataConfig.reverse_distilled`, without duplicates."""
+TEXT_FILES: dict[TextName, tuple[str, ...]] = {
+    "raw": (),
+    "distilled": ("distilled",),
+    "rejuvenated": ("rejuvenated",),
+    "bidirectional": ("distilled", "reverse_distilled"),
+}
+"""The settings of the data that name the files of a text."""
+
+
+class Stage(Record):
+    """A part of the training that has its own text."""
+
+    text: TextName
+    """The training text: raw, distilled, rejuvenated or bidirectional, which joins distilled and reverse_distilled."""
+    share: float = Field(gt=0)
+    """Length of the stage relative to the others: stages with the shares 2, 2 and 3 end after 2/7, 4/7 and all of the steps."""
 
 
 class DataConfig(Record):
@@ -30,6 +50,20 @@ class DataConfig(Record):
     """Training targets written by a teacher, one line for each training source, which replace the corpus's own; plain or .gz,
     relative to $MTNAT_DATA. The vocabulary is still built from the corpus's own text, so that it is the same with and
     without distillation."""
+    reverse_distilled: str | None = None
+    """Training sources written by a reverse teacher, which translates from the target to the source language, one line for each
+    training target; plain or .gz, relative to $MTNAT_DATA. Only the text bidirectional of `stages` uses them."""
+    rejuvenated: str | None = None
+    """Training targets of which a model has rewritten a part (data rejuvenation, Jiao et al. 2020), one line for each training
+    source; plain or .gz, relative to $MTNAT_DATA. They replace the corpus's own, unless `distilled` does. The vocabulary is
+    still built from the corpus's own text."""
+    selected: str | None = None
+    """The training pairs to train on: a file with a line for each training pair, 1 if it is used and 0 if it is left out; plain
+    or .gz, relative to $MTNAT_DATA. The vocabulary is still built from all pairs."""
+    stages: Annotated[tuple[Stage, ...], Field(strict=False)] = ()
+    """Training text of one stage after the other, such as ``[{text: raw, share: 2}, {text: bidirectional, share: 2}, {text:
+    distilled, share: 3}]`` (Ding et al. 2021). Empty, the whole training has the distilled text if `distilled` is given, or
+    else the rejuvenated text if `rejuvenated` is given, or else the corpus's own."""
     vocabulary_size: int = Field(32_000, ge=64, le=65_000)
     """Number of pieces of the sentencepiece BPE vocabulary; with separate vocabularies, of each."""
     joint_vocabulary: bool = True
@@ -49,6 +83,45 @@ class DataConfig(Record):
             return source, target
         told = {languages_of(pair) for pair in (self.train, self.valid, self.test) if pair} - {None}
         return told.pop() if len(told) == 1 else None
+
+    @property
+    def texts(self) -> tuple[TextName, ...]:
+        """The training text of each stage; one text if there are no stages."""
+        if self.stages:
+            return tuple(stage.text for stage in self.stages)
+        return ("distilled" if self.distilled else "rejuvenated" if self.rejuvenated else "raw",)
+
+    @property
+    def text(self) -> str:
+        """The training text in a few words; raw for the corpus's own pairs."""
+        kinds = ", then ".join(self.texts)
+        return f"{kinds}, selected pairs" if self.selected else kinds
+
+    @property
+    def text_file(self) -> str | None:
+        """The file of the training targets; None for the corpus's own."""
+        files = [name for text in self.texts for name in TEXT_FILES[text]]
+        return getattr(self, files[-1]) if files else None
+
+    def stage_ends(self, steps: int) -> tuple[int, ...]:
+        """Returns the number of updates after which each stage ends, the last one with the training.
+
+        Args:
+            steps: number of updates of the training, T.
+        """
+        ends = list(accumulate(stage.share for stage in self.stages)) or [1.0]
+        return tuple(round(steps * end / ends[-1]) for end in ends)
+
+    @property
+    def reversed(self) -> "DataConfig":
+        """The corpus in the opposite direction, with its own text only."""
+        kept = {"corpus_size", "corpus_seed", "selected", "vocabulary_size", "joint_vocabulary", "max_length"}
+        sides: dict[str, Any] = {
+            split: (pair[1], pair[0]) for split in ("train", "valid", "test") if (pair := getattr(self, split))
+        }
+        if self.corpus:
+            sides = {"corpus": "grammar-de-en" if self.corpus == "grammar-en-de" else "grammar-en-de"}
+        return DataConfig(**self.model_dump(include=kept & self.model_fields_set), **sides)
 
     @model_validator(mode="after")
     def _one_corpus(self) -> Self:

@@ -1,4 +1,4 @@
-"""Sources of parallel text: files, the embedded corpus, and corpora with distilled targets."""
+"""Sources of parallel text: files, and the embedded corpus."""
 
 import contextlib
 import gzip
@@ -41,12 +41,6 @@ class Corpus(Protocol):
 
     def train_digest(self) -> str:
         """Returns a SHA-256 that changes with the training text, without reading all of the text each time."""
-
-
-def open_corpus(config: DataConfig, cache: Path) -> Corpus:
-    """Returns the corpus that `config` describes, with distilled targets if it names them; reads nothing yet."""
-    raw = open_raw_corpus(config, cache)
-    return DistilledCorpus(raw, config.distilled, cache) if config.distilled else raw
 
 
 def open_raw_corpus(config: DataConfig, cache: Path) -> Corpus:
@@ -143,48 +137,6 @@ class FileCorpus:
         """Returns the SHA-256 of the text of both sides, which depends on neither path nor compression of the files."""
         sides = [scan(self._root / name, self._cache).digest for name in self._names["train"]]
         return hashlib.sha256(" ".join(sides).encode()).hexdigest()
-
-
-class DistilledCorpus:
-    """A corpus with training targets that a teacher model translated (sequence-level distillation, Kim and Rush 2016).
-
-    Validation and test text are those of the original corpus.
-    """
-
-    def __init__(self, raw: Corpus, targets: str, cache: Path) -> None:
-        self._raw, self._name, self._cache = raw, targets, cache
-        self._path = data_root() / targets
-
-    def problems(self) -> list[str]:
-        """Returns the problems of the original corpus, or else those of the file of targets: missing, empty, wrong length."""
-        if found := self._raw.problems():
-            return found
-        try:
-            lines = scan(self._path, self._cache).lines
-        except DataError as error:
-            return [f"data.distilled: {problem}" for problem in error.problems]
-        if lines == self.train_size():
-            return []
-        return [
-            f"data.distilled: must have a line for each of the {self.train_size()} training sources; "
-            f"got {lines} in {self._name}; distil this corpus."
-        ]
-
-    def pairs(self, split: SplitName) -> Iterator[TextPair]:
-        """Yields the pairs of a split; in train, each source has the teacher's translation as its target."""
-        if split != "train":
-            return self._raw.pairs(split)
-        sources = (source for source, _ in self._raw.pairs("train"))
-        return paired(sources, read_lines(self._path), f"data.distilled: {self._name} has no line for some training sources.")
-
-    def train_size(self) -> int:
-        """Returns the number of training pairs of the original corpus."""
-        return self._raw.train_size()
-
-    def train_digest(self) -> str:
-        """Returns a SHA-256 that changes with the original training text and with the teacher's translations."""
-        both = f"{self._raw.train_digest()} {scan(self._path, self._cache).digest}"
-        return hashlib.sha256(both.encode()).hexdigest()
 
 
 def data_root() -> Path:

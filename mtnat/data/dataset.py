@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -13,10 +13,11 @@ from pathlib import Path
 
 import platformdirs
 
-from mtnat.data.config import DataConfig
-from mtnat.data.corpus import Corpus, TextPair, open_corpus, open_raw_corpus
+from mtnat.data.config import DataConfig, TextName
+from mtnat.data.corpus import Corpus, TextPair, open_raw_corpus
 from mtnat.data.grammar import SplitName
 from mtnat.data.store import EncodedPair, TokenStore, write_store
+from mtnat.data.training_text import open_corpus
 from mtnat.data.vocabulary import LARGE_CORPUS_LINES, MOST_TRAINING_LINES, Vocabularies, Vocabulary
 from mtnat.errors import DataError
 from mtnat.files import locked
@@ -44,12 +45,20 @@ class Dataset:
 
     vocabularies: Vocabularies
     train: TokenStore
+    """The training text; with `DataConfig.stages` that of the first stage."""
     valid: Split
     test: Split
     fingerprint: str
     """SHA-256 of all text and of the settings of the tokenisation."""
     left_out: int
     """Number of training pairs that were left out: those with an empty side or more than `max_length` tokens."""
+    later: tuple[TokenStore, ...] = ()
+    """The training text of each later stage."""
+
+    @property
+    def stages(self) -> tuple[TokenStore, ...]:
+        """The training text of each stage."""
+        return (self.train, *self.later)
 
     @property
     def cache(self) -> Path:
@@ -60,7 +69,8 @@ class Dataset:
 def prepare(config: DataConfig, cache: Path | None = None) -> Dataset:
     """Tokenises a corpus, or reads it from the cache if the same text was prepared with the same settings before.
 
-    If several processes prepare the same data at once, one does the work and the others wait for it.
+    The texts of several stages are tokenised one by one, all with the vocabularies of the corpus's own text. If several
+    processes prepare the same data at once, one does the work and the others wait for it.
 
     Args:
         cache: folder of the cache; by default `default_cache`.
@@ -69,16 +79,21 @@ def prepare(config: DataConfig, cache: Path | None = None) -> Dataset:
         DataError: if the corpus cannot be read or tokenised, with all problems.
     """
     cache = cache or default_cache()
-    corpus = open_corpus(config, cache)
-    folder = _prepared(config, corpus, cache)
-    train, valid, test = TokenStore(folder), _split(corpus, "valid"), _split(corpus, "test")
+    texts = _texts(config, cache)
+    folders = _prepared(config, texts, cache)
+    train, *later = (TokenStore(folders[name]) for name in config.texts)
+    corpus = texts[config.texts[0]]
+    valid, test = _split(corpus, "valid"), _split(corpus, "test")
+    # A training without stages has the same fingerprint as in earlier versions.
+    keys = [_key(config, texts[name]) for name in config.texts]
     return Dataset(
-        vocabularies=Vocabularies.load(folder),
+        vocabularies=Vocabularies.load(folders[config.texts[0]]),
         train=train,
         valid=valid,
         test=test,
-        fingerprint=_digest(_key(config, corpus), valid.sources, valid.references, test.sources, test.references),
-        left_out=train.left_out,
+        fingerprint=_digest(keys if config.stages else keys[0], valid.sources, valid.references, test.sources, test.references),
+        left_out=sum(TokenStore(folder).left_out for folder in folders.values()),
+        later=tuple(later),
     )
 
 
@@ -89,15 +104,24 @@ def check(config: DataConfig, cache: Path | None = None) -> list[str]:
     size; a later `prepare` finds it in the cache. A larger corpus, whose preparation takes longer, is not tokenised.
     """
     cache = cache or default_cache()
-    corpus = open_corpus(config, cache)
-    if problems := corpus.problems():
-        return problems
-    if corpus.train_size() <= _MOST_PAIRS_CHECKED:
-        try:
-            _prepared(config, corpus, cache)
-        except DataError as error:
-            return list(error.problems)
+    try:
+        texts = _texts(config, cache)
+        if problems := _problems(texts):
+            return problems
+        if max(corpus.train_size() for corpus in texts.values()) <= _MOST_PAIRS_CHECKED:
+            _prepared(config, texts, cache)
+    except DataError as error:
+        return list(error.problems)
     return []
+
+
+def _texts(config: DataConfig, cache: Path) -> dict[TextName, Corpus]:
+    """Returns the corpus with each of its training texts, by the name of the text."""
+    return {name: open_corpus(config, cache, name) for name in config.texts}
+
+
+def _problems(texts: Mapping[TextName, Corpus]) -> list[str]:
+    return list(dict.fromkeys(problem for corpus in texts.values() for problem in corpus.problems()))
 
 
 def default_cache() -> Path:
@@ -123,31 +147,38 @@ def _key(config: DataConfig, corpus: Corpus) -> str:
     return _digest(_FORMAT, config.vocabulary_size, config.joint_vocabulary, config.max_length, corpus.train_digest())
 
 
-def _prepared(config: DataConfig, corpus: Corpus, cache: Path) -> Path:
-    """Returns the folder with the vocabularies and tokens of a corpus, and writes it if it does not exist.
+def _prepared(config: DataConfig, texts: Mapping[TextName, Corpus], cache: Path) -> dict[TextName, Path]:
+    """Returns the folder with the vocabularies and tokens of each text, and writes those that do not exist.
 
     Raises:
         DataError: if the corpus cannot be read or tokenised, with all problems.
     """
-    if problems := corpus.problems():
+    if problems := _problems(texts):
         raise DataError(problems)
-    folder = cache / _key(config, corpus)[:32]
-    if not folder.exists():
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with locked(folder.with_name(f"{folder.name}.lock")):  # only one process at a time writes the folder
-                _build(config, corpus, open_raw_corpus(config, cache), folder)
-        except OSError as error:
-            raise DataError(f"{cache}: cannot be written ({error.strerror}); set $MTNAT_CACHE to a folder with room.") from None
-    return folder
+    folders: dict[TextName, Path] = {}
+    vocabularies: Vocabularies | None = None
+    for name, corpus in texts.items():
+        folder = folders[name] = cache / _key(config, corpus)[:32]
+        if not folder.exists():
+            try:
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                with locked(folder.with_name(f"{folder.name}.lock")):  # only one process at a time writes the folder
+                    _build(config, corpus, open_raw_corpus(config, cache), folder, vocabularies)
+            except OSError as error:
+                raise DataError(
+                    f"{cache}: cannot be written ({error.strerror}); set $MTNAT_CACHE to a folder with room."
+                ) from None
+        if len(texts) > 1:
+            vocabularies = vocabularies or Vocabularies.load(folder)
+    return folders
 
 
 def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _build(config: DataConfig, corpus: Corpus, raw: Corpus, folder: Path) -> None:
-    """Trains the vocabularies on the raw corpus and tokenises `corpus` into `folder`.
+def _build(config: DataConfig, corpus: Corpus, raw: Corpus, folder: Path, vocabularies: Vocabularies | None) -> None:
+    """Tokenises `corpus` into `folder`, with vocabularies that are trained on the raw corpus if they are not given.
 
     The work is done in a temporary folder, which is renamed when it is complete. The caller holds the lock.
     """
@@ -156,7 +187,7 @@ def _build(config: DataConfig, corpus: Corpus, raw: Corpus, folder: Path) -> Non
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed; the lock keeps others out
     try:
-        vocabularies = _train_vocabularies(config, raw)
+        vocabularies = vocabularies or _train_vocabularies(config, raw)
         vocabularies.save(partial)
         write_store(
             partial,

@@ -1,6 +1,6 @@
 """Reranking of the NAT decoder's candidates by the AT decoder, which NAT inference otherwise does not need."""
 
-# B sentences, K candidates, T target, M real positions of the whole batch, V vocabulary
+# B sentences, K candidates, T target
 
 from collections.abc import Sequence
 
@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from mtnat.decoding.hypotheses import Hypothesis
-from mtnat.decoding.logits import FORBIDDEN_TO_AT, blocks_of_logits
+from mtnat.decoding.logits import FORBIDDEN_TO_AT
+from mtnat.decoding.teacher_forcing import forced_log_probabilities
 from mtnat.model import Encoded, TargetDecoder
 from mtnat.model.flops import ModelFlops
-from mtnat.tokens import BOS, EOS
+from mtnat.tokens import EOS
 
 
 def at_scores(
@@ -25,19 +26,10 @@ def at_scores(
     """
     places_T = torch.arange(tokens_BKT.shape[2], device=tokens_BKT.device)
     is_real_BKT = places_T <= lengths_BK[:, :, None]
-    # The decoder is causal, so tokens after EOS do not change the states up to EOS.
-    input_BKT = torch.cat((torch.full_like(tokens_BKT[:, :, :1], BOS), tokens_BKT[:, :, :-1]), dim=2)
-    states = decoder.states(decoder.remember(encoded), input_BKT.flatten(0, 1))
-    states_MD = states.flatten(0, 1)[is_real_BKT.flatten()]
-    tokens_M = tokens_BKT[is_real_BKT]
-    scores = []
-    done = 0
-    for logits_mV in blocks_of_logits(decoder, states_MD, FORBIDDEN_TO_AT):
-        tokens_m = tokens_M[done : done + len(logits_mV)]
-        scores.append(logits_mV.gather(1, tokens_m[:, None]).squeeze(1) - logits_mV.logsumexp(dim=1))
-        done += len(logits_mV)
-    scores_BKT = torch.zeros(tokens_BKT.shape, device=tokens_BKT.device).masked_scatter(is_real_BKT, torch.cat(scores))
-    return scores_BKT.sum(dim=2) / (lengths_BK + 1) ** length_penalty
+    scores_RT = forced_log_probabilities(
+        decoder, decoder.remember(encoded), tokens_BKT.flatten(0, 1), is_real_BKT.flatten(0, 1), FORBIDDEN_TO_AT
+    )
+    return scores_RT.view(tokens_BKT.shape).sum(dim=2) / (lengths_BK + 1) ** length_penalty
 
 
 def reranked(

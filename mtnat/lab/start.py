@@ -23,7 +23,7 @@ from mtnat.lab.results.leaderboard import Leaderboard
 from mtnat.lab.results.paper_table import Table
 from mtnat.lab.study.options import Options
 from mtnat.lab.study.reading import read_study
-from mtnat.lab.study.record import Study
+from mtnat.lab.study.record import WRITERS, Study
 from mtnat.lab.study.resources import cores
 from mtnat.lab.tracking.models import default_uri
 from mtnat.lab.tracking.tracker import Tracker
@@ -52,9 +52,10 @@ def run_study(options: Options, console: Console, interruption: Interruption) ->
         raise ConfigError(problems)
     if options.storage:
         open_uri(options.storage)
-        if study.teacher:
+        if study.written:
+            parts = " and ".join(part for part, setting in WRITERS.items() if setting in study.written)
             raise ConfigError(
-                "--storage: a study with a teacher needs --outputs on a folder that all machines see; drop --storage."
+                f"--storage: a study with a {parts} needs --outputs on a folder that all machines see; drop --storage."
             )
     if options.smoke:
         _smoke(study, options, console, interruption)

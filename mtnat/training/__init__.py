@@ -1,9 +1,11 @@
-"""Training of one run on one or more workers, model folders, evaluation and distillation."""
+"""Training of one run on one or more workers, model folders, evaluation, distillation and data rejuvenation."""
 
-from mtnat.training.distillation import Distillation, SourceText, file_sources, training_sources
+from mtnat.training.distillation import Distillation, SourceText, file_sources, training_pairs, training_sources
 from mtnat.training.feed import Feed, Work
 from mtnat.training.fit import Progress, fit
 from mtnat.training.model import Model, load_model, read_experiment, save_model
+from mtnat.training.rejuvenation import PairScores
+from mtnat.training.shards import Shards, Text
 from mtnat.training.speed import Speed, measure_speed
 from mtnat.training.update import Updater
 from mtnat.training.validation import Scored, evaluate_split
@@ -15,10 +17,13 @@ __all__ = [
     "Distributed",
     "Feed",
     "Model",
+    "PairScores",
     "Progress",
     "Scored",
+    "Shards",
     "SourceText",
     "Speed",
+    "Text",
     "Updater",
     "Work",
     "Workers",
@@ -30,5 +35,6 @@ __all__ = [
     "measure_speed",
     "read_experiment",
     "save_model",
+    "training_pairs",
     "training_sources",
 ]

@@ -1,6 +1,6 @@
 """Preparation of the next update's batches in a background thread while the current update is computed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from mtnat.data import BatchStream, Position, TokenStore
+from mtnat.data.batches import check_fits
 from mtnat.experiment import Experiment
 from mtnat.objective import Draw, Moment, MultiTaskObjective
 from mtnat.training.workers import Workers
@@ -42,6 +43,10 @@ class Feed:
     neither on earlier updates nor on the number of workers. A run that is resumed, or that continues with a different number of
     workers, therefore draws the same masks and the same dropout. Splitting batches into micro-batches does not change the
     masks; it changes the dropout, because each micro-batch has its own seed.
+
+    Each stage of the training text (`DataConfig.stages`) has its own stream of batches. Its first epoch has the number after
+    that in which the stage before ended, so that no two stages have the same order. Which stage an update belongs to depends
+    only on its step, and so a run can be resumed at any step.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class Feed:
         store: TokenStore,
         workers: Workers,
         *,
+        later: Sequence[TokenStore] = (),
         step: int = 0,
         position: Position = _START,
         micro_batches: int = 1,
@@ -59,22 +65,24 @@ class Feed:
 
         Args:
             objective: the objective whose branches draw the noise.
+            store: the training text, or that of the first stage.
+            later: the training text of each later stage.
             step: updates done before the first one.
-            position: position of the stream before the first update.
+            position: position of the stream before the first update: at the end of a stage, that of the stage's last stream.
             micro_batches: number of micro-batches into which each batch is split.
+
+        Raises:
+            DataError: a sentence of a text is longer than a batch.
         """
-        self._experiment, self._objective = experiment, objective
+        self._experiment, self._objective, self._workers = experiment, objective, workers
+        self._stores = (store, *later)
+        assert len(self._stores) == len(experiment.stage_ends), "every stage needs its text"
+        for each in later:  # their streams are opened only when they begin
+            check_fits(each, experiment.training.max_tokens_per_batch)
         self._micro_batches = micro_batches
         self._pins = workers.device.type == "cuda"
-        self._stream = BatchStream(
-            store,
-            max_tokens=experiment.training.max_tokens_per_batch,
-            seed=experiment.seed,
-            batches_per_step=experiment.training.batches_per_step,
-            rank=workers.rank,
-            workers=workers.size,
-            position=position,
-        )
+        self._stage = experiment.stage_of(step)
+        self._stream = self._open(_after(position) if step in experiment.stage_ends[:-1] else position)
         self._step = step
         self._thread = _thread_without_helpers("feed")
         self._ahead: Future[Work] = self._thread.submit(self._prepare)
@@ -98,6 +106,9 @@ class Feed:
     def _prepare(self) -> Work:
         step = self._step
         self._step += 1
+        if (stage := self._experiment.stage_of(step)) != self._stage:
+            self._stage = stage
+            self._stream = self._open(_after(self._stream.position))
         moment = Moment(step, self._experiment.training.steps)
         batches = self._stream.next_step()
         seeds = [_seeds(self._experiment.seed, step, number, self._micro_batches) for number, _ in batches]
@@ -119,6 +130,24 @@ class Feed:
             target_tokens=sum(batch.target_tokens for _, batch in batches),
             position=self._stream.position,
         )
+
+    def _open(self, position: Position) -> BatchStream:
+        """Returns the stream of the current stage."""
+        training = self._experiment.training
+        return BatchStream(
+            self._stores[self._stage],
+            max_tokens=training.max_tokens_per_batch,
+            seed=self._experiment.seed,
+            batches_per_step=training.batches_per_step,
+            rank=self._workers.rank,
+            workers=self._workers.size,
+            position=position,
+        )
+
+
+def _after(position: Position) -> Position:
+    """Returns the first position of a stage, given the last one of the stage before."""
+    return Position(position.epoch + 1)
 
 
 def _thread_without_helpers(name: str) -> ThreadPoolExecutor:

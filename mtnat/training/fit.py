@@ -160,7 +160,7 @@ class _Run:
         closed: ClosedWindow | None = None
         self.translator.train()
         with self._feed() as feed:
-            while state.step < config.steps and not is_stalled(state.scores, config.patience):
+            while state.step < config.steps and not is_stalled(self._last_stage(), config.patience):
                 self._update(feed)
                 if closed:
                     # The window is read one update later, so that the device computes this update during the transfer.
@@ -182,6 +182,7 @@ class _Run:
             self.objective,
             self.dataset.train,
             self.workers,
+            later=self.dataset.later,
             step=state.step,
             position=state.position,
             micro_batches=self.micro_batches,
@@ -222,6 +223,8 @@ class _Run:
         metrics["train/lambda"] = config.objective.schedule(step - 1, config.training.steps)
         weights = self.objective.weights_at(step - 1, config.training.steps)
         metrics |= {f"train/weight_{part}": weight for part, weight in weights.items()}
+        if config.data.stages:
+            metrics["train/stage"] = float(1 + config.stage_of(step - 1))
         metrics["train/learning_rate"] = learning_rate(step - 1, config.training)
         metrics["train/tokens_per_second"] = means.target_tokens / max(closed.seconds + waited, 1e-9)
         metrics["train/skipped_steps"] = float(state.skipped)
@@ -242,14 +245,14 @@ class _Run:
         if self.workers.leads:
             # The checkpoint holds the point of its step: a process that is killed before it reports the point does not lose it.
             snapshot = {**self._snapshot(), "metrics": metrics}
-            self.checkpoints.write(state.step, snapshot, scored.translations, kept(state.scores, config))
+            self.checkpoints.write(state.step, snapshot, scored.translations, kept(self._last_stage() or state.scores, config))
         self.workers.meet()
         return metrics
 
     def _finish(self) -> Progress:
         """Loads the run's final weights and writes its model, its translations and its summary."""
         state, config = self.state, self.experiment.training
-        steps = chosen(state.scores, config)
+        steps = chosen(self._last_stage(), config)
         self.model.translator.load_state_dict(self.checkpoints.average(steps))
         if len(steps) == 1:
             bleu, loss = state.scores[steps[0]], state.losses.get(steps[0])
@@ -276,6 +279,12 @@ class _Run:
             write_whole(self.folder / SUMMARY, "".join(f"{name}: {value!r}\n" for name, value in metrics.items()).encode())
         self.workers.meet()
         return self._point(metrics, state.step, finished=True)
+
+    def _last_stage(self) -> dict[int, float]:
+        """Returns the validation scores of the last stage of the training text; without stages, all scores. The final weights
+        are from this stage, and only this stage can end early."""
+        begin = (0, *self.experiment.stage_ends)[-2]
+        return {step: score for step, score in self.state.scores.items() if step > begin}
 
     def _point(self, metrics: Mapping[str, float], step: int, *, finished: bool = False) -> Progress:
         return Progress(step=step, total_steps=self.experiment.training.steps, metrics=metrics, finished=finished)

@@ -65,7 +65,7 @@ def test_the_scores_are_the_rows_of_the_leaderboard(folder: Path) -> None:
     scores = results.scores().set_index("trial")
     assert list(scores.index) == [row.name for row in board.rows]
     assert list(scores.index[scores["is_winner"]]) == [board.winner]
-    assert scores.loc["linear", "bleu"] == 25.0
+    assert scores.loc["linear", ["bleu", "text"]].to_list() == [25.0, "raw"]
     assert scores.loc["Fixed λ", "difference"] == -3.5
     assert pandas.isna(scores.loc["trial-01", "difference"])
 

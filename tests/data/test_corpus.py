@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from mtnat.data import DataConfig
-from mtnat.data.corpus import open_corpus, read_lines, scan
+from mtnat.data.corpus import read_lines, scan
+from mtnat.data.training_text import open_corpus
 from mtnat.errors import DataError
 
 A = ("a.en", "a.de")

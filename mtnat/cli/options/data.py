@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from mtnat.cli.options.shared import MODEL_HELP
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Adds the subcommands and their options."""
@@ -46,6 +48,14 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--languages", metavar="PAIR", help="languages, such as en-de (default: those in the names of the two files)"
     )
     split.set_defaults(command="mtnat.cli.data:split")
+
+    select = actions.add_parser("select", help="leave out the training pairs that an AT model predicts worst")
+    select.add_argument("--model", required=True, help=f"the model: {MODEL_HELP}")
+    select.add_argument("--inactive", type=float, default=0.1, metavar="SHARE", help="share that is left out (default: 0.1)")
+    select.add_argument("--output", type=Path, required=True, metavar="FILE", help="file for data.selected; .gz or plain")
+    select.add_argument("--scores", type=Path, metavar="FILE", help="file for the score of each pair; .gz or plain")
+    select.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], help="decoding.precision")
+    select.set_defaults(command="mtnat.cli.select:run", resumes_from="where it stopped")
 
     ready = actions.add_parser("prepare", help="train the vocabulary and tokenise the text before a training does")
     ready.add_argument(

@@ -22,5 +22,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="file for the translations, one line for each source; .gz or plain",
     )
+    parser.add_argument(
+        "--rejuvenate",
+        action="store_true",
+        help="rewrite only the targets of the pairs that the model was not trained on (data.selected), and keep the others",
+    )
     add_at_decoding(parser)
     parser.set_defaults(command="mtnat.cli.distil:run", resumes_from="where it stopped")

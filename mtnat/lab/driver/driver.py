@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray import tune
@@ -21,7 +22,9 @@ from mtnat.lab.driver.run_book import RunBook
 from mtnat.lab.driver.runs_under_way import RunsUnderWay
 from mtnat.lab.driver.screen import TerminalScreen
 from mtnat.lab.driver.searcher import AgendaSearcher
-from mtnat.lab.driver.teacher import DistilledText, distil, fetched_teacher, known_text, students, trained_teacher
+from mtnat.lab.driver.sharing import share
+from mtnat.lab.driver.text_models import Means
+from mtnat.lab.driver.text_writer import TextWriter, WrittenText, students
 from mtnat.lab.outputs.clock import Clock
 from mtnat.lab.outputs.folder import StudyFolder, read_record
 from mtnat.lab.outputs.runs import Result, Run
@@ -36,10 +39,11 @@ from mtnat.lab.results.fidelity_scores import read_fidelity
 from mtnat.lab.results.judge import RunJudge
 from mtnat.lab.results.leaderboard import Leaderboard, make_leaderboard
 from mtnat.lab.results.paper_table import make_table
-from mtnat.lab.study.record import Study, Teacher
+from mtnat.lab.study.record import Study
 from mtnat.lab.study.resources import Resources, workers_at_once
 from mtnat.lab.tracking.tracker import Tracker
 from mtnat.lab.worker.sessions import trainable
+from mtnat.training import Shards
 
 
 class Driver:
@@ -83,15 +87,16 @@ class Driver:
             write_whole(folder.table, table.model_dump_json(indent=1).encode())
 
     def answer(self, study: Study, folder: StudyFolder, parent: StudyFolder | None = None) -> None:
-        """Runs a study, beginning with its teacher if it has one, and writes its leaderboard."""
+        """Runs a study, beginning with the training text that its models write, and writes its leaderboard."""
         clock = Clock(folder.clock)
         notes: list[str] = []
         with self._tracked(folder, study, parent):
-            if study.teacher:
-                text = known_text(folder) or self._distil(study, study.teacher, folder, clock)
-                self._keep_distilled(folder, text)
-                study = students(study, text)
+            texts: list[WrittenText] = []
+            for text in TextWriter(study, folder, self._means(study, folder, clock)).texts():
+                self._keep_text(folder, text)
+                texts.append(text)
                 notes.append(text.summary)
+            study = students(study, *texts)
             taken = take_over(study, folder)
             for sentence in taken.sentences:
                 self._console.print(f"warm start: {sentence}", markup=False, highlight=False, soft_wrap=True)
@@ -131,16 +136,14 @@ class Driver:
         self._console.print(f"after {seeds} seeds: {leaderboard.answer}", markup=False, highlight=False, soft_wrap=True)
         return leaderboard.is_settled
 
-    def _distil(self, study: Study, teacher: Teacher, folder: StudyFolder, clock: Clock) -> DistilledText:
-        finished = (
-            fetched_teacher(teacher.model, folder, self._tracking_uri)
-            if teacher.model
-            else trained_teacher(study, teacher, folder, partial(self._train_teacher, folder, clock))
-        )
-        workers = workers_at_once(study.resources, self._room.machines)
-        return distil(study, finished, folder, workers, self._console, self._interruption.check)
+    def _means(self, study: Study, folder: StudyFolder, clock: Clock) -> Means:
+        return Means(partial(self._train_model, folder, clock), partial(self._share, study.resources), self._tracking_uri)
 
-    def _train_teacher(self, folder: StudyFolder, clock: Clock, study: Study) -> dict[str, Result]:
+    def _share(self, resources: Resources, work: Shards[Any], model: str, verb: str) -> None:
+        workers = workers_at_once(resources, self._room.machines)
+        share(work, model, verb, resources=resources, workers=workers, console=self._console, check=self._interruption.check)
+
+    def _train_model(self, folder: StudyFolder, clock: Clock, study: Study) -> dict[str, Result]:
         agenda = Agenda(study, NoProposals(), folder.results())
         self._carry_out(study, folder, agenda, clock)
         runs = [agenda.runs(trial).full for trial in agenda.trials.values()]
@@ -169,11 +172,11 @@ class Driver:
                 runs.kill()
                 raise
 
-    def _keep_distilled(self, folder: StudyFolder, text: DistilledText) -> None:
-        """Records the distilled text as an artifact and as the training set of the study."""
-        for path in (Path(text.targets), folder.distillation):
+    def _keep_text(self, folder: StudyFolder, text: WrittenText) -> None:
+        """Records a written text as an artifact and as a training set of the study."""
+        for path in (Path(text.file), text.record_in(folder)):
             self._tracker.keep(folder.id, path)
-        self._tracker.use(folder.id, f"distilled by {text.teacher}", text.key, text.targets)
+        self._tracker.use(folder.id, text.origin, text.key, text.file)
         self._tracker.log(folder.id, 0, text.figures)
 
     @contextmanager

@@ -66,8 +66,8 @@ class RunBook:
         if result.data_hash:
             data = run.experiment.data
             train = data.name_of("train")
-            name = f"{train}, distilled" if data.distilled else train
-            self._tracker.use(self.key(run), name, result.data_hash, data.distilled or train)
+            name = train if data.text == "raw" else f"{train}, {data.text}"
+            self._tracker.use(self.key(run), name, result.data_hash, data.text_file or train)
         self._tracker.end(self.key(run), "FAILED" if result.failed else "FINISHED")
         del self._open[run.id]
 

@@ -1,37 +1,31 @@
 """Distillation before the trials: a teacher is trained or fetched, and all workers translate the training text."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-
-import ray
-import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typing import ClassVar
 
 from mtnat.config import Record, replace
 from mtnat.data import DataConfig
-from mtnat.data.corpus import open_corpus
+from mtnat.data.corpus import Corpus
 from mtnat.data.dataset import default_cache
+from mtnat.data.training_text import open_corpus
 from mtnat.errors import StudyError
 from mtnat.evaluation.modality import Modality, modality
 from mtnat.files import copy_whole, write_whole
-from mtnat.lab.outputs.folder import RESULT_FILE, StudyFolder, read_record
-from mtnat.lab.outputs.runs import Result, Run, Trial
+from mtnat.lab.driver.text_models import Share, TextModel, model_trial
+from mtnat.lab.outputs.folder import StudyFolder, read_record
+from mtnat.lab.outputs.runs import Trial
 from mtnat.lab.study.record import DISTILLED, TEACHER_NAME, Study, Teacher
-from mtnat.lab.study.resources import Resources
-from mtnat.lab.tracking.models import fetch_model, is_address
 from mtnat.training import Distillation, read_experiment, training_sources
-from mtnat.training.fit import MODEL
 
-MOST_RETRIES = 3
-"""How often a worker whose process died is restarted; the other workers continue with its shards."""
 MODALITY = ("conditional_entropy", "weighted_entropy", "length_ratio", "length_deviation")
-"""The figures of `Modality` that are tracked for the corpus's targets and for the distilled ones."""
+"""The figures of `Modality` that are tracked for the corpus's targets and for the written ones."""
 
 
 class DistilledText(Record):
     """The text that a teacher has written: ``distillation.json`` in the study's folder."""
+
+    setting: ClassVar[str] = DISTILLED
+    """The setting that names the text."""
 
     teacher: str
     """The run that trained the teacher, or its folder or address."""
@@ -47,19 +41,28 @@ class DistilledText(Record):
     distilled: Modality
     """The modality of the teacher's text."""
 
+    def record_in(self, folder: StudyFolder) -> Path:
+        """The path of this record."""
+        return folder.distillation
+
+    @property
+    def file(self) -> str:
+        """Absolute path of the file."""
+        return self.targets
+
+    @property
+    def origin(self) -> str:
+        """The origin of the text, as the name of a dataset."""
+        return f"distilled by {self.teacher}"
+
     @property
     def summary(self) -> str:
         """The effect of distillation in one sentence."""
         valid = f" (valid BLEU {self.valid:.2f})" if self.valid is not None else ""
-        changes = [
-            f"{name} {before:.3f} → {after:.3f}"
-            for name, before, after in (
-                ("conditional entropy of a target word", self.raw.conditional_entropy, self.distilled.conditional_entropy),
-                ("target words a source word", self.raw.length_ratio, self.distilled.length_ratio),
-                ("their standard deviation", self.raw.length_deviation, self.distilled.length_deviation),
-            )
-        ]
-        return f"Trained on what {self.teacher}{valid} made of {self.lines:,} training sources: {', '.join(changes)}."
+        return (
+            f"Trained on what {self.teacher}{valid} made of {self.lines:,} training sources: "
+            f"{changes(self.raw, self.distilled)}."
+        )
 
     @property
     def figures(self) -> dict[str, float]:
@@ -71,21 +74,14 @@ class DistilledText(Record):
         }
 
 
-@dataclass(frozen=True)
-class FinishedTeacher:
-    """A model that can translate the training text."""
-
-    name: str
-    """The run that trained the teacher, or its folder or address."""
-    model: Path
-    """Absolute path of its folder."""
-    valid: float | None
-    """BLEU on the validation set; None if it was not trained here."""
-
-
-def students(study: Study, text: DistilledText) -> Study:
-    """Returns the study with the teacher's text as the training targets of its trials."""
-    return study.model_copy(update={"experiment": replace(study.experiment, {DISTILLED: text.targets})})
+def changes(before: Modality, after: Modality) -> str:
+    """Returns how the modality of the training text has changed."""
+    figures = {
+        "conditional entropy of a target word": (before.conditional_entropy, after.conditional_entropy),
+        "target words a source word": (before.length_ratio, after.length_ratio),
+        "their standard deviation": (before.length_deviation, after.length_deviation),
+    }
+    return ", ".join(f"{name} {old:.3f} → {new:.3f}" for name, (old, new) in figures.items())
 
 
 def known_text(folder: StudyFolder) -> DistilledText | None:
@@ -97,75 +93,32 @@ def known_text(folder: StudyFolder) -> DistilledText | None:
     if not folder.distillation.exists():
         return None
     text = read_record(DistilledText, folder.distillation)
-    if not Path(text.targets).exists():
-        raise StudyError(
-            f"{text.targets}: is gone, or the study's folder was moved; put it back, or remove {folder.distillation}."
-        )
+    check_is_there(text.targets, folder.distillation)
     return text
 
 
-def fetched_teacher(model: str, folder: StudyFolder, tracking_uri: str) -> FinishedTeacher:
-    """Returns a teacher that has been trained elsewhere.
+def check_is_there(targets: str, record: Path) -> None:
+    """Checks that a written text still exists.
 
     Raises:
-        ModelError: MLflow does not have the model.
+        StudyError: it does not.
     """
-    place = fetch_model(model, folder.path / "teacher", tracking_uri) if is_address(model) else Path(model)
-    return FinishedTeacher(model, place.absolute(), valid=None)
-
-
-def trained_teacher(
-    study: Study, teacher: Teacher, folder: StudyFolder, train: Callable[[Study], dict[str, Result]]
-) -> FinishedTeacher:
-    """Returns the teacher of this study, and trains it if that has not been done.
-
-    Args:
-        train: runs a study and returns the results of its runs by id.
-
-    Raises:
-        StudyError: the teacher could not be trained.
-    """
-    trial = teacher_trial(study, teacher)
-    run = Run(trial=trial.name, kind=trial.kind, phase="search", experiment=trial.experiment).id
-    known = folder.results().get(run)
-    if known and known.valid is None:  # nothing can go on without a teacher, so a resumed study tries again
-        (folder.run(run) / RESULT_FILE).unlink()
-    alone = {"baselines": {trial.name: trial.settings}, "search": {}, "trials": 0, "confirm": None, "teacher": None}
-    result = train(study.model_copy(update=alone))[run]
-    if result.valid is None:
-        raise StudyError(
-            f"teacher: could not be trained ({result.failed}); run again with --resume, or correct teacher.settings "
-            "and start from the beginning in another folder."
-        )
-    return FinishedTeacher(run, folder.run(run) / MODEL, result.valid)
+    if not Path(targets).exists():
+        raise StudyError(f"{targets}: is gone, or the study's folder was moved; put it back, or remove {record}.")
 
 
 def teacher_trial(study: Study, teacher: Teacher) -> Trial:
     """Returns the trial that trains the teacher; it is one of the study's baselines if one is equal to it."""
-    settings = dict(teacher.settings)
-    if replace(study.experiment, settings).decoder != "at":  # a multi-task teacher translates with its AT decoder too
-        settings["decoding.decoder"] = "at"
-    experiment = replace(study.experiment, settings)
-    for name, own in study.baselines.items():
-        # All other baselines are trained on distilled targets, which do not exist yet.
-        if DISTILLED in own and replace(study.experiment, own) == experiment:
-            return Trial(name, "baseline", own, experiment)
-    return Trial(TEACHER_NAME, "baseline", settings, experiment)
+    return model_trial(study, TEACHER_NAME, teacher.settings)
 
 
-def keep_teacher(teacher: FinishedTeacher, folder: StudyFolder) -> None:
+def keep_teacher(teacher: TextModel, folder: StudyFolder) -> None:
     """Writes the path of the teacher's model into the study's folder, for systems that read a teacher in training."""
     write_whole(folder.teacher, str(teacher.model).encode())
 
 
-def distil(
-    study: Study, teacher: FinishedTeacher, folder: StudyFolder, workers: int, console: Console, check: Callable[[], None]
-) -> DistilledText:
+def distil(study: Study, teacher: TextModel, folder: StudyFolder, share: Share) -> DistilledText:
     """Translates the training text with a teacher, and saves the result.
-
-    Args:
-        workers: number of processes that translate.
-        check: called regularly; may raise to end the translation.
 
     Raises:
         StudyError: the translation failed.
@@ -177,8 +130,8 @@ def distil(
     overrides = {setting: getattr(study.teacher, setting) for setting in ("beam", "length_penalty", "precision")}
     sources = training_sources(data)
     distillation = Distillation(teacher.model, sources, replace(read_experiment(teacher.model).decoding, overrides))
-    _translate(distillation, study.resources, workers, console, check)
-    targets = folder.path / (f"distilled.{data.languages[1]}.gz" if data.languages else "distilled.gz")
+    share(distillation, "teacher", "translate")
+    targets = folder.path / target_file("distilled", data)
     copy_whole(distillation.targets, targets)
     text = DistilledText(
         teacher=teacher.name,
@@ -186,47 +139,23 @@ def distil(
         key=distillation.key,
         targets=str(targets),
         lines=sources.lines,
-        raw=_modality(data),
-        distilled=_modality(data.model_copy(update={"distilled": str(targets)})),
+        raw=text_modality(data),
+        distilled=text_modality(data.model_copy(update={"distilled": str(targets)})),
     )
     write_whole(folder.distillation, text.model_dump_json(indent=1).encode())
     return text
 
 
-def _translate(
-    distillation: Distillation, resources: Resources, workers: int, console: Console, check: Callable[[], None]
-) -> None:
-    """Translates all shards of the text. Each worker takes a shard that no other worker has."""
-    workers = min(distillation.shards, workers)
-    console.print(
-        f"teacher: translates {distillation.shards} shards of the training text on {workers} workers", highlight=False
-    )
-    task = ray.remote(num_cpus=resources.cpus_per_worker, num_gpus=resources.gpus_per_worker, max_retries=MOST_RETRIES)(_work)
-    pending = [task.remote(distillation, resources) for _ in range(workers)]
-    columns = (TextColumn("teacher"), BarColumn(), MofNCompleteColumn(), TextColumn("shards"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        shown = bar.add_task("distilling", total=distillation.shards)
-        try:
-            while pending:
-                ended, pending = ray.wait(pending, timeout=0.5)
-                check()
-                ray.get(ended)
-                bar.update(shown, completed=distillation.done)
-        except ray.exceptions.RayError as error:
-            reason = " ".join(str(error.cause if isinstance(error, ray.exceptions.RayTaskError) else error).split())[:300]
-            raise StudyError(f"teacher: cannot translate the training text ({reason}); run again with --resume.") from None
-        finally:
-            for one in pending:
-                ray.cancel(one, force=True)
+def target_file(kind: str, data: DataConfig) -> str:
+    """Returns the name of a file of training targets, with the language if it is known."""
+    return f"{kind}.{data.languages[1]}.gz" if data.languages else f"{kind}.gz"
 
 
-def _work(distillation: Distillation, resources: Resources) -> None:
-    """The work of one worker, in a separate process."""
-    torch.set_num_threads(resources.cpus_per_worker)
-    for _ in distillation.work("cuda" if resources.gpus_per_worker else "cpu"):
-        pass
+def text_modality(data: DataConfig) -> Modality:
+    """Measures the training text of a corpus, whose stages do not count."""
+    return modality_of(open_corpus(data.model_copy(update={"stages": ()}), default_cache()))
 
 
-def _modality(data: DataConfig) -> Modality:
-    corpus = open_corpus(data, default_cache())
+def modality_of(corpus: Corpus) -> Modality:
+    """Measures a training text."""
     return modality((source for source, _ in corpus.pairs("train")), (target for _, target in corpus.pairs("train")))

@@ -65,6 +65,10 @@ class StudyFolder:
         """The teacher's text, once it is complete."""
         self.teacher = self.path / "teacher.path"
         """The path of the teacher's model folder, once it is trained or fetched."""
+        self.reverse_distillation = self.path / "reverse_distillation.json"
+        """The reverse teacher's text, once it is complete."""
+        self.rejuvenation = self.path / "rejuvenation.json"
+        """The text after rejuvenation, once it is complete."""
         self.table, self.table_markdown, self.table_latex = (self.path / f"table.{kind}" for kind in ("json", "md", "tex"))
 
     @property

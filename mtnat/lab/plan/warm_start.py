@@ -13,7 +13,7 @@ from mtnat.experiment import Experiment
 from mtnat.files import write_whole
 from mtnat.lab.outputs.folder import STOP_FILE, StudyFolder, read_record, read_result, write_result
 from mtnat.lab.outputs.runs import Result, Run
-from mtnat.lab.study.record import TEACHER_NAME, Settings, Study, slug
+from mtnat.lab.study.record import Settings, Study, slug
 from mtnat.lab.study.searching import METRICS
 from mtnat.lab.study.space import Space, Value, leaves
 from mtnat.training.fit import CHECKPOINTS, MODEL, SUMMARY
@@ -153,10 +153,11 @@ def _studies(folder: StudyFolder) -> Iterator[tuple[StudyFolder, Study]]:
 def _search_runs(folder: StudyFolder, study: Study) -> Iterator[tuple[str, Path]]:
     """Yields the full runs of a study's search phase: the trial's name and the run's folder."""
     own = {slug(name): name for name in [*study.baselines, *((_read(folder) or WarmStart()).trials)]}
+    text_models = set(map(slug, study.text_models))
     suffix = f"-seed{study.experiment.seed}"
     for run_folder in sorted(folder.path.glob(f"runs/*{suffix}")):
         trial = run_folder.name.removesuffix(suffix)
-        if not (study.teacher and trial == slug(TEACHER_NAME)):
+        if trial not in text_models:
             yield own.get(trial, trial), run_folder
 
 

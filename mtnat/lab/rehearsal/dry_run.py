@@ -18,7 +18,6 @@ from mtnat.errors import ResourceError
 from mtnat.experiment import Experiment
 from mtnat.lab.cluster.connection import ray_cluster
 from mtnat.lab.cluster.room import machines
-from mtnat.lab.driver.teacher import teacher_trial
 from mtnat.lab.outputs.folder import StudyFolder
 from mtnat.lab.outputs.runs import Trial
 from mtnat.lab.plan.agenda import Agenda
@@ -27,12 +26,12 @@ from mtnat.lab.plan.samplers import startup_trials
 from mtnat.lab.plan.warm_start import WarmStart, take_over
 from mtnat.lab.rehearsal.estimate import MEASURED_STEPS, Pace, PaceOf, Phase, kind_of, phases, training_seconds, wall_seconds
 from mtnat.lab.rehearsal.pace import measure
+from mtnat.lab.rehearsal.text_steps import stage_facts, text_facts, text_reservations, text_steps
 from mtnat.lab.results.words import duration
 from mtnat.lab.study.options import Options
-from mtnat.lab.study.record import Settings, Study, Teacher
+from mtnat.lab.study.record import Settings, Study
 from mtnat.lab.study.resources import Machine, Resources, cores, resource_problems, runs_at_once, workers_at_once
-from mtnat.lab.tracking.models import is_address
-from mtnat.training import read_experiment, training_sources
+from mtnat.training import training_sources
 
 MOST_PROPOSALS = 5
 """Number of proposals that are shown."""
@@ -149,50 +148,33 @@ def _place(study: Study, options: Options) -> Iterator[_Place]:
 
 
 def _kinds(part: Study, drawn: Sequence[Trial]) -> Iterator[Experiment]:
-    """Yields the kinds of systems among the trials of a column and its teacher."""
+    """Yields the kinds of systems among the trials of a column and the models that write its training text."""
     for settings in part.baselines.values():
         yield kind_of(replace(part.experiment, settings))
     for trial in drawn:
         yield kind_of(trial.experiment)
-    if part.teacher:
-        if not part.teacher.model:
-            yield kind_of(teacher_trial(part, part.teacher).experiment)
-        if writer := _writer(part, part.teacher):
-            yield kind_of(writer)
-
-
-def _writer(part: Study, teacher: Teacher) -> Experiment | None:
-    """Returns the teacher with the settings of its translation; None if its model would have to be fetched first."""
-    if not teacher.model:
-        experiment = teacher_trial(part, teacher).experiment
-    elif is_address(teacher.model):
-        return None
-    else:
-        experiment = read_experiment(Path(teacher.model)).model_copy(update={"data": part.experiment.data})
-    search = {f"decoding.{name}": getattr(teacher, name) for name in ("beam", "length_penalty", "precision")}
-    return replace(experiment, {"decoding.decoder": "at", "decoding.rerank": "none"} | search)
+    for step in text_steps(part):
+        yield kind_of(step.experiment)
 
 
 def _plan(part: Study, known: Outset, pace: PaceOf, place: _Place) -> list[Phase]:
     """Returns the phases of a column or of the study."""
     proposals, inherited = [trial.experiment for trial in known.proposals], len(known.taken.trials)
     trained = set(known.taken.baselines)
-    if not part.teacher:
-        return phases(part, proposals, pace, place.runs, trained=trained, inherited=inherited)
+    gpus = part.resources.gpus_per_worker
     stage: list[Phase] = []
-    if not part.teacher.model:
-        trial = teacher_trial(part, part.teacher)
-        trained.add(trial.name)
-        seconds = training_seconds(trial.experiment, pace(trial.experiment))
-        gpus = place.workers * part.resources.gpus_per_worker
-        stage.append(Phase(name="teacher", runs=1, seconds=(seconds,), gpus=gpus))
-    if writer := _writer(part, part.teacher):
-        workers_seconds = pace(writer).sentence * place.workers * training_sources(part.experiment.data).lines
-        gpus = place.all_workers * part.resources.gpus_per_worker
-        together = (workers_seconds / place.all_workers,)
-        stage.append(Phase(name="the teacher translates", runs=0, seconds=together, gpus=gpus, waits=True))
+    for step in text_steps(part):
+        own = pace(step.experiment)
+        if step.trial:
+            trained.add(step.trial.name)
+            work = Phase(name=step.name, runs=1, seconds=(training_seconds(step.experiment, own),), gpus=place.workers * gpus)
+        else:
+            workers_seconds = own.sentence * place.workers * training_sources(part.experiment.data).lines * step.share
+            together = (workers_seconds / place.all_workers,)
+            work = Phase(name=step.name, runs=0, seconds=together, gpus=place.all_workers * gpus)
+        stage.append(work._replace(waits=bool(stage)))
     students = phases(part, proposals, pace, place.runs, trained=trained, inherited=inherited)
-    return [*stage, *(phase._replace(waits=True) for phase in students[:1]), *students[1:]]
+    return [*stage, *(phase._replace(waits=bool(stage)) for phase in students[:1]), *students[1:]]
 
 
 def _trials(title: str, trials: Sequence[Trial], pace: PaceOf) -> RichTable:
@@ -218,24 +200,21 @@ def _titled(part: Study, drawn: Sequence[Trial]) -> dict[str, list[Trial]]:
     baselines = [
         Trial(name, "baseline", settings, replace(part.experiment, settings)) for name, settings in part.baselines.items()
     ]
-    teachers = [teacher_trial(part, part.teacher)] if part.teacher and not part.teacher.model else []
-    found = {
-        "teacher": [trial for trial in teachers if trial.name not in part.baselines],
-        "baselines": baselines,
-        "first proposals": list(drawn),
-    }
+    models: dict[str, list[Trial]] = {}
+    for step in text_steps(part):
+        if step.trial and step.trial.name not in part.baselines:
+            models.setdefault(step.part, []).append(step.trial)
+    found = {**models, "baselines": baselines, "first proposals": list(drawn)}
     return {title: trials for title, trials in found.items() if trials}
 
 
 def _facts(study: Study, place: _Place) -> Iterator[str]:
-    """Yields lines on columns, teacher, resources and machines."""
+    """Yields lines on columns, the models that write training text, resources and machines."""
     first, part = next(iter(study.parts.items()))
     if study.columns:
         yield f"columns       {', '.join(study.columns)}, one after the other; the trials above are those of {first}"
-    if study.teacher:
-        trial = teacher_trial(part, study.teacher)
-        who = study.teacher.model or (f"{trial.name}, a baseline" if trial.name in study.baselines else "trained here")
-        yield f"teacher       {who}; translates with beam {study.teacher.beam}"
+    yield from text_facts(study)
+    yield from stage_facts(part)
     resources = study.resources
     each = f"{place.workers} × " if place.workers > 1 else ""
     gpus = f", {resources.gpus_per_worker:g} GPUs" if resources.gpus_per_worker else ""
@@ -274,8 +253,7 @@ def _reservations(study: Study) -> Iterator[str]:
         yield "Nor does it include the communication between the workers of a run."
     if study.pruner or study.experiment.training.patience:
         yield "Runs that end early make the study shorter."
-    if study.teacher and is_address(study.teacher.model or ""):
-        yield "The teacher's translation is not included, because its model would have to be fetched first."
+    yield from text_reservations(study)
     if not study.proposals and study.search:
         yield "The number of proposals depends on the budget."
     yield f"Nothing was started, and nothing was kept except prepared corpora in {default_cache()}, which the study will use."

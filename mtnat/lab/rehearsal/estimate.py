@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 from mtnat.config import replace
 from mtnat.experiment import Experiment
-from mtnat.lab.study.record import Study
+from mtnat.lab.study.record import SELECTED, STAGES, WRITERS, Study
 from mtnat.lab.study.searching import compressed
 
 MEASURED_STEPS = 8
 _SAME: Mapping[str, Any] = {
     "seed": 1,
-    "data.distilled": None,
+    **dict.fromkeys((*WRITERS.values(), SELECTED)),
+    STAGES: [],
     "objective.label_smoothing": 0.1,
     "objective.length_weight": 0.1,
     # The first step is not measured: many schedules begin with λ = 0, which leaves out one decoder.
@@ -107,12 +108,12 @@ def phases(
     trained: Collection[str] = (),
     inherited: int = 0,
 ) -> list[Phase]:
-    """Returns the phases of a study without its teacher.
+    """Returns the phases of a study without the models that write its training text.
 
     Args:
         drawn: some proposals, which stand for all.
         at_once: number of runs at the same time.
-        trained: baselines that are already trained, as the teacher or by another study.
+        trained: baselines that are already trained, as such a model or by another study.
         inherited: number of trials of other studies, which may be confirmed too.
     """
     gpus = study.resources.most_workers * study.resources.gpus_per_worker

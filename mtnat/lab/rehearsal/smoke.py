@@ -13,7 +13,7 @@ from mtnat.data.corpus import data_root, read_lines
 from mtnat.experiment import Experiment
 from mtnat.lab.outputs.folder import StudyFolder
 from mtnat.lab.outputs.runs import Result
-from mtnat.lab.study.record import DISTILLED, Settings, Study
+from mtnat.lab.study.record import SELECTED, WRITERS, Settings, Study
 from mtnat.lab.study.searching import METRICS, Budget
 from mtnat.lab.study.space import leaves
 
@@ -22,7 +22,12 @@ TRAIN_LINES, HELD_OUT_LINES = 300, 8
 PIECES, PIECES_BESIDE_CHARACTERS = 300, 200
 """Size of the vocabulary: for the embedded corpus; for files, in addition to every character of the text."""
 STEPS, TRIALS, SEEDS = 8, 2, 2
-_LINES = {"data.train": TRAIN_LINES, "data.valid": HELD_OUT_LINES, "data.test": HELD_OUT_LINES, DISTILLED: TRAIN_LINES}
+_LINES = {
+    "data.train": TRAIN_LINES,
+    "data.valid": HELD_OUT_LINES,
+    "data.test": HELD_OUT_LINES,
+    **dict.fromkeys((*WRITERS.values(), SELECTED), TRAIN_LINES),
+}
 _WHOLE = "training.valid_sentences"
 """The setting for which 0 means all, and is larger than any number."""
 _TYPES = leaf_types(Experiment)
@@ -44,14 +49,16 @@ def smoke(study: Study, text: Path, pieces: int = PIECES) -> Study:
     experiment = replace(study.experiment, _changed(study.experiment, cut))
     trials = min(study.proposals or TRIALS, TRIALS) if study.search else 0
     steps = experiment.training.steps
-    teacher = study.teacher and study.teacher.model_copy(
-        update={"settings": _over(study.teacher.settings, cut), "beam": min(study.teacher.beam, 2)}
-    )
+    text_models = {
+        name: part.model_copy(update={"settings": part.settings and _over(part.settings, cut), "beam": min(part.beam, 2)})
+        for name in WRITERS
+        if (part := getattr(study, name))
+    }
     return study.model_copy(
         update={
             "experiment": experiment,
             "columns": {name: _over(settings, cut) for name, settings in study.columns.items()},
-            "teacher": teacher,
+            **text_models,
             "baselines": {name: _over(settings, cut) for name, settings in study.baselines.items()},
             "search": {path: _search(path, search, cut) for path, search in study.search.items()},
             "trials": trials,
@@ -185,7 +192,8 @@ def _ladder(values: Iterable[Any], first: int, step: int) -> dict[Any, int]:
 def _visit(study: Study, visit: Visit) -> None:
     """Calls ``visit`` with every value that a study sets."""
     _changed(study.experiment, visit)
-    for settings in (*study.columns.values(), *study.baselines.values(), study.teacher.settings if study.teacher else {}):
+    text_models = [part.settings or {} for name in WRITERS if (part := getattr(study, name))]
+    for settings in (*study.columns.values(), *study.baselines.values(), *text_models):
         _over(settings, visit)
     for path, search in study.search.items():
         _search(path, search, visit)

@@ -13,7 +13,7 @@ MOST_NAMED = 6
 
 def answer(winner: Row | None, rows: Sequence[Row], study: Study) -> str:
     """Returns what the study found, and with several metrics also their front."""
-    found = _found(winner, rows, study)
+    found = f"{_found(winner, rows, study)}{_text(winner)}"
     front = [row for row in rows if row.on_front]
     return f"{found} {front_sentence(front, study.objectives)}" if front else found
 
@@ -77,6 +77,13 @@ def metric_of(row: Row, metric: str) -> float:
     value = row.valid if metric == "valid.bleu" else row.metrics[metric]
     assert value is not None
     return value
+
+
+def _text(winner: Row | None) -> str:
+    """Returns a sentence on the training text of the winner, if it is not the corpus's own."""
+    if winner is None or winner.mean is None or winner.text in (None, "raw"):
+        return ""
+    return f" {winner.name} was trained on this text: {winner.text}."
 
 
 def _more_seeds(winner: Row) -> str:

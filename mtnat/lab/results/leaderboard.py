@@ -97,6 +97,7 @@ def make_leaderboard(
         fidelity=fidelity,
         notes=(
             *notes,
+            *_text_notes(rows),
             *_look_notes(study, agenda),
             *_choice_notes(winner, without_choice),
             *_front_notes(study, agenda, rows),
@@ -146,6 +147,18 @@ def _without_choice(rows: Sequence[Row]) -> float | None:
         return [scores[row.seeds.index(seed)] for seed in seeds]
 
     return cross_fitted([by_seed(row, row.valid_scores) for row in rows], [by_seed(row, row.scores) for row in rows])
+
+
+def _text_notes(rows: Sequence[Row]) -> Iterator[str]:
+    """Yields which trials were trained on which text, if it is not the corpus's own for all of them."""
+    names: dict[str, list[str]] = {}
+    for row in rows:
+        names.setdefault(row.text or "raw", []).append(row.name)
+    if len(names) > 1:
+        texts = [f"{text} for {', '.join(same)}" for text, same in names.items()]
+        yield f"Training text: {'; '.join(texts)}."
+    elif "raw" not in names:
+        yield from (f"Training text of all trials: {text}." for text in names)
 
 
 def _look_notes(study: Study, agenda: Agenda) -> Iterator[str]:

@@ -26,6 +26,8 @@ class Row(Record):
     kind: Kind
     settings: Settings
     """Settings in which the trial differs from the study's experiment."""
+    text: str | None = None
+    """The training text of the trial, such as raw or distilled; None in files of version 0.1."""
     is_reference: bool = False
     """Whether the trial translates with another decoder than the study's experiment; such a trial never wins."""
     confirmed: bool
@@ -123,6 +125,7 @@ def make_row(trial: Trial, study: Study, agenda: Agenda, judge: Judge, *, confir
         name=trial.name,
         kind=trial.kind,
         settings=trial.settings,
+        text=trial.experiment.data.text,
         is_reference=trial.experiment.decoder != study.experiment.decoder,
         confirmed=confirmed,
         pruned=next((result.pruned for _, result in good), None),

@@ -14,11 +14,10 @@ from mtnat.data.config import DataConfig
 from mtnat.errors import ConfigError, UserError
 from mtnat.experiment import Experiment
 from mtnat.lab.study.record import (
-    DISTILLED,
     FIXED,
     FIXED_IN_COLUMNS,
     LEAVES,
-    TEACHER_NAME,
+    STAGES,
     Confirm,
     Published,
     Settings,
@@ -31,11 +30,10 @@ from mtnat.lab.study.resources import Machine, Resources, resource_problems
 from mtnat.lab.study.search_checks import SearchChecks
 from mtnat.lab.study.searching import Budget, Sampler, compressed
 from mtnat.lab.study.space_reading import parse_space, path_problem
-from mtnat.lab.tracking.models import is_address
+from mtnat.lab.study.text_checks import TextChecks
 from mtnat.training import read_experiment
 from mtnat.training.teacher import MISSING as MISSING_TEACHER
 
-_WRITTEN = "is what the teacher writes; a baseline may say null, for the corpus's own targets."
 Result = TypeVar("Result")
 _Origin = tuple[tuple[str, ...], ...]
 """Where the settings of an experiment stand in the file, as names from its root, the ones that count first."""
@@ -73,7 +71,6 @@ class _Check:
         parts = {name: _salvage(field.annotation, data[name]) for name, field in Study.model_fields.items() if name in data}
         self.experiment: Experiment | None = parts.get("experiment")
         self.columns: dict[str, Settings] = parts.get("columns") or {}
-        self.teacher: Teacher | None = parts.get("teacher")
         self.published: Published | None = parts.get("published")
         self.baselines: dict[str, Settings] = parts.get("baselines") or {}
         self.confirm: Confirm | None = parts.get("confirm")
@@ -82,6 +79,13 @@ class _Check:
         self.search: dict[str, Any] = {}
         if isinstance(search, dict):
             self.search = {path: text for path, text in search.items() if isinstance(path, str)}
+        self.teacher: Teacher | None = parts.get("teacher")
+        self.texts = TextChecks(
+            teacher=self.teacher,
+            reverse_teacher=parts.get("reverse_teacher"),
+            rejuvenation=parts.get("rejuvenation"),
+            search=self.search,
+        )
         self.space, self.space_problems = parse_space(self.search, LEAVES, FIXED)
         self.search_checks = SearchChecks(
             given=data,
@@ -103,15 +107,15 @@ class _Check:
     def problems(self) -> list[str]:
         """Returns every problem, with its line."""
         found = [*self.space_problems, *self.search_checks.problems(), *self._confirm(), *self._names(), *self._published()]
-        finished_teacher = self._finished_teacher(found)
-        experiments = list(self._experiments(finished_teacher, found))
+        found += self.texts.problems
+        experiments = list(self._experiments(found))
         texts: dict[DataConfig, _Origin] = {}
         unfit: dict[str, _Origin] = {}
         for origin, experiment in experiments:
             found += self._sharing(experiment)
             found += self._rungs(experiment)
             unfit |= {problem: unfit.get(problem, origin) for problem in self._frozen_teacher(experiment)}
-            texts.setdefault(experiment.data, origin)
+            texts.setdefault(self.texts.checkable(experiment.data), origin)
         located = [self.given.told(problem) for problem in found]
         for data, origin in texts.items():
             located += (self.given.told(problem, origin) for problem in mtnat.data.check(data))
@@ -133,8 +137,7 @@ class _Check:
     def _names(self) -> Iterator[str]:
         most = self.search_checks.most_proposals
         taken = {name: "a proposal" for name in map(slug, self.baselines) if is_proposal(name, most)}
-        if self.teacher:
-            taken[slug(TEACHER_NAME)] = "the teacher"
+        taken |= {slug(name): described for name, described in self.texts.names.items()}
         yield from _clashes("baselines", self.baselines, taken)
         yield from _clashes("columns", self.columns, {"runs": "the runs", "best": "the best model"})
 
@@ -152,48 +155,33 @@ class _Check:
                         hint = nearest(column, self.columns) or f"; columns: {', '.join(self.columns)}."
                         yield f"published.bleu.{name}.{column}: is no column{hint}"
 
-    def _finished_teacher(self, found: list[str]) -> Experiment | None:
-        """Returns the experiment of a finished teacher, or None if it cannot be known; adds its problems to ``found``."""
-        if not self.teacher or not self.teacher.model or is_address(self.teacher.model):
-            return None
-        folder, problems = Path(self.teacher.model), list[str]()
-        experiment = _attempt(problems, lambda: read_experiment(folder))
-        found += (f"teacher.model: {problem}" for problem in problems)
-        if experiment and not experiment.can_teach:
-            found.append(f"teacher.model: {folder} has no AT decoder, which a teacher translates with; give one that has.")
-        return experiment
-
-    def _experiments(self, finished_teacher: Experiment | None, found: list[str]) -> Iterator[tuple[_Origin, Experiment]]:
+    def _experiments(self, found: list[str]) -> Iterator[tuple[_Origin, Experiment]]:
         """Yields the experiments that stand for all that the study can run, each with the place of its settings in the file;
         adds the problems of invalid ones to ``found``."""
         baselines = {f"baselines.{name}": settings for name, settings in self.baselines.items()}
-        astray = {where: self._paths(settings, where) for where, settings in baselines.items()}
+        models = self.texts.trained
+        astray = {where: self._paths(settings, where) for where, settings in {**baselines, **models}.items()}
         found += chain.from_iterable(astray.values())
-        teacher_astray = self._paths(self.teacher.settings, "teacher.settings") if self.teacher else []
-        found += teacher_astray
         for origin, base in self._bases(found):
             yield origin, base
+            place = ".".join(origin[0])
+            column = self.columns.get(origin[0][-1], {}) if len(origin) > 1 else {}
+            found += self.texts.of_stages(base.data, column, place)
             for where, settings in baselines.items():
                 if not astray[where] and (experiment := self._built(base, settings, where, found)):
                     yield (tuple(where.split(".", 1)), *origin), experiment
-            if self.teacher:
-                found += self._taught(base, finished_teacher)
-                if not self.teacher.model and not teacher_astray:
-                    teachers = self._teacher(base, self.teacher.settings, found)
-                    yield from (((("teacher", "settings"), *origin), experiment) for experiment in teachers)
+                    if self.texts.uses_texts(settings):
+                        found += self.texts.of_stages(experiment.data, {**column, **settings}, where)
+            found += self.texts.of_experiment(base)
+            for where, settings in models.items():
+                if not astray[where] and (experiment := self._built(base, settings, where, found)):
+                    yield (tuple(where.split(".", 1)), *origin), experiment
+                    found += self.texts.of_model(where, experiment)
             if not self.space_problems:
-                yield from (((("search",), *origin), experiment) for experiment in self._corners(base, found))
-
-    def _teacher(self, base: Experiment, settings: Settings, found: list[str]) -> Iterator[Experiment]:
-        """Yields the experiment of a teacher that is trained in this study, if it is valid."""
-        where = "teacher.settings"
-        if experiment := self._built(base, settings, where, found):
-            yield experiment
-            if not experiment.can_teach:
-                found.append(
-                    f"{where}: must train an AT decoder, which a teacher translates with; "
-                    "add objective.schedule: {kind: constant, value: 0.0}."
-                )
+                for experiment in self._corners(base, found):
+                    yield (("search",), *origin), experiment
+                    if STAGES in self.search:
+                        found += self.texts.of_stages(experiment.data, column, "search")
 
     def _bases(self, found: list[str]) -> Iterator[tuple[_Origin, Experiment]]:
         """Yields the experiments that the trials' settings change: the study's experiment, or that of each column."""
@@ -205,19 +193,6 @@ class _Check:
                 yield (("columns", name), *_EXPERIMENT), experiment
         if self.experiment and not self.columns:
             yield _EXPERIMENT, self.experiment
-
-    def _taught(self, base: Experiment, finished_teacher: Experiment | None) -> Iterator[str]:
-        """Yields the reasons why the teacher cannot write the training targets of this experiment."""
-        if base.data.distilled is not None:
-            yield f"experiment.{DISTILLED}: {_WRITTEN}"
-        if DISTILLED in self.search:
-            yield f"search.{DISTILLED}: {_WRITTEN}"
-        teaches, wanted = finished_teacher and finished_teacher.data.languages, base.data.languages
-        if teaches and wanted and teaches != wanted:
-            yield (
-                f"teacher.model: translates {'-'.join(teaches)}, but the text is {'-'.join(wanted)}; "
-                "train the teacher here, by settings."
-            )
 
     def _corners(self, base: Experiment, found: list[str]) -> Iterator[Experiment]:
         """Yields the valid experiments at the extremes of the search; a problem of both ends of a range is added once."""
@@ -233,13 +208,7 @@ class _Check:
 
     def _paths(self, settings: Settings, where: str) -> list[str]:
         found = [problem for path in settings if (problem := path_problem(path, LEAVES, FIXED, where))]
-        if self.teacher and settings.get(DISTILLED) is not None:
-            found.append(f"{where}.{DISTILLED}: {_WRITTEN}")
-        if self.teacher and "data.train" in settings and DISTILLED not in settings:
-            found.append(
-                f"{where}.data.train: the teacher translates the experiment's training text; add {DISTILLED}: null, or drop it."
-            )
-        return found
+        return [*found, *self.texts.of_settings(settings, where)]
 
     def _built(self, base: Experiment, settings: Settings, where: str, found: list[str]) -> Experiment | None:
         problems = list[str]()
@@ -252,10 +221,10 @@ class _Check:
         for steps in self.search_checks.horizon.steps[:-1] if self.search_checks.horizon else ():
             rung = _attempt([], partial(compressed, experiment, steps))
             if rung is None or (experiment.training.warmup_steps and not rung.training.warmup_steps):
-                yield (
-                    f"horizon.steps: a rung of {steps} has no room for its share of {experiment.training.warmup_steps} warm-up "
-                    "steps; begin with a longer one."
-                )
+                share = f"its share of {experiment.training.warmup_steps} warm-up steps"
+                if rung is None and experiment.data.stages:
+                    share = "a step of each of its stages"
+                yield f"horizon.steps: a rung of {steps} has no room for {share}; begin with a longer one."
 
     def _sharing(self, experiment: Experiment) -> Iterator[str]:
         """The batches of a step must divide evenly among the workers; yields the least number for which they do not."""

@@ -26,9 +26,20 @@ FIXED = {
     ),
 }
 """Settings that neither a column nor a trial may change, each with the reason."""
-DISTILLED = "data.distilled"
+DISTILLED, REVERSE_DISTILLED, REJUVENATED = "data.distilled", "data.reverse_distilled", "data.rejuvenated"
+SELECTED, STAGES = "data.selected", "data.stages"
+WRITERS = {"teacher": DISTILLED, "reverse_teacher": REVERSE_DISTILLED, "rejuvenation": REJUVENATED}
+"""Parts of a study whose models write training text, and the setting that names this text. A trial may set it to null only."""
 STEPS = "training.steps"
-PROPOSAL_NAME, TEACHER_NAME = "trial-{:02d}", "teacher"
+PROPOSAL_NAME = "trial-{:02d}"
+TEACHER_NAME, REVERSE_TEACHER_NAME = "teacher", "reverse teacher"
+IDENTIFICATION_NAME, REJUVENATION_NAME = "identification", "rejuvenation"
+MODEL_NAMES = {
+    "teacher": (TEACHER_NAME,),
+    "reverse_teacher": (REVERSE_TEACHER_NAME,),
+    "rejuvenation": (IDENTIFICATION_NAME, REJUVENATION_NAME),
+}
+"""Names of the trials that train the models of these parts."""
 
 
 class Confirm(Record):
@@ -88,6 +99,50 @@ class Teacher(Record):
         return self
 
 
+class ReverseTeacher(Record):
+    """The model that translates the training targets into the source language: reverse distillation, for trials with the text
+    ``bidirectional`` in ``data.stages`` (Ding et al. 2021)."""
+
+    settings: Settings | None = None
+    """Settings in which its experiment differs from `experiment` in the opposite direction; it must train an AT decoder. Left
+    out, those of `teacher`."""
+    model: str | None = None
+    """A finished model instead of one trained here: a folder, or MLflow's ``runs:/…`` or ``models:/…``."""
+    beam: int = Field(5, ge=1, le=1_000)
+    """Beam of the search that translates the training targets."""
+    length_penalty: float = Field(1.0, ge=0, le=5)
+    """`decoding.length_penalty` of that search."""
+    precision: Precision = "fp32"
+    """`decoding.precision` of that search; auto is several times faster on a processor with bf16."""
+
+    @model_validator(mode="after")
+    def _one_teacher(self) -> Self:
+        if self.model and self.settings:
+            raise ValueError(f"takes either settings to train with or a finished model; got both, model: {self.model}")
+        return self
+
+
+class Rejuvenation(Record):
+    """Rewrites the targets of inactive training pairs for all trials except those that set ``data.rejuvenated: null``: data
+    rejuvenation (Jiao et al. 2020). An identification model scores all pairs. A rejuvenation model, trained on the other pairs,
+    translates the sources of those with the lowest scores. Validation and test text do not change."""
+
+    settings: Settings | None = None
+    """Settings in which the experiments of both models differ from `experiment`; they must train an AT decoder. Left out, those
+    of `teacher`."""
+    model: str | None = None
+    """A finished identification model instead of one trained here: a folder, or MLflow's ``runs:/…`` or ``models:/…``. Left out
+    together with `settings`, the teacher is the identification model, if the study has one."""
+    inactive: float = Field(0.1, gt=0, lt=1)
+    """Share of the training pairs that are rewritten, those with the lowest scores."""
+    beam: int = Field(4, ge=1, le=1_000)
+    """Beam of the search that rewrites targets."""
+    length_penalty: float = Field(0.6, ge=0, le=5)
+    """`decoding.length_penalty` of that search."""
+    precision: Precision = "fp32"
+    """`decoding.precision` of the scores and of that search; auto is several times faster on a processor with bf16."""
+
+
 class Published(Record):
     """Published figures, shown apart from the study's own and compared with nothing."""
 
@@ -108,6 +163,11 @@ class Study(Record):
     """Named settings, such as corpora or directions. The study is repeated for each of them, as a column of its table."""
     teacher: Teacher | None = None
     """Left out, trials train on the corpus's own targets."""
+    reverse_teacher: ReverseTeacher | None = None
+    """Left out, no trial can have the text bidirectional, which joins the texts of both teachers."""
+    rejuvenation: Rejuvenation | None = None
+    """Left out, no targets are rewritten. With a teacher too, the trials train on the teacher's targets, except those that set
+    ``data.distilled: null``."""
     baselines: dict[str, Settings] = Field(default_factory=dict)
     """Named trials that always run and are always in the leaderboard: the settings in which each differs from `experiment`."""
     search: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -179,10 +239,45 @@ class Study(Record):
         return {name: self._part(settings) for name, settings in self.columns.items()} if self.columns else {"": self}
 
     def _part(self, settings: Settings) -> "Study":
-        """Returns the study of a column. A column that sets ``data.distilled: null`` keeps the corpus's own targets."""
-        is_raw = DISTILLED in settings and settings[DISTILLED] is None
-        changed = {"experiment": replace(self.experiment, settings), "teacher": None if is_raw else self.teacher}
+        """Returns the study of a column. A column that sets ``data.distilled: null`` needs no teachers, and so on."""
+        nulled = {setting for setting in WRITERS.values() if setting in settings and settings[setting] is None}
+        if DISTILLED in nulled:  # the text of the reverse teacher is only used together with that of the teacher
+            nulled.add(REVERSE_DISTILLED)
+        changed = {
+            "experiment": replace(self.experiment, settings),
+            "reverse_teacher": self.complete_reverse_teacher,
+            "rejuvenation": self.complete_rejuvenation,
+            **{part: None for part, setting in WRITERS.items() if setting in nulled},
+        }
         return self.model_copy(update={**changed, "columns": {}, "published": None})
+
+    @property
+    def complete_reverse_teacher(self) -> ReverseTeacher | None:
+        """`reverse_teacher`, with the teacher's settings in place of those that it leaves out."""
+        own, teacher = self.reverse_teacher, self.teacher
+        if own is None or own.model or own.settings is not None:
+            return own
+        return own.model_copy(update={"settings": teacher.settings if teacher else {}})
+
+    @property
+    def complete_rejuvenation(self) -> Rejuvenation | None:
+        """`rejuvenation`, with the teacher's settings and model in place of those that it leaves out."""
+        own, teacher = self.rejuvenation, self.teacher
+        if own is None:
+            return None
+        model = teacher.model if teacher and own.model is None and own.settings is None else own.model
+        settings = own.settings if own.settings is not None else teacher.settings if teacher else {}
+        return own.model_copy(update={"settings": settings, "model": model})
+
+    @property
+    def text_models(self) -> tuple[str, ...]:
+        """Names of the trials that may train models which write or score training text."""
+        return tuple(name for part, names in MODEL_NAMES.items() if getattr(self, part) for name in names)
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """Settings that name text which the study's models write."""
+        return tuple(setting for part, setting in WRITERS.items() if getattr(self, part))
 
     @property
     def space(self) -> Space:

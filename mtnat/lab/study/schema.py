@@ -4,13 +4,14 @@ They are made from the records and their docstrings, in draft 7 of JSON Schema, 
 them, and `mtnat/schemas/` holds them. A file that the program accepts is valid by its schema. The reverse does not hold: these
 rules, which concern several settings, a corpus or a machine, are checked by the program only.
 
-- A setting of one kind beside another ``kind`` in `baselines`, `columns`, `search` or `teacher.settings`, and a `decoding` that
-  does not fit the system.
+- A setting of one kind beside another ``kind`` in `baselines`, `columns`, `search` or the `settings` of `teacher`,
+  `reverse_teacher` and `rejuvenation`, and a `decoding` that does not fit the system.
 - Rules between two settings: `warmup_steps` below `steps`, `heads` that divide `width`, `max_length` and `max_positions`, a
   corpus beside files, a decoder that is not trained, `log` beside `step`, low above high, a `step` that misses the high bound.
 - Rules between two parts of a study: `confirm.against` and `published` name baselines and columns, `confirm.top` and `trials`,
   `confirm.seeds` and `experiment.seed`, `looks` and `seeds`, `pruner`, `horizon`, `budget`, `metric` and `metrics` against the
-  search, `when` against the other searched settings, a search of a setting inside another one, `teacher` and `data.distilled`.
+  search, `when` against the other searched settings, a search of a setting inside another one, `teacher` and `data.distilled`,
+  `reverse_teacher` and `data.reverse_distilled`, `rejuvenation` and `data.rejuvenated`, `data.stages` and its texts.
 - Names of baselines and columns that would have the same folder.
 - Missing files, a vocabulary that the text does not support, folders of `warm_start` and `system.teacher`, workers and
   resources of the machine.
@@ -62,6 +63,8 @@ def study_schema() -> Schema:
     properties["metrics"]["anyOf"][0] |= {"items": [_metrics("valid.bleu")], "additionalItems": _metrics(*METRICS)}
     teacher = definitions["Teacher"]["properties"]
     teacher["settings"] = {"$ref": f"{_DEFINITIONS}TrialSettings", "description": teacher["settings"]["description"]}
+    for name in ("ReverseTeacher", "Rejuvenation"):
+        definitions[name]["properties"]["settings"]["anyOf"] = [{"$ref": f"{_DEFINITIONS}TrialSettings"}, {"type": "null"}]
     definitions["Confirm"]["properties"]["seeds"] |= {"items": _SEED, "uniqueItems": True}
     definitions["Horizon"]["properties"]["steps"] |= {"items": {"type": "integer", "minimum": 1}, "uniqueItems": True}
     definitions |= {

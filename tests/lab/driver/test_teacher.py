@@ -8,7 +8,9 @@ import pytest
 from small_study import study
 
 from mtnat.evaluation.modality import Modality
-from mtnat.lab.driver.teacher import DistilledText, FinishedTeacher, keep_teacher, students, teacher_trial
+from mtnat.lab.driver.teacher import DistilledText, keep_teacher, teacher_trial
+from mtnat.lab.driver.text_models import TextModel
+from mtnat.lab.driver.text_writer import students
 from mtnat.lab.outputs.folder import StudyFolder
 from mtnat.lab.study.record import Study, Teacher
 
@@ -76,5 +78,5 @@ def test_the_folder_of_a_study_names_the_model_of_its_teacher(tmp_path: Path) ->
     folder = StudyFolder(tmp_path / "study")
     assert folder.teacher_model() is None
     folder.path.mkdir()
-    keep_teacher(FinishedTeacher("teacher-seed1", tmp_path / "study" / "runs" / "teacher-seed1" / "model", valid=31.0), folder)
+    keep_teacher(TextModel("teacher-seed1", tmp_path / "study" / "runs" / "teacher-seed1" / "model", valid=31.0), folder)
     assert folder.teacher_model() == tmp_path / "study" / "runs" / "teacher-seed1" / "model"

@@ -59,6 +59,26 @@ def test_rows_rank_by_test_score_and_the_winner_is_chosen_on_the_validation_set(
     )
 
 
+def test_the_notes_and_the_answer_name_the_training_text_unless_it_is_the_corpus_own() -> None:
+    experiment = {
+        "data": {"corpus": "grammar-en-de", "rejuvenated": "rejuvenated.de"},
+        "training": {"steps": 20, "warmup_steps": 5},
+    }
+    baselines = {
+        "Fixed λ": {"objective.schedule": {"kind": "constant", "value": 0.5}, "data.rejuvenated": None},
+        "linear": {},
+    }
+    board = concluded(study(trials=2, experiment=experiment, baselines=baselines), SCORES)
+    assert "Training text: rejuvenated for linear, trial-02, trial-01; raw for Fixed λ." in board.notes
+    assert board.answer.endswith(" trial-02 was trained on this text: rejuvenated.")
+    baselines["Fixed λ"].pop("data.rejuvenated")
+    board = concluded(study(trials=2, experiment=experiment, baselines=baselines), SCORES)
+    assert "Training text of all trials: rejuvenated." in board.notes
+    board = concluded(study(trials=2), SCORES)
+    assert "trained on this text" not in board.answer
+    assert not [note for note in board.notes if note.startswith("Training text")]
+
+
 def test_the_advantage_of_the_chosen_winner_is_estimated_and_noted() -> None:
     # Over both seeds linear wins with 25.5. Seed 1 alone chooses trial-02, which has 20.0 with seed 2; seed 2 alone chooses
     # linear, which has 24.0 with seed 1.

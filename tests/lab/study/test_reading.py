@@ -3,7 +3,7 @@
 import re
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -421,6 +421,7 @@ def test_a_file_with_wrong_types_and_without_a_question_is_refused(tmp_path: Pat
 
 
 AT = {"objective.schedule": {"kind": "constant", "value": 0.0}}
+NAT = {"schedule": {"kind": "constant", "value": 1.0}}
 
 
 class TestColumns:
@@ -513,6 +514,161 @@ class TestTeacher:
             "teacher.model: translates en-de, but the text is de-en; train the teacher here, by settings."
         ]
         assert read(tmp_path, GOOD | {"teacher": {"model": str(model)}}).teacher is not None
+
+
+class TestRejuvenation:
+    def test_both_models_need_an_at_decoder(self, tmp_path: Path) -> None:
+        nat = {"objective.schedule": NAT["schedule"]}
+        said = "which scores and rewrites the text; add objective.schedule: {kind: constant, value: 0.0}."
+        for changes in ({"rejuvenation": {"settings": nat}}, {"rejuvenation": {}, "experiment/objective": NAT}):
+            assert problems(tmp_path, changes) == [f"rejuvenation.settings: must train an AT decoder, {said}"]
+        assert read(tmp_path, GOOD | {"rejuvenation": {"settings": AT}}).written == ("data.rejuvenated",)
+
+    def test_without_settings_it_has_those_of_the_teacher(self, tmp_path: Path) -> None:
+        study = read(tmp_path, GOOD | {"teacher": {"settings": AT}, "rejuvenation": {}})
+        assert study.complete_rejuvenation is not None
+        assert (study.complete_rejuvenation.settings, study.complete_rejuvenation.model) == (AT, None)
+        nat = {"objective.schedule": {"kind": "constant", "value": 1.0}}
+        (found,) = problems(tmp_path, {"teacher": {"settings": nat}, "rejuvenation": {}})
+        assert found.startswith("teacher.settings: must train an AT decoder")
+
+    def test_a_finished_identification_model_must_fit_the_text(self, tmp_path: Path, model: Path) -> None:
+        (found,) = problems(tmp_path, {"rejuvenation": {"settings": AT, "model": "nowhere"}})
+        assert found.startswith("rejuvenation.model: nowhere: is not a model folder")
+        turned = {f"data.{split}": ["t.de", "t.en"] for split in ("train", "valid", "test")}
+        changes = {"rejuvenation": {"settings": AT, "model": str(model)}, "columns": {"de-en": turned}}
+        assert problems(tmp_path, changes) == [
+            "rejuvenation.model: translates en-de, but the text is de-en; train the identification model here, by settings."
+        ]
+        assert read(tmp_path, GOOD | {"rejuvenation": {"settings": AT, "model": str(model)}}).rejuvenation is not None
+
+    def test_a_baseline_may_not_replace_its_text_or_use_the_folders_of_its_models(self, tmp_path: Path) -> None:
+        own = {
+            "own": {"data.rejuvenated": "t.de"},
+            "raw": {"data.rejuvenated": None},
+            "other": {"data.train": ["t.en", "t.de"]},
+        }
+        assert problems(tmp_path, {"rejuvenation": {"settings": AT}, "baselines": GOOD["baselines"] | own}) == [
+            "baselines.own.data.rejuvenated: is what rejuvenation writes; "
+            "a baseline may say null, for the corpus's own targets.",
+            "baselines.other.data.train: rejuvenation rewrites the experiment's training text; "
+            "add data.rejuvenated: null, or drop it.",
+        ]
+        for name in ("identification", "rejuvenation"):
+            assert problems(tmp_path, {"rejuvenation": {"settings": AT}, f"baselines/{name}": {}}) == [
+                f"baselines.{name}: its folder would be that of the {name if name == 'rejuvenation' else f'{name} model'}; "
+                "choose another name."
+            ]
+
+    @pytest.mark.parametrize("share", [0.0, 1.0])
+    def test_the_inactive_share_leaves_pairs_on_both_sides(self, tmp_path: Path, share: float) -> None:
+        (found,) = problems(tmp_path, {"rejuvenation": {"settings": AT, "inactive": share}})
+        assert found.startswith("rejuvenation.inactive: must be ")
+
+
+STAGED = [{"text": "raw", "share": 2}, {"text": "bidirectional", "share": 2}, {"text": "distilled", "share": 3}]
+
+
+class TestStages:
+    TEACHERS: ClassVar[dict[str, Any]] = {"teacher": {"settings": AT}, "reverse_teacher": {}}
+
+    def test_stages_of_text_that_the_study_writes_are_accepted(self, tmp_path: Path) -> None:
+        baselines = GOOD["baselines"] | {"lexical frequency": {"data.stages": STAGED}}
+        assert read(tmp_path, GOOD | self.TEACHERS | {"baselines": baselines}).written == (
+            "data.distilled",
+            "data.reverse_distilled",
+        )
+        searched = {"data.stages": {"choice": [[], STAGED]}}
+        assert read(tmp_path, GOOD | self.TEACHERS | {"search": searched, "trials": 2}).search
+
+    def test_stages_need_text_that_a_file_has_or_the_study_writes(self, tmp_path: Path) -> None:
+        staged = GOOD["baselines"] | {"staged": {"data.stages": STAGED}}
+        assert problems(tmp_path, {"baselines": staged, "teacher": {"settings": AT}}) == [
+            "baselines.staged.data.stages: bidirectional needs data.reverse_distilled; add reverse_teacher to the study, "
+            "or drop this stage."
+        ]
+        own = {"experiment/data/distilled": "t.de", "experiment/data/reverse_distilled": "t.en", "baselines": staged}
+        assert read(tmp_path, changed(own)).written == ()
+        assert problems(tmp_path, {"experiment/data/stages": STAGED, "teacher": {"settings": AT}}) == [
+            "experiment.data.stages: bidirectional needs data.reverse_distilled; add reverse_teacher to the study, "
+            "or drop this stage."
+        ]
+        assert problems(
+            tmp_path, {"search": {"data.stages": {"choice": [[], STAGED]}}, "teacher": {"settings": AT}, "trials": 2}
+        ) == [
+            "search.data.stages: bidirectional needs data.reverse_distilled; add reverse_teacher to the study, "
+            "or drop this stage."
+        ]
+
+    def test_a_trial_that_drops_the_text_of_its_stages_is_one_sentence(self, tmp_path: Path) -> None:
+        raw = GOOD["baselines"] | {"raw": {"data.distilled": None}}
+        changes = self.TEACHERS | {"experiment/data/stages": [STAGED[0], STAGED[2]], "baselines": raw}
+        assert problems(tmp_path, changes) == [
+            "baselines.raw.data.stages: distilled needs data.distilled, which is set to null; add data.stages: [], "
+            "or drop this stage."
+        ]
+        fine = raw | {"raw": {"data.distilled": None, "data.stages": []}}
+        assert read(tmp_path, changed(changes | {"baselines": fine})).baselines
+
+    def test_a_reverse_teacher_needs_a_teacher_and_the_opposite_direction(self, tmp_path: Path, model: Path) -> None:
+        assert problems(tmp_path, {"reverse_teacher": {"settings": AT}}) == [
+            "reverse_teacher: needs a teacher, whose text its own is joined with; add teacher, or drop it."
+        ]
+        assert problems(tmp_path, {"teacher": {"settings": AT}, "reverse_teacher": {"model": str(model)}}) == [
+            "reverse_teacher.model: translates en-de, but a reverse teacher translates de-en; "
+            "train the reverse teacher here, by settings."
+        ]
+        turned = {f"data.{split}": ["t.de", "t.en"] for split in ("train", "valid", "test")}
+        columns = {"teacher": {"settings": AT}, "reverse_teacher": {"model": str(model)}, "columns": {"de-en": turned}}
+        assert read(tmp_path, GOOD | columns).reverse_teacher is not None
+        assert problems(tmp_path, {"teacher": {"settings": AT}, "reverse_teacher": {"settings": AT, "model": "m"}}) == [
+            "reverse_teacher: takes either settings to train with or a finished model; got both, model: m."
+        ]
+
+    def test_the_models_have_the_text_and_the_direction_of_the_experiment(self, tmp_path: Path) -> None:
+        given = {**AT, "data.train": ["t.en", "t.de"], "data.distilled": None}
+        assert problems(tmp_path, {"teacher": {"settings": given}, "reverse_teacher": {}}) == [
+            "teacher.settings.data.train: has the wrong direction for the reverse teacher, which has the same settings; "
+            "give reverse_teacher.settings."
+        ]
+        assert problems(tmp_path, {"teacher": {"settings": AT}, "reverse_teacher": {"settings": given}}) == [
+            "reverse_teacher.settings.data.train: the reverse teacher is trained on the experiment's training text; drop it."
+        ]
+        assert problems(tmp_path, {"teacher": {"settings": {**AT, "data.stages": STAGED}}}) == [
+            "teacher.settings.data.stages: these models are trained on the corpus's own text; drop it."
+        ]
+
+    def test_stages_need_a_step_each_also_in_the_rungs_of_a_horizon(self, tmp_path: Path) -> None:
+        short = [{"text": "raw", "share": 0.001}, {"text": "distilled", "share": 1}]
+        (found,) = problems(tmp_path, {"teacher": {"settings": AT}, "baselines/short": {"data.stages": short}})
+        assert found == "baselines.short: data.stages must have at least one step each; got [0, 20] of 20 steps."
+        staged = [{"text": "raw", "share": 1}, {"text": "distilled", "share": 10}]
+        (found,) = problems(
+            tmp_path,
+            {
+                "teacher": {"settings": AT},
+                "experiment/data/stages": staged,
+                "experiment/training/warmup_steps": 0,
+                "horizon": {"steps": [4, 20]},
+            },
+        )
+        assert found == "horizon.steps: a rung of 4 has no room for a step of each of its stages; begin with a longer one."
+
+    @pytest.mark.parametrize(
+        ("stage", "problem"),
+        [
+            (
+                {"text": "distiled", "share": 1},
+                "text: must be 'raw', 'distilled', 'rejuvenated' or 'bidirectional'; got 'distiled'.",
+            ),
+            ({"text": "raw", "share": 0}, "share: must be greater than 0; got 0."),
+            ({"text": "raw"}, "share is missing; add it."),
+        ],
+    )
+    def test_a_wrong_stage_is_one_sentence(self, tmp_path: Path, stage: dict[str, Any], problem: str) -> None:
+        (found,) = problems(tmp_path, {"experiment/data/stages": [stage]})
+        assert found.endswith(problem)
+        assert found.startswith("experiment.data.stages.0.")
 
 
 LINES = """\

@@ -84,6 +84,8 @@ def test_every_study_file_is_valid_and_names_its_schema(file: Path) -> None:
         ("metrics", [{"valid.bleu": "max"}, {"decode.seconds": "min"}]),
         ("teacher", {"settings": {"objective.schedule": {"kind": "constant", "value": 0.0}}, "beam": 4}),
         ("teacher", {"model": "outputs/teacher/best"}),
+        ("rejuvenation", {}),
+        ("rejuvenation", {"settings": {"model.width": 16}, "model": "outputs/teacher/best", "inactive": 0.2}),
         ("published", {"source": "Table 2", "bleu": {"linear": {"en-de": 24.7}}}),
     ],
 )
@@ -128,6 +130,8 @@ def test_what_the_program_accepts_is_valid(path: str, value: object) -> None:
         ("baselines/linear", {KIND: "liner"}),
         ("columns/one", {"seed": 2}),
         ("teacher", {"settings": {"model.heads": "four"}}),
+        ("rejuvenation", {"settings": {"model.heads": "four"}}),
+        ("rejuvenation", {"inactive": 1.0}),
         ("search/model.widht", {"int": [8, 16]}),
         ("search/data.test", {"choice": [1]}),
         ("search/model.width", {"ints": [8, 16]}),

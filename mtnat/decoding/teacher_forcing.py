@@ -1,0 +1,46 @@
+"""Log-probabilities that the AT decoder gives to known targets, by one parallel pass (teacher forcing)."""
+
+# R targets, T target, M tokens of all targets, V vocabulary
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mtnat.decoding.logits import blocks_of_logits
+from mtnat.model import Encoded, Memory, TargetDecoder
+from mtnat.tokens import BOS
+
+
+def forced_log_probabilities(
+    decoder: TargetDecoder,
+    source: Encoded | Memory,
+    tokens_RT: Tensor,
+    is_token_RT: Tensor,
+    forbidden: Sequence[int] = (),
+) -> Tensor:
+    """Computes the log-probability of each token given the source and the tokens before it, float32 [R, T]; 0 elsewhere.
+
+    Args:
+        tokens_RT: pieces and EOS of each target, which begin at the first position. What follows them is ignored, because the
+            decoder is causal.
+        is_token_RT: where these tokens are.
+        forbidden: tokens that have probability 0, so that the others share theirs.
+    """
+    input_RT = torch.cat((torch.full_like(tokens_RT[:, :1], BOS), tokens_RT[:, :-1]), dim=1)
+    states_MD = decoder.states(source, input_RT).flatten(0, 1)[is_token_RT.flatten()]
+    tokens_M = tokens_RT[is_token_RT]
+    found = []
+    done = 0
+    for logits_mV in blocks_of_logits(decoder, states_MD, forbidden):
+        tokens_m = tokens_M[done : done + len(logits_mV)]
+        found.append(logits_mV.gather(1, tokens_m[:, None]).squeeze(1) - logits_mV.logsumexp(dim=1))
+        done += len(logits_mV)
+    return torch.zeros(tokens_RT.shape, device=tokens_RT.device).masked_scatter(is_token_RT, torch.cat(found))
+
+
+def sentence_scores(log_probabilities_RT: Tensor, is_token_RT: Tensor) -> Tensor:
+    """Returns exp of the mean log-probability of each target's tokens, float64 [R]: the geometric mean of their probabilities,
+    which does not depend on their number (Jiao et al. 2020)."""
+    sums_R = log_probabilities_RT.double().masked_fill(~is_token_RT, 0.0).sum(dim=1)
+    return (sums_R / is_token_RT.sum(dim=1)).exp()
