@@ -2,6 +2,7 @@
 # make test     run all checks of CI
 # make lint     check style and types only
 # make docs     build the documentation into site/; index.html there is its first page
+# make help     print these lines
 # make clean    remove the virtual environment and the caches of the tools; outputs, mlflow.db and mlartifacts stay
 
 PYTHON ?= python3
@@ -19,11 +20,15 @@ outputs := outputs/$(basename $(notdir $(STUDY)))
 # double the time that each takes to start.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: study test style types tests-fast tests-slow tests-ray-first tests-ray-second lint docs install clean
+.PHONY: help study test style types tests-fast tests-slow tests-ray-first tests-ray-second lint docs install clean
 
 # Resumes a study that was started before; for a finished study, shows its leaderboard again.
 study: $(installed)
 	$(python) tune.py $(STUDY) $(if $(wildcard $(outputs)/study.yaml),--resume)
+
+# The first lines of this file.
+help:
+	@sed -n 's/^# make /make /p' $(firstword $(MAKEFILE_LIST))
 
 # The types are checked beside the tests, which run in four processes. Those that start Ray mostly wait for its processes, which
 # have a limited time to start, so the others give way: Ray's own workers have a niceness of 15 by default, here of 10. The

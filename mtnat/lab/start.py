@@ -80,6 +80,7 @@ def _smoke(study: Study, options: Options, console: Console, interruption: Inter
         text = folder.path / "text"
         small = smoke(study, text, write_text(study, text))
         folder.begin(small, resume=False)
+        console.print("smoke: every kind of run, with a few steps; the scores mean nothing", highlight=False)
         try:
             _run(small, folder, options, console, interruption)
         except StudyError as error:

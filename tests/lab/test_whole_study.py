@@ -264,8 +264,9 @@ def test_an_interrupted_or_killed_study_can_be_resumed(desk: Desk) -> None:
     process.communicate()
     results = {path: path.stat().st_mtime_ns for path in runs.glob("*/run.json")}
 
-    code, _, errors = desk.run("long.yaml", "--resume")
+    code, out, errors = desk.run("long.yaml", "--resume")
     assert (code, errors) == (0, "")
+    assert f"resumed: {len(results)} runs have ended before" in out
     assert {path: path.stat().st_mtime_ns for path in results} == results
     for name in "abcd":
         seen = [step for step, _ in desk.curve("long", f"{name}-seed1", "train/loss")]

@@ -90,6 +90,8 @@ class Driver:
         """Runs a study, beginning with the training text that its models write, and writes its leaderboard."""
         clock = Clock(folder.clock)
         notes: list[str] = []
+        if ended := len(folder.results()):
+            self._console.print(f"resumed: {ended} {'run has' if ended == 1 else 'runs have'} ended before", highlight=False)
         with self._tracked(folder, study, parent):
             texts: list[WrittenText] = []
             for text in TextWriter(study, folder, self._means(study, folder, clock)).texts():
