@@ -47,6 +47,8 @@ class TestCtc(SystemContract):
 
 
 class TestLevenshtein(SystemContract):
+    """Insertion is also learned from finished texts. By default it is not, and an iteration may change a right translation."""
+
     system = Levenshtein(max_placeholders=20, from_whole=0.2)
     decoding = LevenshteinDecoding(iterations=2, length_candidates=5)
 
