@@ -58,7 +58,7 @@ def test_random_kills_do_not_change_the_results_of_a_study(desk: Desk, monkeypat
         baselines={"linear": {}},
         search={"training.weight_decay": {"float": [0.0, 0.1]}},
         trials=1,
-        confirm={"top": 1, "seeds": [2], "against": "linear"},
+        confirm=None,
         resources={"launcher": "ray-train"},
     )
     dice = random.Random(int(os.environ.get("MTNAT_KILLING_SEED", "1")))
@@ -90,13 +90,10 @@ def test_random_kills_do_not_change_the_results_of_a_study(desk: Desk, monkeypat
     leaderboard = Leaderboard.model_validate_json((outputs / "leaderboard.json").read_bytes())
     assert sorted(row.name for row in leaderboard.rows) == ["linear", "trial-01"]
     assert [row.name for row in leaderboard.rows if row.failed] == [], (killed, out)
-    rows = {row.name: row for row in leaderboard.rows}
-    assert rows["linear"].seeds == rows["trial-01"].seeds == (2,)
-    assert sum(row.confirmed for row in leaderboard.rows) == 2
 
     client, tracked = desk.tracked()
     keys = [run.data.tags["mtnat.run"] for run in tracked]
-    assert len(keys) == len(set(keys)) == 1 + 2 + 2
+    assert len(keys) == len(set(keys)) == 1 + 2
     assert {run.info.status for run in tracked} == {"FINISHED"}
     for run in tracked:
         if "mlflow.parentRunId" in run.data.tags:

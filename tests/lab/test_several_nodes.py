@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
@@ -24,13 +24,15 @@ from test_whole_study import ROOT, Desk, ended, wait_until
 from mtnat.lab.results.leaderboard import Leaderboard
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
+MOST_NODES = 4
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+def free_ports(count: int) -> list[int]:
+    """Numbers of different free ports: one that is free again could be drawn twice."""
+    with ExitStack() as stack:
+        servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [server.getsockname()[1] for server in servers]
 
 
 def die_with_parent() -> None:
@@ -43,7 +45,7 @@ class Nodes:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port, self.dashboard_port = free_port(), free_port()
+        self.port, self.dashboard_port, self.client_port, *self.agent_ports = free_ports(3 + MOST_NODES)
         self.address = f"127.0.0.2:{self.port}"  # Ray takes 127.0.0.1 for the machine's public address
         self.temporary = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))  # sockets' paths must be short
         self.environment = {
@@ -67,10 +69,10 @@ class Nodes:
         """Starts the next node with a command, to which the options are added that several nodes on one machine need."""
         number = len(self.processes)
         options = ["--block", f"--node-ip-address=127.0.0.{number + 2}", "--num-cpus=1"]
-        options += [f"--object-store-memory={100 * 2**20}", f"--dashboard-agent-listen-port={free_port()}"]
+        options += [f"--object-store-memory={100 * 2**20}", f"--dashboard-agent-listen-port={self.agent_ports[number]}"]
         if not number:
             options += [f"--temp-dir={self.temporary}", f"--dashboard-port={self.dashboard_port}"]
-            options += [f"--ray-client-server-port={free_port()}"]
+            options += [f"--ray-client-server-port={self.client_port}"]
         log = (self.folder / f"node-{number}.log").open("wb")
         environment = {**environment, "MTNAT_SCRATCH": str(self.scratch(number))}
         process = subprocess.Popen([*command, *options], stdout=log, stderr=log, env=environment, preexec_fn=die_with_parent)

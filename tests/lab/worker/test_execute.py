@@ -268,8 +268,8 @@ WIDE = replace(
 
 
 def in_tight_memory(folder: Path, changes: Mapping[str, Any], workers: str = 'Alone("cpu")') -> tuple[Result | None, str]:
-    """The result of a run in a process limited to 700 MiB of additional memory, and its errors."""
-    code = TIGHT.format(tests=str(Path(__file__).parent), mebibytes=700, changes=dict(changes), workers=workers)
+    """The result of a run in a process limited to 500 MiB of additional memory, and its errors."""
+    code = TIGHT.format(tests=str(Path(__file__).parent), mebibytes=500, changes=dict(changes), workers=workers)
     environment = os.environ | {"MALLOC_ARENA_MAX": "1"}  # otherwise threads reserve address space that they never use
     command = [sys.executable, "-c", code, str(folder)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
@@ -308,6 +308,5 @@ def test_decoding_that_exceeds_memory_names_the_setting_to_lower(tmp_path: Path)
 def test_a_worker_that_runs_out_of_memory_doubles_the_micro_batches_and_ends(tmp_path: Path) -> None:
     result, errors = in_tight_memory(tmp_path, {"training.batches_per_step": 2}, 'One("cpu")')
     assert result is None
-    # Threads of the process group that end after the exception may write lines below it.
     assert "\nmtnat.errors.OutOfMemoryError: training.max_tokens_per_batch" in errors
     assert read_micro_batches(StudyFolder(tmp_path).run(run_of(WIDE).id)) == 2
