@@ -506,6 +506,11 @@ class TestTeacher:
         assert found.startswith("system.teacher: nowhere: is not a model folder")
         assert read(tmp_path, changed({"baselines/hints": hints, "teacher": {"settings": AT}})).teacher is not None
         assert read(tmp_path, changed({"baselines/hints": hints | {"system.teacher": str(model)}})).teacher is None
+        columns = {"raw": {"data.distilled": None}, "distilled": {}}
+        (found,) = problems(tmp_path, {"baselines/hints": hints, "teacher": {"settings": AT}, "columns": columns})
+        assert found.startswith(
+            "system.teacher: is missing; the column raw has no teacher, because it sets data.distilled: null"
+        )
 
     def test_a_finished_teacher_must_have_the_translation_direction_of_the_text(self, tmp_path: Path, model: Path) -> None:
         turned = {f"data.{split}": ["t.de", "t.en"] for split in ("train", "valid", "test")}
