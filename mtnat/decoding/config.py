@@ -2,9 +2,9 @@
 
 from abc import ABC
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mtnat.config import Record
 from mtnat.model import Precision
@@ -23,6 +23,9 @@ class Decoding(Record, ABC):
 
     compared: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Named combinations of settings that `bench decode` compares."""
+
+    candidates: ClassVar[str | None] = None
+    """The setting that says how many translations the search has to choose from. If it is named, `rerank` needs at least 2."""
 
     decoder: Literal["auto", "nat", "at"] = "auto"
     """The decoder that translates; auto is the NAT decoder if the objective trains one, otherwise the AT decoder."""
@@ -46,6 +49,14 @@ class Decoding(Record, ABC):
     max_tokens_per_batch: int | None = Field(None, ge=64)
     """Maximum number of positions decoded together, including padding and the beam or the length candidates. The default is
     2,048 on a CPU (8,192 for the AT decoder) and 32,768 on a GPU."""
+
+    @model_validator(mode="after")
+    def _has_candidates(self) -> Self:
+        if self.rerank != "none" and self.candidates and getattr(self, self.candidates) == 1:
+            raise ValueError(
+                f"rerank: at needs several translations to choose from; got {self.candidates} 1; raise it to 2 or more"
+            )
+        return self
 
     def settings_of(self, decoder: DecoderName) -> tuple[str, ...]:
         """Returns the names of the settings that determine a decoder's translations, the most important first."""

@@ -4,10 +4,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from mtnat.decoding import Decoding, Hypothesis
@@ -40,6 +40,8 @@ class SinglePassDecoding(Decoding):
     decoder of the same model rescores.
     """
 
+    candidates: ClassVar[str | None] = "length_candidates"
+
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"length_candidates": 1, "lengths": "around", "rerank": "none", "precision": "fp32"},
         "fast": {"length_candidates": 1, "lengths": "around", "rerank": "none", "precision": "auto"},
@@ -59,14 +61,6 @@ class SinglePassDecoding(Decoding):
     likeliest lengths. source: the number of source pieces plus `length_offset` and its neighbours (Wang et al. 2019)."""
     length_offset: int = Field(0, ge=-100, le=100)
     """Number of target pieces minus source pieces for `lengths: source`."""
-
-    @model_validator(mode="after")
-    def _has_candidates(self) -> Self:
-        if self.rerank != "none" and self.length_candidates == 1:
-            raise ValueError(
-                "rerank: at needs several translations to choose from; got length_candidates 1; raise it to 2 or more"
-            )
-        return self
 
 
 class CopiedSource(System):

@@ -5,10 +5,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
@@ -31,6 +31,8 @@ from mtnat.tokens import SPECIAL
 class CtcDecoding(Decoding):
     """Decoding of CTC: the likeliest alignment, or prefix beam search, which sums over the alignments of each translation."""
 
+    candidates: ClassVar[str | None] = "prefix_beam"
+
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"prefix_beam": 1, "rerank": "none", "precision": "fp32"},
         "fast": {"prefix_beam": 1, "rerank": "none", "precision": "auto"},
@@ -48,12 +50,6 @@ class CtcDecoding(Decoding):
     each position, with repeats merged and then blanks dropped."""
     prefix_candidates: int = Field(8, ge=1, le=100)
     """Number of pieces that prefix beam search tries at each position, the likeliest ones, in addition to the blank."""
-
-    @model_validator(mode="after")
-    def _has_candidates(self) -> Self:
-        if self.rerank != "none" and self.prefix_beam == 1:
-            raise ValueError("rerank: at needs several translations to choose from; got prefix_beam 1; raise it to 2 or more")
-        return self
 
 
 class Ctc(System):

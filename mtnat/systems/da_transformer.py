@@ -5,10 +5,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
@@ -41,6 +41,8 @@ class DagDecoding(Decoding):
     """Decoding of DA-Transformer: one path through the graph, or prefix beam search, which sums over the paths of each
     translation. There is no external language model."""
 
+    candidates: ClassVar[str | None] = "prefix_beam"
+
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": _PAPER, "fast": {**_PAPER, "precision": "auto"}}
 
     compared: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -68,12 +70,6 @@ class DagDecoding(Decoding):
     drop_repeats: bool = True
     """Whether a piece that equals the piece before it is dropped, as in the authors' code. This repairs the typical error of
     parallel prediction, but also drops legitimate doubles."""
-
-    @model_validator(mode="after")
-    def _has_candidates(self) -> Self:
-        if self.rerank != "none" and self.prefix_beam == 1:
-            raise ValueError("rerank: at needs several translations to choose from; got prefix_beam 1; raise it to 2 or more")
-        return self
 
 
 class DaTransformer(System):
