@@ -37,9 +37,9 @@ from mtnat.model import Translator
 from mtnat.model.flops import ModelFlops
 from mtnat.objective import Draw, Loss, Moment, MultiTaskObjective, Noise
 from mtnat.systems import Branch, System, branch_of
-from mtnat.testing.processes import processes
+from mtnat.testing.two_workers import assert_two_workers_equal_one
 from mtnat.tokens import PAD, SPECIAL
-from mtnat.training import Alone, Distributed, Model, Progress, fit, load_model, save_model
+from mtnat.training import Alone, Model, Progress, fit, load_model, save_model
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "alone": {"objective.schedule": {"kind": "constant", "value": 1.0}},
@@ -50,7 +50,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
 """How a system is trained; by default beside an AT branch whose weight falls linearly."""
 VOCABULARY, MAX_POSITIONS = 30, 24
 HALFWAY = Moment(step=50, total_steps=100, dropout_seed=3)
-_EXPERIMENT = build(
+EXPERIMENT = build(
     Experiment,
     {
         "data": {"corpus": "grammar-en-de", "corpus_size": 300, "vocabulary_size": 300, "max_length": 64},
@@ -103,11 +103,11 @@ class SystemContract:
     @classmethod
     def dataset(cls, cache: Path) -> Dataset:
         """The embedded corpus."""
-        return prepare(_EXPERIMENT.data, cache)
+        return prepare(EXPERIMENT.data, cache)
 
     def experiment(self, settings: Mapping[str, Any]) -> Experiment:
         """A small experiment with the system. It may hold a system that no experiment file can name."""
-        return replace(_EXPERIMENT, settings).model_copy(update={"system": self.system, "decoding": self.decoding})
+        return replace(EXPERIMENT, settings).model_copy(update={"system": self.system, "decoding": self.decoding})
 
     def objective(self, settings: Mapping[str, Any]) -> MultiTaskObjective:
         """Eq. 1 over a new translator, in training mode."""
@@ -359,22 +359,10 @@ class SystemContract:
         assert _same(_weights(tmp_path / "resumed"), _weights(tmp_path / "whole"))
 
     @pytest.mark.slow
-    def test_two_workers_equal_one(self, dataset: Dataset, cache: Path, tmp_path: Path) -> None:
+    def test_two_workers_equal_one(self, cache: Path, tmp_path: Path) -> None:
         shared = {"model.dropout": 0.1, "training.batches_per_step": 2}
-        name = "with an AT branch"
-        experiments = {name: self.experiment({**shared, **SETTINGS[name]})}
-        ranks = [processes().Process(target=_train_as_rank, args=(rank, experiments, cache, tmp_path)) for rank in (0, 1)]
-        for process in ranks:
-            process.start()
-        losses = _losses(fit(experiments[name], dataset, tmp_path / "alone" / name, workers=Alone("cpu")))
-        for process in ranks:
-            process.join()
-            assert process.exitcode == 0
-        together = torch.load(tmp_path / "losses.pt")
-        assert together[name] == pytest.approx(losses, rel=1e-4)
-        ours, theirs = (_weights(tmp_path / folder / name) for folder in ("alone", "together"))
-        for weight in ours:
-            torch.testing.assert_close(theirs[weight], ours[weight], rtol=0, atol=1e-3)
+        experiment = self.experiment({**shared, **SETTINGS["with an AT branch"]})
+        assert_two_workers_equal_one({"run": experiment}, cache, tmp_path)
 
     copy_updates = 100
     """Updates in which the system learns to copy a source; a system that learns slowly may take more."""
@@ -498,23 +486,6 @@ def _curves(points: Sequence[Progress]) -> list[tuple[int, dict[str, float]]]:
     return [(point.step, {k: v for k, v in point.metrics.items() if not k.endswith(timed)}) for point in points]
 
 
-def _losses(points: Any) -> list[float]:
-    return [point.metrics["train/loss"] for point in points if "train/loss" in point.metrics]
-
-
 def _weights(run: Path) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = torch.load(run / "model" / "weights.pt")
     return weights
-
-
-def _train_as_rank(rank: int, experiments: Mapping[str, Experiment], cache: Path, folder: Path) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=2)
-    workers = Distributed("cpu")
-    losses = {
-        name: _losses(fit(each, prepare(each.data, cache), folder / "together" / name, workers=workers))
-        for name, each in experiments.items()
-    }
-    if workers.leads:
-        torch.save(losses, folder / "losses.pt")
-    torch.distributed.destroy_process_group()
