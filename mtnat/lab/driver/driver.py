@@ -153,7 +153,8 @@ class Driver:
 
     def _carry_out(self, study: Study, folder: StudyFolder, agenda: Agenda, clock: Clock) -> None:
         """Runs all runs of an agenda."""
-        with TerminalScreen(self._console, agenda, self._room.runs) as screen:
+        names_hosts = len(self._room.machines) > 1
+        with TerminalScreen(self._console, agenda, self._room.runs, names_hosts=names_hosts) as screen:
             patience = Patience(study.resources, self._room)
             storage = study_storage(self._storage, folder)
             runs = RunsUnderWay(agenda, storage, RunBook(self._tracker, folder, _commit()), patience, screen)

@@ -61,7 +61,7 @@ class RunBook:
         for name, target in ARTIFACTS.items():
             if (folder / name).exists():
                 self._tracker.keep(self.key(run), folder / name, target)
-        tags = {"data_hash": result.data_hash, "failed": result.failed, "pruned": result.pruned}
+        tags = {"data_hash": result.data_hash, "host": result.host, "failed": result.failed, "pruned": result.pruned}
         self._tracker.tag(self.key(run), {name: str(value) for name, value in tags.items() if value})
         if result.data_hash:
             data = run.experiment.data

@@ -44,7 +44,7 @@ class _View:
     """The last known state of a run in progress."""
 
     run: Run
-    started: float = field(default_factory=time.monotonic)
+    started: float
     first_step: int | None = None
     first_time: float = 0.0
     step: int = 0
@@ -65,12 +65,21 @@ class _View:
         pace = (time.monotonic() - self.first_time) / (self.step - self.first_step)
         return pace * (self.total_steps - self.step)
 
+    @property
+    def seconds(self) -> float | None:
+        """The time that the run will take in all, from the speed since the first report; None before the second report."""
+        return None if self.seconds_left is None else time.monotonic() - self.started + self.seconds_left
+
 
 class TerminalScreen:
     """Draws a live table on a terminal, and prints lines otherwise."""
 
-    def __init__(self, console: Console, agenda: Agenda, most_at_once: int) -> None:
-        self._console, self._agenda, self._most_at_once = console, agenda, most_at_once
+    def __init__(self, console: Console, agenda: Agenda, most_at_once: int, *, names_hosts: bool = False) -> None:
+        """
+        Args:
+            names_hosts: whether the lines of ended runs name their machines.
+        """
+        self._console, self._agenda, self._most_at_once, self._names_hosts = console, agenda, most_at_once, names_hosts
         self._views: dict[str, _View] = {}
         self._seconds: list[float] = []
         self._drawn = 0.0
@@ -89,7 +98,7 @@ class TerminalScreen:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def started(self, run: Run) -> None:
-        self._views[run.id] = _View(run)
+        self._views[run.id] = _View(run, time.monotonic())
         if not self._live:
             self.say(f"{run.name}: started ({run.phase})")
 
@@ -97,16 +106,19 @@ class TerminalScreen:
         view = self._views[run.id]
         view.update(step, total_steps, metrics)
         if not self._live and "valid/bleu" in metrics:
-            self.say(f"{run.name}: step {step}/{total_steps}, {', '.join(_values(view.metrics))}")
+            line = f"{run.name}: step {step}/{total_steps}, {', '.join(_values(view.metrics))}"
+            # Until a run has ended, nothing else says how long the study will take.
+            self.say(line if self._seconds else f"{line}; {self._study_line()}")
 
     def died(self, run: Run, step: int, reason: str) -> None:
         self._views.pop(run.id, None)
         self.say(f"{run.name}: its process ended ({reason}); it will continue at step {step}")
 
     def ended(self, run: Run, result: Result) -> None:
-        view = self._views.pop(run.id, None) or _View(run)
+        view = self._views.pop(run.id, None) or _View(run, time.monotonic())
         self._seconds.append(time.monotonic() - view.started)
-        self.say(f"{run.name}: {_outcome(result)} in {duration(self._seconds[-1])}; {self._study_line()}")
+        host = f" on {result.host}" if self._names_hosts and result.host else ""
+        self.say(f"{run.name}: {_outcome(result)} in {duration(self._seconds[-1])}{host}; {self._study_line()}")
 
     def tick(self) -> None:
         if self._live and time.monotonic() - self._drawn >= SECONDS_BETWEEN_PICTURES:
@@ -119,9 +131,11 @@ class TerminalScreen:
         return f"{ended} of {total} runs" + (f", about {duration(left)} left" if left else "")
 
     def _seconds_left(self, ended: int, total: int) -> float | None:
-        if not self._seconds or ended >= total:
+        # Before the first run has ended, those in progress stand for all.
+        seconds = self._seconds or [one for view in self._views.values() if (one := view.seconds) is not None]
+        if not seconds or ended >= total:
             return None
-        mean = sum(self._seconds) / len(self._seconds)
+        mean = sum(seconds) / len(seconds)
         spent = sum(min(mean, time.monotonic() - view.started) for view in self._views.values())
         return (mean * (total - ended) - spent) / self._most_at_once
 

@@ -83,6 +83,8 @@ class Result(Record):
     """Energy of the run's GPUs, if they report it; it includes that of other runs on the same GPUs at the same time."""
     micro_batches: int = Field(1, ge=1)
     """Number of parts into which each batch was split for lack of memory; the gradients are the same sums."""
+    host: str | None = None
+    """Name of the machine of the run, or of its leading worker, in the last phase."""
     data_hash: str | None = None
     """Fingerprint of the prepared corpus."""
     failed: str | None = None

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import socket
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -119,6 +120,7 @@ class _Execution:
                 "gpu_seconds": self.known.gpu_seconds + seconds * self.workers.size * self.session.resources.gpus_per_worker,
                 "joules": None if joules is None else (self.known.joules or 0) + joules,
                 "micro_batches": read_micro_batches(self.folder),
+                "host": socket.gethostname(),
                 "valid_loss": self.newest.get("final/valid_loss", self.newest.get("valid/loss")),
                 "decode_seconds": self.newest.get("final/decode_seconds", self.newest.get("valid/seconds")),
                 "train_seconds": self.newest.get("train/seconds"),
