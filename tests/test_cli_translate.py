@@ -50,20 +50,21 @@ def piped(model: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.Capt
     return run
 
 
-def on_a_terminal(arguments: Sequence[str], typed: bytes | None) -> tuple[str, bytes]:
-    """Runs a command with a terminal as its standard error, and as its input if `typed` is given.
+def on_a_terminal(arguments: Sequence[str], typed: bytes | None = None, file: str = os.devnull) -> tuple[str, bytes]:
+    """Runs a command with a terminal as its standard error, and with a file or, if `typed` is given, the terminal as its input.
 
     Returns:
         The text on the terminal, and the bytes on standard output.
     """
     leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        arguments,
-        stdin=follower if typed is not None else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=follower,
-        env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
-    )
+    with open(file, "rb") as source:
+        process = subprocess.Popen(
+            arguments,
+            stdin=follower if typed is not None else source,
+            stdout=subprocess.PIPE,
+            stderr=follower,
+            env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
+        )
     os.close(follower)
     if typed is not None:
         os.write(leader, typed)
@@ -196,10 +197,11 @@ def test_lines_typed_on_a_terminal_are_translated_with_a_hint_how_to_end(model: 
     assert out == piped(b"The dog sleeps.\nShe sees him.\n").out
 
 
-def test_a_progress_bar_does_not_change_the_output(model: Path, piped: Piped, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_redirected", [False, True])
+def test_a_progress_bar_does_not_change_the_output(model: Path, piped: Piped, tmp_path: Path, *, is_redirected: bool) -> None:
     (tmp_path / "in.txt").write_text("The dog sleeps.\n" * 40)
-    arguments = command(model, str(tmp_path / "in.txt"), "--lines-at-once", "10")
-    shown, out = on_a_terminal(arguments, None)
+    arguments = command(model, *([] if is_redirected else [str(tmp_path / "in.txt")]), "--lines-at-once", "10")
+    shown, out = on_a_terminal(arguments, file=str(tmp_path / "in.txt") if is_redirected else os.devnull)
     assert "translating" in shown
     assert "40/40" in shown
     unseen = piped("", str(tmp_path / "in.txt"), "--lines-at-once", "10")

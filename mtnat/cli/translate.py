@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         is_typed = not options.inputs and sys.stdin.isatty()
         lines = _typed(notes) if is_typed else _lines(options.inputs, stack)
-        total = _count(options.inputs) if options.inputs and notes.is_terminal else None
+        total = _count(options.inputs) if notes.is_terminal and not is_typed else None
         sink = _sink(options.output, options.inputs, stack)
         shows_bar = notes.is_terminal and not is_typed and (options.output is not None or not sys.stdout.isatty())
         done = 0
@@ -94,9 +94,18 @@ def _sink(path: Path | None, inputs: list[Path], stack: ExitStack) -> BinaryIO:
         raise UserError(f"{path}: cannot be opened ({error.strerror}); give another path.") from None
 
 
-def _count(inputs: list[Path]) -> int:
-    with ExitStack() as stack:
-        return sum(1 for _ in _lines(inputs, stack))
+def _count(inputs: list[Path]) -> int | None:
+    """Returns the number of lines of the files, or of a file that is the standard input; None for a pipe."""
+    if inputs:
+        with ExitStack() as stack:
+            return sum(1 for _ in _lines(inputs, stack))
+    stream = sys.stdin.buffer
+    if not stream.seekable():
+        return None
+    start = stream.tell()
+    total = sum(1 for _ in stream)
+    stream.seek(start)
+    return total
 
 
 def _typed(notes: Console) -> Iterator[str]:

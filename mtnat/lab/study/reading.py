@@ -11,6 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 import mtnat.data
 from mtnat.config import Document, build, nearest, read_yaml, replace
 from mtnat.data.config import DataConfig
+from mtnat.data.corpus import open_raw_corpus
+from mtnat.data.dataset import default_cache
 from mtnat.errors import ConfigError, UserError
 from mtnat.experiment import Experiment
 from mtnat.lab.study.record import (
@@ -120,7 +122,14 @@ class _Check:
         located = [self.given.told(problem) for problem in found]
         for data, origin in texts.items():
             located += (self.given.told(problem, origin) for problem in mtnat.data.check(data))
+        located += (self.given.told(problem, _EXPERIMENT) for problem in self._files_of_invalid_experiment())
         return [*located, *(self.given.told(problem, origin) for problem, origin in unfit.items())]
+
+    def _files_of_invalid_experiment(self) -> Iterator[str]:
+        """If an experiment has problems elsewhere, its missing files are reported with them."""
+        given = self.given.get("experiment")
+        if self.experiment is None and isinstance(given, dict) and (data := _salvage(DataConfig, given.get("data"))):
+            yield from open_raw_corpus(data, default_cache()).problems()
 
     def _confirm(self) -> Iterator[str]:
         if self.confirm and self.confirm.against not in self.baselines:

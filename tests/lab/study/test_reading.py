@@ -496,6 +496,11 @@ class TestTeacher:
             "experiment.data.distilled: is what the teacher writes; a baseline may say null, for the corpus's own targets."
         )
 
+    def test_missing_files_are_reported_with_the_problems_of_other_settings(self, tmp_path: Path) -> None:
+        found = problems(tmp_path, {"experiment/training/steps": -1, "experiment/data/valid": ["v.en", "v.de"]})
+        assert any("training.steps" in problem for problem in found)
+        assert [problem for problem in found if "v.en" in problem or "v.de" in problem]
+
     def test_a_system_that_reads_a_teacher_names_one_or_has_that_of_the_study(self, tmp_path: Path, model: Path) -> None:
         """Its problem is at the line of the baseline that chooses the system."""
         hints = {"system.kind": "hint-nat"}
