@@ -95,8 +95,9 @@ def _run(options: Options, interruption: Interruption) -> None:
 
     from mtnat.lab.start import run_study
 
-    # A file or a pipe has no width, and the leaderboard needs one.
-    run_study(options, Console(width=None if sys.stdout.isatty() else 140), interruption)
+    # A file or a pipe has no width, and the leaderboard needs one. The stream is named, because `sys.stdout` is replaced while
+    # Ray runs.
+    run_study(options, Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140), interruption)
 
 
 def ended_by(error: BaseException, interruption: Interruption, options: Options | None) -> tuple[int, str]:

@@ -4,8 +4,9 @@ import json
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,20 @@ SECONDS_TO_ANSWER = 10.0
 
 @contextmanager
 def ray_cluster(options: Options, resources: Resources) -> Iterator[None]:
-    """Connects to Ray for the duration of the context.
+    """Connects to Ray for the duration of the context, in which `sys.stdout` is not shown unless the study is verbose.
+
+    Ray prints messages on lost machines there, with twenty lines of its log, and has no option against it.
 
     Raises:
         ConfigError: a study cannot use an address of this kind.
         ResourceError: no cluster answers at the address, or Ray does not start on this machine.
     """
-    _connect(options, resources)
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    with nullcontext() if options.verbose else open(os.devnull, "w") as nowhere, redirect_stdout(nowhere or sys.stdout):
+        _connect(options, resources)
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 def reconnect(options: Options, resources: Resources) -> None:

@@ -72,12 +72,12 @@ class RunsUnderWay:
         """A run's process has died, and the run starts again unless that has happened too often.
 
         Args:
-            reason: None where the process never came up, which is not the run's fault and never counts against it.
+            reason: None where the process never came up, or its machine is gone; neither counts against the run.
         """
         run, folder = self._agenda.handed_out[run_id], self._storage.fetch(run_id)
         step = _checkpoint_step(folder)
         if reason is None:
-            self._start_again(run, step, "before it had started")
+            self._start_again(run, step, "it did not start, or its machine is gone")
             return
         if short_of_memory:
             double_micro_batches(folder)

@@ -83,7 +83,8 @@ class TerminalScreen:
         self._views: dict[str, _View] = {}
         self._seconds: list[float] = []
         self._drawn = 0.0
-        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False)
+        self._live = live if console.is_terminal else None
 
     def __enter__(self) -> "TerminalScreen":
         if self._live:

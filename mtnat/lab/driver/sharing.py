@@ -42,7 +42,7 @@ def share(
     task = ray.remote(num_cpus=resources.cpus_per_worker, num_gpus=resources.gpus_per_worker, max_retries=MOST_RETRIES)(_work)
     pending = [task.remote(work, resources) for _ in range(workers)]
     columns = (TextColumn(model), BarColumn(), MofNCompleteColumn(), TextColumn("shards"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False, disable=not console.is_terminal) as bar:
         shown = bar.add_task(verb, total=work.shards)
         try:
             while pending:
