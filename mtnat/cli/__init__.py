@@ -12,6 +12,7 @@ from pkgutil import resolve_name
 
 from mtnat.cli.options import command_line
 from mtnat.errors import MtnatError, UserError
+from mtnat.process import permanent_imports
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +44,8 @@ def _imported(command: str) -> Callable[[Namespace], int]:
         UserError: this Python lacks a package that the command needs.
     """
     try:
-        function: Callable[[Namespace], int] = resolve_name(command)
+        with permanent_imports():
+            function: Callable[[Namespace], int] = resolve_name(command)
     except ModuleNotFoundError as error:
         raise UserError(
             f"{sys.executable}: lacks the package {error.name}; use the environment in which mtnat is installed, such as "

@@ -12,6 +12,7 @@ from pathlib import Path
 from mtnat.errors import SmokeError, UserError
 from mtnat.lab.driver.interruption import Interruption
 from mtnat.lab.study.options import Options
+from mtnat.process import permanent_imports
 
 PACKAGES = ("cmaes", "matplotlib", "mlflow", "optuna", "pyarrow", "ray", "scipy")
 """The packages of the extra ``study`` without which no study runs."""
@@ -91,9 +92,10 @@ def _run(options: Options, interruption: Interruption) -> None:
     if options.address is None:
         # Despite its name, this variable makes Ray listen on the loopback interface only. Ray reads it when it is imported.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    from rich.console import Console
+    with permanent_imports():
+        from rich.console import Console
 
-    from mtnat.lab.start import run_study
+        from mtnat.lab.start import run_study
 
     # A file or a pipe has no width, and the leaderboard needs one. The stream is named, because `sys.stdout` is replaced while
     # Ray runs.
