@@ -36,16 +36,19 @@ help:
 test: style
 	@$(MAKE) --no-print-directory --jobs 5 types tests-fast tests-slow tests-ray-first tests-ray-second
 
+# The models of the tests are so small that a second thread costs more than it gains.
+one_thread := OMP_NUM_THREADS=1 nice -n 5
+
 at_the_end = output=$$(mktemp) && trap 'rm -f "$$output"' EXIT && \
 	{ $(1) >"$$output" 2>&1; code=$$?; cat "$$output"; exit $$code; }
 # About half of the time of all tests that start Ray.
 first_half := tests/lab/test_short_of_memory.py tests/lab/test_whole_search.py tests/lab/test_whole_study.py
 
 tests-fast: $(installed)
-	@nice -n 5 $(python) -m pytest --durations=15 -m "not ray and not slow"
+	@$(one_thread) $(python) -m pytest --durations=15 -m "not ray and not slow"
 
 tests-slow: $(installed)
-	@$(call at_the_end,nice -n 5 $(python) -m pytest --durations=15 -m "slow and not ray")
+	@$(call at_the_end,$(one_thread) $(python) -m pytest --durations=15 -m "slow and not ray")
 
 tests-ray-first: $(installed)
 	@$(call at_the_end,RAY_worker_niceness=10 $(python) -m pytest --durations=15 -m ray $(first_half))
