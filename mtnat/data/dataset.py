@@ -80,14 +80,14 @@ def prepare(config: DataConfig, cache: Path | None = None) -> Dataset:
     """
     cache = cache or default_cache()
     texts = _texts(config, cache)
-    folders = _prepared(config, texts, cache)
+    vocabularies, folders = _prepared(config, texts, cache)
     train, *later = (TokenStore(folders[name]) for name in config.texts)
     corpus = texts[config.texts[0]]
     valid, test = _split(corpus, "valid"), _split(corpus, "test")
     # A training without stages has the same fingerprint as in earlier versions.
     keys = [_key(config, texts[name]) for name in config.texts]
     return Dataset(
-        vocabularies=Vocabularies.load(folders[config.texts[0]]),
+        vocabularies=vocabularies,
         train=train,
         valid=valid,
         test=test,
@@ -147,8 +147,8 @@ def _key(config: DataConfig, corpus: Corpus) -> str:
     return _digest(_FORMAT, config.vocabulary_size, config.joint_vocabulary, config.max_length, corpus.train_digest())
 
 
-def _prepared(config: DataConfig, texts: Mapping[TextName, Corpus], cache: Path) -> dict[TextName, Path]:
-    """Returns the folder with the vocabularies and tokens of each text, and writes those that do not exist.
+def _prepared(config: DataConfig, texts: Mapping[TextName, Corpus], cache: Path) -> tuple[Vocabularies, dict[TextName, Path]]:
+    """Returns the vocabularies, and the folder with the tokens of each text; writes the folders that do not exist.
 
     Raises:
         DataError: if the corpus cannot be read or tokenised, with all problems.
@@ -168,9 +168,9 @@ def _prepared(config: DataConfig, texts: Mapping[TextName, Corpus], cache: Path)
                 raise DataError(
                     f"{cache}: cannot be written ({error.strerror}); set $MTNAT_CACHE to a folder with room."
                 ) from None
-        if len(texts) > 1:
-            vocabularies = vocabularies or Vocabularies.load(folder)
-    return folders
+        vocabularies = vocabularies or Vocabularies.load(folder)
+    assert vocabularies is not None
+    return vocabularies, folders
 
 
 def _digest(*parts: object) -> str:
