@@ -180,6 +180,11 @@ class Experiment(Record):
         """Whether the experiment trains an AT decoder, which a teacher needs."""
         return "at" in self.branches
 
+    @property
+    def reads_teacher(self) -> bool:
+        """Whether the loss of its NAT decoder needs a frozen teacher."""
+        return self.system.needs_teacher and "nat" in self.branches
+
     def build_translator(self, vocabularies: Vocabularies) -> Translator:
         """Builds a translator with the branches that the objective trains. PyTorch's global generator draws its weights."""
         return self.translator_of(len(vocabularies.source), len(vocabularies.target), joint=vocabularies.joint)

@@ -52,8 +52,7 @@ def run_study(options: Options, console: Console, interruption: Interruption) ->
         raise ConfigError(problems)
     if options.storage:
         open_uri(options.storage)
-        if study.written:
-            parts = " and ".join(part for part, setting in WRITERS.items() if setting in study.written)
+        if parts := " and ".join(part for part in WRITERS if getattr(study, part)):
             raise ConfigError(
                 f"--storage: a study with a {parts} needs --outputs on a folder that all machines see; drop --storage."
             )

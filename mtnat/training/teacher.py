@@ -38,9 +38,9 @@ def give_teacher(
         ConfigError: no teacher is named, or it does not fit.
         ModelError: the teacher's folder is missing or is not a model of this version.
     """
-    system = experiment.system
-    if not (system.needs_teacher and "nat" in experiment.branches):
+    if not experiment.reads_teacher:
         return
+    system = experiment.system
     folder = Path(system.teacher_folder) if system.teacher_folder else own
     if folder is None:
         raise ConfigError(MISSING)
@@ -58,7 +58,7 @@ def give_teacher(
 
 def stand_in_teacher(experiment: Experiment, translator: Translator, vocabularies: Vocabularies, device: torch.device) -> None:
     """Gives a translator an untrained teacher of the experiment's own size, if one is needed, to measure the speed."""
-    if not (experiment.system.needs_teacher and "nat" in experiment.branches):
+    if not experiment.reads_teacher:
         return
     objective = experiment.objective.model_copy(update={"schedule": Constant(value=0.0)})
     alone = experiment.model_copy(update={"objective": objective})

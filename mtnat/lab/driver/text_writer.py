@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 from mtnat.config import replace
 from mtnat.lab.driver.rejuvenation import identification_trial, known_rejuvenation, rejuvenate
 from mtnat.lab.driver.reverse_teacher import distil_reverse, known_reverse_text, reverse_teacher_trial, reversed_study
-from mtnat.lab.driver.teacher import distil, known_text, teacher_trial
+from mtnat.lab.driver.teacher import distil, keep_teacher, known_text, teacher_trial
 from mtnat.lab.driver.text_models import Means, TextModel, fetched_model, trained_model
 from mtnat.lab.outputs.folder import StudyFolder
 from mtnat.lab.outputs.runs import Trial
@@ -69,7 +69,7 @@ class TextWriter:
         self._study, self._folder, self._means = study, folder, means
 
     def texts(self) -> Iterator[WrittenText]:
-        """Yields each text once it is written.
+        """Yields each text once it is written. A teacher that writes none is trained or fetched too.
 
         Raises:
             StudyError: a model could not be trained, or its work failed; or a file is missing.
@@ -77,7 +77,9 @@ class TextWriter:
             DataError: the corpus has problems, or no pair could be scored.
         """
         study, folder, means = self._study, self._folder, self._means
-        if study.teacher:
+        if study.teacher and not study.teacher.translates:
+            keep_teacher(self._teacher, folder)
+        elif study.teacher:
             distilled = known_text(folder) or distil(study, self._teacher, folder, means.share)
             yield distilled
             if reverse_teacher := study.complete_reverse_teacher:

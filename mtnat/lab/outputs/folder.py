@@ -85,7 +85,7 @@ class StudyFolder:
         return self.path / "runs" / run_id
 
     def teacher_model(self) -> Path | None:
-        """Returns the model folder of the teacher that has written this study's training targets; None if there is none."""
+        """Returns the model folder of the study's teacher; None if there is none."""
         return Path(self.teacher.read_text(encoding="utf-8")) if self.teacher.exists() else None
 
     def disk(self) -> Disk:

@@ -10,7 +10,7 @@ from mtnat.lab.driver.rejuvenation import identification_trial, rejuvenation_tri
 from mtnat.lab.driver.reverse_teacher import reverse_teacher_trial
 from mtnat.lab.driver.teacher import teacher_trial
 from mtnat.lab.outputs.runs import Trial
-from mtnat.lab.study.record import IDENTIFICATION_NAME, TEACHER_NAME, Rejuvenation, ReverseTeacher, Study, Teacher
+from mtnat.lab.study.record import DISTILLED, IDENTIFICATION_NAME, TEACHER_NAME, Rejuvenation, ReverseTeacher, Study, Teacher
 from mtnat.lab.tracking.models import is_address
 from mtnat.training import read_experiment
 
@@ -39,7 +39,7 @@ def text_steps(part: Study) -> Iterator[TextStep]:
         trial = None if teacher.model else teacher_trial(part, teacher)
         if trial:
             yield TextStep("teacher", "teacher", trial.experiment, trial)
-        if writer := _writer(part, teacher, trial):
+        if teacher.translates and (writer := _writer(part, teacher, trial)):
             yield TextStep("teacher", "the teacher translates", writer)
     if reverse := part.complete_reverse_teacher:
         trial = None if reverse.model else reverse_teacher_trial(part, reverse.settings or {})
@@ -60,10 +60,12 @@ def text_facts(study: Study) -> Iterator[str]:
     """Yields a line for each part of the study file whose models write training text. The models are those of the first column
     that has them."""
     columns = list(study.parts.values())
-    for part in [column for column in columns if column.teacher][:1]:
+    teachers = [column for column in columns if column.teacher]
+    for part in sorted(teachers, key=lambda column: DISTILLED not in column.written)[:1]:
         assert part.teacher is not None
         who = part.teacher.model or _who(part, teacher_trial(part, part.teacher), TEACHER_NAME)
-        yield f"teacher       {who}; translates with beam {part.teacher.beam}"
+        does = f"translates with beam {part.teacher.beam}" if part.teacher.translates else "writes no training text"
+        yield f"teacher       {who}; {does}"
     for part in [column for column in columns if column.reverse_teacher][:1]:
         reverse = part.complete_reverse_teacher
         assert reverse is not None
@@ -89,7 +91,7 @@ def stage_facts(part: Study) -> Iterator[str]:
 
 def text_reservations(study: Study) -> Iterator[str]:
     """Yields what the estimate of these steps leaves out."""
-    if study.teacher and is_address(study.teacher.model or ""):
+    if study.teacher and study.teacher.translates and is_address(study.teacher.model or ""):
         yield "The teacher's translation is not included, because its model would have to be fetched first."
     if study.reverse_teacher and is_address(study.reverse_teacher.model or ""):
         yield "The reverse teacher's translation is not included, because its model would have to be fetched first."

@@ -16,7 +16,6 @@ from mtnat.data.dataset import default_cache
 from mtnat.errors import ConfigError, UserError
 from mtnat.experiment import Experiment
 from mtnat.lab.study.record import (
-    DISTILLED,
     FIXED,
     FIXED_IN_COLUMNS,
     LEAVES,
@@ -117,7 +116,7 @@ class _Check:
         for origin, experiment in experiments:
             found += self._sharing(experiment)
             found += self._rungs(experiment)
-            unfit |= {problem: unfit.get(problem, origin) for problem in self._frozen_teacher(experiment, origin)}
+            unfit |= {problem: unfit.get(problem, origin) for problem in self._frozen_teacher(experiment)}
             texts.setdefault(self.texts.checkable(experiment.data), origin)
         located = [self.given.told(problem) for problem in found]
         for data, origin in texts.items():
@@ -247,12 +246,11 @@ class _Check:
                 )
                 return
 
-    def _frozen_teacher(self, experiment: Experiment, origin: _Origin) -> Iterator[str]:
-        """A system that reads a teacher in training needs one of its own or that of the study, which a column may not have."""
-        system = experiment.system
-        if not system.needs_teacher or "nat" not in experiment.branches:
+    def _frozen_teacher(self, experiment: Experiment) -> Iterator[str]:
+        """A system that reads a teacher in training needs one of its own or that of the study."""
+        if not experiment.reads_teacher:
             return
-        if folder := system.teacher_folder:
+        if folder := experiment.system.teacher_folder:
             problems = list[str]()
             teacher = _attempt(problems, lambda: read_experiment(Path(folder)))
             yield from (f"system.teacher: {problem}" for problem in problems)
@@ -260,13 +258,6 @@ class _Check:
                 yield f"system.teacher: {folder} has no AT decoder; give a model that was trained with one."
         elif not self.teacher:
             yield MISSING_TEACHER
-        else:
-            for part, *name in origin:
-                if part == "columns" and self.columns[name[0]].get(DISTILLED, "") is None:
-                    yield (
-                        f"system.teacher: is missing; the column {name[0]} has no teacher, because it sets {DISTILLED}: null; "
-                        "give the folder of a model with an AT decoder, or leave the system out."
-                    )
 
 
 def _clashes(where: str, names: Iterable[str], taken: dict[str, str]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """The records of the study file."""
 
 import re
+from itertools import chain
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -79,7 +80,8 @@ class Confirm(Record):
 
 class Teacher(Record):
     """The model that writes the training targets of all trials except those that set ``data.distilled: null``: sequence-level
-    distillation (Kim and Rush 2016). Validation and test text do not change."""
+    distillation (Kim and Rush 2016). Validation and test text do not change. Systems such as hint-nat also read its states in
+    training."""
 
     settings: Settings = Field(default_factory=dict)
     """Settings in which the teacher's experiment differs from `experiment`; it must train an AT decoder."""
@@ -91,6 +93,8 @@ class Teacher(Record):
     """`decoding.length_penalty` of that search."""
     precision: Precision = "fp32"
     """`decoding.precision` of that search; auto is several times faster on a processor with bf16."""
+    translates: bool = True
+    """Whether it writes training targets. If not, only systems that read a teacher in training use it."""
 
     @model_validator(mode="after")
     def _one_teacher(self) -> Self:
@@ -239,17 +243,27 @@ class Study(Record):
         return {name: self._part(settings) for name, settings in self.columns.items()} if self.columns else {"": self}
 
     def _part(self, settings: Settings) -> "Study":
-        """Returns the study of a column. A column that sets ``data.distilled: null`` needs no teachers, and so on."""
+        """Returns the study of a column. A column that sets ``data.distilled: null`` needs no teachers, and so on; but it keeps
+        the teacher for systems that read it in training."""
         nulled = {setting for setting in WRITERS.values() if setting in settings and settings[setting] is None}
         if DISTILLED in nulled:  # the text of the reverse teacher is only used together with that of the teacher
             nulled.add(REVERSE_DISTILLED)
-        changed = {
-            "experiment": replace(self.experiment, settings),
+        experiment = replace(self.experiment, settings)
+        changed: dict[str, Record | None] = {
+            "experiment": experiment,
             "reverse_teacher": self.complete_reverse_teacher,
             "rejuvenation": self.complete_rejuvenation,
             **{part: None for part, setting in WRITERS.items() if setting in nulled},
         }
+        if self.teacher and DISTILLED in nulled and self._reads_teacher(experiment):
+            changed["teacher"] = self.teacher.model_copy(update={"translates": False})
         return self.model_copy(update={**changed, "columns": {}, "published": None})
+
+    def _reads_teacher(self, experiment: Experiment) -> bool:
+        """Returns whether a trial, based on an experiment, has a system that reads the study's teacher in training."""
+        searched = (settings for _, settings in self.space.corners())
+        trials = (replace(experiment, settings) for settings in chain([{}], self.baselines.values(), searched))
+        return any(trial.reads_teacher and not trial.system.teacher_folder for trial in trials)
 
     @property
     def complete_reverse_teacher(self) -> ReverseTeacher | None:
@@ -277,7 +291,10 @@ class Study(Record):
     @property
     def written(self) -> tuple[str, ...]:
         """Settings that name text which the study's models write."""
-        return tuple(setting for part, setting in WRITERS.items() if getattr(self, part))
+        writers = {part: setting for part, setting in WRITERS.items() if getattr(self, part)}
+        if self.teacher and not self.teacher.translates:
+            del writers["teacher"]
+        return tuple(writers.values())
 
     @property
     def space(self) -> Space:

@@ -66,6 +66,7 @@ class TextChecks:
         """
         parts = {"teacher": teacher, "reverse_teacher": reverse_teacher, "rejuvenation": rejuvenation}
         self._parts = {name: part for name, part in parts.items() if part}
+        self._writing = {name: part for name, part in self._parts.items() if not isinstance(part, Teacher) or part.translates}
         self._search = search
         self.problems: list[str] = []
         """The problems of finished models."""
@@ -73,6 +74,10 @@ class TextChecks:
         if reverse_teacher and not teacher:
             self.problems.append(
                 "reverse_teacher: needs a teacher, whose text its own is joined with; add teacher, or drop it."
+            )
+        elif reverse_teacher and "teacher" not in self._writing:
+            self.problems.append(
+                "teacher.translates: false leaves reverse_teacher without a text that its own is joined with; drop one of them."
             )
         for name, part in self._parts.items():
             if part.model and not is_address(part.model):
@@ -105,7 +110,7 @@ class TextChecks:
 
     def of_settings(self, settings: Settings, where: str) -> Iterator[str]:
         """Yields the settings of a baseline or of a model that name text which the study writes, or need other text."""
-        for name in self._parts:
+        for name in self._writing:
             setting = WRITERS[name]
             if settings.get(setting) is not None:
                 yield self._written(name, where)
@@ -119,9 +124,9 @@ class TextChecks:
         """Yields the reasons why the models cannot write text for this experiment, or for that of a column."""
         for name in self._parts:
             setting = WRITERS[name]
-            if getattr(base.data, setting.removeprefix("data.")) is not None:
+            if name in self._writing and getattr(base.data, setting.removeprefix("data.")) is not None:
                 yield self._written(name, "experiment")
-            if setting in self._search:
+            if name in self._writing and setting in self._search:
                 yield self._written(name, "search")
             finished = self._finished.get(name)
             found, wanted = finished.data.languages if finished else None, base.data.languages
@@ -158,7 +163,7 @@ class TextChecks:
                 if getattr(data, name) is not None:
                     continue
                 part = _WRITER_OF[setting]
-                if part not in self._parts:
+                if part not in self._writing:
                     yield f"{where}.{STAGES}: {text} needs {setting}; add {part} to the study, or drop this stage."
                 elif self._is_nulled(setting, settings):
                     null = f"{setting}, which is set to null"

@@ -511,11 +511,23 @@ class TestTeacher:
         assert found.startswith("system.teacher: nowhere: is not a model folder")
         assert read(tmp_path, changed({"baselines/hints": hints, "teacher": {"settings": AT}})).teacher is not None
         assert read(tmp_path, changed({"baselines/hints": hints | {"system.teacher": str(model)}})).teacher is None
+
+    def test_a_column_without_the_teachers_text_keeps_it_for_systems_that_read_it(self, tmp_path: Path) -> None:
         columns = {"raw": {"data.distilled": None}, "distilled": {}}
-        (found,) = problems(tmp_path, {"baselines/hints": hints, "teacher": {"settings": AT}, "columns": columns})
-        assert found.startswith(
-            "system.teacher: is missing; the column raw has no teacher, because it sets data.distilled: null"
-        )
+        study = changed({"teacher": {"settings": AT}, "columns": columns})
+        assert read(tmp_path, study).parts["raw"].teacher is None
+        study["baselines"]["hints"] = {"system.kind": "hint-nat"}
+        parts = read(tmp_path, study).parts
+        teachers = {name: part.teacher for name, part in parts.items()}
+        assert {name: teacher and teacher.translates for name, teacher in teachers.items()} == {"raw": False, "distilled": True}
+        assert [part.written for part in parts.values()] == [(), ("data.distilled",)]
+
+    def test_a_teacher_that_does_not_translate_leaves_the_text_alone(self, tmp_path: Path) -> None:
+        teacher = {"settings": AT, "translates": False}
+        assert read(tmp_path, changed({"teacher": teacher, "baselines/own": {"data.train": ["t.en", "t.de"]}})).written == ()
+        assert problems(tmp_path, {"teacher": teacher, "reverse_teacher": {}}) == [
+            "teacher.translates: false leaves reverse_teacher without a text that its own is joined with; drop one of them."
+        ]
 
     def test_a_finished_teacher_must_have_the_translation_direction_of_the_text(self, tmp_path: Path, model: Path) -> None:
         turned = {f"data.{split}": ["t.de", "t.en"] for split in ("train", "valid", "test")}
