@@ -53,5 +53,8 @@ def test_tables_2_and_3_differ_only_by_the_teacher(size: str) -> None:
     assert (without.teacher, taught.teacher is None) == (None, False)
     assert without.experiment == taught.experiment
     shared = without.baselines.keys() & taught.baselines.keys()
-    assert shared == {"mask-predict", "multi-task fixed", "importance annealing"}
+    assert shared == {"levenshtein", "mask-predict", "multi-task fixed", "importance annealing"}
     assert all(without.baselines[name] == taught.baselines[name] for name in shared)
+    rivals = {"hint-nat", "nat-reg", "fcl-nat", "nad-ad", "raw-data prior"}
+    (shallow,) = (name for name in taught.baselines if name.startswith("transformer, "))
+    assert taught.baselines.keys() == shared | rivals | {"transformer", shallow}
