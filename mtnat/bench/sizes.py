@@ -13,7 +13,21 @@ from mtnat.errors import DataError
 from mtnat.experiment import Experiment
 
 SizeName = Literal["small", "base", "tiny"]
-SystemName = Literal["at", "nat", "multi_task", "multi_task_sampled", "glat", "ctc"]
+SystemName = Literal[
+    "at",
+    "nat",
+    "multi_task",
+    "multi_task_sampled",
+    "glat",
+    "ctc",
+    "levenshtein",
+    "da_transformer",
+    "vanilla_nat",
+    "nat_reg",
+    "fcl_nat",
+    "hint_nat",
+    "nad_ad",
+]
 
 _NAT_ALONE = {"schedule": {"kind": "constant", "value": 1.0}}
 SYSTEMS: Mapping[SystemName, Mapping[str, Any]] = {
@@ -23,6 +37,13 @@ SYSTEMS: Mapping[SystemName, Mapping[str, Any]] = {
     "multi_task_sampled": {"objective": {"schedule": {"kind": "constant", "value": 0.5}, "estimator": "sampled"}},
     "glat": {"objective": _NAT_ALONE, "system": {"kind": "glat"}},
     "ctc": {"objective": _NAT_ALONE, "system": {"kind": "ctc"}},
+    "levenshtein": {"objective": _NAT_ALONE, "system": {"kind": "levenshtein"}},
+    "da_transformer": {"objective": _NAT_ALONE, "system": {"kind": "da-transformer"}},
+    "vanilla_nat": {"objective": _NAT_ALONE, "system": {"kind": "vanilla-nat"}},
+    "nat_reg": {"objective": _NAT_ALONE, "system": {"kind": "nat-reg"}},
+    "fcl_nat": {"objective": _NAT_ALONE, "system": {"kind": "fcl-nat"}},
+    "hint_nat": {"objective": _NAT_ALONE, "system": {"kind": "hint-nat"}},
+    "nad_ad": {"objective": _NAT_ALONE, "system": {"kind": "nad-ad"}},
 }
 """Name of a row of `bench train` → sections of an experiment."""
 

@@ -15,11 +15,12 @@ from mtnat.bench.memory import forget_peak, peak_bytes
 from mtnat.bench.product import Product
 from mtnat.data import TokenStore
 from mtnat.experiment import Experiment
-from mtnat.model import precision_name
+from mtnat.model import Translator, precision_name
 from mtnat.model.flops import ModelFlops
 from mtnat.objective import Draw
 from mtnat.tokens import PAD
 from mtnat.training import Alone, Distributed, Feed, Updater, Work, Workers, default_device
+from mtnat.training.teacher import stand_in_teacher
 
 WARM_UP_UPDATES = 10
 """Untimed updates, in which a process allocates its memory, and the compiler or oneDNN generate code for the shapes."""
@@ -86,8 +87,13 @@ def measure_updates(job: Job, rank: int, meeting: Path) -> Measured:
     config = job.experiment
     with _workers(job, rank, meeting) as workers:
         torch.manual_seed(config.seed)
-        translator = config.translator_of(job.vocabulary_size, job.vocabulary_size, joint=True).to(workers.device)
-        objective = config.build_objective(translator.train())
+
+        def new(experiment: Experiment) -> Translator:
+            return experiment.translator_of(job.vocabulary_size, job.vocabulary_size, joint=True).to(workers.device).train()
+
+        translator = new(config)
+        stand_in_teacher(config, translator, new)
+        objective = config.build_objective(translator)
         updater = Updater(config, objective, workers)
         product = Product(
             config.training.max_tokens_per_batch,

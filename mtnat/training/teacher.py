@@ -1,6 +1,6 @@
 """The frozen teacher of a system that reads one in training."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -56,12 +56,16 @@ def give_teacher(
         branch.use_teacher(teacher.translator)
 
 
-def stand_in_teacher(experiment: Experiment, translator: Translator, vocabularies: Vocabularies, device: torch.device) -> None:
-    """Gives a translator an untrained teacher of the experiment's own size, if one is needed, to measure the speed."""
+def stand_in_teacher(experiment: Experiment, translator: Translator, new: Callable[[Experiment], Translator]) -> None:
+    """Gives a translator an untrained teacher of the experiment's own size, if one is needed, to measure the speed.
+
+    Args:
+        new: builds the translator of an experiment on the same device and with the same vocabularies.
+    """
     if not experiment.reads_teacher:
         return
     objective = experiment.objective.model_copy(update={"schedule": Constant(value=0.0)})
     alone = experiment.model_copy(update={"objective": objective})
     branch = branch_of(translator, "nat")
     assert isinstance(branch, TaughtBranch)
-    branch.use_teacher(alone.build_translator(vocabularies).to(device))
+    branch.use_teacher(new(alone))

@@ -29,7 +29,7 @@ def test_trials_of_one_study_train_on_distilled_rejuvenated_and_staged_text(tmp_
             "rejuvenated": {"data.distilled": None},
             "staged": {"data.stages": STAGES},
         },
-        confirm={"top": 0, "seeds": [2], "against": "distilled"},
+        confirm={"top": 0, "seeds": [1], "against": "distilled"},
     )
     outputs = desk.folder / "outputs" / "texts"
     process = desk.start("texts.yaml")
@@ -50,13 +50,13 @@ def test_trials_of_one_study_train_on_distilled_rejuvenated_and_staged_text(tmp_
     runs = {path.name: build(Experiment, read_yaml(path / "experiment.yaml")).data for path in (outputs / "runs").iterdir()}
     texts = {"transformer": "raw", "distilled": "distilled", "rejuvenated": "rejuvenated"}
     assert {name: data.text for name, data in runs.items()} == {
-        **{f"{trial}-seed{seed}": text for trial, text in texts.items() for seed in (1, 2)},
-        **{f"staged-seed{seed}": "raw, then bidirectional, then distilled" for seed in (1, 2)},
+        **{f"{trial}-seed1": text for trial, text in texts.items()},
+        "staged-seed1": "raw, then bidirectional, then distilled",
         "reverse-teacher-seed1": "raw",
         "rejuvenation-seed1": "raw, selected pairs",
     }
     assert runs["reverse-teacher-seed1"].train == ("train.de", "train.en")
-    assert [stage for _, stage in desk.curve("texts", "staged-seed2", "train/stage")] == [1, 1, 2, 2, 3, 3, 3, 3, 3, 3]
+    assert [stage for _, stage in desk.curve("texts", "staged-seed1", "train/stage")] == [1, 1, 2, 2, 3, 3, 3, 3, 3, 3]
 
     leaderboard = Leaderboard.model_validate_json((outputs / "leaderboard.json").read_bytes())
     assert {row.name: row.text for row in leaderboard.rows} == texts | {"staged": "raw, then bidirectional, then distilled"}
@@ -81,6 +81,6 @@ def test_trials_of_one_study_train_on_distilled_rejuvenated_and_staged_text(tmp_
     }
     kept = {entry.path for entry in client.list_artifacts(study.info.run_id)}
     assert {"distilled.de.gz", "reverse.en.gz", "rejuvenated.de.gz", "rejuvenation.json"} <= kept
-    staged = next(run for run in tracked if run.info.run_name == "staged, seed 2")
+    staged = next(run for run in tracked if run.info.run_name == "staged, seed 1")
     (used,) = staged.inputs.dataset_inputs
     assert used.dataset.name.endswith(", raw, then bidirectional, then distilled")

@@ -12,8 +12,11 @@ from torch import Tensor
 from mtnat.config import build, replace
 from mtnat.data import Dataset, Position, prepare
 from mtnat.experiment import Experiment
+from mtnat.model import Translator
 from mtnat.objective import MultiTaskObjective
+from mtnat.systems.registry import BUILT_IN, kind_of
 from mtnat.training import Alone, Feed, Updater
+from mtnat.training.teacher import stand_in_teacher
 from mtnat.training.window import CURVES, Window
 
 EXPERIMENT = build(
@@ -220,11 +223,16 @@ def test_an_error_during_preparation_is_raised_where_the_work_is_taken(dataset: 
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("system", ["mask-predict", "ctc"])
+@pytest.mark.parametrize("system", [kind_of(system) for system in BUILT_IN])
 def test_no_step_waits_for_the_gpu(dataset: Dataset, system: str) -> None:
     experiment, workers = replace(EXPERIMENT, {"system.kind": system}), Alone("cuda")
     torch.manual_seed(1)
-    translator = experiment.build_translator(dataset.vocabularies).train().to("cuda")
+
+    def new(experiment: Experiment) -> Translator:
+        return experiment.build_translator(dataset.vocabularies).train().to("cuda")
+
+    translator = new(experiment)
+    stand_in_teacher(experiment, translator, new)
     one = Updater(experiment, experiment.build_objective(translator), workers)
     with Feed(experiment, one.module, dataset.train, workers) as feed:
         one.step(feed.next())

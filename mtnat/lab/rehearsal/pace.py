@@ -9,6 +9,7 @@ from mtnat.decoding import TranslatedLine
 from mtnat.experiment import Experiment
 from mtnat.lab.rehearsal.estimate import MEASURED_STEPS, Pace
 from mtnat.lab.study.resources import Resources
+from mtnat.model import Translator
 from mtnat.objective import MultiTaskObjective
 from mtnat.training import Alone, Feed, Model, Updater
 from mtnat.training.moving_average import MovingAverage
@@ -36,8 +37,12 @@ def _pace(kind: Experiment, dataset: Dataset, alone: Alone, workers: int) -> Pac
     share = kind.training.model_copy(update={"batches_per_step": max(1, kind.training.batches_per_step // workers)})
     experiment = kind.model_copy(update={"training": share})
     torch.manual_seed(experiment.seed)
-    translator = experiment.build_translator(dataset.vocabularies).to(alone.device).train()
-    stand_in_teacher(experiment, translator, dataset.vocabularies, alone.device)
+
+    def new(experiment: Experiment) -> Translator:
+        return experiment.build_translator(dataset.vocabularies).to(alone.device).train()
+
+    translator = new(experiment)
+    stand_in_teacher(experiment, translator, new)
     step = _seconds_per_step(experiment, dataset, experiment.build_objective(translator, dataset), alone)
     sentence = _seconds_per_sentence(Model(experiment, translator, dataset.vocabularies), dataset, alone)
     return Pace(step, sentence / workers, len(dataset.valid.sources), len(dataset.test.sources))
