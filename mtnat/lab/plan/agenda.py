@@ -115,8 +115,8 @@ class Agenda:
             failed = sum(map(self._has_failed, self._baselines()))
             extra = len(set(self.seeds) - {study.experiment.seed})
             total += extra * (len(study.baselines) - failed + min(confirm.top, expected + len(self._inherited)))
-        ended = len(self._ended - self.handed_out.keys())
-        return ended, max(total, ended + len(self.handed_out))
+        training = self.handed_out.keys() - self._ended  # the others are trained, and are scored on the test set
+        return len(self._ended), max(total, len(self._ended | training))
 
     def ranked(self) -> list[Trial]:
         """Returns the trials that were trained for the full T and have a score, baselines excluded, the best by the metric

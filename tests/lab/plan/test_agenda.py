@@ -203,6 +203,13 @@ def test_a_resumed_confirm_phase_runs_only_the_runs_without_a_test_score() -> No
 def test_planned_counts_each_training_once() -> None:
     agenda = Agenda(study(), ListedProposer(power(2.0), power(3.0), power(4.0)), {})
     assert agenda.planned == (0, 8)  # 2 + 3 with the search's seed, 2 + 1 with the other
+    play(agenda, stop_after=5)
+    assert agenda.planned == (5, 8)
+    scored, trained = agenda.next(), agenda.next()
+    assert scored and trained and [scored.id, trained.id] == ["fixed-λ-seed1", "fixed-λ-seed2"]
+    assert agenda.planned == (5, 8)  # a trained run stays one that has ended while it is scored
+    for run in (scored, trained):
+        agenda.end(ended(run, 10.0))
     play(agenda)
     assert agenda.planned == (8, 8)
 
