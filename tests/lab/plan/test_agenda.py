@@ -206,7 +206,9 @@ def test_planned_counts_each_training_once() -> None:
     play(agenda, stop_after=5)
     assert agenda.planned == (5, 8)
     scored, trained = agenda.next(), agenda.next()
-    assert scored and trained and [scored.id, trained.id] == ["fixed-λ-seed1", "fixed-λ-seed2"]
+    assert scored
+    assert trained
+    assert [scored.id, trained.id] == ["fixed-λ-seed1", "fixed-λ-seed2"]
     assert agenda.planned == (5, 8)  # a trained run stays one that has ended while it is scored
     for run in (scored, trained):
         agenda.end(ended(run, 10.0))
