@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from mtnat.cli.model import decoding_of
-from mtnat.decoding import MaskPredictSearch, TracedPass, TranslatedLine, trace
+from mtnat.decoding import Search, TracedPass, TranslatedLine, trace, traceable
 from mtnat.errors import UserError
 from mtnat.lab.tracking.models import open_model
 from mtnat.training import Model
@@ -32,9 +32,9 @@ def run(options: argparse.Namespace) -> int:
     model = open_model(options.model)
     config, decoder = decoding_of(options, model)
     search = model.search(config, decoder)
-    if options.trace and (not isinstance(search, MaskPredictSearch) or options.json or options.n_best):
+    if options.trace and (not traceable(search) or options.json or options.n_best):
         given = [name for name, value in (("--json", options.json), ("--n-best", options.n_best)) if value]
-        if not isinstance(search, MaskPredictSearch):
+        if not traceable(search):
             given = ["--decoder at"] if options.decoder == "at" else ["--trace"]
         raise UserError(f"--trace: shows only the passes of mask-predict; leave out {' and '.join(given)}.")
     model.translate([], config, decoder, options.n_best or 1)  # raises for an invalid setting before any input is read
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         with _bar(notes) if shows_bar else nullcontext() as bar:
             task = bar.add_task("lines", total=total) if bar else None
             while chunk := list(islice(lines, 1 if is_typed or options.trace else options.lines_at_once)):
-                if options.trace and isinstance(search, MaskPredictSearch):
+                if options.trace:
                     _show_trace(model, chunk[0], search, sink)
                 else:
                     found = model.translate(chunk, config, decoder, options.n_best or 1)
@@ -157,7 +157,7 @@ def _written(found: Iterable[TranslatedLine], sources: list[str], done: int, opt
             yield f"{line.text}\n"
 
 
-def _show_trace(model: Model, line: str, search: MaskPredictSearch, sink: BinaryIO) -> None:
+def _show_trace(model: Model, line: str, search: Search, sink: BinaryIO) -> None:
     """Writes the passes over a line, then its translation."""
     console = Console(force_terminal=sink.isatty(), highlight=False)
     parts = trace(model.translator, model.vocabularies, line, search)

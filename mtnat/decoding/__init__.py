@@ -5,8 +5,9 @@ from mtnat.decoding.config import DecoderName, Decoding
 from mtnat.decoding.fallback import FallbackSearch
 from mtnat.decoding.hypotheses import Hypothesis
 from mtnat.decoding.mask_predict import MaskPredictDecoding, MaskPredictSearch
+from mtnat.decoding.rerank import RerankedSearch
 from mtnat.decoding.search import Search
-from mtnat.decoding.trace import Trace, TracedPass, trace
+from mtnat.decoding.trace import Trace, TracedPass, trace, traceable
 from mtnat.decoding.translate import TranslatedLine, Translation, decode, translate
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Hypothesis",
     "MaskPredictDecoding",
     "MaskPredictSearch",
+    "RerankedSearch",
     "Search",
     "Trace",
     "TracedPass",
@@ -24,5 +26,6 @@ __all__ = [
     "Translation",
     "decode",
     "trace",
+    "traceable",
     "translate",
 ]

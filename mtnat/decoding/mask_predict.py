@@ -15,7 +15,6 @@ from mtnat.decoding.batching import group, token_budget
 from mtnat.decoding.config import Decoding
 from mtnat.decoding.hypotheses import Hypothesis, most_pieces, ranked
 from mtnat.decoding.logits import likeliest_pieces
-from mtnat.decoding.rerank import at_scores, rerank_flops
 from mtnat.model import Encoded, Memory, TargetDecoder
 from mtnat.model.flops import ModelFlops
 from mtnat.model.lengths import LengthHead
@@ -141,15 +140,12 @@ class Candidates:
 class MaskPredictSearch:
     """Mask-predict; see `refine`.
 
-    Candidates are ranked by mean log-probability, or by the reranker's score if there is one; for equal scores the likelier
-    length comes first.
+    Candidates are ranked by mean log-probability; for equal scores the likelier length comes first.
     """
 
     decoder: TargetDecoder
     length_head: LengthHead
     config: MaskPredictDecoding
-    reranker: TargetDecoder | None = None
-    """The AT decoder that ranks the candidates, if any."""
     copies = 1  # `__call__` groups the candidates itself
     is_stepwise = False
 
@@ -173,18 +169,12 @@ class MaskPredictSearch:
             rows_A = torch.tensor(rows, device=device)
             part = encoded.only(rows_A)
             *_, found = refine(self.decoder, part, lengths_BK[rows_A], self.config)
-            hypotheses |= dict(zip(rows, self.ranked(part, found, n_best), strict=True))
+            best = ranked(found.tokens_BKT, found.lengths_BK, found.means(), found.passes_BK, n_best)
+            hypotheses |= dict(zip(rows, best, strict=True))
         return [hypotheses[row] for row in range(len(lengths_BK))]
 
-    def ranked(self, encoded: Encoded, found: Candidates, n_best: int) -> list[list[Hypothesis]]:
-        """Returns the best hypotheses among the candidates after their last pass."""
-        scores_BK = found.means()
-        if self.reranker is not None:
-            scores_BK = at_scores(self.reranker, encoded, found.tokens_BKT, found.lengths_BK, self.config.length_penalty)
-        return ranked(found.tokens_BKT, found.lengths_BK, scores_BK, found.passes_BK, n_best)
-
     def flops(self, work: ModelFlops, source_B: Tensor, pieces_B: Tensor, passes_B: Tensor) -> int:
-        """Counts all passes, and the AT decoder's pass over the candidates if it reranks.
+        """Counts all passes.
 
         All candidates of a source count as if they had the length and the passes of the best one. This is a close estimate: the
         lengths are usually similar, and the candidates of a source share N.
@@ -196,8 +186,6 @@ class MaskPredictSearch:
             read_A = Candidates.blank(pieces_A[:, None], self.config).to_predict(done, self.config).squeeze(1)
             one = work.nat_pass(source_A, pieces_A + 1, read_A) + work.vocabulary(int(read_A.sum()))
             total += self._tried(done) * one
-        if self.reranker is not None:
-            total += rerank_flops(work, source_B, pieces_B, self._tried(self.config.iterations - 1))
         return total
 
     def _tried(self, done: int) -> int:

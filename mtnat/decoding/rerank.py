@@ -3,12 +3,16 @@
 # B sentences, K candidates, T target
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from mtnat.decoding.batching import group, token_budget
+from mtnat.decoding.config import Decoding
 from mtnat.decoding.hypotheses import Hypothesis
 from mtnat.decoding.logits import FORBIDDEN_TO_AT
+from mtnat.decoding.search import Search
 from mtnat.decoding.teacher_forcing import forced_log_probabilities
 from mtnat.model import Encoded, TargetDecoder
 from mtnat.model.flops import ModelFlops
@@ -32,25 +36,58 @@ def at_scores(
     return scores_RT.view(tokens_BKT.shape).sum(dim=2) / (lengths_BK + 1) ** length_penalty
 
 
-def reranked(
-    decoder: TargetDecoder, encoded: Encoded, found: list[list[Hypothesis]], length_penalty: float
-) -> list[list[Hypothesis]]:
-    """Gives the hypotheses of each source the AT decoder's scores and sorts them; see `at_scores`.
+@dataclass(frozen=True)
+class RerankedSearch:
+    """A NAT search whose hypotheses get the AT decoder's scores and are sorted by them; see `at_scores`.
 
-    Args:
-        found: at least one hypothesis of each source; their numbers may differ.
+    For equal scores the order of the NAT search stays.
     """
-    most = max(len(hypotheses) for hypotheses in found)
-    # Rows of equal length: a source with fewer hypotheses repeats its last one, and the repeats are dropped below.
-    rows = [[*hypotheses, *hypotheses[-1:] * (most - len(hypotheses))] for hypotheses in found]
-    scores_BK = hypothesis_scores(decoder, encoded, rows, length_penalty)
-    return [
-        sorted(
-            (Hypothesis(each.tokens, score, each.passes) for each, score in zip(row, scores, strict=False)),
-            key=lambda hypothesis: -hypothesis.score,
-        )
-        for row, scores in zip(found, scores_BK.tolist(), strict=True)
-    ]
+
+    search: Search
+    decoder: TargetDecoder
+    config: Decoding
+
+    @property
+    def copies(self) -> int:
+        return self.search.copies
+
+    @property
+    def is_stepwise(self) -> bool:
+        return self.search.is_stepwise
+
+    @property
+    def most(self) -> tuple[str, int]:
+        return self.search.most
+
+    def __call__(self, encoded: Encoded, n_best: int = 1) -> list[list[Hypothesis]]:
+        """Finds the best hypotheses of each source among all that the NAT search finds."""
+        found = self.search(encoded, self.most[1])
+        device = encoded.states_BSD.device
+        longest = [max(len(each.tokens) for each in hypotheses) for hypotheses in found]
+        candidates = max(len(hypotheses) for hypotheses in found)
+        # Sources of equal length can have translations of very different lengths, so they are grouped again.
+        for rows in group(longest, candidates, token_budget(self.config.max_tokens_per_batch, device)):
+            part = encoded.only(torch.tensor(rows, device=device))
+            for row, hypotheses in zip(rows, self._sorted(part, [found[row] for row in rows]), strict=True):
+                found[row] = hypotheses[:n_best]
+        return found
+
+    def _sorted(self, encoded: Encoded, found: list[list[Hypothesis]]) -> list[list[Hypothesis]]:
+        most = max(len(hypotheses) for hypotheses in found)
+        # Rows of equal length: a source with fewer hypotheses repeats its last one, and the repeats are dropped below.
+        rows = [[*hypotheses, *hypotheses[-1:] * (most - len(hypotheses))] for hypotheses in found]
+        scores_BK = hypothesis_scores(self.decoder, encoded, rows, self.config.length_penalty)
+        return [
+            sorted(
+                (replace(each, score=score) for each, score in zip(row, scores, strict=False)),
+                key=lambda hypothesis: -hypothesis.score,
+            )
+            for row, scores in zip(found, scores_BK.tolist(), strict=True)
+        ]
+
+    def flops(self, work: ModelFlops, source_B: Tensor, pieces_B: Tensor, passes_B: Tensor) -> int:
+        """Counts the NAT search, and the AT decoder's pass over as many candidates as it may find."""
+        return self.search.flops(work, source_B, pieces_B, passes_B) + rerank_flops(work, source_B, pieces_B, self.most[1])
 
 
 def hypothesis_scores(

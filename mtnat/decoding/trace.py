@@ -8,6 +8,8 @@ import torch
 from mtnat.data.vocabulary import Vocabularies
 from mtnat.decoding.batching import pad
 from mtnat.decoding.mask_predict import Candidates, MaskPredictSearch, likeliest_lengths, refine
+from mtnat.decoding.rerank import RerankedSearch
+from mtnat.decoding.search import Search
 from mtnat.decoding.translate import parts_of
 from mtnat.model import Translator, computing_in, resolve_precision
 
@@ -40,8 +42,18 @@ class Trace:
     """The translation."""
 
 
-def trace(translator: Translator, vocabularies: Vocabularies, line: str, search: MaskPredictSearch) -> list[Trace]:
-    """Translates each part of a line. Most lines have one part; an empty line has none."""
+def traceable(search: Search) -> MaskPredictSearch | None:
+    """Returns the mask-predict of a search, whose candidates may be reranked; None if it is another kind of search."""
+    inner = search.search if isinstance(search, RerankedSearch) else search
+    return inner if isinstance(inner, MaskPredictSearch) else None
+
+
+def trace(translator: Translator, vocabularies: Vocabularies, line: str, search: Search) -> list[Trace]:
+    """Translates each part of a line. Most lines have one part; an empty line has none.
+
+    Args:
+        search: one that is `traceable`.
+    """
     [pieces] = vocabularies.source.encode([line])
     was_training = translator.training
     translator.eval()
@@ -53,16 +65,16 @@ def trace(translator: Translator, vocabularies: Vocabularies, line: str, search:
 
 
 @torch.inference_mode()
-def _trace_part(translator: Translator, vocabularies: Vocabularies, source: list[int], search: MaskPredictSearch) -> Trace:
-    device, config = translator.target_tokens.weight.device, search.config
+def _trace_part(translator: Translator, vocabularies: Vocabularies, source: list[int], search: Search) -> Trace:
+    mask_predict = traceable(search)
+    assert mask_predict is not None
+    device, config = translator.target_tokens.weight.device, mask_predict.config
     with computing_in(resolve_precision(config.precision, device), device):
         encoded = translator.encode(pad([source], device))
-        lengths_1K = likeliest_lengths(search.length_head, encoded, config.length_candidates)
+        lengths_1K = likeliest_lengths(mask_predict.length_head, encoded, config.length_candidates)
         # The best candidate is only known after the last pass, so the states of all candidates are kept.
-        states = []
-        for found in refine(search.decoder, encoded, lengths_1K, config):
-            states.append(deepcopy(found))
-        [[winner]] = search.ranked(encoded, found, n_best=1)
+        states = [deepcopy(found) for found in refine(mask_predict.decoder, encoded, lengths_1K, config)]
+        [[winner]] = search(encoded, 1)
     passes = (_traced(vocabularies, number, state, len(winner.tokens)) for number, state in enumerate(states, 1))
     [text] = vocabularies.target.decode([winner.tokens])
     return Trace(tuple(each for each in passes if any(each.is_masked)), text)

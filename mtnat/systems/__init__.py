@@ -1,6 +1,6 @@
 """Systems: kinds of non-autoregressive translation, each with its branch, losses and search."""
 
-from mtnat.systems.at import AtBranch, reranker_of
+from mtnat.systems.at import AtBranch
 from mtnat.systems.branch import Branch, branch_of
 from mtnat.systems.copied_source import CopiedSource, CopiedSourceBranch, SinglePassDecoding, SinglePassSearch, VanillaNat
 from mtnat.systems.ctc import Ctc, CtcBranch, CtcDecoding, CtcSearch
@@ -58,6 +58,5 @@ __all__ = [
     "TaughtBranch",
     "VanillaNat",
     "branch_of",
-    "reranker_of",
     "search_of",
 ]

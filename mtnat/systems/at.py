@@ -10,11 +10,10 @@ from torch import Generator, Tensor, nn
 
 from mtnat.decoding import Decoding, Search
 from mtnat.decoding.beam import BeamSearch
-from mtnat.errors import UserError
-from mtnat.model import Encoded, ModelConfig, TargetDecoder, Translator
+from mtnat.model import Encoded, ModelConfig, TargetDecoder
 from mtnat.model.flops import ModelFlops, lengths_of
 from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig, Predictions, cross_entropy_sum
-from mtnat.systems.branch import Branch, branch_of
+from mtnat.systems.branch import Branch
 from mtnat.tokens import BOS, EOS, PAD
 
 
@@ -48,7 +47,7 @@ class AtBranch(Branch):
         total = cross_entropy_sum(states_ND, self.tokens.weight, targets_N, self._label_smoothing)
         return {"at": Loss(total, len(targets_N), Predictions(states_ND, noise.positions_N, states_RTD.shape[1]))}
 
-    def search(self, decoding: Decoding, translator: Translator) -> Search:
+    def search(self, decoding: Decoding) -> Search:
         """Returns beam search."""
         return BeamSearch(self.decoder, beam=decoding.beam, length_penalty=decoding.length_penalty)
 
@@ -56,21 +55,6 @@ class AtBranch(Branch):
         """Counts every position of the targets. Causal self-attention counts half of its score matrix."""
         target_R = lengths_of(noise.tensors["input"])
         return 3 * (work.memory(source_R) + work.at_pass(source_R, target_R) + work.vocabulary(int(target_R.sum())))
-
-
-def reranker_of(translator: Translator, decoding: Decoding) -> TargetDecoder | None:
-    """Returns the AT decoder that reranks, or None if the settings do not ask for one.
-
-    Raises:
-        UserError: the model was trained without an AT decoder.
-    """
-    if decoding.rerank == "none":
-        return None
-    if decoding.rerank not in translator.branches:
-        raise UserError("rerank: at needs a model with an AT decoder; got one that was trained without; leave it out.")
-    at = branch_of(translator, decoding.rerank)
-    assert isinstance(at, AtBranch)
-    return at.decoder
 
 
 def shift_right(target_BT: Tensor) -> Tensor:

@@ -98,15 +98,13 @@ class Branch(nn.Module, ABC):
         return [*self.parameters(), self.tokens.weight]
 
     @abstractmethod
-    def search(self, decoding: Decoding, translator: Translator) -> Search:
+    def search(self, decoding: Decoding) -> Search:
         """Returns the search that finds this branch's translations.
+
+        The AT decoder's reranking and its fallback are added by `search_of`.
 
         Args:
             decoding: one of the system's `decodings`.
-            translator: the translator whose other branches may score the candidates.
-
-        Raises:
-            UserError: the settings need a branch that the translator lacks.
         """
 
     @abstractmethod

@@ -15,12 +15,10 @@ from mtnat.decoding.batching import group, token_budget
 from mtnat.decoding.hypotheses import ranked
 from mtnat.decoding.logits import likeliest_pieces
 from mtnat.decoding.mask_predict import likeliest_lengths
-from mtnat.decoding.rerank import at_scores, rerank_flops
-from mtnat.model import Encoded, Memory, ModelConfig, Tap, TargetDecoder, Translator
+from mtnat.model import Encoded, Memory, ModelConfig, Tap
 from mtnat.model.flops import ModelFlops, lengths_of
 from mtnat.model.layers import visible
 from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig, cross_entropy_sum
-from mtnat.systems.at import reranker_of
 from mtnat.systems.branch import Branch
 from mtnat.systems.mask_predict import LengthHeadBranch
 from mtnat.systems.system import System
@@ -183,10 +181,10 @@ class CopiedSourceBranch(LengthHeadBranch):
         total = cross_entropy_sum(states_ND, self.tokens.weight, targets_N, self._label_smoothing)
         return Loss(total, len(targets_N))
 
-    def search(self, decoding: Decoding, translator: Translator) -> "SinglePassSearch":
-        """Returns decoding in one pass, with the AT decoder as its reranker if the settings ask for it."""
+    def search(self, decoding: Decoding) -> "SinglePassSearch":
+        """Returns decoding in one pass."""
         assert isinstance(decoding, SinglePassDecoding)
-        return SinglePassSearch(self, decoding, reranker_of(translator, decoding))
+        return SinglePassSearch(self, decoding)
 
     def flops(self, work: ModelFlops, source_R: Tensor, noise: Noise) -> int:
         """Counts all positions, except in the last layer, where only pieces are computed. A soft copy counts as well."""
@@ -209,8 +207,8 @@ class CopiedSourceBranch(LengthHeadBranch):
 class SinglePassSearch:
     """Decoding in one pass with one or several lengths; see `SinglePassDecoding`.
 
-    Candidates are ranked by log P(length) + log P(pieces), divided by their number of pieces, or by the reranker's score if
-    there is one; for equal scores the length that is nearer to the predicted one, or likelier, comes first.
+    Candidates are ranked by log P(length) + log P(pieces), divided by their number of pieces; for equal scores the length that
+    is nearer to the predicted one, or likelier, comes first.
 
     Unlike in mask-predict, the score includes the probability of the length. A decoder that reads a copied source is as sure of
     the pieces of a wrong length, because it has seen right lengths only: one that had learned to copy 50 of 50 sentences copied
@@ -219,8 +217,6 @@ class SinglePassSearch:
 
     branch: CopiedSourceBranch
     config: SinglePassDecoding
-    reranker: TargetDecoder | None = None
-    """The AT decoder that ranks the candidates, if any."""
     copies = 1  # `__call__` groups the candidates itself
     is_stepwise = False
 
@@ -259,25 +255,19 @@ class SinglePassSearch:
         states_ND = self.branch.states(encoded, memory, lengths_BK, width, read_N=places_N)
         scores_N, pieces_N = likeliest_pieces(self.branch.decoder, states_ND)
         tokens_BKT = torch.full_like(is_piece_BKT, EOS, dtype=torch.long).masked_scatter(is_piece_BKT, pieces_N)
-        if self.reranker is not None:
-            scores_BK = at_scores(self.reranker, encoded, tokens_BKT, lengths_BK, self.config.length_penalty)
-        else:
-            scores_BKT = torch.zeros(is_piece_BKT.shape, device=lengths_BK.device).masked_scatter(is_piece_BKT, scores_N)
-            of_lengths_BK = self.branch.length_logits(encoded).log_softmax(1).gather(1, lengths_BK)
-            scores_BK = (of_lengths_BK + scores_BKT.sum(2)) / lengths_BK
+        scores_BKT = torch.zeros(is_piece_BKT.shape, device=lengths_BK.device).masked_scatter(is_piece_BKT, scores_N)
+        of_lengths_BK = self.branch.length_logits(encoded).log_softmax(1).gather(1, lengths_BK)
+        scores_BK = (of_lengths_BK + scores_BKT.sum(2)) / lengths_BK
         return ranked(tokens_BKT, lengths_BK, scores_BK, torch.ones_like(lengths_BK), n_best)
 
     def flops(self, work: ModelFlops, source_B: Tensor, pieces_B: Tensor, passes_B: Tensor) -> int:
-        """Counts one pass for each candidate, and the AT decoder's pass over them if it reranks.
+        """Counts one pass for each candidate.
 
         All candidates of a source count as if they had the length of the best one.
         """
         candidates = min(self.config.length_candidates, self.branch.decoder.config.max_positions - 1)
         one = self.branch.pass_flops(work, source_B, pieces_B, pieces_B) + work.vocabulary(int(pieces_B.sum()))
-        total = work.encoder(source_B) + work.lengths(len(source_B)) + work.memory(source_B) + candidates * one
-        if self.reranker is not None:
-            total += rerank_flops(work, source_B, pieces_B, candidates)
-        return total
+        return work.encoder(source_B) + work.lengths(len(source_B)) + work.memory(source_B) + candidates * one
 
 
 def copied_input(tokens: nn.Embedding, encoded: Encoded, lengths_BK: Tensor, width: int, copy: Copy) -> Tensor:

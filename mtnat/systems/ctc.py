@@ -14,13 +14,11 @@ from torch.nn import functional
 
 from mtnat.decoding import Decoding, Hypothesis
 from mtnat.decoding.logits import blocks_of_logits
-from mtnat.decoding.rerank import rerank_flops, reranked
-from mtnat.model import Encoded, ModelConfig, TargetDecoder, Translator
+from mtnat.model import Encoded, ModelConfig, TargetDecoder
 from mtnat.model.flops import ModelFlops, lengths_of
 from mtnat.model.layers import visible
 from mtnat.model.linear import Linear
 from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig
-from mtnat.systems.at import reranker_of
 from mtnat.systems.branch import Branch
 from mtnat.systems.ctc_loss import ctc_loss_sum
 from mtnat.systems.ctc_paths import collapse, prefix_beam_search
@@ -150,10 +148,10 @@ class CtcBranch(Branch):
             done += len(logits_mV)
         return torch.cat(scores), torch.cat(tokens), torch.cat(blanks)
 
-    def search(self, decoding: Decoding, translator: Translator) -> "CtcSearch":
-        """Returns the search for labels, with the AT decoder as its reranker if the settings ask for it."""
+    def search(self, decoding: Decoding) -> "CtcSearch":
+        """Returns the search for labels."""
         assert isinstance(decoding, CtcDecoding)
-        return CtcSearch(self, decoding, reranker_of(translator, decoding))
+        return CtcSearch(self, decoding)
 
     def flops(self, work: ModelFlops, source_R: Tensor, noise: Noise) -> int:
         """Counts every position of the upsampled sources. The sums over alignments are not matrix products and not counted."""
@@ -172,12 +170,11 @@ class CtcSearch:
     """A search for labels with one decoder pass; see `CtcDecoding`.
 
     The score of a hypothesis is a log-probability divided by the number of positions: that of the likeliest alignment, or, with
-    a beam, that of all alignments in the beam. With a reranker it is the AT decoder's score.
+    a beam, that of all alignments in the beam.
     """
 
     branch: CtcBranch
     config: CtcDecoding
-    reranker: TargetDecoder | None = None
     is_stepwise = False
 
     @property
@@ -191,8 +188,6 @@ class CtcSearch:
     def __call__(self, encoded: Encoded, n_best: int = 1) -> list[list[Hypothesis]]:
         """Finds the best hypotheses of each source."""
         found = self._greedy(encoded) if self.config.prefix_beam == 1 else self._beam(encoded)
-        if self.reranker is not None:
-            found = reranked(self.reranker, encoded, found, self.config.length_penalty)
         return [hypotheses[:n_best] for hypotheses in found]
 
     def _greedy(self, encoded: Encoded) -> list[list[Hypothesis]]:
@@ -235,8 +230,5 @@ class CtcSearch:
         return Hypothesis(pieces[: self.branch.most_pieces], log_probability / positions, passes=1)
 
     def flops(self, work: ModelFlops, source_B: Tensor, pieces_B: Tensor, passes_B: Tensor) -> int:
-        """Counts one pass, and the AT decoder's pass over a full beam of candidates if it reranks."""
-        total = work.encoder(source_B) + self.branch.pass_flops(work, source_B)
-        if self.reranker is not None:
-            total += rerank_flops(work, source_B, pieces_B, self.config.prefix_beam)
-        return total
+        """Counts one pass."""
+        return work.encoder(source_B) + self.branch.pass_flops(work, source_B)

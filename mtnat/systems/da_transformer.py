@@ -15,11 +15,9 @@ from torch.nn import functional
 from mtnat.decoding import Decoding, Hypothesis
 from mtnat.decoding.hypotheses import most_pieces
 from mtnat.decoding.logits import blocks_of_logits
-from mtnat.decoding.rerank import rerank_flops, reranked
-from mtnat.model import Encoded, Memory, ModelConfig, TargetDecoder, Translator
+from mtnat.model import Encoded, Memory, ModelConfig, TargetDecoder
 from mtnat.model.flops import ModelFlops, lengths_of
 from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig
-from mtnat.systems.at import reranker_of
 from mtnat.systems.branch import Branch
 from mtnat.systems.dag_links import Links
 from mtnat.systems.dag_loss import best_alignment, path_log_probability, token_log_probabilities
@@ -256,10 +254,10 @@ class DaTransformerBranch(Branch):
             pieces.append(piece_nC)
         return torch.cat(scores), torch.cat(pieces)
 
-    def search(self, decoding: Decoding, translator: Translator) -> "DagSearch":
-        """Returns the search in the graph, with the AT decoder as its reranker if the settings ask for it."""
+    def search(self, decoding: Decoding) -> "DagSearch":
+        """Returns the search in the graph."""
         assert isinstance(decoding, DagDecoding)
-        return DagSearch(self, decoding, reranker_of(translator, decoding))
+        return DagSearch(self, decoding)
 
     def flops(self, work: ModelFlops, source_R: Tensor, noise: Noise) -> int:
         """Counts both passes, as if every step glanced.
@@ -307,12 +305,11 @@ class DagSearch:
 
     The score of a hypothesis is a log-probability divided by length^`path_length_penalty`: that of its path and pieces, where
     the length is the number of pieces; or, with a beam, that of all its paths, where EOS counts too, as in the authors' code.
-    With a reranker it is the AT decoder's score. Repeats are dropped after the search and do not change the score.
+    Repeats are dropped after the search and do not change the score.
     """
 
     branch: DaTransformerBranch
     config: DagDecoding
-    reranker: TargetDecoder | None = None
     is_stepwise = False
 
     @property
@@ -333,8 +330,6 @@ class DagSearch:
         limits_B = torch.minimum(most_pieces(encoded), graph.vertices_B - 2).clamp(max=self.branch.most_pieces)
         with torch.autocast(graph.links_BGG.device.type, enabled=False):  # sums over paths need float32
             found = self._path(graph, limits_B) if self.config.prefix_beam == 1 else self._beam(graph, limits_B)
-        if self.reranker is not None:
-            found = reranked(self.reranker, encoded, found, self.config.length_penalty)
         return [hypotheses[:n_best] for hypotheses in found]
 
     def _path(self, graph: Graph, limits_B: Tensor) -> list[list[Hypothesis]]:
@@ -377,13 +372,10 @@ class DagSearch:
         return Hypothesis(pieces[: self.branch.most_pieces], score, passes=1)
 
     def flops(self, work: ModelFlops, source_B: Tensor, pieces_B: Tensor, passes_B: Tensor) -> int:
-        """Counts one pass, the products of the search with the transitions, and the AT decoder's pass over a full beam of
-        candidates if it reranks."""
+        """Counts one pass, and the products of the search with the transitions."""
         total = work.encoder(source_B) + work.memory(source_B) + self.branch.pass_flops(work, source_B)
         if self.config.prefix_beam > 1 or self.config.path == "joint-viterbi":
             total += self.config.prefix_beam * self.branch.path_flops(source_B, pieces_B)
-        if self.reranker is not None:
-            total += rerank_flops(work, source_B, pieces_B, self.config.prefix_beam)
         return total
 
 

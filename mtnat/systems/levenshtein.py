@@ -11,10 +11,9 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from mtnat.decoding import Decoding
-from mtnat.model import Encoded, ModelConfig, Translator
+from mtnat.model import Encoded, ModelConfig
 from mtnat.model.flops import ModelFlops, lengths_of
 from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig, cross_entropy_sum, draw_masks
-from mtnat.systems.at import reranker_of
 from mtnat.systems.branch import Branch
 from mtnat.systems.edit_decoder import EditDecoder
 from mtnat.systems.edit_script import edit_script, insertion_counts, without
@@ -189,10 +188,10 @@ class LevenshteinBranch(Branch):
         masked_RT = noise.tensors["masked"]
         return masked_RT.flatten().index_copy(0, missing_N, pieces_N).view_as(masked_RT)
 
-    def search(self, decoding: Decoding, translator: Translator) -> LevenshteinSearch:
-        """Returns the search, with the AT decoder as its reranker if the settings ask for it."""
+    def search(self, decoding: Decoding) -> LevenshteinSearch:
+        """Returns the search."""
         assert isinstance(decoding, LevenshteinDecoding)
-        return LevenshteinSearch(self.decoder, decoding, reranker_of(translator, decoding))
+        return LevenshteinSearch(self.decoder, decoding)
 
     def flops(self, work: ModelFlops, source_R: Tensor, noise: Noise) -> int:
         """Counts the three passes. The predictions of the pieces count once more, for the text of the deletion loss."""

@@ -14,8 +14,7 @@ from torch.nn import functional
 
 from mtnat.decoding import Decoding, Hypothesis
 from mtnat.decoding.hypotheses import most_pieces
-from mtnat.decoding.rerank import at_scores, rerank_flops
-from mtnat.model import Encoded, Memory, TargetDecoder
+from mtnat.model import Encoded, Memory
 from mtnat.model.flops import ModelFlops, lengths_of
 from mtnat.systems.edit_decoder import EditDecoder
 from mtnat.systems.edit_script import without
@@ -98,15 +97,13 @@ class LevenshteinSearch:
     numbers of placeholders, the pieces, and which pieces to keep or delete, in all iterations. If the last iteration changed
     nothing, this includes the probability that the translation needs no edit. The score ranks the candidates of one source, and
     cannot be compared with the scores of other systems. Unlike the authors' score, the mean log-probability of the final pieces
-    in the passes that inserted them, it tells a translation that lacks a piece from a complete one. With a reranker the score
-    is the AT decoder's.
+    in the passes that inserted them, it tells a translation that lacks a piece from a complete one.
 
     Candidates that end as the same translation are one hypothesis, so a source may have fewer hypotheses than candidates.
     """
 
     decoder: EditDecoder
     config: LevenshteinDecoding
-    reranker: TargetDecoder | None = None
     is_stepwise = False
 
     @property
@@ -120,16 +117,12 @@ class LevenshteinSearch:
     def __call__(self, encoded: Encoded, n_best: int = 1) -> list[list[Hypothesis]]:
         """Finds the best hypotheses of each source."""
         *_, found = refine(self.decoder, encoded, self.config)
-        return [hypotheses[:n_best] for hypotheses in self._ranked(encoded, found)]
+        return [hypotheses[:n_best] for hypotheses in self._ranked(found, len(encoded.states_BSD))]
 
-    def _ranked(self, encoded: Encoded, found: Drafts) -> list[list[Hypothesis]]:
+    def _ranked(self, found: Drafts, batch: int) -> list[list[Hypothesis]]:
         """Returns the distinct hypotheses of each source, the best first; for equal scores the likelier first length."""
-        batch, lengths_R = len(encoded.states_BSD), lengths_of(found.tokens_RW) - 2
+        lengths_R = lengths_of(found.tokens_RW) - 2
         scores_R = found.log_probabilities_R / lengths_R
-        if self.reranker is not None:
-            tokens_RT = found.tokens_RW[:, 1:]
-            tokens_BKT, lengths_BK = tokens_RT.reshape(batch, -1, tokens_RT.shape[1]), lengths_R.view(batch, -1)
-            scores_R = at_scores(self.reranker, encoded, tokens_BKT, lengths_BK, self.config.length_penalty).flatten()
         rows = zip(*(each.tolist() for each in (found.tokens_RW, lengths_R, scores_R, found.passes_R)), strict=True)
         hypotheses = [Hypothesis(tuple(tokens[1 : length + 1]), score, passes) for tokens, length, score, passes in rows]
         size = len(hypotheses) // batch
@@ -142,7 +135,7 @@ class LevenshteinSearch:
         return ranked
 
     def flops(self, work: ModelFlops, source_B: Tensor, pieces_B: Tensor, passes_B: Tensor) -> int:
-        """Counts all passes, and the AT decoder's pass over the candidates if it reranks.
+        """Counts all passes.
 
         This is an estimate: all candidates of a source count as if they had the passes of the best one; each pass but the first
         as if it read the final translation and needed both small heads; and each piece as if it had been inserted once.
@@ -157,8 +150,6 @@ class LevenshteinSearch:
         passes = work.nat_pass(source_B[rows], tokens_N, tokens_N)
         heads = self.decoder.head_flops(work, int(tokens_N.sum()), int(tokens_N.sum()) - len(rows))
         total += candidates * (passes + heads + work.vocabulary(int(pieces_B.sum())))
-        if self.reranker is not None:
-            total += rerank_flops(work, source_B, pieces_B, candidates)
         return total
 
 

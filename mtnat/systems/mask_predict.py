@@ -9,11 +9,10 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from mtnat.decoding import Decoding, MaskPredictDecoding, MaskPredictSearch
-from mtnat.model import Encoded, ModelConfig, TargetDecoder, Translator
+from mtnat.model import Encoded, ModelConfig, TargetDecoder
 from mtnat.model.flops import ModelFlops, lengths_of
 from mtnat.model.lengths import LengthHead
 from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig, Predictions, cross_entropy_sum, draw_masks
-from mtnat.systems.at import reranker_of
 from mtnat.systems.branch import Branch
 from mtnat.systems.raw_prior import RawPrior, prior_weight
 from mtnat.systems.system import System
@@ -92,10 +91,10 @@ class LengthBranch(LengthHeadBranch):
             total = cross_entropy_sum(states_ND, weight_VD, targets_N, self._label_smoothing)
         return Loss(total, len(targets_N), Predictions(states_ND, positions_N, target_RT.shape[1]))
 
-    def search(self, decoding: Decoding, translator: Translator) -> MaskPredictSearch:
-        """Returns mask-predict, with the AT decoder as its reranker if the settings ask for it."""
+    def search(self, decoding: Decoding) -> MaskPredictSearch:
+        """Returns mask-predict."""
         assert isinstance(decoding, MaskPredictDecoding)
-        return MaskPredictSearch(self.decoder, self.length_head, decoding, reranker_of(translator, decoding))
+        return MaskPredictSearch(self.decoder, self.length_head, decoding)
 
 
 class MaskPredictBranch(LengthBranch):

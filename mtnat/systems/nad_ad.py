@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 
 from mtnat.decoding import BeamSearch, Decoding, Search
 from mtnat.decoding.config import DecoderName
-from mtnat.model import Encoded, Memory, ModelConfig, TargetDecoder, Translator
+from mtnat.model import Encoded, Memory, ModelConfig, TargetDecoder
 from mtnat.model.flops import ModelFlops, lengths_of
 from mtnat.model.layers import visible
 from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig, cross_entropy_sum
@@ -173,7 +173,7 @@ class NadAdBranch(Branch):
         input_BCD = copied_input(self.source_tokens, encoded, lengths_B[:, None], width, self._system.copy_source)
         return Encoded(self.nad.stack(input_BCD, mask, self.nad.remember(encoded)), is_padding_BC, mask)
 
-    def search(self, decoding: Decoding, translator: Translator) -> Search:
+    def search(self, decoding: Decoding) -> Search:
         """Returns beam search with the AD."""
         return NadAdSearch(self.decoder, decoding.beam, decoding.length_penalty, self)
 

@@ -275,7 +275,7 @@ class SystemContract:
         self, translator: Translator, sources: Sequence[Sequence[int]], n_best: int = 1
     ) -> list[list[tuple[tuple[int, ...], Any, int]]]:
         """Tokens, score and passes of the best hypotheses of each source, by the NAT branch."""
-        search = branch_of(translator, "nat").search(self.decoding, translator)
+        search = branch_of(translator, "nat").search(self.decoding)
         found = decode(translator, sources, self.decoding, search, n_best)
         return [[(each.tokens, _nearly(each.score), each.passes) for each in best] for best in found]
 
@@ -288,7 +288,7 @@ class SystemContract:
 
     def test_the_best_hypotheses_are_distinct_and_the_best_comes_first(self, settings: Mapping[str, Any]) -> None:
         translator = self.translator(settings)
-        search = branch_of(translator, "nat").search(self.decoding, translator)
+        search = branch_of(translator, "nat").search(self.decoding)
         _, most = search.most
         assert most > 1, "give the contract a decoding with at least two hypotheses"
         longest = [5 + number % 20 for number in range(MAX_POSITIONS - 1)]
@@ -307,7 +307,7 @@ class SystemContract:
 
     def test_more_hypotheses_than_the_search_has_are_refused(self) -> None:
         translator = self.translator({})
-        search = branch_of(translator, "nat").search(self.decoding, translator)
+        search = branch_of(translator, "nat").search(self.decoding)
         setting, most = search.most
         assert getattr(self.decoding, setting) == most
         with pytest.raises(UserError, match=rf"^n_best: must be at least 1 and at most {setting}, {most}; got {most + 1}\.$"):
@@ -321,7 +321,7 @@ class SystemContract:
 
     def test_the_operations_of_a_search_grow_with_the_batch(self) -> None:
         translator = self.translator({})
-        search = branch_of(translator, "nat").search(self.decoding, translator)
+        search = branch_of(translator, "nat").search(self.decoding)
         work = ModelFlops(translator.config, VOCABULARY)
         lengths_B, ones_B = torch.tensor([5, 3, 7]), torch.ones(3, dtype=torch.long)
         once = search.flops(work, lengths_B, lengths_B - 1, ones_B)

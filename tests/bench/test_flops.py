@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
-from translators import at, draw_of, nat, objective_of, translator_of
+from translators import at, draw_of, objective_of, translator_of
 
 from mtnat.bench.updates import padding
 from mtnat.config import build
@@ -16,6 +16,7 @@ from mtnat.decoding import MaskPredictDecoding, Search
 from mtnat.model import ModelConfig, Translator
 from mtnat.model.flops import ModelFlops
 from mtnat.objective import Draw, Moment, MultiTaskObjective, ObjectiveConfig
+from mtnat.systems import search_of
 from mtnat.tokens import EOS, PAD
 
 VOCABULARY = 96
@@ -173,7 +174,7 @@ def random_translator(model: ModelConfig) -> Translator:
 def test_operations_of_greedy_search_equal_the_counter() -> None:
     model = build(ModelConfig, MODEL)
     translator = random_translator(model)
-    search = at(translator).search(MaskPredictDecoding(beam=1), translator)
+    search = at(translator).search(MaskPredictDecoding(beam=1))
     flops, pieces, steps = searched(translator, search)
     # Step n attends to n keys; half of the square would be n - 1/2.
     more = model.decoder_layers * 2 * model.width * int(steps)
@@ -186,7 +187,7 @@ def test_operations_of_mask_predict_equal_the_counter(rerank: str, iterations: i
     model = build(ModelConfig, MODEL)
     config = build(MaskPredictDecoding, {"iterations": iterations, "length_candidates": 1, "rerank": rerank})
     translator = random_translator(model)
-    search = nat(translator).search(config, translator)
+    search = search_of(translator, "nat", config)
     flops, pieces, passes = searched(translator, search)
     target = int(pieces) + 1
     reads = [int(pieces) * (iterations - done) // iterations for done in range(int(passes))]
@@ -203,7 +204,7 @@ def test_searches_by_hand() -> None:
     work, source, pieces = ModelFlops(model, 10), torch.tensor([2]), torch.tensor([3])
 
     def mask_predict(config: MaskPredictDecoding, passes: list[int]) -> int:
-        search = nat(translator).search(config, translator)
+        search = search_of(translator, "nat", config)
         rows = len(passes)
         return search.flops(work, source.repeat(rows), pieces.repeat(rows), torch.tensor(passes))
 
@@ -212,7 +213,7 @@ def test_searches_by_hand() -> None:
     # A decoded token: six 8×8 projections, two of 8×16, attention to both sources, ten logits.
     step = 2 * (6 * 64 + 2 * 128) + 4 * 8 * 2 + 2 * 8 * 10
     # Three steps, with self-attention to half of 3×3 positions, for each of 5 hypotheses.
-    beam_search = at(translator).search(MaskPredictDecoding(beam=5), translator)
+    beam_search = at(translator).search(MaskPredictDecoding(beam=5))
     assert beam_search.flops(work, source, pieces - 1, pieces) == encoder + memory + 5 * (3 * step + 4 * 8 * 9 // 2)
 
     # Four positions, EOS one of them, have keys and values; those to predict, 3 and then 3·1/2 = 1, all else.

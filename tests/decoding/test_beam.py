@@ -51,7 +51,7 @@ class ByTheBook(TargetDecoder):
 def beam_search(
     translator: Translator, sources: list[list[int]], config: MaskPredictDecoding, n_best: int = 1
 ) -> list[list[Hypothesis]]:
-    return decode(translator, sources, config, at(translator).search(config, translator), n_best)
+    return decode(translator, sources, config, at(translator).search(config), n_best)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_beam_search_matches_cases_worked_by_hand(
     translator = random_translator(1, vocabulary=8, kind=ByTheBook)
     config = MaskPredictDecoding(beam=beam, length_penalty=penalty)
     with torch.inference_mode():
-        [[hypothesis]] = at(translator).search(config, translator)(translator.encode(torch.tensor([[A, EOS]])), 1)
+        [[hypothesis]] = at(translator).search(config)(translator.encode(torch.tensor([[A, EOS]])), 1)
     assert (hypothesis.tokens, hypothesis.passes) == (tokens, passes)
     assert hypothesis.score == pytest.approx(score)
 
@@ -135,7 +135,7 @@ def test_a_beam_as_wide_as_the_search_space_finds_the_best_translation(seed: int
     translator = random_translator(seed, vocabulary=7, max_positions=8)  # two pieces, at most 7 of them: 255 translations
     source_BS = torch.tensor([[5, 6, EOS]])
     config = MaskPredictDecoding(beam=256, length_penalty=penalty)
-    [[hypothesis]] = at(translator).search(config, translator)(translator.encode(source_BS), 1)
+    [[hypothesis]] = at(translator).search(config)(translator.encode(source_BS), 1)
 
     every = [pieces for length in range(8) for pieces in itertools.product((5, 6), repeat=length)]
     inputs_NT = torch.tensor([[BOS, *pieces, *[5] * (7 - len(pieces))] for pieces in every])

@@ -14,6 +14,7 @@ from mtnat.decoding import Hypothesis, MaskPredictDecoding, decode
 from mtnat.decoding.rerank import at_scores
 from mtnat.model import Encoded, Memory, ModelConfig, Precision, TargetDecoder, Translator
 from mtnat.model.lengths import LengthHead
+from mtnat.systems import search_of
 from mtnat.tokens import EOS, MASK, PAD, SPECIAL
 
 A, B, C = 5, 6, 7
@@ -78,14 +79,14 @@ class BookDecoder(TargetDecoder):
 
 @torch.inference_mode()
 def mask_predict(book: ByTheBook, source_BS: Tensor, config: MaskPredictDecoding) -> list[list[Hypothesis]]:
-    search = nat(book.translator).search(config, book.translator)
+    search = nat(book.translator).search(config)
     return search(book.translator.encode(source_BS), 1)
 
 
 def found(
     translator: Translator, sources: list[list[int]], config: MaskPredictDecoding, n_best: int = 1
 ) -> list[list[Hypothesis]]:
-    return decode(translator, sources, config, nat(translator).search(config, translator), n_best)
+    return decode(translator, sources, config, search_of(translator, "nat", config), n_best)
 
 
 SOURCE = torch.tensor([[A, B, EOS]])
@@ -220,7 +221,7 @@ def test_at_scores_of_candidates_equal_the_scores_of_the_at_search() -> None:
     translator = random_translator(3)
     source_BS = torch.tensor([[*source, EOS] for source in random_sources(3, [4, 4])])
     encoded, config = translator.encode(source_BS), MaskPredictDecoding(beam=3, length_penalty=0.6)
-    found = at(translator).search(config, translator)(encoded, 3)
+    found = at(translator).search(config)(encoded, 3)
     lengths_BK = torch.tensor([[len(hypothesis.tokens) for hypothesis in best] for best in found])
     longest = int(lengths_BK.max()) + 1
     tokens_BKT = torch.tensor([[[*h.tokens, EOS, *[PAD] * (longest - 1 - len(h.tokens))] for h in best] for best in found])

@@ -15,7 +15,7 @@ from mtnat.decoding import translate as translate_with
 from mtnat.decoding.batching import group, pad
 from mtnat.errors import UserError
 from mtnat.model import Translator
-from mtnat.systems import branch_of
+from mtnat.systems import search_of
 from mtnat.tokens import EOS, PAD, SPECIAL
 
 LENGTHS = [4, 9, 1, 0, 7, 7, 2, 11, 3, 0, 5]
@@ -25,12 +25,12 @@ both_decoders = pytest.mark.parametrize("decoder", ["nat", "at"])
 def decode(
     translator: Translator, sources: list[list[int]], config: MaskPredictDecoding, decoder: DecoderName, n_best: int = 1
 ) -> list[list[Hypothesis]]:
-    search = branch_of(translator, decoder).search(config, translator)
+    search = search_of(translator, decoder, config)
     return decode_with(translator, sources, config, search, n_best)
 
 
 def translate(lines: list[str], config: MaskPredictDecoding, decoder: DecoderName, n_best: int = 1) -> list[TranslatedLine]:
-    search = branch_of(reader(), decoder).search(config, reader())
+    search = search_of(reader(), decoder, config)
     return translate_with(reader(), vocabularies(), lines, config, search, n_best)
 
 

@@ -4,16 +4,16 @@ from itertools import pairwise
 
 import pytest
 from readers import reader, vocabularies
-from translators import nat
 
 from mtnat.config import build
-from mtnat.decoding import MaskPredictDecoding, MaskPredictSearch, trace, translate
+from mtnat.decoding import MaskPredictDecoding, Search, trace, translate
+from mtnat.systems import search_of
 
 LINE = "the old cat sees a green house."
 
 
-def search(config: MaskPredictDecoding) -> MaskPredictSearch:
-    return nat(reader()).search(config, reader())
+def search(config: MaskPredictDecoding) -> Search:
+    return search_of(reader(), "nat", config)
 
 
 @pytest.mark.parametrize(

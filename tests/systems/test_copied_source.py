@@ -15,7 +15,7 @@ from mtnat.decoding import Hypothesis, decode
 from mtnat.errors import ConfigError
 from mtnat.experiment import Experiment
 from mtnat.model import Translator
-from mtnat.systems import AtBranch, CopiedSourceBranch, SinglePassDecoding, VanillaNat, branch_of
+from mtnat.systems import AtBranch, CopiedSourceBranch, SinglePassDecoding, VanillaNat, branch_of, search_of
 from mtnat.systems.copied_source import Copy, nearest_lengths, soft_copy, uniform_copy
 from mtnat.tokens import BOS, EOS, PAD, SPECIAL
 
@@ -126,7 +126,7 @@ def test_with_separate_vocabularies_the_copies_train_the_source_embeddings(copy:
 
 
 def found(translator: Translator, decoding: SinglePassDecoding, n_best: int = 1) -> list[list[Hypothesis]]:
-    return decode(translator, SOURCES, decoding, branch_in(translator).search(decoding, translator), n_best)
+    return decode(translator, SOURCES, decoding, search_of(translator, "nat", decoding), n_best)
 
 
 def pieces_and_score(translator: Translator, source: Sequence[int], length: int) -> tuple[tuple[int, ...], float]:

@@ -54,9 +54,7 @@ def test_a_copy_of_the_model_reads_its_own_weights(system: System) -> None:
     for parameter in translator.parameters():
         parameter.data.zero_()
     fresh, decoding = translator_of(system), system.default_decoding
-    found, expected = (
-        decode(each, SOURCES, decoding, branch_of(each, "nat").search(decoding, each)) for each in (copied, fresh)
-    )
+    found, expected = (decode(each, SOURCES, decoding, branch_of(each, "nat").search(decoding)) for each in (copied, fresh))
     assert found == expected
 
 

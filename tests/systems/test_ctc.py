@@ -12,7 +12,7 @@ from mtnat.decoding import Hypothesis, decode
 from mtnat.model import ModelConfig, Translator
 from mtnat.model.translator import BranchesOf
 from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig, logit_blocks
-from mtnat.systems import AtBranch, Ctc, CtcBranch, CtcDecoding, branch_of
+from mtnat.systems import AtBranch, Ctc, CtcBranch, CtcDecoding, branch_of, search_of
 from mtnat.systems.ctc_loss import ctc_loss_sum
 from mtnat.systems.ctc_paths import collapse, prefix_beam_search
 from mtnat.tokens import EOS, PAD, SPECIAL
@@ -392,8 +392,7 @@ SOURCES = ([7, 8, 9, 10], [11], [5, 6], [7, 7, 7, 8, 8, 9])
 
 
 def found(translator: Translator, decoding: CtcDecoding, n_best: int = 1) -> list[list[Hypothesis]]:
-    search = branch_in(translator).search(decoding, translator)
-    return decode(translator, SOURCES, decoding, search, n_best)
+    return decode(translator, SOURCES, decoding, search_of(translator, "nat", decoding), n_best)
 
 
 def allowed(translator: Translator, source: Sequence[int]) -> Tensor:
@@ -416,7 +415,7 @@ def test_the_beam_finds_what_the_exhaustive_sums_rank_first() -> None:
     translator = build(upsampling=1, vocabulary=8, std=0.6)
     decoding = CtcDecoding(prefix_beam=500)
     for source in ([5, 6, 7], [7]):
-        search = branch_in(translator).search(decoding, translator)
+        search = branch_in(translator).search(decoding)
         [best] = decode(translator, [source], decoding, search, 3)
         labels = allowed(translator, source)
         sums: dict[tuple[int, ...], float] = {}
@@ -475,9 +474,9 @@ def test_a_translation_may_be_empty(prefix_beam: int, rerank: str) -> None:
 def test_a_translation_is_no_longer_than_the_model_has_positions() -> None:
     translator = build(upsampling=4, std=0.6)
     decoding = CtcDecoding(prefix_beam=6)
-    search = branch_in(translator).search(decoding, translator)
+    search = branch_in(translator).search(decoding)
     for source in ([7] * 11, [*range(5, 12), 5, 7, 9, 11]):
-        for kind in (search, branch_in(translator).search(CtcDecoding(), translator)):
+        for kind in (search, branch_in(translator).search(CtcDecoding())):
             [best] = decode(translator, [source], decoding, kind, kind.most[1])
             assert all(len(each.tokens) <= 11 for each in best)
             assert len({each.tokens for each in best}) == len(best)

@@ -13,7 +13,7 @@ from mtnat.decoding import Hypothesis, decode
 from mtnat.errors import ConfigError
 from mtnat.model import Memory, ModelConfig, Translator
 from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig, logit_blocks
-from mtnat.systems import AtBranch, DagDecoding, DaTransformer, DaTransformerBranch, branch_of
+from mtnat.systems import AtBranch, DagDecoding, DaTransformer, DaTransformerBranch, branch_of, search_of
 from mtnat.systems.da_transformer import Vertices, forced_at
 from mtnat.systems.dag_links import Links, log_links
 from mtnat.systems.dag_loss import best_alignment, path_log_probability, token_log_probabilities
@@ -779,8 +779,7 @@ SOURCES = ([7, 8, 9, 10], [11], [5, 6], [7, 7, 7, 8, 8, 9])
 
 
 def found(translator: Translator, decoding: DagDecoding, n_best: int = 1) -> list[list[Hypothesis]]:
-    search = branch_in(translator).search(decoding, translator)
-    return decode(translator, SOURCES, decoding, search, n_best)
+    return decode(translator, SOURCES, decoding, search_of(translator, "nat", decoding), n_best)
 
 
 def graph_of(translator: Translator, source: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -824,7 +823,7 @@ def test_viterbi_and_the_beam_find_what_enumeration_ranks_first(prefix_beam: int
         {"prefix_beam": prefix_beam, "path": path, "path_length_penalty": 0.8, "drop_repeats": False}
     )
     for source in ([5, 6, 7], [7]):
-        search = branch_in(translator).search(decoding, translator)
+        search = branch_in(translator).search(decoding)
         [best] = decode(translator, [source], decoding, search, search.most[1])
         links, scores = graph_of(translator, source)
         last = len(links) - 1
@@ -902,7 +901,7 @@ def test_special_tokens_are_never_predicted_and_translations_fit_the_model(setti
     with torch.no_grad():
         translator.target_tokens.weight[list(SPECIAL)] *= 5
     decoding = DagDecoding.model_validate({**settings, "drop_repeats": False})
-    search = branch_in(translator).search(decoding, translator)
+    search = branch_in(translator).search(decoding)
     for source in ([7] * 11, [*range(5, 14), 5, 7], [9]):
         [best] = decode(translator, [source], decoding, search, search.most[1])
         for each in best:

@@ -308,5 +308,5 @@ def test_a_teacher_that_is_no_model_or_has_another_vocabulary_is_refused(tmp_pat
 def test_an_untrained_stand_in_is_enough_to_measure_the_speed() -> None:
     experiment = build(Experiment, EXPERIMENT)
     translator = experiment.build_translator(dataset().vocabularies)
-    stand_in_teacher(experiment, translator, dataset().vocabularies, torch.device("cpu"))
+    stand_in_teacher(experiment, translator, lambda teacher: teacher.build_translator(dataset().vocabularies))
     assert branch_in(translator).teacher.config == experiment.model

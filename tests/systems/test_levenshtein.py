@@ -22,6 +22,7 @@ from mtnat.systems import (
     LevenshteinDecoding,
     LevenshteinSearch,
     branch_of,
+    search_of,
 )
 from mtnat.systems.edit_decoder import EditDecoder
 from mtnat.systems.levenshtein_search import refine
@@ -284,8 +285,7 @@ def test_the_weights_of_the_three_losses_add_up_to_one() -> None:
 
 
 def found_by(translator: Translator, decoding: LevenshteinDecoding, n_best: int = 1) -> list[list[Hypothesis]]:
-    search = branch_in(translator).search(decoding, translator)
-    return decode(translator, SOURCES, decoding, search, n_best)
+    return decode(translator, SOURCES, decoding, search_of(translator, "nat", decoding), n_best)
 
 
 def plain_fill(translator: Translator, source: Sequence[int], tokens: list[int]) -> tuple[float, int]:
@@ -438,7 +438,7 @@ def test_a_translation_does_not_depend_on_its_batch(candidates: int) -> None:
     """Sentences that finish after different numbers of iterations, each in batches of one, of two and of all."""
     translator = build(std=0.7)
     decoding = LevenshteinDecoding(iterations=5, length_candidates=candidates)
-    search = branch_in(translator).search(decoding, translator)
+    search = branch_in(translator).search(decoding)
     sources = [*SOURCES, [5], [9, 8, 7, 6, 5, 10, 11, 10], [6, 11], [10, 5, 5]]
 
     def found(some: Sequence[Sequence[int]]) -> list[list[tuple[tuple[int, ...], Any, int]]]:
@@ -504,6 +504,6 @@ def test_special_tokens_are_never_predicted() -> None:
 
 def test_the_search_of_a_branch_has_its_settings() -> None:
     translator = build()
-    search = branch_in(translator).search(LevenshteinDecoding(length_candidates=3), translator)
+    search = branch_in(translator).search(LevenshteinDecoding(length_candidates=3))
     assert isinstance(search, LevenshteinSearch)
     assert search.most == ("length_candidates", 3)

@@ -186,7 +186,7 @@ def likeliest(translator: Translator, source: list[int], most: int) -> tuple[int
 def test_a_beam_of_one_takes_the_likeliest_tokens() -> None:
     translator = translator_of(NadAd())
     decoding = NadAdDecoding(beam=1)
-    found = decode(translator, SOURCES, decoding, branch_in(translator).search(decoding, translator))
+    found = decode(translator, SOURCES, decoding, branch_in(translator).search(decoding))
     for source, [best] in zip(SOURCES, found, strict=True):
         assert best.tokens == likeliest(translator, source, min(2 * len(source) + 10, MODEL.max_positions - 1))
 
@@ -196,7 +196,7 @@ def test_the_nad_runs_once_for_each_batch_of_sources() -> None:
     branch, passes = branch_in(translator), list[int]()
     branch.nad.stack.register_forward_hook(lambda module, given, states: passes.append(len(states)))
     decoding = NadAdDecoding(beam=4)
-    branch.search(decoding, translator)(translator.encode(rows(*SOURCES)), 2)
+    branch.search(decoding)(translator.encode(rows(*SOURCES)), 2)
     assert passes == [3]
 
 

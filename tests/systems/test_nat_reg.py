@@ -164,7 +164,7 @@ def test_with_separate_vocabularies_it_reconstructs_tokens_of_the_source() -> No
 
 def test_the_backward_decoder_is_not_used_for_translation() -> None:
     translator = translator_of(NatReg())
-    search = branch_in(translator).search(SinglePassDecoding(), translator)
+    search = branch_in(translator).search(SinglePassDecoding())
     before = decode(translator, SOURCES, SinglePassDecoding(), search)
     for parameter in branch_in(translator).backward_decoder.parameters():
         nn.init.normal_(parameter)

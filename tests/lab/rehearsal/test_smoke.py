@@ -45,7 +45,7 @@ def test_every_study_file_can_be_reduced_for_a_smoke_run(file: Path) -> None:
     before, after = dict(experiments(study)), dict(experiments(cut))
     assert len(set(map(repr, after.values()))) == len(set(map(repr, before.values())))
     for experiment in after.values():
-        assert experiment.training.steps < 20
+        assert experiment.training.steps < 100  # few, but as many different numbers as the study has
         assert experiment.model.width < 100
         assert experiment.data.vocabulary_size < 400
         assert experiment.training.batches_per_step in (cut.resources.most_workers, 2 * cut.resources.most_workers)
