@@ -74,15 +74,17 @@ docs: $(installed)
 
 install: $(installed)
 
-# PyTorch is installed first and separately, so that the version range of another package cannot select another build.
+# PyTorch is installed separately, so that the version range of another package cannot select another build, and all others at
+# the same time, because pip unpacks on one core. The last call installs what a build of PyTorch needs beyond constraints.txt.
 # pip would compile every module of every package, on one core. Only those that are used are compiled, when they are imported.
 $(installed): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
 		|| { echo "mtnat needs Python 3.11 or 3.12, and $(PYTHON) is another version; name one, as in: make $(or $(MAKECMDGOALS),study) PYTHON=python3.12" >&2; exit 2; }
 	@$(python) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	@echo "Installing PyTorch into $(VENV) (all packages: 2.3 GB on the disk, three to four minutes) ..."
-	$(pip) install --no-compile $(TORCH)
-	@echo "Installing Ray, Optuna, MLflow and the rest into $(VENV) ..."
+	@echo "Installing PyTorch, Ray, Optuna, MLflow and the rest into $(VENV) (2.3 GB on the disk, two to four minutes) ..."
+	$(pip) install --no-compile --no-deps $(TORCH) & torch=$$!; \
+		$(subst @,,$(pip)) install --no-compile --no-deps --requirement constraints.txt; others=$$?; \
+		wait $$torch && exit $$others
 	$(pip) install --no-compile --constraint constraints.txt --editable '.[study,dev]'
 	@$(python) -c 'import mlflow, optuna, ray.train.torch, ray.tune, torch, mtnat.lab.start'
 	@touch $@

@@ -4,7 +4,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from pydantic import Field
@@ -15,9 +15,10 @@ from mtnat.decoding.batching import group, token_budget
 from mtnat.decoding.hypotheses import ranked
 from mtnat.decoding.logits import likeliest_pieces
 from mtnat.decoding.mask_predict import likeliest_lengths
-from mtnat.model import Encoded, Memory, ModelConfig, Tap
+from mtnat.model import Encoded, Memory, ModelConfig, Tap, TargetDecoder
 from mtnat.model.flops import ModelFlops, lengths_of
 from mtnat.model.layers import visible
+from mtnat.model.lengths import LengthHead
 from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig, cross_entropy_sum
 from mtnat.systems.branch import Branch
 from mtnat.systems.mask_predict import LengthHeadBranch
@@ -203,6 +204,21 @@ class CopiedSourceBranch(LengthHeadBranch):
         return copies + work.nat_pass(source_B, pieces_B + 1, read_B)
 
 
+class SinglePassBranch(Protocol):
+    """What `SinglePassSearch` needs of a branch; see `CopiedSourceBranch`."""
+
+    decoder: TargetDecoder
+    length_head: LengthHead
+
+    def length_logits(self, encoded: Encoded) -> Tensor: ...
+
+    def states(
+        self, encoded: Encoded, memory: Memory, lengths_RK: Tensor, width: int, *, read_N: Tensor | None = None
+    ) -> Tensor: ...
+
+    def pass_flops(self, work: ModelFlops, source_B: Tensor, pieces_B: Tensor, read_B: Tensor) -> int: ...
+
+
 @dataclass(frozen=True)
 class SinglePassSearch:
     """Decoding in one pass with one or several lengths; see `SinglePassDecoding`.
@@ -215,7 +231,7 @@ class SinglePassSearch:
     14 of them if it chose among three lengths without this term.
     """
 
-    branch: CopiedSourceBranch
+    branch: SinglePassBranch
     config: SinglePassDecoding
     copies = 1  # `__call__` groups the candidates itself
     is_stepwise = False
@@ -232,7 +248,7 @@ class SinglePassSearch:
         # Sources of equal length can have targets of very different lengths, so they are grouped again.
         for rows in group(longest, lengths_BK.shape[1], token_budget(self.config.max_tokens_per_batch, device)):
             rows_A = torch.tensor(rows, device=device)
-            found = self._decode(encoded.only(rows_A), lengths_BK[rows_A], n_best)
+            found = self.decode(encoded.only(rows_A), lengths_BK[rows_A], n_best)
             hypotheses |= dict(zip(rows, found, strict=True))
         return [hypotheses[row] for row in range(len(lengths_BK))]
 
@@ -247,7 +263,8 @@ class SinglePassSearch:
         likeliest_B = likeliest_lengths(head, encoded, 1).squeeze(1)
         return nearest_lengths(likeliest_B, self.config.length_candidates, positions)
 
-    def _decode(self, encoded: Encoded, lengths_BK: Tensor, n_best: int) -> list[list[Hypothesis]]:
+    def decode(self, encoded: Encoded, lengths_BK: Tensor, n_best: int) -> list[list[Hypothesis]]:
+        """Predicts all pieces of targets of these lengths, and returns the best hypotheses of each source."""
         width = int(lengths_BK.max()) + 1
         is_piece_BKT = torch.arange(width, device=lengths_BK.device) < lengths_BK[:, :, None]
         places_N = is_piece_BKT.flatten().nonzero().squeeze(1)

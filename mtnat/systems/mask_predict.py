@@ -101,9 +101,9 @@ class MaskPredictBranch(LengthBranch):
     """A branch that predicts masked pieces from the source and the pieces that are not masked."""
 
     def draw(self, source_BS: Tensor, target_BT: Tensor, moment: Moment, generator: Generator) -> Noise:
-        """Draws the masked pieces. EOS is never masked, because the length is given."""
+        """Draws the masked pieces; see `masks`."""
         lengths_B = lengths_of(target_BT) - 1
-        is_masked_BT = draw_masks(lengths_B, target_BT.shape[1], generator)
+        is_masked_BT = self.masks(lengths_B, target_BT.shape[1], generator)
         return Noise(
             tensors={
                 "input": target_BT.masked_fill(is_masked_BT, MASK),
@@ -115,6 +115,16 @@ class MaskPredictBranch(LengthBranch):
             head_tensors={"lengths": lengths_B},
             read="is_masked",
         )
+
+    def masks(self, lengths_B: Tensor, width: int, generator: Generator) -> Tensor:
+        """Draws which pieces are masked, bool [B, width]: at least one of each sentence.
+
+        EOS is never masked, because the length is given.
+
+        Args:
+            lengths_B: number of pieces of each sentence, without EOS.
+        """
+        return draw_masks(lengths_B, width, generator)
 
     def losses(self, encoded: Encoded, noise: Noise, moment: Moment) -> Mapping[str, Loss]:
         """Computes the label-smoothed cross-entropy of the masked pieces. Logits are computed at these positions only."""

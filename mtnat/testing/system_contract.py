@@ -17,6 +17,7 @@ have the marker ``slow``.
 
 # B batch, S source, T target
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace as changed
 from functools import partial
@@ -36,7 +37,7 @@ from mtnat.experiment import Experiment
 from mtnat.model import Translator
 from mtnat.model.flops import ModelFlops
 from mtnat.objective import Draw, Loss, Moment, MultiTaskObjective, Noise
-from mtnat.systems import Branch, System, branch_of
+from mtnat.systems import Branch, System, branch_of, search_of
 from mtnat.testing.two_workers import assert_two_workers_equal_one
 from mtnat.tokens import PAD, SPECIAL
 from mtnat.training import Alone, Model, Progress, fit, load_model, save_model
@@ -187,6 +188,18 @@ class SystemContract:
             for part, loss in branch.head_losses(encoded, draw.noise[name]).items():
                 assert int(loss.count) == draw.divisors[part]
 
+    def test_half_precision_changes_the_losses_little(self, settings: Mapping[str, Any]) -> None:
+        """`Branch.losses` runs under autocast. Sums and softmax need float32."""
+        objective = self.objective(settings)
+        draw = _draw(objective)
+        sums, counts = _sums(objective, [draw])
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            half, half_counts = _sums(objective, [draw])
+            gradients = _gradients(objective, [draw])
+        parts = len(objective.parts)  # measures may jump: a rounded score can change a choice
+        torch.testing.assert_close((half / half_counts)[:parts], (sums / counts)[:parts], rtol=0.1, atol=0.05, equal_nan=True)
+        assert all(gradient.isfinite().all() for gradient in gradients.values() if gradient is not None)
+
     # Sums over sentences
 
     @pytest.mark.parametrize("count", [2, 3, len(_SOURCES)])
@@ -313,6 +326,29 @@ class SystemContract:
         with pytest.raises(UserError, match=rf"^n_best: must be at least 1 and at most {setting}, {most}; got {most + 1}\.$"):
             decode(translator, _SOURCES, self.decoding, search, most + 1)
 
+    def test_the_at_decoder_reranks_its_translations(self) -> None:
+        translator = self.translator({})
+        plain = search_of(translator, "nat", self.decoding)
+        reranked = search_of(translator, "nat", self.decoding.model_copy(update={"rerank": "at"}))
+        _, most = plain.most
+        for ours, others in zip(
+            *(decode(translator, _SOURCES, self.decoding, each, most) for each in (plain, reranked)), strict=True
+        ):
+            assert {each.tokens for each in ours} == {each.tokens for each in others}
+            scores = [each.score for each in others]
+            assert scores == sorted(scores, reverse=True)
+            assert all(map(math.isfinite, scores))
+
+    def test_the_at_decoder_replaces_translations_with_low_scores(self) -> None:
+        translator = self.translator({})
+        nat, at = (search_of(translator, "nat", self.decoding), search_of(translator, "at", self.decoding))
+        none, every = (
+            search_of(translator, "nat", self.decoding.model_copy(update={"fallback_below": score})) for score in (-1e9, 1e9)
+        )
+        for with_fallback, plain in ((none, nat), (every, at)):
+            found, expected = (decode(translator, _SOURCES, self.decoding, search) for search in (with_fallback, plain))
+            assert [best[0].tokens for best in found] == [best[0].tokens for best in expected]
+
     def test_an_empty_source_has_an_empty_translation(self, settings: Mapping[str, Any]) -> None:
         translator = self.translator(settings)
         empty, filled = self.translations(translator, [[], [7, 8]])
@@ -357,6 +393,19 @@ class SystemContract:
         assert after[0].step == 3
         assert _curves([*before[:2], *after]) == _curves(whole)
         assert _same(_weights(tmp_path / "resumed"), _weights(tmp_path / "whole"))
+
+    @pytest.mark.parametrize(
+        "related",
+        [{"objective.raw_prior": True, "objective.interaction": "at-to-nat"}, {"model.shared_decoder": True}],
+        ids=["raw prior and interaction", "shared decoder"],
+    )
+    def test_an_aligned_system_trains_with_settings_that_relate_both_decoders(
+        self, related: Mapping[str, Any], dataset: Dataset, tmp_path: Path
+    ) -> None:
+        if not self.system.is_aligned:
+            pytest.skip("needs a system whose NAT decoder has a state for each target piece")
+        *_, last = fit(self.experiment(related), dataset, tmp_path, workers=Alone("cpu"))
+        assert "final/valid_bleu" in last.metrics
 
     @pytest.mark.slow
     def test_two_workers_equal_one(self, cache: Path, tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_it_can_be_held_to_the_contract(place: Place) -> None:
     """Some of the contract's tests, because `test_contract.py` runs all of them on three systems."""
     shutil.copy(EXAMPLE / "test_blocks.py", place.folder)
     code, out, errors = place.run(
-        "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore", "-k", "gradient or save", "test_blocks.py"
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore", "-k", "gradient or save or aligned", "test_blocks.py"
     )
     assert code == 0, out + errors
 
