@@ -28,15 +28,16 @@ FLOORS = {
     "systems": 4,
     "experiment": 5,
     "training": 6,
-    "bench": 7,
-    "lab": 7,
-    "api": 8,
-    "cli": 8,
-    "__main__": 9,
-    "tune": 9,
-    "testing": 9,
+    "analysis": 7,
+    "bench": 8,
+    "lab": 8,
+    "api": 9,
+    "cli": 9,
+    "__main__": 10,
+    "tune": 10,
+    "testing": 10,
 }
-TOP = 10
+TOP = 11
 """The floor of the bare package, which offers the Python interface."""
 LAB_FLOORS = {
     "tracking": 1,

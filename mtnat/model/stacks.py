@@ -114,11 +114,16 @@ class Encoder(nn.Module):
 
     def forward(self, tokens_BSD: Tensor, mask: Tensor | None) -> Tensor:
         """Computes the states [B, S, D] of token embeddings; the mask hides padding."""
-        states = self.positions(tokens_BSD)
+        return self.all_layers(tokens_BSD, mask)[-1]
+
+    def all_layers(self, tokens_BSD: Tensor, mask: Tensor | None) -> list[Tensor]:
+        """Computes the embeddings with their positions, and the output of every layer, [B, S, D] each. The last one is
+        normalised as the decoders read it."""
+        states = [self.positions(tokens_BSD)]
         for layer in self.layers:
-            states = layer(states, mask)
-        output: Tensor = self.norm(states)
-        return output
+            states.append(layer(states[-1], mask))
+        states[-1] = self.norm(states[-1])
+        return states
 
 
 class Decoder(nn.Module):

@@ -66,6 +66,11 @@ class Translator(nn.Module):
         tokens_BSD = (self.source_tokens or self.target_tokens)(source_BS)
         return Encoded(self.encoder(tokens_BSD, mask), is_padding_BS, mask, source_BS)
 
+    def encoder_layers(self, source_BS: Tensor) -> list[Tensor]:
+        """Returns the embeddings with their positions, and the states of each encoder layer, [B, S, D] each; see `encode`."""
+        mask = visible(source_BS == PAD, self.always_masks or None)
+        return self.encoder.all_layers((self.source_tokens or self.target_tokens)(source_BS), mask)
+
     def branch(self, name: str) -> nn.Module:
         """Returns a branch by its name, ``at`` or ``nat``.
 
