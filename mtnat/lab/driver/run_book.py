@@ -34,7 +34,8 @@ class RunBook:
 
     def begin(self, run: Run) -> None:
         """Begins a run in the tracker; adds the points of an interrupted run that the tracker does not have yet."""
-        own = {"trial": run.trial, "kind": run.kind, "phase": run.phase, "seed": str(run.experiment.seed)}
+        phase = "search" if run.phase == "search" else "confirm"  # a run whose speed is measured stays one of that phase
+        own = {"trial": run.trial, "kind": run.kind, "phase": phase, "seed": str(run.experiment.seed)}
         own |= {"rung": str(run.rung)} if run.rung else {}
         params = {path: value for path, value in leaves(run.experiment).items() if value is not None}
         self._tracker.begin(self.key(run), run.name, parent=self._folder.id, params=params, tags=self._tags | own)

@@ -27,17 +27,18 @@ class Trial:
 
 
 class Run(Record):
-    """One training of one trial with one seed. The confirm phase of a run continues from its search phase."""
+    """One training of one trial with one seed. The confirm phase of a run continues from its search phase, and its speed is
+    measured after both."""
 
     trial: str
     kind: Kind
-    phase: Literal["search", "confirm"]
+    phase: Literal["search", "confirm", "speed"]
     experiment: Experiment
     """The complete experiment, with the seed of this run and the T of its rung."""
     rung: int | None = None
     """T of a complete but shorter run (`Horizon`); None for the full T."""
     speed_sentences: int | None = None
-    """`Confirm.speed_sentences` of a run of the confirm phase."""
+    """`Confirm.speed_sentences` of a run whose speed is measured."""
 
     @property
     def id(self) -> str:
@@ -66,9 +67,9 @@ class Result(Record):
     signature: str | None = None
     """sacreBLEU's signature of both scores."""
     speed: Speed | None = None
-    """Speed of the model, after the confirm phase of a study that measures it."""
+    """Speed of the model, if it was measured."""
     seconds: float = Field(0.0, ge=0)
-    """Wall-clock time of both phases; for an interrupted phase, since its last start."""
+    """Wall-clock time of all phases; for an interrupted phase, since its last start."""
     decode_seconds: float | None = None
     """Seconds in which the last validation translated the validation set."""
     train_seconds: float | None = None

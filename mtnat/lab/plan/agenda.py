@@ -15,7 +15,8 @@ from mtnat.lab.study.searching import METRICS
 
 class Agenda:
     """Decides which run is next: 1. the baselines, 2. the proposals, 3. with a horizon, the best proposals of a rung with the
-    next T, 4. the confirm phase: baselines and best proposals with the other seeds, the longest runs first.
+    next T, 4. the confirm phase: baselines and best proposals with the other seeds, the longest runs first, 5. the measurements
+    of speed, one at a time.
 
     The confirm phase of the baselines begins while the last proposals still run, because it does not depend on their results.
     """
@@ -165,7 +166,7 @@ class Agenda:
         promotions = list(self._promotions())
         if promotions:
             return promotions[0]
-        return next(self._confirmations(), None)
+        return next(self._confirmations(), None) or next(self._measurements(), None)
 
     def _promotions(self) -> Iterator[Run]:
         """Yields the runs with the next T of the best trials of each rung that has ended."""
@@ -202,6 +203,11 @@ class Agenda:
         # The longest first, so that the last workers do not wait for a long run at the end.
         yield from sorted(confirming, key=lambda run: -self._expected_seconds(run))
 
+    def _measurements(self) -> Iterator[Run]:
+        """Yields the runs whose speed is still to be measured, when no other run is in progress: it would change the speed."""
+        if not self.handed_out:
+            yield from (run for trial in self.confirmed() for run in self.runs(trial).speed if self._is_open(run))
+
     def _open(self, trials: Iterable[Trial]) -> list[Run]:
         """Returns the runs of the confirm phase that can start at the present look."""
         return [
@@ -229,7 +235,11 @@ class Agenda:
         result = self.results.get(run.id)
         if run.id in self.handed_out:
             return False
-        return result is None or (run.phase == "confirm" and result.test is None and result.failed is None)
+        if result is None:
+            return run.phase != "speed"
+        if run.phase == "search" or result.failed is not None:
+            return False
+        return result.test is None if run.phase == "confirm" else result.test is not None and result.speed is None
 
     def _propose(self) -> Trial | None:
         """Returns a new trial; None if the study has all its proposals."""

@@ -43,11 +43,18 @@ class TrialRuns:
         """The runs of the confirm phase, one for each seed."""
         if self._confirm is None:
             return ()
-        of_all = {"phase": "confirm", "speed_sentences": self._confirm.speed_sentences}
         return tuple(
-            self.full.model_copy(update={**of_all, "experiment": replace(self._trial.experiment, {"seed": seed})})
+            self.full.model_copy(update={"phase": "confirm", "experiment": replace(self._trial.experiment, {"seed": seed})})
             for seed in self._confirm.seeds
         )
+
+    @cached_property
+    def speed(self) -> tuple[Run, ...]:
+        """The run whose speed is measured in the end, if the study measures it: that of the confirm phase with the first
+        seed."""
+        if self._confirm is None or self._confirm.speed_sentences is None:
+            return ()
+        return (self.confirm[0].model_copy(update={"phase": "speed", "speed_sentences": self._confirm.speed_sentences}),)
 
     @cached_property
     def all(self) -> tuple[Run, ...]:

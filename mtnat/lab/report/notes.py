@@ -33,8 +33,9 @@ def leaderboard_notes(leaderboard: Leaderboard) -> list[str]:
         if "valid.loss" in leaderboard.objectives
         else "",
         "Speed: sentences/s are those of the whole test set in batches, ms for one is the median of sentences that are "
-        "translated one at a time, both on the device of the runs and beside everything else that ran on it. Layers in "
-        "sequence do not depend on the machine: those of the encoder, and those of the decoder for every pass."
+        "translated one at a time, both by the model of the first seed, on the device of the runs and while no other run of "
+        "the study was in progress. Layers in sequence do not depend on the machine: those of the encoder, and those of the "
+        "decoder for every pass."
         if any(row.speed for row in rows)
         else "",
         "Rows marked (valid) were not confirmed: one seed, validation set." if any(not row.confirmed for row in rows) else "",

@@ -58,9 +58,10 @@ class Confirm(Record):
     the winner is significant at a look, the remaining seeds are not trained. The levels of the tests are such that all looks
     together have the error of one. Left out, all seeds are trained."""
     speed_sentences: int | None = Field(None, ge=1)
-    """Number of sentences of the test set, at even spacing, that every confirmed model also translates one at a time. Its speed
-    in batches and for one sentence, its passes and its sequential layers are then in the leaderboard, and a picture shows
-    quality against speed. Left out, no speed is measured."""
+    """Number of sentences of the test set, at even spacing, that the model of every confirmed trial with the first seed also
+    translates one at a time, after all runs have ended and one trial after the other. Its speed in batches and for one
+    sentence, its passes and its sequential layers are then in the leaderboard, and a picture shows quality against speed. Left
+    out, no speed is measured."""
 
     @model_validator(mode="after")
     def _looks_lead_to_all_seeds(self) -> Self:

@@ -50,8 +50,8 @@ class Session(Protocol):
 
 
 def execute(run: Run, study_folder: StudyFolder, session: Session) -> None:
-    """Trains a run, or continues its training, scores it on the test set in the confirm phase, and writes and reports its
-    result.
+    """Trains a run, or continues its training, scores it on the test set in the confirm phase, measures its speed in the last
+    phase, and writes and reports its result.
 
     An error in a run becomes its result ("failed"). Only two kinds of error reach Ray: the death of a process, and, if several
     workers train together, an error that may have happened in one of them only, while the others wait for it.
@@ -149,7 +149,7 @@ class _Execution:
     def _train_and_score(self, micro_batches: int) -> Result:
         if self._is_to_stop() and not (self.folder / SUMMARY).exists():
             return self._pruned(self.known)
-        if self.run.phase == "confirm" and not (self.folder / MODEL).exists():
+        if self.run.phase != "search" and not (self.folder / MODEL).exists():
             # The model was removed while the trial was not among the best. Training is deterministic, so it gives the same
             # model.
             self.workers.meet()
@@ -177,18 +177,19 @@ class _Execution:
         if self.run.phase == "search":
             return result
         model = load_model(self.folder / MODEL, self.workers.device)
+        if self.run.phase == "speed":
+            speed = self._speed(model, dataset.test)
+            self.report(progress.step, {f"test/{name}": value for name, value in speed.model_dump().items()})
+            return result.model_copy(update={"speed": speed})
         scored = evaluate_split(model, dataset.test, self.workers)
         if self.workers.leads:
             write_whole(self.folder / HYPOTHESES_FILE, "".join(f"{line}\n" for line in scored.translations).encode())
-        speed = self._speed(model, dataset.test)
-        measured = {f"test/{name}": value for name, value in speed.model_dump().items()} if speed else {}
-        self.report(progress.step, {"test/bleu": scored.bleu.value, **measured})
-        return result.model_copy(update={"test": scored.bleu.value, "signature": scored.bleu.signature, "speed": speed})
+        self.report(progress.step, {"test/bleu": scored.bleu.value})
+        return result.model_copy(update={"test": scored.bleu.value, "signature": scored.bleu.signature})
 
-    def _speed(self, model: Model, test: Split) -> Speed | None:
-        """Measures the speed of the model if the study asks for it. The leading worker measures alone while the others wait."""
-        if self.run.speed_sentences is None:
-            return None
+    def _speed(self, model: Model, test: Split) -> Speed:
+        """Measures the speed of the model. The leading worker measures alone while the others wait."""
+        assert self.run.speed_sentences is not None
         self.watchdog.feed()
         found = [measure_speed(model, test.sources, self.run.speed_sentences)] if self.workers.leads else []
         (speed,) = chain.from_iterable(self.workers.gather(found))

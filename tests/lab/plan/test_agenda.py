@@ -7,6 +7,7 @@ from small_study import power, study
 from mtnat.lab.outputs.runs import Result, Run
 from mtnat.lab.plan.agenda import Agenda
 from mtnat.lab.plan.listed_proposer import ListedProposer
+from mtnat.training import Speed
 
 
 def ended(run: Run, valid: float | None = 10.0) -> Result:
@@ -214,6 +215,28 @@ def test_planned_counts_each_training_once() -> None:
         agenda.end(ended(run, 10.0))
     play(agenda)
     assert agenda.planned == (8, 8)
+
+
+def test_speed_is_measured_once_for_each_trial_when_nothing_else_runs() -> None:
+    confirm = {"top": 1, "seeds": [2, 3], "against": "linear", "speed_sentences": 10}
+    agenda = Agenda(study(confirm=confirm), ListedProposer(power(2.0), power(3.0), power(4.0)), {})
+    order = play(agenda, {"trial-02": 12.0}, stop_after=5 + 3 * 2 - 1)
+    assert not any(run.endswith("speed") for run in order)
+    last = agenda.next()
+    assert last
+    assert agenda.next() is None  # it waits for the last run
+    assert not agenda.is_finished
+    agenda.end(ended(last, 10.0))
+    measured = []
+    while run := agenda.next():
+        assert agenda.next() is None
+        assert run.speed_sentences == 10
+        measured.append(f"{run.id} {run.phase}")
+        speed = Speed(sentences_per_second=9.0, latency=0.1, passes=4, layers=14)
+        agenda.end(agenda.results[run.id].model_copy(update={"speed": speed}))
+    assert measured == ["fixed-λ-seed2 speed", "linear-seed2 speed", "trial-02-seed2 speed"]
+    assert agenda.is_finished
+    assert agenda.planned == (11, 11)
 
 
 HORIZON = {"horizon": {"steps": [5, 10, 20], "keep": 0.5}}

@@ -114,9 +114,12 @@ def test_an_ended_run_has_its_costs_leaves_no_checkpoints_and_can_be_scored_late
     assert session.checkpoints == [step for step, _ in session.seen("valid/bleu")] != []
 
     weights = (runs / "model" / "weights.pt").read_bytes()
-    timed = run_of(phase="confirm").model_copy(update={"speed_sentences": 3})
+    tested = performed(tmp_path, Listening(), run_of(phase="confirm"))
+    assert tested.test is not None
+    assert tested.speed is None
+    timed = run_of(phase="speed").model_copy(update={"speed_sentences": 3})
     scored = performed(tmp_path, timing := Listening(), timed)
-    assert scored.test is not None
+    assert scored.test == tested.test
     assert scored.speed is not None
     assert (
         scored.speed.layers == 1 + scored.speed.passes <= 1 + 2
