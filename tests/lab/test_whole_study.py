@@ -230,7 +230,7 @@ def test_ended_runs_leave_models_and_no_checkpoints(answered: tuple[Desk, str]) 
 
 def test_an_interrupted_or_killed_study_can_be_resumed(desk: Desk) -> None:
     steps = 400  # so many that no run ends between a look at the folder and the signal
-    baselines = {name: {"training.weight_decay": index / 10} for index, name in enumerate("abcd")}
+    baselines = {name: {"training.weight_decay": index / 10} for index, name in enumerate("abc")}
     desk.write("long", steps=steps, training={"validate_every": 50}, baselines=baselines)
     runs = desk.runs("long")
 
@@ -268,12 +268,12 @@ def test_an_interrupted_or_killed_study_can_be_resumed(desk: Desk) -> None:
     assert (code, errors) == (0, "")
     assert f"resumed: {len(results)} runs have ended before" in out
     assert {path: path.stat().st_mtime_ns for path in results} == results
-    for name in "abcd":
+    for name in "abc":
         seen = [step for step, _ in desk.curve("long", f"{name}-seed1", "train/loss")]
         assert seen.count(2) == 1 or f"{name}-seed1" not in checked  # not from the beginning
         assert set(seen) == set(range(2, steps + 1, 2))
     client, tracked = desk.tracked()
-    assert len(tracked) == 1 + 4
+    assert len(tracked) == 1 + 3
     assert {run.info.status for run in tracked} == {"FINISHED"}
     for run in tracked:
         if "mlflow.parentRunId" in run.data.tags:
@@ -329,7 +329,7 @@ def test_students_of_each_column_train_on_the_text_of_their_columns_teacher(desk
         columns={"en-de": {}, "de-en": turned},
         teacher={"settings": at, "beam": 2},
         baselines={"transformer": {**at, "data.distilled": None}, "linear": {}},
-        confirm={"top": 0, "seeds": [1, 2], "against": "transformer"},
+        confirm={"top": 0, "seeds": [1], "against": "transformer"},
         published={"source": "nobody", "bleu": {"linear": {"en-de": 12.34}}},
     )
     process = desk.start("taught.yaml")
@@ -353,7 +353,7 @@ def test_students_of_each_column_train_on_the_text_of_their_columns_teacher(desk
         trained = {
             path.name: build(Experiment, read_yaml(path / "experiment.yaml")) for path in (outputs / column / "runs").iterdir()
         }
-        assert trained.keys() == {f"{name}-seed{seed}" for name in ("transformer", "linear") for seed in (1, 2)}
+        assert trained.keys() == {"transformer-seed1", "linear-seed1"}
         assert {run.data.distilled for name, run in trained.items() if "linear" in name} == {
             str(outputs / column / f"distilled.{language}.gz")
         }
@@ -368,11 +368,11 @@ def test_students_of_each_column_train_on_the_text_of_their_columns_teacher(desk
     parents = {run.info.run_name: names.get(run.data.tags.get("mlflow.parentRunId")) for run in runs}
     assert parents["taught"] is None
     assert parents["taught/en-de"] == parents["taught/de-en"] == "taught"
-    assert len(runs) == 1 + 2 + 8
+    assert len(runs) == 1 + 2 + 4
     assert {run.info.status for run in runs} == {"FINISHED"}
     direction = next(run for run in runs if run.info.run_name == "taught/en-de")
     assert "distilled.de.gz" in {entry.path for entry in client.list_artifacts(direction.info.run_id)}
     assert [each.dataset.name for each in direction.inputs.dataset_inputs] == ["distilled by transformer-seed1"]
-    student = next(run for run in runs if run.info.run_name == "linear, seed 2")
+    student = next(run for run in runs if run.info.run_name == "linear, seed 1")
     (used,) = student.inputs.dataset_inputs
     assert used.dataset.name.endswith(", distilled")
