@@ -62,8 +62,8 @@ def readable_sentences(models: Sequence[Model], names: Sequence[str], lines: Seq
             n for n, model in enumerate(models) if model.vocabularies.source.model != models[0].vocabularies.source.model
         )
         raise UserError(
-            f"unit piece: {names[0]} and {names[other]} have different source vocabularies; give --unit sentence, which compares "
-            "the means over the pieces of each sentence."
+            f"unit piece: {names[0]} and {names[other]} have different source vocabularies; give --unit sentence, which "
+            "compares the means over the pieces of each sentence."
         )
     limits = {
         key: min(each.experiment.model.max_positions - 1 for each in models if each.vocabularies.source.model == key)

@@ -1,8 +1,8 @@
 """Similarity of representations: CCA, SVCCA, projection-weighted CCA and linear CKA, from second moments.
 
-A representation is a matrix of N observations × D features, such as the states of an encoder layer for N pieces. All measures need
-only the means and the (cross-)covariances of the representations. `Moments` accumulates them batch by batch, so its memory grows
-with the widths and not with the number of observations.
+A representation is a matrix of N observations × D features, such as the states of an encoder layer for N pieces. All measures
+need only the means and the (cross-)covariances of the representations. `Moments` accumulates them batch by batch, so its memory
+grows with the widths and not with the number of observations.
 """
 
 # N observations, X, Y features of two representations, R, Q their principal directions, K canonical correlations: min(R, Q)
@@ -27,8 +27,8 @@ _CONSTANT = 1e-12
 """A representation is constant if its variance is below this share of its squared mean."""
 VARIANCE = 0.99
 """Share of the variance that SVCCA keeps."""
-_DRAWN = 2_000
-"""Minimum number of canonical correlations that the chance level averages."""
+_DRAWS, _LEAST_DRAWS = 50_000, 4
+"""Draws of the chance level for one canonical correlation, and for many."""
 
 Pair = tuple[int, int]
 
@@ -181,10 +181,10 @@ def canonical(first: Directions, second: Directions, covariance_XY: Tensor) -> C
 
 
 def projection_weights(directions: Directions, coefficients_RK: Tensor) -> Tensor:
-    """Returns the weights α of the canonical correlations in PWCCA, [K] (Morcos et al. 2018, §2.2).
+    """Returns the weights α of the canonical correlations in PWCCA, [K] (Morcos et al. 2018, §2).
 
-    α_k = Σ_j |⟨h_k, x_j⟩|, normalised to the sum 1, with canonical variable h_k and centred feature x_j of one representation. It
-    shows how much of that representation a canonical variable accounts for.
+    α_k = Σ_j |⟨h_k, x_j⟩|, normalised to the sum 1, with canonical variable h_k and centred feature x_j of one representation.
+    It shows how much of that representation a canonical variable accounts for.
     """
     loadings_XK = directions.vectors_XR @ (directions.variances_R.sqrt()[:, None] * coefficients_RK)
     weights_K = loadings_XK.abs().sum(dim=0)
@@ -193,9 +193,10 @@ def projection_weights(directions: Directions, coefficients_RK: Tensor) -> Tenso
 
 def linear_cka(covariance_XX: Tensor, covariance_YY: Tensor, covariance_XY: Tensor) -> float:
     """Returns linear centred kernel alignment, ‖C_xy‖² / (‖C_xx‖ ‖C_yy‖) with Frobenius norms (Kornblith et al. 2019, §3)."""
-    # Norms are scaled first, so that the square of a small covariance does not become 0.
-    norms = covariance_XX.norm().sqrt() * covariance_YY.norm().sqrt()
-    return min(1.0, float((covariance_XY.norm() / norms) ** 2))
+    # Scaled, so that no square leaves the range of numbers.
+    scales = [covariance.abs().max() for covariance in (covariance_XX, covariance_YY)]
+    cross = (covariance_XY / scales[0].sqrt() / scales[1].sqrt()).norm().square()
+    return float((cross / (covariance_XX / scales[0]).norm() / (covariance_YY / scales[1]).norm()).clamp(max=1))
 
 
 @dataclass(frozen=True)
@@ -224,10 +225,10 @@ class Similarity:
 def similarities(moments: Moments, *, variance: float = VARIANCE, cutoff: float = CUTOFF) -> dict[Pair, Similarity]:
     """Returns the similarity of each pair of representations that `moments` has.
 
-    Mean CCA, and PWCCA of full rank, do not change under invertible linear maps of the features; SVCCA and CKA do not change
-    under rotation and scaling of all features by one number. If the ranks differ, PWCCA by the representation of higher rank
-    weighs only the canonical variables, which are fewer than its directions. Equal canonical correlations leave the canonical
-    variables undetermined, and with them the weights of PWCCA to some degree.
+    Mean CCA does not change under invertible linear maps of either representation. PWCCA does not change under those of the
+    representation that does not give the weights. SVCCA and CKA do not change under rotation, nor under scaling of all features
+    by one number. If the ranks differ, PWCCA by the representation of higher rank weighs only the canonical variables, which
+    are fewer than its directions.
 
     Args:
         variance: share of each representation's variance that SVCCA keeps, above 0 and at most 1.
@@ -283,9 +284,9 @@ def _similarity(
 def chance_level(observations: int, first: int, second: int, *, seed: int = 1) -> float:
     """Returns the expected mean CCA of independent Gaussian noise, by simulation.
 
-    The observations themselves are not drawn. The centred features of each representation span a random subspace of N − 1
-    dimensions, and the canonical correlations are the cosines between the two subspaces. Only the angles matter, so one subspace
-    is fixed and the other one is drawn from its exact distribution. The time does not depend on the number of observations.
+    The observations themselves are not drawn. The centred features of each representation span a random subspace of a space of
+    N − 1 dimensions, and the canonical correlations are the cosines between both subspaces. Only the angles matter, so one
+    subspace is fixed and the other one is drawn from its exact distribution. The time does not depend on N.
 
     Args:
         observations: N, at least 2.
@@ -296,19 +297,19 @@ def chance_level(observations: int, first: int, second: int, *, seed: int = 1) -
     space = observations - 1
     few, many = sorted((min(first, space), min(second, space)))
     generator = np.random.default_rng(seed)
-    draws = -(-_DRAWN // few)
-    return float(np.mean([_cosines(generator, space, few, many).mean() for _ in range(draws)]))
+    # The mean over K cosines deviates by about 1 / K of itself, so that few draws are needed if there are many cosines.
+    draws = max(_LEAST_DRAWS, -(-_DRAWS // few**2))
+    # A random subspace is spanned by Gaussian columns, of which some rows lie within the fixed subspace and the others outside.
+    inside, outside = (_gaussian_factor(generator, draws, rows, few) for rows in (many, space - many))
+    basis, _ = np.linalg.qr(np.concatenate([inside, outside], axis=1))
+    cosines = np.linalg.svd(basis[:, : inside.shape[1]], compute_uv=False)
+    return float(cosines.clip(0, 1).mean())
 
 
-def _cosines(generator: np.random.Generator, space: int, few: int, many: int) -> NDArray[np.float64]:
-    """Draws the cosines between a fixed subspace of `many` dimensions and a random one of `few`."""
-    rest = space - many
-    # The random subspace is spanned by Gaussian columns. Of their rows outside the fixed subspace only the product matters.
-    inside = generator.standard_normal((many, few))
-    if rest <= few:
-        outside = generator.standard_normal((rest, few))
-    else:  # the triangular factor of a Wishart matrix (Bartlett 1933)
-        outside = np.triu(generator.standard_normal((few, few)), 1)
-        outside[np.diag_indices(few)] = np.sqrt(generator.chisquare(rest - np.arange(few)))
-    basis, _ = np.linalg.qr(np.concatenate([inside, outside]))
-    return np.clip(np.linalg.svd(basis[:many], compute_uv=False), 0, 1)
+def _gaussian_factor(generator: np.random.Generator, draws: int, rows: int, columns: int) -> NDArray[np.float64]:
+    """Draws Gaussian matrices of many rows, up to a rotation of the rows, which reduces them to at most the number of columns."""
+    if rows <= columns:
+        return generator.standard_normal((draws, rows, columns))
+    factor = np.triu(generator.standard_normal((draws, columns, columns)), 1)
+    factor[:, *np.diag_indices(columns)] = np.sqrt(generator.chisquare(rows - np.arange(columns), (draws, columns)))
+    return factor  # Bartlett 1933

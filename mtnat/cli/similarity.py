@@ -92,8 +92,8 @@ def _warn(models: Sequence[Model], sentences: Sentences, options: argparse.Names
     observations, width = sentences.observations(options.unit), max(model.experiment.model.width for model in models)
     if observations < ENOUGH * width:
         _note(
-            f"few observations: {observations:,} {options.unit}s for {width:,} dimensions inflate the measures of CCA; compare them "
-            f"with chance, or give text of at least {ENOUGH * width:,} {options.unit}s"
+            f"few observations: {observations:,} {options.unit}s for {width:,} dimensions inflate the measures of CCA; compare "
+            f"them with chance, or give text of at least {ENOUGH * width:,} {options.unit}s"
         )
 
 
@@ -147,17 +147,17 @@ def _show(
     if options.layers == "top":
         console.print(_pairs(found))
         console.print(
-            f"\nchance: the expected value for independent noise. SVCCA keeps {options.variance:.4g} of the variance, in as many "
-            "directions as shown.\nPWCCA has the weights of the first and of the second model.",
+            f"\nchance: the expected value for independent noise. SVCCA keeps {options.variance:.4g} of the variance, in as "
+            "many directions as shown.\nPWCCA has the weights of the first and of the second model.",
             soft_wrap=True,
         )
         return
     for grid in _layer_grids(models, found):
         for measure in _MEASURES:
+            console.print(f"{measure}: {grid.rows} in rows, {grid.columns} in columns", soft_wrap=True)
             console.print(_table(grid, measure))
             console.print()
     chances = [each.similarity.mean_cca_chance for each in found]
-    # "chance" rounds up, as the largest of all pairs of layers.
     console.print(f"chance: at most {max(chances):.3f} for mean CCA, the expected value for independent noise.", soft_wrap=True)
     console.print("PWCCA has the weights of the model in the rows. Layer 0 is the embeddings.", soft_wrap=True)
 
@@ -205,9 +205,7 @@ def _two(first: object, second: object) -> str:
 
 def _table(grid: Grid, measure: str) -> Table:
     """Returns a grid's numbers for one measure."""
-    table = Table(
-        box=None, pad_edge=False, title=f"{measure}: {grid.rows} in rows, {grid.columns} in columns", title_justify="left"
-    )
+    table = Table(box=None, pad_edge=False)
     table.add_column()
     for name in grid.column_names:
         table.add_column(name, justify="right", no_wrap=True)
