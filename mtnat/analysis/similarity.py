@@ -27,7 +27,7 @@ _CONSTANT = 1e-12
 """A representation is constant if its variance is below this share of its squared mean."""
 VARIANCE = 0.99
 """Share of the variance that SVCCA keeps."""
-_DRAWS, _LEAST_DRAWS = 50_000, 4
+_DRAWS, _LEAST_DRAWS = 200_000, 4
 """Draws of the chance level for one canonical correlation, and for many."""
 
 Pair = tuple[int, int]
@@ -307,7 +307,7 @@ def chance_level(observations: int, first: int, second: int, *, seed: int = 1) -
 
 
 def _gaussian_factor(generator: np.random.Generator, draws: int, rows: int, columns: int) -> NDArray[np.float64]:
-    """Draws Gaussian matrices of many rows, up to a rotation of the rows, which reduces them to at most the number of columns."""
+    """Draws Gaussian matrices, up to a rotation of the rows, which reduces their number to that of the columns."""
     if rows <= columns:
         return generator.standard_normal((draws, rows, columns))
     factor = np.triu(generator.standard_normal((draws, columns, columns)), 1)
