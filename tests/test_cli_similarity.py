@@ -24,7 +24,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Path:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for weight in loaded.translator.parameters():
-            weight += torch.randn(weight.shape, generator=generator) * weight.std(correction=0)
+            weight.add_(torch.randn(weight.shape, generator=generator) * weight.std(correction=0))
     save_model(loaded, folder / "two")
     words = [f"{first}{second}{third}" for first in "thecatdogsy" for second in "aeiou" for third in "stnrl.,"]
     vocabulary = Vocabulary.train([" ".join(words)] * 3, len(loaded.vocabularies.source))

@@ -311,5 +311,6 @@ def _gaussian_factor(generator: np.random.Generator, draws: int, rows: int, colu
     if rows <= columns:
         return generator.standard_normal((draws, rows, columns))
     factor = np.triu(generator.standard_normal((draws, columns, columns)), 1)
-    factor[:, *np.diag_indices(columns)] = np.sqrt(generator.chisquare(rows - np.arange(columns), (draws, columns)))
+    diagonal = np.arange(columns)
+    factor[:, diagonal, diagonal] = np.sqrt(generator.chisquare(rows - diagonal, (draws, columns)))
     return factor  # Bartlett 1933

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mtnat.analysis.encoders import compare_encoders, observed, readable_sentences
+from mtnat.analysis.encoders import Unit, compare_encoders, observed, readable_sentences
 from mtnat.analysis.encoding import layers_of
 from mtnat.analysis.similarity import Moments, similarities
 from mtnat.data import Vocabularies, Vocabulary
@@ -37,7 +37,7 @@ def other(model: Path) -> Model:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for weight in other.translator.parameters():
-            weight += torch.randn(weight.shape, generator=generator) * weight.std(correction=0)
+            weight.add_(torch.randn(weight.shape, generator=generator) * weight.std(correction=0))
     return other
 
 
@@ -87,10 +87,9 @@ def test_the_comparison_is_that_of_all_states_at_once(loaded: Model, other: Mode
 
 
 @pytest.mark.parametrize("unit", ["piece", "sentence"])
-def test_an_encoder_is_equal_to_itself(loaded: Model, unit: str) -> None:
-    kind = "piece" if unit == "piece" else "sentence"
-    sentences = readable_sentences([loaded] * 3, ["a", "b", "c"], SENTENCES, kind)
-    found = compare_encoders([loaded] * 3, ["a", "b", "c"], sentences, unit=kind)
+def test_an_encoder_is_equal_to_itself(loaded: Model, unit: Unit) -> None:
+    sentences = readable_sentences([loaded] * 3, ["a", "b", "c"], SENTENCES, unit)
+    found = compare_encoders([loaded] * 3, ["a", "b", "c"], sentences, unit=unit)
     top = layers_of(loaded)
     assert [(each.models, each.layers) for each in found] == [(pair, (top, top)) for pair in ((0, 1), (0, 2), (1, 2))]
     for each in found:
