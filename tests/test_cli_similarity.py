@@ -43,7 +43,7 @@ def test_the_top_layers_of_all_pairs_are_shown_in_a_table(place: Path, capsys: p
     assert main(arguments(place, models=("one", "two", "one"))) == 0
     captured = capsys.readouterr()
     number = r"\d\.\d{3}"
-    rows = re.findall(rf"^(.–.) +{number} +{number} +{number} +{number} +\d+ / \d+ +({number}) / {number} ", captured.out, re.M)
+    rows = re.findall(rf"^(.–.) +{number} +{number} +{number} +{number} +\d+/\d+ +({number})/{number} ", captured.out, re.M)
     assert [name for name, _ in rows] == ["A–B", "A–C", "B–C"]
     assert [value == "1.000" for _, value in rows] == [False, True, False]
     assert "160 sentences, compared by" in captured.out

@@ -184,7 +184,8 @@ def projection_weights(directions: Directions, coefficients_RK: Tensor) -> Tenso
     """Returns the weights α of the canonical correlations in PWCCA, [K] (Morcos et al. 2018, §2).
 
     α_k = Σ_j |⟨h_k, x_j⟩|, normalised to the sum 1, with canonical variable h_k and centred feature x_j of one representation.
-    It shows how much of that representation a canonical variable accounts for.
+    It shows how much of that representation a canonical variable accounts for. Canonical variables with exactly equal
+    correlations are determined only up to a rotation, and so are their weights.
     """
     loadings_XK = directions.vectors_XR @ (directions.variances_R.sqrt()[:, None] * coefficients_RK)
     weights_K = loadings_XK.abs().sum(dim=0)

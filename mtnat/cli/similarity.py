@@ -200,7 +200,7 @@ def _pairs(found: Sequence[LayerPair]) -> Table:
 
 
 def _two(first: object, second: object) -> str:
-    return f"{first} / {second}"
+    return f"{first}/{second}"  # short, for a terminal of 80 columns
 
 
 def _table(grid: Grid, measure: str) -> Table:
