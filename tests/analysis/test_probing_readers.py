@@ -114,7 +114,7 @@ def labelled(*labels: str) -> ProbingTask:
     [
         (labelled(*"O" * 20), "task: all 20 sentences have the label 'O'; give two or more."),
         (labelled(*"OI"), "task: has 2 different sentences, fewer than the 10 folds; give at least 10."),
-        (labelled(*"O" * 20, "I"), "task: fewer than two of its 2 labels occur in at least 10 of 21 sentences"),
+        (labelled(*"O" * 20, "I"), "task: fewer than two of its 2 labels occur in at least 10 of the sentences"),
     ],
 )
 def test_a_task_that_cannot_be_split_gives_one_sentence(task: ProbingTask, said: str) -> None:
@@ -130,7 +130,14 @@ def test_sentences_are_drawn_by_seed_and_rare_labels_are_left_out() -> None:
     drawn = ready(task, most=50)
     assert drawn == ready(task, most=50)
     assert drawn != ready(task, most=50, seed=2)
-    assert len(drawn.sentences) + drawn.rare == 50
+    assert (len(drawn.sentences), drawn.rare) == (50, 1)
+
+
+def test_of_very_many_labels_some_are_drawn() -> None:
+    task = labelled(*(f"word {number % 100}" for number in range(3_000)))
+    drawn = ready(task, most=1_000)
+    assert len(drawn.classes) == 50  # two sentences of each of 50 labels are in each of ten folds
+    assert (len(drawn.sentences) + drawn.rare, drawn.undrawn) == (1_000, 1_500)
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from mtnat.analysis.probing.tasks import FOLDS, ProbingTask, without_repeats
+from mtnat.analysis.probing.tasks import FOLDS, SENTENCES, ProbingTask, without_repeats
 from mtnat.errors import DataError
 
 LENGTH_CLASSES = 6
@@ -18,8 +18,11 @@ SHORTEST_SHIFT = 5
 """Minimum number of words of a sentence of the task bigram shift."""
 
 
-def text_tasks(lines: Sequence[str], seed: int = 1) -> list[ProbingTask]:
+def text_tasks(lines: Sequence[str], seed: int = 1, most: int = SENTENCES) -> list[ProbingTask]:
     """Makes the tasks of a text; a text of which no word fits has no task word content.
+
+    Args:
+        most: number of sentences of a task that will be used; fewer sentences give word content fewer words.
 
     Raises:
         DataError: the text has too few sentences.
@@ -27,7 +30,7 @@ def text_tasks(lines: Sequence[str], seed: int = 1) -> list[ProbingTask]:
     sentences = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if len(sentences) < FOLDS:
         raise DataError(f"the text has {len(sentences)} different sentences, fewer than the {FOLDS} folds; give more text.")
-    content = word_content(sentences, seed)
+    content = word_content(sentences, seed, most)
     return [sentence_length(sentences), *([content] if content else []), bigram_shift(sentences, seed)]
 
 
@@ -55,11 +58,11 @@ def sentence_length(sentences: Sequence[str]) -> ProbingTask:
     return without_repeats("sentence_length", ((sentence, names[len(sentence.split())]) for sentence in sentences))
 
 
-def word_content(sentences: Sequence[str], seed: int = 1) -> ProbingTask | None:
+def word_content(sentences: Sequence[str], seed: int = 1, most: int = SENTENCES) -> ProbingTask | None:
     """Which of up to 1,000 words a sentence contains; each sentence contains just one of them, once or more often.
 
     The original takes words of middle frequency from a corpus of books. Here the words are the most frequent ones that at most
-    one sentence in fifty contains. All words have equally many sentences.
+    one sentence in fifty contains, and so many that each of them can have 20 of `most` sentences. All words have equally many.
 
     Returns:
         None if fewer than two words have enough sentences.
@@ -67,7 +70,9 @@ def word_content(sentences: Sequence[str], seed: int = 1) -> ProbingTask | None:
     words = [_words(sentence) for sentence in sentences]
     counts = Counter(word for found in words for word in sorted(found))
     fitting = [(word, count) for word, count in counts.items() if LEAST_SENTENCES <= count <= COMMON * len(sentences)]
-    chosen = {word for word, _ in sorted(fitting, key=lambda each: (-each[1], each[0]))[:MOST_WORDS]}
+    chosen = {
+        word for word, _ in sorted(fitting, key=lambda each: (-each[1], each[0]))[: min(MOST_WORDS, most // LEAST_SENTENCES)]
+    }
     holders: defaultdict[str, list[str]] = defaultdict(list)
     for sentence, found in zip(sentences, words, strict=True):
         if len(only := found & chosen) == 1:
@@ -75,7 +80,7 @@ def word_content(sentences: Sequence[str], seed: int = 1) -> ProbingTask | None:
     enough = {word: held for word, held in sorted(holders.items()) if len(held) >= LEAST_SENTENCES}
     if len(enough) < 2:
         return None
-    least = min(map(len, enough.values()))
+    least = min(most // len(enough), *map(len, enough.values()))
     draw = random.Random(f"word content {seed}")
     return without_repeats("word_content", ((each, word) for word, held in enough.items() for each in draw.sample(held, least)))
 

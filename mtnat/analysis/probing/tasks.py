@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from mtnat.errors import DataError
@@ -27,6 +27,8 @@ class ProbingTask:
     """Number of different sentences that were left out because they occur with several labels."""
     rare: int = 0
     """Number of sentences that were left out because their label is too rare for each fold to contain it."""
+    undrawn: int = 0
+    """Number of sentences that were left out because of `ready`, which draws labels if there are very many."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -55,6 +57,8 @@ def without_repeats(name: str, rows: Iterable[tuple[str, str]]) -> ProbingTask:
 def ready(task: ProbingTask, most: int = SENTENCES, folds: int = FOLDS, seed: int = 1) -> ProbingTask:
     """Draws at most `most` sentences, and leaves out those of labels that occur less often than there are folds.
 
+    If the drawn sentences were fewer than two for each label and fold, labels are drawn first, as many as leave two.
+
     Raises:
         DataError: the task has too few sentences, or only one label.
     """
@@ -66,18 +70,31 @@ def ready(task: ProbingTask, most: int = SENTENCES, folds: int = FOLDS, seed: in
         raise DataError(
             f"{task.name}: has {len(task.sentences)} different sentences, fewer than the {folds} folds; give at least {folds}."
         )
-    rows = range(len(task.sentences))
-    chosen = sorted(random.Random(f"{seed} {task.name}").sample(rows, most)) if most < len(rows) else list(rows)
-    counts = Counter(task.labels[row] for row in chosen)
-    kept = [row for row in chosen if counts[task.labels[row]] >= folds]
+    draw = random.Random(f"{seed} {task.name}")
+    frequent = _frequent(task, range(len(task.sentences)), folds)
+    rows = frequent
+    labels = sorted({task.labels[row] for row in rows})
+    if most < len(rows) and len(labels) > (fitting := max(2, most // (2 * folds))):
+        drawn = set(draw.sample(labels, fitting))
+        rows = [row for row in rows if task.labels[row] in drawn]
+    undrawn = len(frequent) - len(rows)
+    chosen = sorted(draw.sample(rows, most)) if most < len(rows) else rows
+    kept = _frequent(task, chosen, folds)
     if len({task.labels[row] for row in kept}) < 2:
         raise DataError(
-            f"{task.name}: fewer than two of its {len(counts):,} labels occur in at least {folds} of {len(chosen):,} "
-            "sentences, one for each fold; give more sentences."
+            f"{task.name}: fewer than two of its {len(task.classes):,} labels occur in at least {folds} of the sentences, one "
+            "for each fold; give more sentences."
         )
     return replace(
         task,
         sentences=tuple(task.sentences[row] for row in kept),
         labels=tuple(task.labels[row] for row in kept),
-        rare=len(chosen) - len(kept),
+        rare=len(task.sentences) - len(frequent) + len(chosen) - len(kept),
+        undrawn=undrawn,
     )
+
+
+def _frequent(task: ProbingTask, rows: Sequence[int], least: int) -> list[int]:
+    """Returns the rows whose label occurs at least `least` times in `rows`."""
+    counts = Counter(task.labels[row] for row in rows)
+    return [row for row in rows if counts[task.labels[row]] >= least]
