@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mtnat.analysis.encoding import encoder_states
-from mtnat.analysis.probing import Pooling, ProbingConfig, probe, read_tasks, sentence_features, untrained
+from mtnat.analysis.probing import Pooling, ProbingConfig, grammar_tasks, probe, read_tasks, sentence_features, untrained
 from mtnat.cli import main
 from mtnat.data.grammar import generate
 from mtnat.training import load_model, save_model
@@ -68,12 +68,18 @@ def test_the_table_shows_models_baselines_and_notes(model: Path, folder: Path, c
 
 
 def test_a_text_gives_tasks(model: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--layer", "0", "--pooling", "max", "--seed", "2", "--sentences", "150"]
+    options = ["--layer", "0", "--pooling", "max", "--seed", "2", "--sentences", "150", "--epochs", "1"]
     shown = probed(capsys, ["--model", model, "--text", folder / "text.en", *options])
     assert "sentence_length" in shown
     assert "bigram_shift" in shown
     assert "layer 0, max over" in shown
     assert "The folds of one model say nothing about other training seeds." in shown
+
+
+def test_the_grammar_gives_ten_tasks(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(probed(capsys, ["--model", model, "--grammar", "--sentences", "400", "--json"]))
+    assert [task["name"] for task in found["tasks"]] == [task.name for task in grammar_tasks(400)]
+    assert found["settings"]["sentences"] == 400
 
 
 def test_a_pooling_is_over_the_pieces_without_end_and_padding(model: Path) -> None:
@@ -110,6 +116,7 @@ def test_the_control_has_other_weights_and_depends_on_the_seed_only(model: Path)
         (["--tasks", "wrong"], "wrong/task.txt, line 2: has 1 columns instead of 2; give sentence TAB label."),
         (["--tasks", "one"], "task: all 20 sentences have the label 'O'; give two or more."),
         (["--tasks", "tasks", "--sentences", "3"], "--sentences: must be at least 20, two for each fold; got 3."),
+        (["--tasks", "tasks", "--epochs", "0"], "--epochs: must be at least 1; got 0."),
         (["--tasks", "tasks", "--seed", "-1"], "--seed: must be from 0 to"),
         (["--tasks", "tasks", "--model", "nothing"], "nothing: "),
         (["--tasks", "tasks", "--model", "MODEL"], "is given twice; give different models."),

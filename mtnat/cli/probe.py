@@ -16,10 +16,12 @@ from rich.text import Text
 
 from mtnat.analysis.probing import (
     Accuracy,
+    ProbeConfig,
     ProbingConfig,
     ProbingTask,
     TaskResult,
     check_packages,
+    grammar_tasks,
     probe,
     read_tasks,
     text_tasks,
@@ -38,15 +40,22 @@ def run(options: argparse.Namespace) -> int:
     check_packages()
     if options.sentences < 20:
         raise UserError(f"--sentences: must be at least 20, two for each fold; got {options.sentences}.")
+    if options.epochs < 1:
+        raise UserError(f"--epochs: must be at least 1; got {options.epochs}.")
     if not 0 <= options.seed < 2**32:
         raise UserError(f"--seed: must be from 0 to {2**32 - 1}; got {options.seed}.")
     if len(set(options.model)) < len(options.model):
         raise UserError(f"--model {options.model[-1]}: is given twice; give different models.")
-    tasks = _tasks(options)
     models = {name: open_model(name) for name in options.model}
-    config = ProbingConfig(layer=options.layer, pooling=options.pooling, sentences=options.sentences, seed=options.seed)
+    config = ProbingConfig(
+        layer=options.layer,
+        pooling=options.pooling,
+        sentences=options.sentences,
+        seed=options.seed,
+        probe=ProbeConfig(epochs=options.epochs),
+    )
     with _status() as report:
-        results = probe(models, tasks, config, report)
+        results = probe(models, _tasks(options, report), config, report)
     if options.json:
         print(json.dumps(_record(results, config), ensure_ascii=False))
     else:
@@ -54,9 +63,12 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _tasks(options: argparse.Namespace) -> list[ProbingTask]:
+def _tasks(options: argparse.Namespace, report: Callable[[str], None]) -> list[ProbingTask]:
     if options.tasks:
         return read_tasks(options.tasks)
+    if options.grammar:
+        report(f"drawing sentences of the grammar: {options.sentences:,} for a task")
+        return grammar_tasks(options.sentences, options.seed)
     path: Path = options.text
     if not path.is_file():  # the message of read_lines would mention $MTNAT_DATA, which this path does not use
         raise DataError(f"--text {path}: no such file; give a text file, plain or .gz.")

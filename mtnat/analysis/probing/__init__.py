@@ -4,6 +4,7 @@ from mtnat.analysis.probing.builders import text_tasks
 from mtnat.analysis.probing.comparison import FoldComparison, corrected_t_test
 from mtnat.analysis.probing.experiment import Accuracy, ProbingConfig, TaskResult, check_packages, probe
 from mtnat.analysis.probing.features import POOLINGS, Pooling, sentence_features, untrained
+from mtnat.analysis.probing.grammar import grammar_tasks
 from mtnat.analysis.probing.readers import read_tasks
 from mtnat.analysis.probing.tasks import FOLDS, ProbingTask, ready
 from mtnat.analysis.probing.trainer import Fold, ProbeConfig, accuracies, folds_of, train_folds
@@ -23,6 +24,7 @@ __all__ = [
     "check_packages",
     "corrected_t_test",
     "folds_of",
+    "grammar_tasks",
     "probe",
     "read_tasks",
     "ready",

@@ -12,8 +12,8 @@ MOST_WORDS = 1000
 """Maximum number of words of the task word content, as in the original."""
 LEAST_SENTENCES = 2 * FOLDS
 """Minimum number of sentences of a word of that task, so that a fold tests each word twice."""
-COMMON = 0.02
-"""Words of a larger share of the sentences are no candidates, since few sentences would contain just one of the words."""
+FREQUENT = 3 * LEAST_SENTENCES
+"""Minimum number of sentences with a candidate for that task. About a third of them contain none of the other words."""
 SHORTEST_SHIFT = 5
 """Minimum number of words of a sentence of the task bigram shift."""
 
@@ -61,18 +61,23 @@ def sentence_length(sentences: Sequence[str]) -> ProbingTask:
 def word_content(sentences: Sequence[str], seed: int = 1, most: int = SENTENCES) -> ProbingTask | None:
     """Which of up to 1,000 words a sentence contains; each sentence contains just one of them, once or more often.
 
-    The original takes words of middle frequency from a corpus of books. Here the words are the most frequent ones that at most
-    one sentence in fifty contains, and so many that each of them can have 20 of `most` sentences. All words have equally many.
+    The original takes words of middle frequency from a corpus of books. Here the words are the rarest ones that 60 sentences
+    contain. There are so many of them that a sentence contains one on average, which leaves the most sentences with just one,
+    and that each can have 20 of `most` sentences. All words have equally many sentences.
 
     Returns:
         None if fewer than two words have enough sentences.
     """
     words = [_words(sentence) for sentence in sentences]
     counts = Counter(word for found in words for word in sorted(found))
-    fitting = [(word, count) for word, count in counts.items() if LEAST_SENTENCES <= count <= COMMON * len(sentences)]
-    chosen = {
-        word for word, _ in sorted(fitting, key=lambda each: (-each[1], each[0]))[: min(MOST_WORDS, most // LEAST_SENTENCES)]
-    }
+    chosen: set[str] = set()
+    occurrences = 0
+    for word, count in sorted(counts.items(), key=lambda each: (each[1], each[0])):
+        if len(chosen) == min(MOST_WORDS, most // LEAST_SENTENCES) or occurrences + count > len(sentences):
+            break
+        if count >= FREQUENT:
+            chosen.add(word)
+            occurrences += count
     holders: defaultdict[str, list[str]] = defaultdict(list)
     for sentence, found in zip(sentences, words, strict=True):
         if len(only := found & chosen) == 1:

@@ -111,16 +111,15 @@ def tree_tasks(name: str, trees: Iterable[Tree]) -> list[ProbingTask]:
     whole = [tree for tree in trees if tree.label == "S"] or trees
     frequent = {labels for labels, _ in Counter(tree.children for tree in whole).most_common(TOP_SEQUENCES)}
     tops = ((tree.text, " ".join(tree.children) if tree.children in frequent else OTHER) for tree in whole)
+    depths = depth_classes([tree.depth for tree in trees])
     return [
         without_repeats(f"{name}/top_constituents", tops),
-        without_repeats(
-            f"{name}/tree_depth", ((tree.text, label) for tree, label in zip(trees, depth_classes(trees), strict=True))
-        ),
+        without_repeats(f"{name}/tree_depth", ((tree.text, label) for tree, label in zip(trees, depths, strict=True))),
     ]
 
 
-def depth_classes(trees: Sequence[Tree]) -> list[str]:
+def depth_classes(depths: Sequence[int]) -> list[str]:
     """Returns the class of each depth; both ends are joined, so that they are not too rare."""
-    depths = sorted(tree.depth for tree in trees)
-    low, high = (depths[round(share * (len(depths) - 1))] for share in (0.05, 0.95))
-    return [str(min(max(tree.depth, low), high)) for tree in trees]
+    ordered = sorted(depths)
+    low, high = (ordered[round(share * (len(ordered) - 1))] for share in (0.05, 0.95))
+    return [str(min(max(depth, low), high)) for depth in depths]

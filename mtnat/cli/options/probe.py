@@ -21,6 +21,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="text, plain or .gz, of which sentence length, word content and bigram shift are made",
     )
+    given.add_argument("--grammar", action="store_true", help="ten tasks of the embedded English grammar")
     parser.add_argument(
         "--layer", type=int, default=-1, metavar="N", help="encoder layer; 0 is the embeddings (default: the top layer)"
     )
@@ -29,6 +30,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         choices=["mean", "max", "first", "last"],
         default="mean",
         help="how the states of a sentence become one vector (default: mean)",
+    )
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        default=4,
+        metavar="N",
+        help="epochs of the classifier (default: %(default)s); more suit small tasks",
     )
     parser.add_argument(
         "--sentences", type=int, default=10_000, metavar="N", help="maximum number of sentences of a task (default: 10,000)"
