@@ -51,9 +51,9 @@ def fold_by_fold(features_ND: Tensor, labels_N: Tensor, folds: list[Fold], confi
         network = nn.Sequential(first, nn.Sigmoid(), second)
         optimizer = torch.optim.Adam(network.parameters(), config.learning_rate)
         for _ in range(config.epochs):
-            for rows in epoch_order(fold.train, steps * size, generator).split(size):
+            for rows in torch.split(epoch_order(fold.train, steps * size, generator), size):
                 optimizer.zero_grad()
-                nn.functional.cross_entropy(network(features_ND[rows]), labels_N[rows]).backward()
+                nn.functional.cross_entropy(network(features_ND[rows]), labels_N[rows]).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
         found.append(network(features_ND[torch.from_numpy(fold.test)]).detach())
     return found

@@ -59,7 +59,7 @@ def grammar_tasks(most: int = SENTENCES, seed: int = 1) -> list[ProbingTask]:
     content = word_content(texts, seed, most)
     tops = Counter(each.structure.top_constituents for each in drawn)
     frequent = {labels for labels, _ in tops.most_common(TOP_SEQUENCES)}
-    labels = {
+    labels: dict[str, Sequence[str | None]] = {
         "tree_depth": depth_classes([each.structure.depth for each in drawn]),
         "top_constituents": [_or_other(each.structure.top_constituents, frequent) for each in drawn],
         "tense": [each.structure.tense for each in drawn],

@@ -126,11 +126,11 @@ def train_folds(
         orders_FM = torch.stack(
             [epoch_order(fold.train, steps * size, generator) for fold, generator in zip(folds, generators, strict=True)]
         )
-        for rows_FB in orders_FM.split(size, dim=1):
+        for rows_FB in torch.split(orders_FM, size, dim=1):
             logits_FBC = _logits(features_ND[rows_FB], weights)
             loss = F.cross_entropy(logits_FBC.flatten(0, 1), labels_N[rows_FB].flatten(), reduction="sum") / size
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     with torch.inference_mode():
         return [
