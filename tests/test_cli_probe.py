@@ -47,6 +47,7 @@ def test_json_holds_every_figure(model: Path, folder: Path, capsys: pytest.Captu
         ("subject", 200, 2),
         ("tense", 200, 2),
     ]
+    assert found["tasks"][1]["updates"] == 8  # 180 training sentences are 2 batches of 64 in each of 4 epochs
     assert found["tasks"][1]["left_out"] == {"repeated": 1, "contradictory": 0, "rare": 0, "undrawn": 0}
     models = {name: load_model(name) for name in (str(model), str(folder / "other"))}
     for task, result in zip(found["tasks"], probe(models, read_tasks(folder / "tasks")), strict=True):

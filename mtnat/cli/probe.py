@@ -95,6 +95,7 @@ def _record(results: Sequence[TaskResult], config: ProbingConfig) -> dict[str, A
                 "name": result.task.name,
                 "sentences": len(result.task.sentences),
                 "classes": len(result.task.classes),
+                "updates": result.updates,
                 "left_out": {
                     "repeated": result.task.repeated,
                     "contradictory": result.task.contradictory,
@@ -171,6 +172,9 @@ def _notes(results: Sequence[TaskResult], config: ProbingConfig, letters: Mappin
         f"Accuracy in percent: mean ± standard deviation over {config.folds} folds. Features: {layer}, {config.pooling} over "
         "the pieces. Untrained: the same architecture with random weights."
     )
+    fewest, most = (choose(result.updates for result in results) for choose in (min, max))
+    updates = f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"
+    yield f"Updates of a classifier: {updates}, in {config.probe.epochs} epochs. More sentences or --epochs give more."
     if len(letters) > 1:
         number = sum(len(result.comparisons) for result in results)
         yield (

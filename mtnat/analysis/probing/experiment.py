@@ -10,7 +10,7 @@ from mtnat.analysis.probing.baselines import bag_of_words, majority
 from mtnat.analysis.probing.comparison import FoldComparison, corrected_t_test
 from mtnat.analysis.probing.features import Pooling, architecture, sentence_features, untrained
 from mtnat.analysis.probing.tasks import FOLDS, SENTENCES, ProbingTask, ready
-from mtnat.analysis.probing.trainer import ProbeConfig, accuracies, folds_of
+from mtnat.analysis.probing.trainer import ProbeConfig, accuracies, folds_of, steps_of_an_epoch
 from mtnat.errors import UserError
 from mtnat.evaluation import holm
 from mtnat.training import Model
@@ -57,6 +57,8 @@ class TaskResult:
 
     task: ProbingTask
     """The sentences that were used."""
+    updates: int
+    """Number of updates of each classifier."""
     majority: Accuracy
     """The most frequent label."""
     bag_of_words: Accuracy
@@ -72,6 +74,7 @@ class TaskResult:
 @dataclass(frozen=True)
 class _Measured:
     task: ProbingTask
+    updates: int
     majority: Accuracy
     bag_of_words: Accuracy
     models: Mapping[str, Accuracy]
@@ -151,6 +154,7 @@ def _measured(
     by_kind = {kind: accuracy(model, "an untrained encoder") for kind, model in random_models.items()}
     return _Measured(
         task=task,
+        updates=config.probe.epochs * steps_of_an_epoch(folds, config.probe.batch_size)[0],
         majority=Accuracy(majority(task.labels, folds)),
         bag_of_words=words,
         models={name: accuracy(model, name) for name, model in models.items()},

@@ -61,6 +61,5 @@ def untrained(model: Model, seed: int = 1) -> Model:
 
 
 def architecture(model: Model) -> tuple[object, ...]:
-    """Returns what `untrained` depends on. Models for which it is equal have the same untrained encoder."""
-    translator = model.translator
-    return translator.config, model.vocabularies.fingerprint, tuple(translator.branches), str(model.experiment.system)
+    """Returns what an encoder is made of besides its weights. Models for which it is equal share one untrained encoder."""
+    return model.translator.config, model.vocabularies.fingerprint
