@@ -7,7 +7,7 @@ The default ``command`` of a subparser names the function that runs the command,
 import argparse
 
 from mtnat import __version__
-from mtnat.cli.options import bench, completion, data, distil, evaluate, new, schema, similarity, train, translate
+from mtnat.cli.options import bench, completion, data, distil, evaluate, new, probe, schema, similarity, train, translate
 from mtnat.lab import command as tune
 
 
@@ -22,6 +22,7 @@ def command_line() -> argparse.ArgumentParser:
     translate.add(commands.add_parser("translate", help="translate lines from standard input or from files"))
     evaluate.add(commands.add_parser("evaluate", help="score a model, or compare two, on a test set"))
     similarity.add(commands.add_parser("similarity", help="compare what the encoders of models represent"))
+    probe.add(commands.add_parser("probe", help="test what a classifier finds in the encodings of models"))
     distil.add(commands.add_parser("distil", help="let a teacher translate the training text for students"))
     data.add(commands.add_parser("data", help="download, clean, describe and prepare corpora"))
     bench.add(commands.add_parser("bench", help="measure training, decoding or data loading on this machine"))
