@@ -5,7 +5,7 @@
     python -m mtnat bench significance --json > measurements/results/significance.jsonl
     python measurements/printed_tables.py
 
-`--store` copies the leaderboards of a study's folder to measurements/results/; the figures of a measurement are stored there as
+`--store` copies the leaderboards and the pictures of speed of a study's folder to measurements/results/; the figures of a measurement are stored there as
 it prints them with `--json`. From everything that is stored, the command writes the parts of the pages between
 `<!-- begin NAME -->` and `<!-- end NAME -->`. Nothing in them is typed by hand, so no table differs from its results. `--check`
 writes nothing, and fails if a page is not what the command would write.
@@ -67,6 +67,9 @@ def main() -> int:
         stored = read_folder(folder, options.machine or _machine())
         RESULTS.mkdir(exist_ok=True)
         write_whole(RESULTS / f"{folder.name}.json", stored.model_dump_json(indent=1).encode())
+        for picture in sorted([*folder.glob("speed.png"), *folder.glob("*/speed.png")]):
+            name = "-".join(picture.relative_to(folder.parent).parent.parts)
+            write_whole(RESULTS / f"{name}-speed.png", picture.read_bytes())
     studies = {path.stem: Stored.model_validate_json(path.read_bytes()) for path in sorted(RESULTS.glob("*.json"))}
     measured = {path.stem: path.read_text().splitlines() for path in sorted(RESULTS.glob("*.jsonl"))}
     pages: dict[Path, dict[str, Iterable[str]]] = {
