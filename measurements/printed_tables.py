@@ -6,8 +6,8 @@
     python measurements/printed_tables.py
 
 `--store` copies the leaderboards and the pictures of speed of a study's folder to measurements/results/; the figures of a
-measurement are stored there as it prints them with `--json`. From everything that is stored, the command writes the parts of the
-pages between `<!-- begin NAME -->` and `<!-- end NAME -->`. Nothing in them is typed by hand, so no table differs from its
+measurement are stored there as it prints them with `--json`. From everything that is stored, the command writes the parts of
+the pages between `<!-- begin NAME -->` and `<!-- end NAME -->`. Nothing in them is typed by hand, so no table differs from its
 results. `--check` writes nothing, and fails if a page is not what the command would write.
 """
 
