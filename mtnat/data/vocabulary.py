@@ -20,6 +20,9 @@ MOST_TRAINING_LINES = 1_000_000
 # In a corpus of more lines, the rarest characters (0.02 % of the text) get no piece: most belong to foreign scripts.
 LARGE_CORPUS_LINES = 500_000
 _LONGEST_LINE_BYTES = 65_536
+_FEWEST_FOR_THREADS = 4_096
+"""Number of lines from which sentencepiece works in threads, which it starts for every call. Where memory is short, a thread
+may fail to start, and sentencepiece then ends the call or the process."""
 
 
 class Vocabulary:
@@ -79,8 +82,10 @@ class Vocabulary:
         Other Python threads run meanwhile, since sentencepiece 0.2.3 releases the GIL.
 
         Args:
-            threads: by default `usable_cores()`.
+            threads: by default `usable_cores()`, or none for a short text.
         """
+        if threads is None and len(lines) < _FEWEST_FOR_THREADS:
+            return [self._processor.encode(line) for line in lines]
         # Lists, because a numpy array for each line takes a third longer, and older releases cannot return arrays.
         rows: list[list[int]] = self._processor.encode(list(lines), num_threads=threads or usable_cores())
         return rows
@@ -88,6 +93,8 @@ class Vocabulary:
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
         """Returns the text of each row of piece ids; special tokens are left out."""
         pieces = [[int(token) for token in row if token not in SPECIAL] for row in rows]
+        if len(pieces) < _FEWEST_FOR_THREADS:
+            return [self._processor.decode(row) for row in pieces]
         texts: list[str] = self._processor.decode(pieces, num_threads=usable_cores())
         return texts
 

@@ -34,6 +34,15 @@ def test_the_number_of_threads_does_not_change_the_encoding() -> None:
     assert all(vocabulary.encode(LINES * 50, threads=threads) == one_by_one for threads in (1, 2, 5))
 
 
+def test_a_long_text_has_the_pieces_of_its_lines() -> None:
+    """A short one is not encoded in threads."""
+    vocabulary = small()
+    copies = 1 + 4_096 // len(LINES)
+    pieces = vocabulary.encode(LINES)
+    assert vocabulary.encode(LINES * copies) == pieces * copies
+    assert vocabulary.decode(pieces * copies) == LINES * copies
+
+
 @pytest.mark.parametrize(
     ("limit", "most"), [("1", 1), ("1,4", 1), ("1000000", None), ("", None), ("0", None), ("-3", None), ("many", None)]
 )
