@@ -1,5 +1,6 @@
 """Tokenised sentence pairs on disk, memory-mapped."""
 
+import errno
 import json
 from array import array
 from collections.abc import Iterable, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mtnat.errors import DataError
+from mtnat.errors import DataError, ResourceError
 from mtnat.tokens import EOS
 
 # N pairs, K pairs that are kept
@@ -33,6 +34,7 @@ class TokenStore:
 
         Raises:
             DataError: if the folder holds no complete store.
+            ResourceError: if there is not enough memory to open it.
         """
         self.folder = folder
         try:
@@ -42,6 +44,10 @@ class TokenStore:
             self.starts_N: npt.NDArray[np.int64] = np.load(folder / STARTS_FILE, mmap_mode="r")
             self.lengths_N2: npt.NDArray[np.int32] = np.load(folder / LENGTHS_FILE, mmap_mode="r")
         except (OSError, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+                raise ResourceError(
+                    f"{folder}: cannot be opened, because memory ran out; start fewer runs at once, or use more memory."
+                ) from None
             raise DataError(
                 f"{folder}: is not a complete token store ({error}); delete it and prepare the data again."
             ) from None

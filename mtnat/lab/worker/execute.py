@@ -7,13 +7,14 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
-from mtnat.data import Split, prepare
+from mtnat.data import Dataset, Split, prepare
 from mtnat.errors import MtnatError, OutOfMemoryError, ResourceError
 from mtnat.files import locked, write_whole
 from mtnat.lab.outputs.curves import append_point, read_curves, write_point
@@ -90,6 +91,11 @@ class _Execution:
         for step, metrics in read_curves(self.folder):
             self._see(step, metrics)
 
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The prepared corpus. It stays open when memory runs out: to open it again would need memory."""
+        return prepare(self.run.experiment.data)
+
     def go_on(self) -> Result:
         """Trains and scores the run. If memory runs out, it tries again from the last checkpoint with twice as many
         micro-batches."""
@@ -157,7 +163,7 @@ class _Execution:
                 (self.folder / SUMMARY).unlink(missing_ok=True)
             self.workers.meet()
         self._report_lost_point()
-        dataset = prepare(self.run.experiment.data)
+        dataset = self.dataset
         self.watchdog.feed()
         known = self.known.model_copy(update={"data_hash": dataset.fingerprint})
         points = fit(

@@ -248,6 +248,7 @@ from mtnat.lab.outputs.folder import StudyFolder
 from mtnat.lab.worker.execute import execute
 from mtnat.training import Alone
 import torch
+import torch._dynamo  # PyTorch may import it when memory has run out, and then it fails by half
 
 torch.set_num_threads(1)
 prepare(WIDE.data)
@@ -271,8 +272,8 @@ WIDE = replace(
 
 
 def in_tight_memory(folder: Path, changes: Mapping[str, Any], workers: str = 'Alone("cpu")') -> tuple[Result | None, str]:
-    """The result of a run in a process limited to 500 MiB of additional memory, and its errors."""
-    code = TIGHT.format(tests=str(Path(__file__).parent), mebibytes=500, changes=dict(changes), workers=workers)
+    """The result of a run in a process limited to 600 MiB of additional memory, and its errors."""
+    code = TIGHT.format(tests=str(Path(__file__).parent), mebibytes=600, changes=dict(changes), workers=workers)
     environment = os.environ | {"MALLOC_ARENA_MAX": "1"}  # otherwise threads reserve address space that they never use
     command = [sys.executable, "-c", code, str(folder)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
