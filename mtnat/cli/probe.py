@@ -140,7 +140,7 @@ def _table(results: Sequence[TaskResult], letters: Mapping[str, str]) -> Table:
     first, *others = letters
     table = Table(box=None, pad_edge=False)
     table.add_column("task", overflow="fold")
-    shared = len({result.untrained[name].folds for result in results[:1] for name in letters}) == 1
+    shared = all(len({result.untrained[name] for name in letters}) == 1 for result in results)
     controls = [first] if shared else list(letters)
     headings = ["sentences", "classes", "majority", "bag of words"]
     headings += ["untrained"] if shared else [f"untrained {letters[name]}" for name in controls]

@@ -1,7 +1,8 @@
 """Probes models on tasks, with the figures that tell what a number means."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from statistics import fmean, stdev
 
 from torch import Tensor
@@ -67,18 +68,8 @@ class TaskResult:
     """Each model, by name."""
     untrained: Mapping[str, Accuracy]
     """For each model, the encoder of the same architecture with random weights."""
-    comparisons: Mapping[str, FoldComparison]
+    comparisons: Mapping[str, FoldComparison] = field(default_factory=dict)
     """Each model after the first one, against the first one."""
-
-
-@dataclass(frozen=True)
-class _Measured:
-    task: ProbingTask
-    updates: int
-    majority: Accuracy
-    bag_of_words: Accuracy
-    models: Mapping[str, Accuracy]
-    untrained: Mapping[str, Accuracy]
 
 
 def probe(
@@ -117,7 +108,7 @@ def probe(
     for (number, name), p_value, adjusted in zip(pairs, p_values, holm(p_values), strict=True):
         difference = measured[number].models[name].mean - measured[number].models[first].mean
         comparisons[number][name] = FoldComparison(difference, p_value, adjusted)
-    return [TaskResult(**vars(each), comparisons=comparison) for each, comparison in zip(measured, comparisons, strict=True)]
+    return [replace(each, comparisons=comparison) for each, comparison in zip(measured, comparisons, strict=True)]
 
 
 def check_packages() -> None:
@@ -126,10 +117,8 @@ def check_packages() -> None:
     Raises:
         UserError: it is not installed.
     """
-    try:
-        import sklearn  # noqa: F401
-    except ImportError:
-        raise UserError("probe: needs scikit-learn; install it: pip install 'mtnat[analysis]'.") from None
+    if find_spec("sklearn") is None:
+        raise UserError("probe: needs scikit-learn; install it: pip install 'mtnat[analysis]'.")
 
 
 def _measured(
@@ -139,8 +128,8 @@ def _measured(
     task: ProbingTask,
     config: ProbingConfig,
     report: Callable[[str], None],
-) -> _Measured:
-    """Returns the accuracies of a task."""
+) -> TaskResult:
+    """Returns the accuracies of a task, without comparisons."""
     folds = folds_of(task.labels, config.folds, config.seed)
 
     def accuracy(model: Model, name: str) -> Accuracy:
@@ -152,7 +141,7 @@ def _measured(
     report(f"{task.name}: baselines")
     words = Accuracy(bag_of_words(task.sentences, task.labels, folds))
     by_kind = {kind: accuracy(model, "an untrained encoder") for kind, model in random_models.items()}
-    return _Measured(
+    return TaskResult(
         task=task,
         updates=config.probe.epochs * steps_of_an_epoch(folds, config.probe.batch_size)[0],
         majority=Accuracy(majority(task.labels, folds)),
