@@ -16,29 +16,20 @@ from mtnat.decoding.beam import BeamSearch
 from mtnat.decoding.config import Decoding
 from mtnat.decoding.hypotheses import Hypothesis
 from mtnat.decoding.rerank import hypothesis_scores, rerank_flops
-from mtnat.decoding.search import Search
+from mtnat.decoding.search import WrappedSearch
 from mtnat.model import Encoded
 from mtnat.model.flops import ModelFlops
 
 
 @dataclass(frozen=True)
-class FallbackSearch:
+class FallbackSearch(WrappedSearch):
     """A NAT search, and beam search for the sources whose best NAT translation scores below `fallback_below`.
 
     The encoder runs once. All hypotheses of a source come from one of the two searches.
     """
 
-    search: Search
     beam: BeamSearch
     config: Decoding
-
-    @property
-    def copies(self) -> int:
-        return self.search.copies
-
-    @property
-    def is_stepwise(self) -> bool:
-        return self.search.is_stepwise
 
     @property
     def most(self) -> tuple[str, int]:

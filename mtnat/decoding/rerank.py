@@ -12,7 +12,7 @@ from mtnat.decoding.batching import group, token_budget
 from mtnat.decoding.config import Decoding
 from mtnat.decoding.hypotheses import Hypothesis
 from mtnat.decoding.logits import FORBIDDEN_TO_AT
-from mtnat.decoding.search import Search
+from mtnat.decoding.search import WrappedSearch
 from mtnat.decoding.teacher_forcing import forced_log_probabilities
 from mtnat.model import Encoded, TargetDecoder
 from mtnat.model.flops import ModelFlops
@@ -37,27 +37,14 @@ def at_scores(
 
 
 @dataclass(frozen=True)
-class RerankedSearch:
+class RerankedSearch(WrappedSearch):
     """A NAT search whose hypotheses get the AT decoder's scores and are sorted by them; see `at_scores`.
 
     For equal scores the order of the NAT search stays.
     """
 
-    search: Search
     decoder: TargetDecoder
     config: Decoding
-
-    @property
-    def copies(self) -> int:
-        return self.search.copies
-
-    @property
-    def is_stepwise(self) -> bool:
-        return self.search.is_stepwise
-
-    @property
-    def most(self) -> tuple[str, int]:
-        return self.search.most
 
     def __call__(self, encoded: Encoded, n_best: int = 1) -> list[list[Hypothesis]]:
         """Finds the best hypotheses of each source among all that the NAT search finds."""

@@ -2,6 +2,7 @@
 
 # B sentences, S source
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
@@ -42,3 +43,22 @@ class Search(Protocol):
             passes_B: number of passes of these hypotheses.
         """
         ...
+
+
+@dataclass(frozen=True)
+class WrappedSearch:
+    """A base of searches that add something to the hypotheses of another one, and take as much memory as it does."""
+
+    search: Search
+
+    @property
+    def copies(self) -> int:
+        return self.search.copies
+
+    @property
+    def is_stepwise(self) -> bool:
+        return self.search.is_stepwise
+
+    @property
+    def most(self) -> tuple[str, int]:
+        return self.search.most
