@@ -4,48 +4,33 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mtnat.bench.text import MULTI30K, WMT, Lengths, random_pairs
 from mtnat.config import build
 from mtnat.data import TokenStore, prepare, write_store
 from mtnat.errors import DataError
 from mtnat.experiment import Experiment
+from mtnat.systems import registry
 
 SizeName = Literal["small", "base", "tiny"]
-SystemName = Literal[
-    "at",
-    "nat",
-    "multi_task",
-    "multi_task_sampled",
-    "glat",
-    "ctc",
-    "levenshtein",
-    "da_transformer",
-    "vanilla_nat",
-    "nat_reg",
-    "fcl_nat",
-    "hint_nat",
-    "nad_ad",
-]
-
 _NAT_ALONE = {"schedule": {"kind": "constant", "value": 1.0}}
-SYSTEMS: Mapping[SystemName, Mapping[str, Any]] = {
+SYSTEMS: Mapping[str, Mapping[str, Any]] = {
     "at": {"objective": {"schedule": {"kind": "constant", "value": 0.0}}},
     "nat": {"objective": _NAT_ALONE},
     "multi_task": {"objective": {"schedule": {"kind": "constant", "value": 0.5}}},
     "multi_task_sampled": {"objective": {"schedule": {"kind": "constant", "value": 0.5}, "estimator": "sampled"}},
-    "glat": {"objective": _NAT_ALONE, "system": {"kind": "glat"}},
-    "ctc": {"objective": _NAT_ALONE, "system": {"kind": "ctc"}},
-    "levenshtein": {"objective": _NAT_ALONE, "system": {"kind": "levenshtein"}},
-    "da_transformer": {"objective": _NAT_ALONE, "system": {"kind": "da-transformer"}},
-    "vanilla_nat": {"objective": _NAT_ALONE, "system": {"kind": "vanilla-nat"}},
-    "nat_reg": {"objective": _NAT_ALONE, "system": {"kind": "nat-reg"}},
-    "fcl_nat": {"objective": _NAT_ALONE, "system": {"kind": "fcl-nat"}},
-    "hint_nat": {"objective": _NAT_ALONE, "system": {"kind": "hint-nat"}},
-    "nad_ad": {"objective": _NAT_ALONE, "system": {"kind": "nad-ad"}},
+    **{
+        kind.replace("-", "_"): {"objective": _NAT_ALONE, "system": {"kind": kind}}
+        for kind in map(registry.kind_of, registry.SYSTEMS)
+        if kind != "mask-predict"
+    },
 }
 """Name of a row of `bench train` → sections of an experiment."""
+if TYPE_CHECKING:
+    SystemName = str
+else:
+    SystemName = Literal[tuple(SYSTEMS)]
 
 MULTI30K_FILES = {
     "train": ["multi30k/train.en.gz", "multi30k/train.de.gz"],
