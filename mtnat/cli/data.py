@@ -15,6 +15,7 @@ from rich.table import Table
 
 import mtnat.data
 from mtnat import corpora
+from mtnat.cli.tables import table_console
 from mtnat.config import build, nearest, read_yaml
 from mtnat.corpora import CORPORA, CatalogueEntry, CleanOptions, Listener, SideStatistics, SplitOptions, Statistics
 from mtnat.data import Dataset
@@ -26,7 +27,6 @@ from mtnat.lab.study.record import Study
 from mtnat.lab.study.shipped import find_study
 
 _NAMED_SET = "sacrebleu/"
-_TABLE_COLUMNS = 160
 
 
 def get(options: argparse.Namespace) -> int:
@@ -105,7 +105,7 @@ def stats(options: argparse.Namespace) -> int:
         more = {"modality": dataclasses.asdict(_modality(options))} if options.modality else {}
         print(json.dumps(dataclasses.asdict(found) | more, ensure_ascii=False))
         return 0
-    console = _console()
+    console = table_console()
     console.print(_sides_table(found))
     console.print()
     _show(_pair_figures(found), "right")
@@ -236,12 +236,7 @@ def _show(figures: Mapping[str, str], justify: Literal["left", "right"] = "left"
     table.add_column(overflow="fold", justify=justify)
     for name, figure in figures.items():
         table.add_row(name, figure)
-    _console().print(table)
-
-
-def _console() -> Console:
-    # A file or a pipe has no width, so a fixed one is used. Markup is off, since text may contain brackets.
-    return Console(width=None if sys.stdout.isatty() else _TABLE_COLUMNS, markup=False, emoji=False, highlight=False)
+    table_console().print(table)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mtnat.cli.model import decoding_of
+from mtnat.cli.tables import table_console
 from mtnat.cli.testset import named_test_set, own_test_set, target_language
 from mtnat.data import Split
 from mtnat.decoding import DecoderName, Decoding
@@ -30,7 +30,6 @@ SAMPLES = 1000
 """Number of resamples of the paired bootstrap."""
 _METRICS: Mapping[MetricName, str] = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER, lower is better"}
 _TOKENIZED: Mapping[str, str] = {"tokenized_bleu": "tokenized BLEU", "tokenized_bleu_lowercase": "tokenized, lower-cased"}
-_TABLE_COLUMNS = 160
 
 
 @dataclass(frozen=True)
@@ -162,8 +161,7 @@ def _show(
     split: Split,
 ) -> None:
     """Prints all figures as tables."""
-    # A file or a pipe has no width, so a fixed one is used. Markup is off, since a name may contain brackets.
-    console = Console(width=None if sys.stdout.isatty() else _TABLE_COLUMNS, markup=False, emoji=False, highlight=False)
+    console = table_console()
     console.print(_heading(names, evaluations, split))
     console.print()
     console.print(_figures(evaluations, tokenized, comparisons))

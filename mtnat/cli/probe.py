@@ -3,11 +3,9 @@
 import argparse
 import dataclasses
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -26,11 +24,11 @@ from mtnat.analysis.probing import (
     read_tasks,
     text_tasks,
 )
-from mtnat.data.corpus import read_lines
-from mtnat.errors import DataError, UserError
+from mtnat.cli.files import lines_of
+from mtnat.cli.tables import table_console
+from mtnat.errors import UserError
 from mtnat.lab.tracking.models import open_model
 
-_TABLE_COLUMNS = 160
 _MOST_LINES = 500_000
 """Number of lines of a text that are read."""
 
@@ -69,10 +67,8 @@ def _tasks(options: argparse.Namespace, report: Callable[[str], None]) -> list[P
     if options.grammar:
         report(f"drawing sentences of the grammar: {options.sentences:,} for a task")
         return grammar_tasks(options.sentences, options.seed)
-    path: Path = options.text
-    if not path.is_file():  # the message of read_lines would mention $MTNAT_DATA, which this path does not use
-        raise DataError(f"--text {path}: no such file; give a text file, plain or .gz.")
-    return text_tasks(list(islice(read_lines(path), _MOST_LINES)), options.seed, options.sentences)
+    lines = islice(lines_of("--text", options.text), _MOST_LINES)
+    return text_tasks(list(lines), options.seed, options.sentences)
 
 
 @contextmanager
@@ -123,8 +119,7 @@ def _figures(accuracy: Accuracy) -> dict[str, Any]:
 
 def _show(results: Sequence[TaskResult], config: ProbingConfig) -> None:
     """Prints the table, and notes on what its figures mean."""
-    # A file or a pipe has no width, so a fixed one is used. Markup is off, since a name may contain brackets.
-    console = Console(width=None if sys.stdout.isatty() else _TABLE_COLUMNS, markup=False, emoji=False, highlight=False)
+    console = table_console()
     names = list(results[0].models)
     letters = {name: chr(ord("A") + number) if number < 26 else f"model {number + 1}" for number, name in enumerate(names)}
     for name, letter in letters.items():

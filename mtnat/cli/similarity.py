@@ -3,11 +3,9 @@
 import argparse
 import dataclasses
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import combinations, islice
-from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
@@ -20,14 +18,14 @@ from mtnat.analysis.encoding import layers_of
 from mtnat.analysis.heat_map import Grid, draw
 from mtnat.analysis.similarity import Similarity
 from mtnat.bench.picture import check_picture
-from mtnat.data.corpus import read_lines
+from mtnat.cli.files import lines_of
+from mtnat.cli.tables import table_console
 from mtnat.errors import UserError
 from mtnat.lab.tracking.models import open_model
 from mtnat.training import Model
 
 ENOUGH = 10
 """With fewer observations for each dimension, the measures of CCA are noted to be inflated."""
-_TABLE_COLUMNS = 160
 _MEASURES: Mapping[str, Callable[[Similarity], float]] = {
     "mean CCA": lambda each: each.mean_cca,
     "SVCCA": lambda each: each.svcca,
@@ -73,12 +71,9 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _lines(options: argparse.Namespace) -> list[str]:
-    path: Path = options.text
-    if not path.exists():  # the message of read_lines would mention $MTNAT_DATA, which this path does not use
-        raise UserError(f"--text {path}: no such file; give a text file, plain or .gz.")
-    lines = list(islice(read_lines(path), options.sentences))
+    lines = list(islice(lines_of("--text", options.text), options.sentences))
     if not any(line.strip() for line in lines):
-        raise UserError(f"--text {path}: contains no text; give at least two sentences.")
+        raise UserError(f"--text {options.text}: contains no text; give at least two sentences.")
     return lines
 
 
@@ -140,8 +135,7 @@ def _show(
     options: argparse.Namespace,
 ) -> None:
     """Prints all figures as tables."""
-    # A file or a pipe has no width, so a fixed one is used. Markup is off, since a name may contain brackets.
-    console = Console(width=None if sys.stdout.isatty() else _TABLE_COLUMNS, markup=False, emoji=False, highlight=False)
+    console = table_console()
     console.print(_heading(models, names, sentences, found, options))
     console.print()
     if options.layers == "top":

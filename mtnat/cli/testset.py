@@ -4,6 +4,7 @@ import argparse
 import re
 from pathlib import Path
 
+from mtnat.cli.files import lines_of
 from mtnat.corpora import check_named_set, named_set_files
 from mtnat.data import Split
 from mtnat.data.config import languages_of
@@ -38,7 +39,7 @@ def named_test_set(options: argparse.Namespace, *, languages_alone: bool = False
             raise UserError(f"{given[0]}: needs {missing[0]} as well; give both.")
     if options.source:
         return _checked(
-            Split(f"{options.source} → {options.reference}", *(_lines(option, path) for option, path in files.items()))
+            Split(f"{options.source} → {options.reference}", *(tuple(lines_of(option, path)) for option, path in files.items()))
         )
     return _sacrebleu_set(options.test_set, options.languages) if options.test_set else None
 
@@ -76,12 +77,6 @@ def target_language(options: argparse.Namespace, model: Model) -> str:
     if not pair:
         raise UserError("--tokenized: no file name states the target language; give both, such as --languages en-de.")
     return pair[1]
-
-
-def _lines(option: str, path: Path) -> tuple[str, ...]:
-    if not path.exists():  # the message of read_lines would mention $MTNAT_DATA, which these paths do not use
-        raise DataError(f"{option} {path}: no such file; give a text file, plain or .gz.")
-    return tuple(read_lines(path))
 
 
 def _checked(split: Split) -> Split:
