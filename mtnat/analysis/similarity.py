@@ -181,7 +181,7 @@ def canonical(first: Directions, second: Directions, covariance_XY: Tensor) -> C
 
 
 def projection_weights(directions: Directions, coefficients_RK: Tensor) -> Tensor:
-    """Returns the weights α of the canonical correlations in PWCCA, [K] (Morcos et al. 2018, §2).
+    """Returns the weights α of the canonical correlations in PWCCA, [K] (Morcos et al. 2018).
 
     α_k = Σ_j |⟨h_k, x_j⟩|, normalised to the sum 1, with canonical variable h_k and centred feature x_j of one representation.
     It shows how much of that representation a canonical variable accounts for. Canonical variables with exactly equal
@@ -193,7 +193,7 @@ def projection_weights(directions: Directions, coefficients_RK: Tensor) -> Tenso
 
 
 def linear_cka(covariance_XX: Tensor, covariance_YY: Tensor, covariance_XY: Tensor) -> float:
-    """Returns linear centred kernel alignment, ‖C_xy‖² / (‖C_xx‖ ‖C_yy‖) with Frobenius norms (Kornblith et al. 2019, §3)."""
+    """Returns linear centred kernel alignment, ‖C_xy‖² / (‖C_xx‖ ‖C_yy‖) with Frobenius norms (Kornblith et al. 2019)."""
     # Scaled, so that no square leaves the range of numbers.
     scales = [covariance.abs().max() for covariance in (covariance_XX, covariance_YY)]
     cross = (covariance_XY / scales[0].sqrt() / scales[1].sqrt()).norm().square()
