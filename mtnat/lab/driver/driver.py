@@ -77,7 +77,7 @@ class Driver:
                 if not column.is_finished:
                     self._console.print(f"{name}:", markup=False, highlight=False)
                     column.begin(part, resume=True)
-                    self.answer(part, column, parent=folder)
+                    self.answer(part, column, folder, tuple(map(folder.column, leaderboards)))
                 leaderboards[name] = read_record(Leaderboard, column.leaderboard)
             table = make_table(folder.name, study, leaderboards)
             write_whole(folder.table_markdown, table_markdown(table).encode())
@@ -86,15 +86,26 @@ class Driver:
                 self._tracker.keep(folder.id, path)
             write_whole(folder.table, table.model_dump_json(indent=1).encode())
 
-    def answer(self, study: Study, folder: StudyFolder, parent: StudyFolder | None = None) -> None:
-        """Runs a study, beginning with the training text that its models write, and writes its leaderboard."""
+    def answer(
+        self,
+        study: Study,
+        folder: StudyFolder,
+        parent: StudyFolder | None = None,
+        earlier: tuple[StudyFolder, ...] = (),
+    ) -> None:
+        """Runs a study, beginning with the training text that its models write, and writes its leaderboard.
+
+        Args:
+            parent: the folder of the study of which this one is a column.
+            earlier: its columns that have ended.
+        """
         clock = Clock(folder.clock)
         notes: list[str] = []
         if ended := len(folder.results()):
             self._console.print(f"resumed: {ended} {'run has' if ended == 1 else 'runs have'} ended before", highlight=False)
         with self._tracked(folder, study, parent):
             texts: list[WrittenText] = []
-            for text in TextWriter(study, folder, self._means(study, folder, clock)).texts():
+            for text in TextWriter(study, folder, self._means(study, folder, clock, earlier)).texts():
                 self._keep_text(folder, text)
                 texts.append(text)
                 notes.append(text.summary)
@@ -138,8 +149,9 @@ class Driver:
         self._console.print(f"after {seeds} seeds: {leaderboard.answer}", markup=False, highlight=False, soft_wrap=True)
         return leaderboard.is_settled
 
-    def _means(self, study: Study, folder: StudyFolder, clock: Clock) -> Means:
-        return Means(partial(self._train_model, folder, clock), partial(self._share, study.resources), self._tracking_uri)
+    def _means(self, study: Study, folder: StudyFolder, clock: Clock, earlier: tuple[StudyFolder, ...]) -> Means:
+        train, share = partial(self._train_model, folder, clock), partial(self._share, study.resources)
+        return Means(train, share, self._tracking_uri, earlier)
 
     def _share(self, resources: Resources, work: Shards[Any], model: str, verb: str) -> None:
         workers = workers_at_once(resources, self._room.machines)

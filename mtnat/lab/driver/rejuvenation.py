@@ -142,7 +142,7 @@ def rejuvenate(study: Study, identification: TextModel, folder: StudyFolder, mea
     selected = folder.path / "active.gz"
     write_selection(~is_inactive_N, selected)
     trial = rejuvenation_trial(study, rejuvenation, str(selected))
-    rewriter = trained_model(study, trial, "rejuvenation", folder, means.train)
+    rewriter = trained_model(study, trial, "rejuvenation", folder, means)
     search = precision | {"beam": rejuvenation.beam, "length_penalty": rejuvenation.length_penalty}
     sources = inactive_sources(pairs, is_inactive_N)
     rewriting = Distillation(rewriter.model, sources, replace(read_experiment(rewriter.model).decoding, search))

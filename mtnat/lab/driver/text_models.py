@@ -11,7 +11,7 @@ from mtnat.lab.outputs.folder import RESULT_FILE, StudyFolder
 from mtnat.lab.outputs.runs import Result, Run, Trial
 from mtnat.lab.study.record import REVERSE_DISTILLED, STAGES, WRITERS, Settings, Study
 from mtnat.lab.tracking.models import fetch_model, is_address
-from mtnat.training import Shards
+from mtnat.training import Shards, read_experiment
 from mtnat.training.fit import MODEL
 
 
@@ -43,6 +43,8 @@ class Means:
     share: Share
     tracking_uri: str
     """URI of MLflow, from which models are fetched."""
+    earlier: tuple[StudyFolder, ...] = ()
+    """The columns of the study that have ended, whose models need not be trained again."""
 
 
 def model_trial(study: Study, name: str, settings: Settings) -> Trial:
@@ -66,24 +68,26 @@ def model_trial(study: Study, name: str, settings: Settings) -> Trial:
     return Trial(name, "baseline", settings, experiment)
 
 
-def trained_model(
-    study: Study, trial: Trial, part: str, folder: StudyFolder, train: Callable[[Study], dict[str, Result]]
-) -> TextModel:
-    """Returns the model of a trial, and trains it if that has not been done.
+def trained_model(study: Study, trial: Trial, part: str, folder: StudyFolder, means: Means) -> TextModel:
+    """Returns the model of a trial, and trains it if that has not been done, here or in an earlier column.
 
     Args:
         part: the part of the study file with its settings.
-        train: see `Means`.
 
     Raises:
         StudyError: the model could not be trained.
     """
     run = Run(trial=trial.name, kind=trial.kind, phase="search", experiment=trial.experiment).id
+    if trial.name not in study.baselines:  # a baseline is one of this column's rows, and is trained in it
+        for column in means.earlier:
+            model, result = column.run(run) / MODEL, column.results().get(run)
+            if result and result.valid is not None and model.exists() and read_experiment(model) == trial.experiment:
+                return TextModel(f"{column.path.name}/{run}", model.absolute(), result.valid)
     known = folder.results().get(run)
     if known and known.valid is None:  # nothing can go on without the model, so a resumed study tries again
         (folder.run(run) / RESULT_FILE).unlink()
     alone = {"baselines": {trial.name: trial.settings}, "search": {}, "trials": 0, "confirm": None}
-    result = train(study.model_copy(update={**alone, **dict.fromkeys(WRITERS)}))[run]
+    result = means.train(study.model_copy(update={**alone, **dict.fromkeys(WRITERS)}))[run]
     if result.valid is None:
         raise StudyError(
             f"{part}: could not be trained ({result.failed}); run again with --resume, or correct {part}.settings "

@@ -103,7 +103,7 @@ class TextWriter:
         if reverse_teacher.model:
             return self._fetched(reverse_teacher.model, "reverse_teacher")
         trial = reverse_teacher_trial(self._study, reverse_teacher.settings or {})
-        return trained_model(reversed_study(self._study), trial, "reverse_teacher", self._folder, self._means.train)
+        return trained_model(reversed_study(self._study), trial, "reverse_teacher", self._folder, self._means)
 
     def _identification(self, rejuvenation: Rejuvenation) -> TextModel:
         teacher = self._study.teacher
@@ -119,4 +119,4 @@ class TextWriter:
         return fetched_model(model, part, self._folder, self._means.tracking_uri)
 
     def _trained(self, trial: Trial, part: str) -> TextModel:
-        return trained_model(self._study, trial, part, self._folder, self._means.train)
+        return trained_model(self._study, trial, part, self._folder, self._means)

@@ -92,7 +92,8 @@ def dry_run(study: Study, options: Options, console: Console) -> None:
         console.print(_trials(title, trials, pace))
     taken = [f"warm start: {sentence}" for known in outsets.values() for sentence in known.taken.sentences]
     _say(console, ["", *taken, *_facts(study, place), ""])
-    plans = {name: _plan(part, outsets[name], pace, place) for name, part in study.parts.items()}
+    models: set[str] = set()
+    plans = {name: _plan(part, outsets[name], pace, place, models) for name, part in study.parts.items()}
     console.print(_runs(plans, study.resources.gpus_per_worker > 0))
     wall = sum(wall_seconds(plan, place.runs) for plan in plans.values())
     gpu_hours = sum(phase.gpu_seconds for plan in plans.values() for phase in plan) / 3600
@@ -157,8 +158,12 @@ def _kinds(part: Study, drawn: Sequence[Trial]) -> Iterator[Experiment]:
         yield kind_of(step.experiment)
 
 
-def _plan(part: Study, known: Outset, pace: PaceOf, place: _Place) -> list[Phase]:
-    """Returns the phases of a column or of the study."""
+def _plan(part: Study, known: Outset, pace: PaceOf, place: _Place, models: set[str]) -> list[Phase]:
+    """Returns the phases of a column or of the study.
+
+    Args:
+        models: experiments of the models of earlier columns, which write for this one too; those of this one are added.
+    """
     proposals, inherited = [trial.experiment for trial in known.proposals], len(known.taken.trials)
     trained = set(known.taken.baselines)
     gpus = part.resources.gpus_per_worker
@@ -167,6 +172,11 @@ def _plan(part: Study, known: Outset, pace: PaceOf, place: _Place) -> list[Phase
         own = pace(step.experiment)
         if step.trial:
             trained.add(step.trial.name)
+            experiment = step.experiment.model_dump_json()
+            if experiment in models and step.trial.name not in part.baselines:
+                continue
+            if step.experiment.data.selected is None:  # each column makes its own selection
+                models.add(experiment)
             work = Phase(name=step.name, runs=1, seconds=(training_seconds(step.experiment, own),), gpus=place.workers * gpus)
         else:
             workers_seconds = own.sentence * place.workers * training_sources(part.experiment.data).lines * step.share

@@ -46,8 +46,9 @@ class Desk:
         """Name of the model, what it did, and the number of shards that this took."""
         self.is_killed: Callable[[str], bool] = lambda model: False
 
-    def write(self, a_study: Study) -> list[WrittenText]:
-        return list(TextWriter(a_study, self.folder, Means(self.train, self.share, "sqlite:///none.db")).texts())
+    def write(self, a_study: Study, *earlier: StudyFolder) -> list[WrittenText]:
+        means = Means(self.train, self.share, "sqlite:///none.db", earlier)
+        return list(TextWriter(a_study, self.folder, means).texts())
 
     def train(self, a_study: Study) -> dict[str, Result]:
         agenda = Agenda(a_study, NoProposals(), self.folder.results())
@@ -130,6 +131,25 @@ def test_a_resumed_study_repeats_nothing_that_was_finished(desk: Desk) -> None:
         StudyError, match=r"rejuvenated.de.gz: is gone, or the study's folder was moved; put it back, or remove"
     ):
         desk.write(a_study)
+
+
+def test_a_teacher_of_an_earlier_column_is_used_if_it_is_equal(desk: Desk) -> None:
+    a_study = tiny(teacher={"settings": AT, "beam": 1})
+    column = desk.folder = StudyFolder(desk.folder.path / "first")
+    desk.folder.path.mkdir()
+    (first,) = desk.write(a_study)
+    desk.folder = StudyFolder(column.path.parent / "second")
+    desk.folder.path.mkdir()
+    (second,) = desk.write(a_study, column)
+    assert desk.trained == ["teacher-seed1"]
+    assert written(second) == written(first)
+    assert second.origin == "distilled by first/teacher-seed1"
+    assert desk.folder.teacher_model() == column.run("teacher-seed1") / "model"
+
+    desk.folder = StudyFolder(column.path.parent / "third")
+    desk.folder.path.mkdir()
+    desk.write(tiny(teacher={"settings": {**AT, "training.weight_decay": 0.5}, "beam": 1}), column)
+    assert desk.trained == ["teacher-seed1"] * 2  # another experiment
 
 
 def test_the_teacher_is_the_identification_model_unless_another_is_given(desk: Desk) -> None:
