@@ -107,7 +107,7 @@ class RunsUnderWay:
             self._start_again(run, step, reason)
             return
         known = read_result(folder) or Result(run=run.id)
-        result = known.model_copy(update={"failed": f"its process ended {MOST_DEATHS + 1} times at step {step}: {reason}"})
+        result = known.failed_in(run, f"its process ended {MOST_DEATHS + 1} times at step {step}: {reason}")
         write_result(folder, result)
         self._book.begin(run)  # it may have died before it was begun
         self._end(run, result)

@@ -119,7 +119,7 @@ class TerminalScreen:
         view = self._views.pop(run.id, None) or _View(run, time.monotonic())
         self._seconds.append(time.monotonic() - view.started)
         host = f" on {result.host}" if self._names_hosts and result.host else ""
-        self.say(f"{run.name}: {_outcome(result)} in {duration(self._seconds[-1])}{host}; {self._study_line()}")
+        self.say(f"{run.name}: {_outcome(run, result)} in {duration(self._seconds[-1])}{host}; {self._study_line()}")
 
     def tick(self) -> None:
         if self._live and time.monotonic() - self._drawn >= SECONDS_BETWEEN_PICTURES:
@@ -159,7 +159,9 @@ class TerminalScreen:
         return Group(table, Text(self._study_line(), style="bold"))
 
 
-def _outcome(result: Result) -> str:
+def _outcome(run: Run, result: Result) -> str:
+    if run.phase == "speed" and not result.failed:
+        return f"{1e3 * result.speed.latency:.3g} ms for one sentence" if result.speed else "its speed could not be measured"
     if result.failed:
         return f"failed ({result.failed})"
     if result.pruned is not None:

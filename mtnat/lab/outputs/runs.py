@@ -1,7 +1,7 @@
 """Trials, their runs, and the results of runs."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field
 
@@ -90,3 +90,7 @@ class Result(Record):
     """Fingerprint of the prepared corpus."""
     failed: str | None = None
     """Why the run has no score, in one sentence."""
+
+    def failed_in(self, run: Run, reason: str) -> Self:
+        """Returns the result after a run has failed in a phase. A run whose speed cannot be measured keeps its scores."""
+        return self if run.phase == "speed" else self.model_copy(update={"failed": reason})

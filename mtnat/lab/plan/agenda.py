@@ -52,6 +52,8 @@ class Agenda:
         """Runs that can start at any time, by id, the next one first."""
         self._ended: set[str] = set()
         """Ids of the runs of this plan that have ended; `results` can have others, such as the teacher's."""
+        self._measured: set[str] = set()
+        """Ids of the runs whose speed was measured, or could not be."""
         self._ranking = Ranking(study.objectives, study.experiment.decoder)
         self._proposals: list[Trial] = []
         """The trials that this study's sampler has proposed."""
@@ -95,6 +97,8 @@ class Agenda:
         run = self.handed_out.pop(result.run)
         self.results[run.id] = result
         self._ended.add(run.id)
+        if run.phase == "speed":
+            self._measured.add(run.id)
         trial = self.trials[run.trial]
         self._rank(trial)
         if run.phase == "search" and run.id == self.runs(trial).search[0].id:
@@ -239,7 +243,9 @@ class Agenda:
             return run.phase != "speed"
         if run.phase == "search" or result.failed is not None:
             return False
-        return result.test is None if run.phase == "confirm" else result.test is not None and result.speed is None
+        if run.phase == "confirm":
+            return result.test is None
+        return result.test is not None and result.speed is None and run.id not in self._measured
 
     def _propose(self) -> Trial | None:
         """Returns a new trial; None if the study has all its proposals."""

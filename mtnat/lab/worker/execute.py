@@ -54,8 +54,9 @@ def execute(run: Run, study_folder: StudyFolder, session: Session) -> None:
     """Trains a run, or continues its training, scores it on the test set in the confirm phase, measures its speed in the last
     phase, and writes and reports its result.
 
-    An error in a run becomes its result ("failed"). Only two kinds of error reach Ray: the death of a process, and, if several
-    workers train together, an error that may have happened in one of them only, while the others wait for it.
+    An error in a run becomes its result ("failed"), except in the measurement of its speed, which then stays unknown. Only two
+    kinds of error reach Ray: the death of a process, and, if several workers train together, an error that may have happened in
+    one of them only, while the others wait for it.
     """
     folder = study_folder.run(run.id)
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,13 +67,13 @@ def execute(run: Run, study_folder: StudyFolder, session: Session) -> None:
         except MtnatError as error:
             if isinstance(error, ResourceError) and session.workers.size > 1:
                 raise
-            result = execution.known.model_copy(update={"failed": " ".join(str(error).split())})
+            result = execution.known.failed_in(run, " ".join(str(error).split()))
         except Exception as error:
             if session.workers.size > 1:
                 raise
             (folder / ERROR_FILE).write_text(traceback.format_exc(), encoding="utf-8")
             failed = f"{type(error).__name__}: {error} (see {ERROR_FILE} in its folder)"
-            result = execution.known.model_copy(update={"failed": failed})
+            result = execution.known.failed_in(run, failed)
         give_back_memory()  # the process may wait for a long time, or train another run
         execution.end(result)
 

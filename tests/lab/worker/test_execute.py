@@ -131,6 +131,14 @@ def test_an_ended_run_has_its_costs_leaves_no_checkpoints_and_can_be_scored_late
     assert (runs / "model" / "weights.pt").read_bytes() == weights
 
 
+def test_a_run_whose_speed_cannot_be_measured_keeps_its_scores(tmp_path: Path, runs: Path) -> None:
+    tested = performed(tmp_path, Listening(), run_of(phase="confirm"))
+    (runs / "model" / "weights.pt").write_bytes(b"damaged")
+    timed = performed(tmp_path, Listening(), run_of(phase="speed").model_copy(update={"speed_sentences": 3}))
+    assert (timed.failed, timed.speed) == (None, None)
+    assert (timed.test, timed.valid) == (tested.test, tested.valid) != (None, None)
+
+
 def test_the_measured_validation_time_survives_an_interruption(tmp_path: Path, runs: Path) -> None:
     class KilledError(BaseException):
         pass
