@@ -28,7 +28,8 @@ from mtnat.errors import UserError
 from mtnat.files import write_whole
 from mtnat.lab.outputs.folder import StudyFolder, read_record
 from mtnat.lab.report.cells import leaderboard_rows
-from mtnat.lab.report.markdown import fidelity_table, markdown_table
+from mtnat.lab.report.markdown import fidelity_table
+from mtnat.lab.report.markdown_table import markdown_table
 from mtnat.lab.results.fidelity import sentences
 from mtnat.lab.results.leaderboard import Leaderboard
 from mtnat.lab.study.resources import cores

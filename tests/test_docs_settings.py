@@ -12,6 +12,7 @@ from mtnat.corpora import CORPORA, CleanOptions
 from mtnat.corpora.clean import RULES
 from mtnat.decoding import Decoding, MaskPredictDecoding
 from mtnat.experiment import Experiment
+from mtnat.lab.study.analysing import ProbingInTheEnd, SimilarityOverTraining
 from mtnat.lab.study.record import Confirm, Study
 from mtnat.lab.study.resources import Resources
 from mtnat.lab.study.searching import Sampler
@@ -111,8 +112,9 @@ def test_the_docs_list_every_field_of_a_study_file() -> None:
         name for rows in page.split("| field | meaning |")[1:] for name in re.findall(r"^\| `([\w.]+)` \|", rows, re.MULTILINE)
     }
     parts: dict[str, type[Record]] = {"confirm": Confirm, "resources": Resources}
-    fields = {f"{name}.{field}" for name, part in parts.items() for field in part.model_fields}
-    assert found >= (Study.model_fields.keys() - parts.keys()) | fields
+    inside: dict[str, type[Record]] = {"analysis.similarity": SimilarityOverTraining, "analysis.probing": ProbingInTheEnd}
+    fields = {f"{name}.{field}" for name, part in (parts | inside).items() for field in part.model_fields}
+    assert found >= (Study.model_fields.keys() - parts.keys()) | fields | {"analysis.every"}
 
 
 def test_the_docs_list_every_sampler() -> None:

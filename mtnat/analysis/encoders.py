@@ -99,9 +99,10 @@ def compare_encoders(
     layers: Layers = "top",
     unit: Unit = "piece",
     variance: float = VARIANCE,
+    pairs: Sequence[Pair] | None = None,
     done: Callable[[int], None] = lambda sentences: None,
 ) -> list[LayerPair]:
-    """Encodes sentences with each model and compares the encoders, every two models.
+    """Encodes sentences with each model and compares the encoders.
 
     The states are not kept: memory is that of the second moments and of one batch, whatever the number of sentences is.
 
@@ -110,6 +111,7 @@ def compare_encoders(
         sentences: those of `readable_sentences` for the same models and unit.
         layers: "top" compares the top layers; "all" compares each layer of a model with each layer of the other model.
         variance: share of the variance that SVCCA keeps.
+        pairs: indices of the models that are compared; by default every two models.
         done: is called with the number of sentences encoded so far.
 
     Raises:
@@ -120,15 +122,15 @@ def compare_encoders(
     ]
     views = [(model, layer) for model, own in enumerate(numbers) for layer in own]
     index = {view: number for number, view in enumerate(views)}
-    pairs = [
+    compared = [
         ((one, first), (other, second))
-        for one, other in combinations(range(len(models)), 2)
+        for one, other in (combinations(range(len(models)), 2) if pairs is None else pairs)
         for first, second in product(numbers[one], numbers[other])
     ]
     device = models[0].translator.target_tokens.weight.device
     moments = Moments(
         [models[model].experiment.model.width for model, _ in views],
-        [(index[first], index[second]) for first, second in pairs],
+        [(index[first], index[second]) for first, second in compared],
         [f"{names[model]}, layer {layer}" for model, layer in views],
         str(device),
     )
@@ -141,7 +143,8 @@ def compare_encoders(
         done(encoded)
     found = similarities(moments, variance=variance)
     return [
-        LayerPair((first[0], second[0]), (first[1], second[1]), found[index[first], index[second]]) for first, second in pairs
+        LayerPair((first[0], second[0]), (first[1], second[1]), found[index[first], index[second]])
+        for first, second in compared
     ]
 
 

@@ -93,6 +93,20 @@ class StorageContract:
         assert (fetched / "model" / "weights").read_text() == "w"
         assert read_result(fetched) == Result(run=RUN, valid=30.0)
 
+    def test_a_run_reads_what_another_run_has_sent_from_any_machine(self, at: Callable[[str], Storage]) -> None:
+        here = at("a")
+        here.restore(RUN)
+        write(here, model__weights="w", encoders__5="e", checkpoints__10="ten")
+        here.send(RUN)
+        there = at("b")
+        there.restore("reader")
+        brought = there.bring("reader", RUN)
+        assert content(brought).items() >= {"model/weights": "w", "encoders/5": "e"}.items()
+        there.leave("reader")
+        here = at("a")
+        here.restore(RUN)
+        assert content(here.workplace.run(RUN)).keys() == {"model/weights", "encoders/5", "checkpoints/10"}
+
     def test_a_model_arrives_with_its_format(self, at: Callable[[str], Storage]) -> None:
         here = at("a")
         here.restore(RUN)

@@ -17,6 +17,7 @@ from mtnat.experiment import Experiment
 from mtnat.files import write_whole
 from mtnat.training.checkpoints import Checkpoints
 from mtnat.training.feed import Feed
+from mtnat.training.kept_encoders import ENCODERS, KeptEncoders
 from mtnat.training.memory import running_out_raises
 from mtnat.training.model import EXPERIMENT, Model, save_model
 from mtnat.training.moving_average import MovingAverage
@@ -78,6 +79,7 @@ def fit(
     workers: Workers | None = None,
     micro_batches: int = 1,
     teacher: Path | None = None,
+    encoder_every: int = 0,
 ) -> Generator[Progress, None, None]:
     """Trains, or resumes from the newest checkpoint in ``folder``, and yields the run's progress.
 
@@ -90,6 +92,7 @@ def fit(
         micro_batches: number of micro-batches into which each batch is split, so that an update needs less memory. Masks and
             divisors do not change; only dropout draws different numbers. The number may change when a run is resumed.
         teacher: model folder of the teacher for a system that reads one and names none.
+        encoder_every: number of updates between two encoders that are kept in the folder, see `KeptEncoders`; 0 keeps none.
 
     Raises:
         OutOfMemoryError: an update ran out of memory. It may fit with more micro-batches.
@@ -107,7 +110,7 @@ def fit(
         step, total_steps = int(metrics.get(TRAINED_STEPS, experiment.training.steps)), experiment.training.steps
         yield Progress(step=step, total_steps=total_steps, metrics=metrics, finished=True)
         return
-    yield from _Run(experiment, dataset, folder, workers, micro_batches, teacher).progress()
+    yield from _Run(experiment, dataset, folder, workers, micro_batches, teacher, encoder_every).progress()
 
 
 def _claim(folder: Path, experiment: Experiment, workers: Workers) -> None:
@@ -135,9 +138,10 @@ class _Run:
         workers: Workers,
         micro_batches: int,
         teacher: Path | None,
+        encoder_every: int,
     ) -> None:
         self.experiment, self.dataset, self.folder, self.workers = experiment, dataset, folder, workers
-        self.micro_batches = micro_batches
+        self.micro_batches, self.encoder_every = micro_batches, encoder_every
         torch.manual_seed(experiment.seed)
         self.translator = experiment.build_translator(dataset.vocabularies).to(workers.device)
         decay = experiment.training.ema_decay
@@ -166,6 +170,9 @@ class _Run:
                     # The window is read one update later, so that the device computes this update during the transfer.
                     yield self._point(self._read(closed, state.step - 1), state.step - 1)
                     closed = None
+                if self.encoder_every and state.step % self.encoder_every == 0 and self.workers.leads:
+                    # Before the checkpoint of this step, so that a killed run that continues from it lacks no encoder.
+                    KeptEncoders(self.folder / ENCODERS).write(state.step, self.model.translator)
                 is_validation = state.step == config.steps or state.step % config.validate_every == 0
                 if is_validation or state.step % config.log_every == 0:
                     closed = self.window.close()

@@ -155,6 +155,7 @@ def answered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Desk, str]:
         },
         trials=2,
         confirm={"top": 1, "seeds": [2], "against": "mask-predict"},
+        analysis={"every": 10, "similarity": {"against": ["mask-predict"], "sentences": 50}},
     )
     code, out, errors = desk.run("small.yaml")
     assert (code, errors) == (0, "")
@@ -210,6 +211,22 @@ def test_mlflow_has_a_run_for_each_run_of_the_study(answered: tuple[Desk, str]) 
         "validation.txt",
     }
     assert scored.data.tags["data_hash"]
+
+
+def test_encoders_are_compared_over_training(answered: tuple[Desk, str]) -> None:
+    desk, _ = answered
+    analysis = leaderboard_of(desk).analysis
+    assert analysis
+    assert [(each.against, each.seeds) for each in analysis.similarities] == [("mask-predict", (2,))] * 2
+    curve = desk.curve("small", "stalled-seed2", "similarity/mask-predict/cka")
+    assert [step for step, _ in curve] == [0, 10]
+    assert curve[0][1] == pytest.approx(1)  # one seed draws the same weights for both
+    assert curve[1][1] < 0.9999
+    client, runs = desk.tracked()
+    (stalled,) = [run for run in runs if run.data.tags.get("trial") == "stalled" and run.data.tags["phase"] == "confirm"]
+    points = client.get_metric_history(stalled.info.run_id, "similarity/mask-predict/cka")
+    assert [(point.step, point.value) for point in points] == curve
+    assert (desk.folder / "outputs" / "small" / "similarity.png").exists()
 
 
 def test_a_finished_study_is_refused_without_resume_and_shown_with_resume(answered: tuple[Desk, str]) -> None:

@@ -1,5 +1,6 @@
 """Probing tasks: what a classifier finds in the encodings of sentences (Conneau et al. 2018)."""
 
+from mtnat.analysis.probing.baselines import bag_of_words, majority
 from mtnat.analysis.probing.builders import text_tasks
 from mtnat.analysis.probing.comparison import FoldComparison, corrected_t_test
 from mtnat.analysis.probing.experiment import Accuracy, ProbingConfig, TaskResult, check_packages, probe
@@ -21,10 +22,12 @@ __all__ = [
     "ProbingTask",
     "TaskResult",
     "accuracies",
+    "bag_of_words",
     "check_packages",
     "corrected_t_test",
     "folds_of",
     "grammar_tasks",
+    "majority",
     "probe",
     "read_tasks",
     "ready",

@@ -35,6 +35,7 @@ from mtnat.lab.plan.proposer import NoProposals
 from mtnat.lab.plan.warm_start import take_over
 from mtnat.lab.report.latex import table_latex
 from mtnat.lab.report.markdown import leaderboard_markdown, table_markdown
+from mtnat.lab.results.analysis import EncoderAnalysis, read_analysis
 from mtnat.lab.results.fidelity_scores import read_fidelity
 from mtnat.lab.results.judge import RunJudge
 from mtnat.lab.results.leaderboard import Leaderboard, make_leaderboard
@@ -138,6 +139,7 @@ class Driver:
                     seconds=clock.seconds,
                     notes=notes,
                     fidelity=read_fidelity(study, agenda, folder),
+                    analysis=read_analysis(study, agenda, folder),
                 )
 
             self._carry_out(study, folder, agenda, clock)
@@ -262,12 +264,25 @@ def _conclude(leaderboard: Leaderboard, folder: StudyFolder, agenda: Agenda, tra
         from mtnat.lab.report.speed_plot import draw_speed
 
         draw_speed(leaderboard, folder.speed)
-    for path in (folder.study, folder.report, folder.best_experiment, folder.fidelity, folder.pareto, folder.speed):
+    if leaderboard.analysis:
+        _draw_analysis(leaderboard.analysis, folder)
+    pictures = (folder.pareto, folder.speed, folder.similarity, folder.probing)
+    for path in (folder.study, folder.report, folder.best_experiment, folder.fidelity, *pictures):
         if path.exists():
             tracker.keep(folder.id, path)
     tracker.tag(folder.id, {"answer": leaderboard.answer})
     write_whole(folder.leaderboard, leaderboard.model_dump_json(indent=1).encode())
     tracker.keep(folder.id, folder.leaderboard)
+
+
+def _draw_analysis(analysis: EncoderAnalysis, folder: StudyFolder) -> None:
+    """Draws the plots for which the analysis has figures."""
+    from mtnat.lab.report.analysis_plots import draw_probing, draw_similarity
+
+    if any(len(each.steps) > 1 for each in analysis.similarities):
+        draw_similarity(analysis, folder.similarity)
+    if analysis.tasks:
+        draw_probing(analysis, folder.probing)
 
 
 def _commit() -> str:

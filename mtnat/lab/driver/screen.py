@@ -160,10 +160,14 @@ class TerminalScreen:
 
 
 def _outcome(run: Run, result: Result) -> str:
-    if run.phase == "speed" and not result.failed:
-        return f"{1e3 * result.speed.latency:.3g} ms for one sentence" if result.speed else "its speed could not be measured"
     if result.failed:
         return f"failed ({result.failed})"
+    if run.phase in ("analysis", "speed") and result.unmeasured:
+        return f"not measured ({result.unmeasured})"
+    if run.phase == "analysis":
+        return "encoder analysed"
+    if run.phase == "speed" and result.speed:
+        return f"{1e3 * result.speed.latency:.3g} ms for one sentence"
     if result.pruned is not None:
         return f"ended at step {result.pruned}, valid BLEU {result.valid or 0:.2f}"
     test = f", test BLEU {result.test:.2f}" if result.test is not None else ""

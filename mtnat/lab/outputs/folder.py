@@ -19,7 +19,7 @@ from mtnat.lab.study.record import Study, slug
 RESULT_FILE, HYPOTHESES_FILE, STOP_FILE, LOCK_FILE = "run.json", "test.hyp.txt", "stop", "run.lock"
 """Files of a run's folder: its result; its translations of the test set; a request to end early; the lock of the process that
 trains it."""
-MODELS = frozenset({"model", "checkpoints", "best"})
+MODELS = frozenset({"model", "checkpoints", "best", "encoders"})
 """Folders, of a run or of the study, that contain weights."""
 
 _RecordT = TypeVar("_RecordT", bound=Record)
@@ -55,6 +55,8 @@ class StudyFolder:
         """Only of a study with several metrics."""
         self.speed = self.path / "speed.png"
         """Only of a study with `confirm.speed_sentences`."""
+        self.similarity, self.probing = self.path / "similarity.png", self.path / "probing.png"
+        """Only of a study with these parts of `analysis`."""
         self.fidelity = self.path / "fidelity.json"
         """Only of a study with a horizon."""
         self.best_experiment = self.path / "best.yaml"

@@ -48,18 +48,19 @@ class MemoryStorage:
         folder = self.workplace.run(run)
         self.sent.files[run] = {name: (folder / name).read_bytes() for name in sent_files(folder)}
 
+    def bring(self, run: str, other: str) -> Path:
+        return self._fetched(other, self.scratch / "brought" / run / other)
+
     def leave(self, run: str) -> None:
         shutil.rmtree(self.workplace.run(run), ignore_errors=True)
+        shutil.rmtree(self.scratch / "brought" / run, ignore_errors=True)
 
     def fetch_stop(self, run: str) -> None:
         if run in self.sent.stops:
             (self.workplace.run(run) / STOP_FILE).touch()
 
     def fetch(self, run: str) -> Path:
-        folder = StudyFolder(self.path).run(run)
-        files = self.sent.files.get(run, {})
-        _write(folder, {name: content for name, content in files.items() if not name.startswith(CHECKPOINTS)})
-        return folder
+        return self._fetched(run, StudyFolder(self.path).run(run))
 
     def fetch_all(self) -> None:
         for run in self.sent.files:
@@ -71,6 +72,11 @@ class MemoryStorage:
 
     def clear_executor(self) -> None:
         shutil.rmtree(self.executor, ignore_errors=True)
+
+    def _fetched(self, run: str, folder: Path) -> Path:
+        files = self.sent.files.get(run, {})
+        _write(folder, {name: content for name, content in files.items() if not name.startswith(CHECKPOINTS)})
+        return folder
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:

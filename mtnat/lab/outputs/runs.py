@@ -7,6 +7,7 @@ from pydantic import Field
 
 from mtnat.config import Record
 from mtnat.experiment import Experiment
+from mtnat.lab.study.analysing import Analysis
 from mtnat.lab.study.record import Settings, slug
 from mtnat.training import Speed
 
@@ -26,17 +27,31 @@ class Trial:
     """The complete experiment, with the seed of the search."""
 
 
+class AnalysisPlan(Record):
+    """What is to be computed of the encoder of a run."""
+
+    settings: Analysis
+    others: dict[str, tuple[str, ...]]
+    """Ids of the runs that its encoder is compared with, by the name of their trial."""
+    has_context: bool
+    """Whether the figures of the tasks that no encoder changes are to be computed too."""
+
+
 class Run(Record):
-    """One training of one trial with one seed. The confirm phase of a run continues from its search phase, and its speed is
-    measured after both."""
+    """One training of one trial with one seed. The confirm phase of a run continues from its search phase. Its encoder is
+    analysed after both, and its speed is measured last."""
 
     trial: str
     kind: Kind
-    phase: Literal["search", "confirm", "speed"]
+    phase: Literal["search", "confirm", "analysis", "speed"]
     experiment: Experiment
     """The complete experiment, with the seed of this run and the T of its rung."""
     rung: int | None = None
     """T of a complete but shorter run (`Horizon`); None for the full T."""
+    encoder_every: int = 0
+    """Number of steps between two encoders that the run keeps; 0 keeps none."""
+    analysis: AnalysisPlan | None = None
+    """Only of a run that is analysed."""
     speed_sentences: int | None = None
     """`Confirm.speed_sentences` of a run whose speed is measured."""
 
@@ -68,6 +83,10 @@ class Result(Record):
     """sacreBLEU's signature of both scores."""
     speed: Speed | None = None
     """Speed of the model, if it was measured."""
+    is_analysed: bool = False
+    """Whether the run's curves have all figures of the analysis of its encoder."""
+    unmeasured: str | None = None
+    """Why its speed or its analysis is missing, in one sentence."""
     seconds: float = Field(0.0, ge=0)
     """Wall-clock time of all phases; for an interrupted phase, since its last start."""
     decode_seconds: float | None = None
@@ -92,5 +111,6 @@ class Result(Record):
     """Why the run has no score, in one sentence."""
 
     def failed_in(self, run: Run, reason: str) -> Self:
-        """Returns the result after a run has failed in a phase. A run whose speed cannot be measured keeps its scores."""
-        return self if run.phase == "speed" else self.model_copy(update={"failed": reason})
+        """Returns the result after a run has failed in a phase. A run whose speed or whose encoder cannot be measured keeps its
+        scores."""
+        return self.model_copy(update={"unmeasured" if run.phase in ("analysis", "speed") else "failed": reason})

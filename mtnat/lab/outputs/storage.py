@@ -42,8 +42,12 @@ class Storage(Protocol):
     def send(self, run: str) -> None:
         """Worker: sends the run's folder, so that it outlives the machine."""
 
+    def bring(self, run: str, other: str) -> Path:
+        """Worker: downloads what another run has sent, except checkpoints, and returns its folder. Only `run` reads it."""
+        ...
+
     def leave(self, run: str) -> None:
-        """Worker, after a run has ended: removes the run's folder if it is a copy."""
+        """Worker, after a run has ended: removes the run's folder if it is a copy, and those of `bring`."""
 
     def fetch_stop(self, run: str) -> None:
         """Worker: creates the file `STOP_FILE` in the run's folder if the driver has called `stop`."""
@@ -81,6 +85,9 @@ class SharedFolder:
 
     def send(self, run: str) -> None:
         pass
+
+    def bring(self, run: str, other: str) -> Path:
+        return self.workplace.run(other)
 
     def leave(self, run: str) -> None:
         pass
@@ -147,8 +154,14 @@ class RemoteFolder:
         for digest in set(before.values()) - set(manifest.values()):
             self._remote.delete_file(self._of(run, _OBJECTS, digest))
 
+    def bring(self, run: str, other: str) -> Path:
+        folder = self._brought(run) / other
+        self._bring_lasting(other, folder)
+        return folder
+
     def leave(self, run: str) -> None:
         shutil.rmtree(self.workplace.run(run), ignore_errors=True)
+        shutil.rmtree(self._brought(run), ignore_errors=True)
 
     def fetch_stop(self, run: str) -> None:
         if self._exists(self._of(run, STOP_FILE)):
@@ -156,9 +169,7 @@ class RemoteFolder:
 
     def fetch(self, run: str) -> Path:
         folder = StudyFolder(self.path).run(run)
-        manifest = self._manifest(run) or {}
-        wanted = {name: digest for name, digest in manifest.items() if not name.startswith(CHECKPOINTS)}
-        self._bring(run, wanted, folder)
+        self._bring_lasting(run, folder)
         return folder
 
     def fetch_all(self) -> None:
@@ -212,6 +223,15 @@ class RemoteFolder:
     def _upload(self, file: Path, place: str) -> None:
         with file.open("rb") as source, self._remote.open_output_stream(place) as stream:
             shutil.copyfileobj(source, stream, _BLOCK)
+
+    def _brought(self, run: str) -> Path:
+        """Returns the folder of the runs that a run on this machine reads."""
+        return self.workplace.path / "brought" / run
+
+    def _bring_lasting(self, run: str, folder: Path) -> None:
+        """Downloads all files of a run except its checkpoints."""
+        manifest = self._manifest(run) or {}
+        self._bring(run, {name: digest for name, digest in manifest.items() if not name.startswith(CHECKPOINTS)}, folder)
 
     def _bring(self, run: str, manifest: Mapping[str, str], folder: Path) -> None:
         """Downloads the files that the folder lacks."""

@@ -1,11 +1,11 @@
 """The order of a study's runs, and their results. It uses neither Ray nor Optuna nor MLflow."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from mtnat.config import replace
 from mtnat.errors import ConfigError
-from mtnat.lab.outputs.runs import Kind, Result, Run, Trial
+from mtnat.lab.outputs.runs import AnalysisPlan, Kind, Result, Run, Trial
 from mtnat.lab.plan.proposer import Proposer
 from mtnat.lab.plan.ranking import Ranking
 from mtnat.lab.plan.trial_runs import TrialRuns
@@ -15,8 +15,8 @@ from mtnat.lab.study.searching import METRICS
 
 class Agenda:
     """Decides which run is next: 1. the baselines, 2. the proposals, 3. with a horizon, the best proposals of a rung with the
-    next T, 4. the confirm phase: baselines and best proposals with the other seeds, the longest runs first, 5. the measurements
-    of speed, one at a time.
+    next T, 4. the confirm phase: baselines and best proposals with the other seeds, the longest runs first, 5. the analysis of
+    the encoders of all confirmed runs, 6. the measurements of speed, one at a time.
 
     The confirm phase of the baselines begins while the last proposals still run, because it does not depend on their results.
     """
@@ -52,8 +52,8 @@ class Agenda:
         """Runs that can start at any time, by id, the next one first."""
         self._ended: set[str] = set()
         """Ids of the runs of this plan that have ended; `results` can have others, such as the teacher's."""
-        self._measured: set[str] = set()
-        """Ids of the runs whose speed was measured, or could not be."""
+        self._measured: set[tuple[str, str]] = set()
+        """Ids of the runs whose encoder was analysed, or whose speed was measured, or for which that failed; with the phase."""
         self._ranking = Ranking(study.objectives, study.experiment.decoder)
         self._proposals: list[Trial] = []
         """The trials that this study's sampler has proposed."""
@@ -97,8 +97,7 @@ class Agenda:
         run = self.handed_out.pop(result.run)
         self.results[run.id] = result
         self._ended.add(run.id)
-        if run.phase == "speed":
-            self._measured.add(run.id)
+        self._measured.add((run.id, run.phase))
         trial = self.trials[run.trial]
         self._rank(trial)
         if run.phase == "search" and run.id == self.runs(trial).search[0].id:
@@ -170,7 +169,7 @@ class Agenda:
         promotions = list(self._promotions())
         if promotions:
             return promotions[0]
-        return next(self._confirmations(), None) or next(self._measurements(), None)
+        return next(self._confirmations(), None) or next(self._analyses(), None) or next(self._measurements(), None)
 
     def _promotions(self) -> Iterator[Run]:
         """Yields the runs with the next T of the best trials of each rung that has ended."""
@@ -207,6 +206,36 @@ class Agenda:
         # The longest first, so that the last workers do not wait for a long run at the end.
         yield from sorted(confirming, key=lambda run: -self._expected_seconds(run))
 
+    def _analyses(self) -> Iterator[Run]:
+        """Yields the runs whose encoder is still to be analysed, when all runs that it is compared with have ended."""
+        analysis = self._study.analysis
+        if not analysis or any(run.phase != "analysis" for run in self.handed_out.values()):
+            return
+        runs = {trial.name: self._tested(trial) for trial in self.confirmed()}
+        against = analysis.similarity.against if analysis.similarity else ()
+        first = next((run.id for same in runs.values() for run in same), None)
+        for name, same in runs.items():
+            for run in same:
+                others = {other: self._compared(run, runs[other]) for other in dict.fromkeys((*against, name)) if against}
+                plan = AnalysisPlan(settings=analysis, others=others, has_context=run.id == first)
+                if self._is_open(analysed := run.model_copy(update={"phase": "analysis", "analysis": plan})):
+                    yield analysed
+
+    def _tested(self, trial: Trial) -> list[Run]:
+        """Returns the runs of the confirm phase that have a score on the test set."""
+        found = [run for run in self.runs(trial).confirm if run.experiment.seed in self.seeds]
+        return [run for run in found if (result := self.results.get(run.id)) and result.test is not None]
+
+    def _compared(self, run: Run, others: Sequence[Run]) -> tuple[str, ...]:
+        """Returns the ids of the runs that a run's encoder is compared with.
+
+        Runs of one seed have the same batches and may begin with the same random weights, which makes their encoders similar.
+        They are compared only if there is no other seed.
+        """
+        seeds = {other.experiment.seed for other in others}
+        allowed = seeds - {run.experiment.seed} or seeds
+        return tuple(other.id for other in others if other.experiment.seed in allowed and other.id != run.id)
+
     def _measurements(self) -> Iterator[Run]:
         """Yields the runs whose speed is still to be measured, when no other run is in progress: it would change the speed."""
         if not self.handed_out:
@@ -240,12 +269,13 @@ class Agenda:
         if run.id in self.handed_out:
             return False
         if result is None:
-            return run.phase != "speed"
+            return run.phase in ("search", "confirm")
         if run.phase == "search" or result.failed is not None:
             return False
         if run.phase == "confirm":
             return result.test is None
-        return result.test is not None and result.speed is None and run.id not in self._measured
+        is_known = result.is_analysed if run.phase == "analysis" else result.speed is not None
+        return result.test is not None and not is_known and (run.id, run.phase) not in self._measured
 
     def _propose(self) -> Trial | None:
         """Returns a new trial; None if the study has all its proposals."""
@@ -277,7 +307,7 @@ class Agenda:
         horizon, confirm = self._study.horizon, self._study.confirm
         rungs = horizon.steps[:-1] if horizon and self._is_proposed(trial.name) else ()
         self.trials[trial.name] = trial
-        self._runs[trial.name] = TrialRuns(trial, rungs, confirm)
+        self._runs[trial.name] = TrialRuns(trial, rungs, confirm, self._study.analysis)
         self._experiments.add(trial.experiment.model_dump_json())
         if self._is_proposed(trial.name):
             self._proposals.append(trial)

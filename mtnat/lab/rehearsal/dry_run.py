@@ -264,6 +264,8 @@ def _reservations(study: Study) -> Iterator[str]:
     if study.pruner or study.experiment.training.patience:
         yield "Runs that end early make the study shorter."
     yield from text_reservations(study)
+    if study.analysis:
+        yield "The analysis of the encoders is not included."
     if not study.proposals and study.search:
         yield "The number of proposals depends on the budget."
     yield f"Nothing was started, and nothing was kept except prepared corpora in {default_cache()}, which the study will use."

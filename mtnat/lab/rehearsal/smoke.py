@@ -13,6 +13,7 @@ from mtnat.data.corpus import data_root, read_lines
 from mtnat.experiment import Experiment
 from mtnat.lab.outputs.folder import StudyFolder
 from mtnat.lab.outputs.runs import Result
+from mtnat.lab.study.analysing import Analysis
 from mtnat.lab.study.record import SELECTED, WRITERS, Settings, Study
 from mtnat.lab.study.searching import METRICS, Budget
 from mtnat.lab.study.space import leaves
@@ -22,6 +23,8 @@ TRAIN_LINES, HELD_OUT_LINES = 300, 8
 PIECES, PIECES_BESIDE_CHARACTERS = 300, 200
 """Size of the vocabulary: for the embedded corpus; for files, in addition to every character of the text."""
 STEPS, TRIALS, SEEDS = 8, 2, 2
+SENTENCES = 300
+"""Number of sentences on which encoders are analysed. With fewer, some probing tasks have too few sentences of a label."""
 _LINES = {
     "data.train": TRAIN_LINES,
     "data.valid": HELD_OUT_LINES,
@@ -66,11 +69,24 @@ def smoke(study: Study, text: Path, pieces: int = PIECES) -> Study:
             "pruner": study.pruner and study.pruner.model_copy(update={"first_step": 1, "startup_trials": 1}),
             "horizon": study.horizon and study.horizon.model_copy(update={"steps": _rungs(study.horizon.steps, steps)}),
             "budget": Budget(),
+            "analysis": study.analysis and _small(study.analysis, steps),
             "warm_start": (),
             "confirm": study.confirm
             and study.confirm.model_copy(
                 update={"top": min(study.confirm.top, trials), "seeds": study.confirm.seeds[:SEEDS], "looks": ()}
             ),
+        }
+    )
+
+
+def _small(analysis: Analysis, steps: int) -> Analysis:
+    """Returns the analysis of a study whose runs have this number of steps."""
+    similarity, probing = analysis.similarity, analysis.probing
+    return analysis.model_copy(
+        update={
+            "every": analysis.every and max(1, steps // 2),
+            "similarity": similarity and similarity.model_copy(update={"sentences": min(similarity.sentences, SENTENCES)}),
+            "probing": probing and probing.model_copy(update={"sentences": min(probing.sentences, SENTENCES), "epochs": 1}),
         }
     )
 

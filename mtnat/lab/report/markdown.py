@@ -1,8 +1,10 @@
 """Reports in Markdown: a leaderboard, and the table of a study with columns."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
+from mtnat.lab.report.analysis import analysis_section
 from mtnat.lab.report.cells import TITLES, figures, leaderboard_rows, published_rows
+from mtnat.lab.report.markdown_table import markdown_table
 from mtnat.lab.report.notes import leaderboard_notes, published_note, table_notes
 from mtnat.lab.results.fidelity import Fidelity, sentences
 from mtnat.lab.results.leaderboard import Leaderboard
@@ -24,6 +26,7 @@ def leaderboard_markdown(leaderboard: Leaderboard) -> str:
         "",
         *(f"{note}\n" for note in leaderboard_notes(leaderboard)),
         *(fidelity_section(leaderboard.fidelity) if leaderboard.fidelity else []),
+        *(analysis_section(leaderboard.analysis) if leaderboard.analysis else []),
     ]
     return "\n".join(lines)
 
@@ -84,20 +87,3 @@ def fidelity_table(fidelity: Fidelity) -> Iterator[str]:
         for signal in fidelity.signals
     ]
     return markdown_table(titles, rows)
-
-
-def markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, are_figures: bool = False) -> Iterator[str]:
-    """Yields the lines of a Markdown table.
-
-    Args:
-        are_figures: aligns all columns but the first to the right.
-    """
-    alignments = ["---:" if are_figures and number else "---" for number in range(len(titles))]
-    yield _line(titles)
-    yield f"|{'|'.join(alignments)}|"
-    yield from map(_line, rows)
-
-
-def _line(cells: Sequence[str]) -> str:
-    escaped = [cell.replace("|", r"\|") for cell in cells]
-    return f"| {' | '.join(escaped)} |"

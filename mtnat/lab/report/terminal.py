@@ -40,6 +40,7 @@ def show_end(console: Console, leaderboard: Leaderboard, folder: StudyFolder, tr
         lines.append(f"front        {folder.pareto}")
     if folder.speed.exists():
         lines.append(f"speed        {folder.speed}")
+    lines += [f"encoders     {path}" for path in (folder.similarity, folder.probing) if path.exists()]
     if leaderboard.winner:
         lines += [
             f"best         {folder.best_experiment}",

@@ -9,6 +9,7 @@ from mtnat.config import Record
 from mtnat.evaluation import cross_fitted, look_factors
 from mtnat.lab.plan.agenda import Agenda
 from mtnat.lab.plan.pareto import pareto_front
+from mtnat.lab.results.analysis import EncoderAnalysis
 from mtnat.lab.results.answer import answer, metric_of
 from mtnat.lab.results.costs import Spent, spent
 from mtnat.lab.results.fidelity import Fidelity
@@ -39,6 +40,8 @@ class Leaderboard(Record):
     rows: tuple[Row, ...]
     fidelity: Fidelity | None = None
     """How well shorter trainings rank the trials; only of a study with `horizon`."""
+    analysis: EncoderAnalysis | None = None
+    """What the encoders represent; only of a study with `analysis`."""
     notes: tuple[str, ...] = ()
     """Further notes for the reader, one sentence each."""
     seconds: float
@@ -62,6 +65,7 @@ def make_leaderboard(
     seconds: float,
     notes: Sequence[str] = (),
     fidelity: Fidelity | None = None,
+    analysis: EncoderAnalysis | None = None,
 ) -> Leaderboard:
     """Returns the leaderboard of a finished agenda: the confirmed rows by their mean, then the others by the metric, and last
     those that were not trained to their end."""
@@ -95,6 +99,7 @@ def make_leaderboard(
         best_seed=_best_seed(winner) if winner else None,
         rows=tuple(rows),
         fidelity=fidelity,
+        analysis=analysis,
         notes=(
             *notes,
             *_text_notes(rows),
@@ -102,6 +107,7 @@ def make_leaderboard(
             *_choice_notes(winner, without_choice),
             *_front_notes(study, agenda, rows),
             *_memory_notes(agenda),
+            *_unmeasured_notes(agenda),
         ),
         seconds=seconds,
         spent=spent(agenda.results.values()),
@@ -219,6 +225,14 @@ def _memory_notes(agenda: Agenda) -> Iterator[str]:
                 f"{', '.join(names)} ran out of memory and {were} trained with each batch in {number} parts; "
                 "the sums are the same."
             )
+
+
+def _unmeasured_notes(agenda: Agenda) -> Iterator[str]:
+    """Yields why the speed or the analysis of a run is missing."""
+    for trial in agenda.confirmed():
+        for run in agenda.runs(trial).confirm:
+            if (result := agenda.results.get(run.id)) and result.unmeasured:
+                yield f"{run.name}: its speed or its encoder could not be measured: {result.unmeasured}"
 
 
 def _best_seed(row: Row) -> int:

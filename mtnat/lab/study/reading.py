@@ -9,12 +9,14 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 import mtnat.data
+from mtnat.analysis.probing import check_packages, read_tasks
 from mtnat.config import Document, build, nearest, read_yaml, replace
 from mtnat.data.config import DataConfig
-from mtnat.data.corpus import open_raw_corpus
+from mtnat.data.corpus import data_root, open_raw_corpus
 from mtnat.data.dataset import default_cache
 from mtnat.errors import ConfigError, UserError
 from mtnat.experiment import Experiment
+from mtnat.lab.study.analysing import Analysis
 from mtnat.lab.study.record import (
     FIXED,
     FIXED_IN_COLUMNS,
@@ -74,6 +76,7 @@ class _Check:
         self.experiment: Experiment | None = parts.get("experiment")
         self.columns: dict[str, Settings] = parts.get("columns") or {}
         self.published: Published | None = parts.get("published")
+        self.analysis: Analysis | None = parts.get("analysis")
         self.baselines: dict[str, Settings] = parts.get("baselines") or {}
         self.confirm: Confirm | None = parts.get("confirm")
         self.resources: Resources = parts.get("resources") or Resources()
@@ -109,6 +112,7 @@ class _Check:
     def problems(self) -> list[str]:
         """Returns every problem, with its line."""
         found = [*self.space_problems, *self.search_checks.problems(), *self._confirm(), *self._names(), *self._published()]
+        found += self._analysis()
         found += self.texts.problems
         experiments = list(self._experiments(found))
         texts: dict[DataConfig, _Origin] = {}
@@ -163,6 +167,28 @@ class _Check:
                     if column not in self.columns:
                         hint = nearest(column, self.columns) or f"; columns: {', '.join(self.columns)}."
                         yield f"published.bleu.{name}.{column}: is no column{hint}"
+
+    def _analysis(self) -> Iterator[str]:
+        """The encoders of confirmed runs are analysed, at steps that all of them reach, with files that can be read."""
+        analysis = self.analysis
+        if analysis is None:
+            return
+        if "confirm" not in self.given:
+            yield "analysis: is of the models of the confirm phase; add confirm, or drop it."
+        for name in analysis.similarity.against if analysis.similarity else ():
+            if name not in self.baselines:
+                hint = nearest(name, self.baselines) or f"; baselines: {', '.join(self.baselines) or 'none'}."
+                yield f"analysis.similarity.against: '{name}' is no baseline{hint}"
+        if analysis.every and self.experiment and analysis.every > self.experiment.training.steps:
+            steps = self.experiment.training.steps
+            yield f"analysis.every: must be at most training.steps, {steps}; got {analysis.every}."
+        if analysis.probing:
+            try:
+                check_packages()
+                if analysis.probing.tasks is not None:
+                    read_tasks(data_root() / analysis.probing.tasks)
+            except UserError as error:
+                yield from (f"analysis.probing: {problem}" for problem in error.problems)
 
     def _experiments(self, found: list[str]) -> Iterator[tuple[_Origin, Experiment]]:
         """Yields the experiments that stand for all that the study can run, each with the place of its settings in the file;

@@ -8,6 +8,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from mtnat.config import Record, leaf_types, replace
 from mtnat.experiment import Experiment
+from mtnat.lab.study.analysing import Analysis
 from mtnat.lab.study.resources import Resources
 from mtnat.lab.study.searching import MOST_ON_GRID, Budget, Direction, Horizon, Metrics, Pruner, Sampler
 from mtnat.lab.study.space import Space
@@ -199,6 +200,8 @@ class Study(Record):
     """Number of proposals, the best by the metric, whose models stay on the disk and in MLflow; confirmed ones always do."""
     confirm: Confirm | None = None
     """Left out, the study is a search only, and the leaderboard shows the validation metric."""
+    analysis: Analysis | None = None
+    """Left out, the encoders are not analysed."""
     published: Published | None = None
     """Published figures for the table of a study with columns."""
     resources: Resources = Resources()

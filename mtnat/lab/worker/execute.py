@@ -22,6 +22,7 @@ from mtnat.lab.outputs.folder import HYPOTHESES_FILE, LOCK_FILE, STOP_FILE, Stud
 from mtnat.lab.outputs.micro_batches import MOST_MICRO_BATCHES, read_micro_batches, write_micro_batches
 from mtnat.lab.outputs.runs import VALID, Result, Run
 from mtnat.lab.study.resources import Resources
+from mtnat.lab.worker.analyse import analysed
 from mtnat.lab.worker.gpu_energy import gpu_joules
 from mtnat.lab.worker.watchdog import Watchdog
 from mtnat.training import Model, Speed, Workers, evaluate_split, fit, load_model, measure_speed
@@ -49,14 +50,18 @@ class Session(Protocol):
             has_checkpoint: whether the report follows a validation, which ends with a checkpoint.
         """
 
+    def bring(self, run: str) -> Path:
+        """Returns the folder of another run that has ended. One worker calls this."""
+        ...
+
 
 def execute(run: Run, study_folder: StudyFolder, session: Session) -> None:
-    """Trains a run, or continues its training, scores it on the test set in the confirm phase, measures its speed in the last
-    phase, and writes and reports its result.
+    """Trains a run, or continues its training, scores it on the test set in the confirm phase, analyses its encoder or measures
+    its speed in the phases after it, and writes and reports its result.
 
-    An error in a run becomes its result ("failed"), except in the measurement of its speed, which then stays unknown. Only two
-    kinds of error reach Ray: the death of a process, and, if several workers train together, an error that may have happened in
-    one of them only, while the others wait for it.
+    An error in a run becomes its result ("failed", or "unmeasured" in the last two phases). Only two kinds of error reach Ray:
+    the death of a process, and, if several workers train together, an error that may have happened in one of them only, while
+    the others wait for it.
     """
     folder = study_folder.run(run.id)
     folder.mkdir(parents=True, exist_ok=True)
@@ -119,8 +124,9 @@ class _Execution:
 
     def end(self, result: Result) -> None:
         """Adds the costs of the run to its result, writes it and reports it."""
-        seconds = time.perf_counter() - self.started
-        joules = self._joules()
+        # An analysis is none of the costs of the trial.
+        seconds = 0.0 if self.run.phase == "analysis" else time.perf_counter() - self.started
+        joules = 0.0 if self.run.phase == "analysis" else self._joules()
         result = result.model_copy(
             update={
                 "seconds": self.known.seconds + seconds,
@@ -174,6 +180,7 @@ class _Execution:
             workers=self.workers,
             micro_batches=micro_batches,
             teacher=self.study_folder.teacher_model(),
+            encoder_every=self.run.encoder_every,
         )
         for progress in points:
             self.report(progress.step, progress.metrics)
@@ -184,15 +191,30 @@ class _Execution:
         if self.run.phase == "search":
             return result
         model = load_model(self.folder / MODEL, self.workers.device)
+        if self.run.phase == "analysis":
+            self._analyse(model, progress.step)
+            return result.model_copy(update={"is_analysed": True, "unmeasured": None})
         if self.run.phase == "speed":
             speed = self._speed(model, dataset.test)
             self.report(progress.step, {f"test/{name}": value for name, value in speed.model_dump().items()})
-            return result.model_copy(update={"speed": speed})
+            return result.model_copy(update={"speed": speed, "unmeasured": None})
         scored = evaluate_split(model, dataset.test, self.workers)
         if self.workers.leads:
             write_whole(self.folder / HYPOTHESES_FILE, "".join(f"{line}\n" for line in scored.translations).encode())
         self.report(progress.step, {"test/bleu": scored.bleu.value})
         return result.model_copy(update={"test": scored.bleu.value, "signature": scored.bleu.signature})
+
+    def _analyse(self, model: Model, last_step: int) -> None:
+        """Reports the figures of the run's encoder. The leading worker computes them while the others wait."""
+        known = {(step, name) for step, metrics in read_curves(self.folder) for name in metrics}
+        points = analysed(self.run, model, self.folder, self.session.bring, known, last_step)
+        while True:
+            self.watchdog.feed()
+            found = self.workers.gather([next(points, None)] if self.workers.leads else [])
+            (point,) = chain.from_iterable(found)
+            if point is None:
+                return
+            self.report(*point)
 
     def _speed(self, model: Model, test: Split) -> Speed:
         """Measures the speed of the model. The leading worker measures alone while the others wait."""

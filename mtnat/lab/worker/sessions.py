@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ray.train
@@ -41,6 +42,9 @@ class TuneSession:
         if has_checkpoint:
             self._storage.fetch_stop(self._run)
 
+    def bring(self, run: str) -> Path:
+        return self._storage.bring(self._run, run)
+
 
 class TrainSession:
     """One of the workers of Ray Train."""
@@ -65,6 +69,9 @@ class TrainSession:
         ray.train.report(dict(report))
         if has_checkpoint and self.is_first_here:
             self._storage.fetch_stop(self._run)
+
+    def bring(self, run: str) -> Path:
+        return self._storage.bring(self._run, run)
 
 
 def trainable(config: Mapping[str, str], storage: Storage, resources: Resources) -> None:

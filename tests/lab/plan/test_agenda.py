@@ -240,6 +240,62 @@ def test_speed_is_measured_once_for_each_trial_when_nothing_else_runs() -> None:
     assert agenda.planned == (11, 11)
 
 
+ANALYSIS = {"every": 5, "similarity": {"against": ["linear"]}, "probing": {}}
+
+
+def test_encoders_are_analysed_when_all_runs_that_they_are_compared_with_have_ended() -> None:
+    confirm = {"top": 1, "seeds": [2, 3], "against": "linear", "speed_sentences": 10}
+    proposer = ListedProposer(power(2.0), power(3.0), power(4.0))
+    agenda = Agenda(study(confirm=confirm, analysis=ANALYSIS), proposer, {})
+    trained = 5 + 3 * 2
+    for _ in range(trained - 1):
+        run = agenda.next()
+        assert run
+        # Only runs that will be analysed keep their encoders.
+        assert (run.phase, run.encoder_every) in [("search", 0), ("confirm", 5)]
+        fails = run.id == "linear-seed3"
+        agenda.end(Result(run=run.id, failed="it diverged") if fails else ended(run, {"trial-02": 12.0}.get(run.trial, 10.0)))
+    last = agenda.next()
+    assert last
+    assert agenda.next() is None  # nothing is analysed before the last run has ended
+    agenda.end(ended(last, 10.0))
+    compared = {}
+    runs = []
+    while (run := agenda.next()) and run.phase == "analysis":
+        assert run.analysis
+        compared[run.id] = run.analysis.others
+        runs.append(run)
+    assert run is None  # the speed is measured alone
+    # Runs of one seed are compared only if there is no other. The failed run is compared with nothing.
+    assert compared == {
+        "fixed-λ-seed2": {"linear": ("linear-seed2",), "Fixed λ": ("fixed-λ-seed3",)},
+        "fixed-λ-seed3": {"linear": ("linear-seed2",), "Fixed λ": ("fixed-λ-seed2",)},
+        "linear-seed2": {"linear": ()},
+        "trial-02-seed2": {"linear": ("linear-seed2",), "trial-02": ("trial-02-seed3",)},
+        "trial-02-seed3": {"linear": ("linear-seed2",), "trial-02": ("trial-02-seed2",)},
+    }
+    assert [run.id for run in runs if run.analysis and run.analysis.has_context] == ["fixed-λ-seed2"]
+    for number, each in enumerate(runs):
+        known = agenda.results[each.id]
+        agenda.end(known.model_copy(update={"unmeasured": "no"} if number == 1 else {"is_analysed": True}))
+    speed = agenda.next()
+    assert speed
+    assert speed.phase == "speed"
+    assert agenda.planned == (trained, trained)
+    again = Agenda(study(confirm=confirm, analysis=ANALYSIS), proposer, agenda.results)
+    resumed = again.next()
+    assert resumed
+    assert (resumed.id, resumed.phase) == (runs[1].id, "analysis")  # a resumed study tries again
+
+
+def test_a_run_that_serves_both_phases_keeps_its_encoders_from_the_beginning() -> None:
+    confirm = {"top": 0, "seeds": [1, 2], "against": "linear"}
+    agenda = Agenda(study(confirm=confirm, analysis=ANALYSIS, search={}, trials=0), ListedProposer(), {})
+    assert [run.encoder_every for trial in agenda.trials.values() for run in agenda.runs(trial).all] == [5] * 6
+    without = Agenda(study(confirm=confirm, search={}, trials=0), ListedProposer(), {})
+    assert [run.encoder_every for trial in without.trials.values() for run in without.runs(trial).all] == [0] * 6
+
+
 HORIZON = {"horizon": {"steps": [5, 10, 20], "keep": 0.5}}
 
 

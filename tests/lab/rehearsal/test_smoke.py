@@ -10,7 +10,7 @@ from mtnat.config import build, read_yaml, replace
 from mtnat.experiment import Experiment
 from mtnat.lab.outputs.folder import StudyFolder, write_result
 from mtnat.lab.outputs.runs import Result
-from mtnat.lab.rehearsal.smoke import failures, smoke, write_text
+from mtnat.lab.rehearsal.smoke import SENTENCES, failures, smoke, write_text
 from mtnat.lab.study.record import Settings, Study
 from mtnat.lab.study.searching import compressed
 
@@ -84,6 +84,17 @@ def test_a_part_that_is_set_as_a_whole_is_reduced_too() -> None:
     assert base.model.width < 100
     assert base.model.dropout == 0.2
     assert base.model.width > replace(small(study).experiment, small(study).baselines["equal"]).model.width
+
+
+def test_an_analysis_is_reduced_with_the_steps() -> None:
+    analysis = {"every": 100, "similarity": {"against": ["mask-predict"]}, "probing": {"over_training": True}}
+    confirm = {"top": 0, "seeds": [2], "against": "mask-predict"}
+    cut = small(of(baselines={"mask-predict": {}}, confirm=confirm, analysis=analysis))
+    assert cut.analysis
+    assert cut.analysis.every == cut.experiment.training.steps // 2
+    assert cut.analysis.similarity
+    assert cut.analysis.probing
+    assert cut.analysis.similarity.sentences == cut.analysis.probing.sentences == SENTENCES
 
 
 def test_searches_of_reduced_settings_are_reduced_with_their_conditions() -> None:

@@ -213,6 +213,24 @@ NOTHING_SEARCHED: dict[str, Any] = {"search": None, "trials": None, "confirm/top
             "confirm.looks must ascend from 2 or more to the number of seeds, 3; got [2].",
         ),
         ({"confirm/seeds": [3, 2, 3]}, "confirm.seeds must differ; got [3, 2, 3]."),
+        ({"analysis": {}}, "analysis: must contain similarity or probing."),
+        ({"analysis": {"every": 5, "probing": {}}}, "analysis.every: nothing is computed over training; add similarity or"),
+        ({"analysis": {"probing": {"over_training": True}}}, "analysis.probing.over_training: needs every, the steps at which"),
+        (
+            {"analysis": {"probing": {"sentences": 5}}},
+            "analysis.probing.sentences: must be greater than or equal to 20;",
+        ),
+        ({"analysis": {"similarity": {"against": []}}}, "analysis.similarity.against: must have at least 1"),
+        (
+            {"analysis": {"similarity": {"against": ["mask-predikt"]}}},
+            "analysis.similarity.against: 'mask-predikt' is no baseline; did you mean 'mask-predict'?",
+        ),
+        (
+            {"analysis": {"every": 10**6, "similarity": {"against": ["mask-predict"]}}},
+            "analysis.every: must be at most training.steps, ",
+        ),
+        ({"analysis": {"probing": {"tasks": "nowhere"}}}, "analysis.probing: "),
+        ({"confirm": None, "analysis": {"probing": {}}}, "analysis: is of the models of the confirm phase; add confirm, or"),
         (
             {"confirm/seeds": [4, 2], "experiment/seed": 2},
             "confirm.seeds: contains 2, the seed of the search (experiment.seed), whose scores choose the proposals; "

@@ -4,20 +4,23 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mtnat.analysis.encoders import compare_encoders, readable_sentences
 from mtnat.config import build, replace
 from mtnat.experiment import Experiment
+from mtnat.lab.outputs.analysis_curves import CONTEXT
 from mtnat.lab.outputs.curves import read_curves, read_point
 from mtnat.lab.outputs.folder import STOP_FILE, StudyFolder, read_result
 from mtnat.lab.outputs.micro_batches import MOST_MICRO_BATCHES, double_micro_batches, read_micro_batches, write_micro_batches
-from mtnat.lab.outputs.runs import Result, Run
+from mtnat.lab.outputs.runs import AnalysisPlan, Result, Run
 from mtnat.lab.study.resources import Resources
 from mtnat.lab.worker.execute import MICRO_BATCHES, POINT, RESULT, execute
-from mtnat.training import Alone, Workers
+from mtnat.training import Alone, Workers, load_model, training_sources
 
 CPU = Alone("cpu")
 EXPERIMENT = build(
@@ -59,6 +62,8 @@ class Listening:
         self.checkpoints: list[int] = []
         """Steps after which a checkpoint was reported."""
         self._hears = hears
+        self.others = Path()
+        """Where the runs are that this one is compared with."""
 
     def report(self, report: Mapping[str, Any], *, has_checkpoint: bool = False) -> None:
         self.reports.append(report)
@@ -66,6 +71,9 @@ class Listening:
             self.checkpoints.append(read_point(report[POINT])[0])
         if POINT in report:
             self._hears(*read_point(report[POINT]))
+
+    def bring(self, run: str) -> Path:
+        return self.others / run
 
     @property
     def points(self) -> list[tuple[int, dict[str, float]]]:
@@ -136,7 +144,87 @@ def test_a_run_whose_speed_cannot_be_measured_keeps_its_scores(tmp_path: Path, r
     (runs / "model" / "weights.pt").write_bytes(b"damaged")
     timed = performed(tmp_path, Listening(), run_of(phase="speed").model_copy(update={"speed_sentences": 3}))
     assert (timed.failed, timed.speed) == (None, None)
+    assert "weights.pt" in (timed.unmeasured or "")
     assert (timed.test, timed.valid) == (tested.test, tested.valid) != (None, None)
+
+
+def analysed_run(seed: int, **parts: Any) -> Run:
+    plan = {"settings": {"every": 2, **parts}, "others": {"one": (f"one-seed{3 - seed}",)}, "has_context": seed == 1}
+    return run_of(replace(EXPERIMENT, {"seed": seed})).model_copy(
+        update={"encoder_every": 2, "analysis": AnalysisPlan.model_validate(plan)}
+    )
+
+
+def phase(run: Run, name: str) -> Run:
+    return run.model_copy(update={"phase": name})
+
+
+def test_an_encoder_is_compared_with_another_one_over_training(tmp_path: Path) -> None:
+    one, two = (analysed_run(seed, similarity={"against": ("one",), "sentences": 50}) for seed in (1, 2))
+    tested = [performed(tmp_path, Listening(), phase(run, "confirm")) for run in (one, two)]
+    session = Listening()
+    session.others = tmp_path / "runs"
+    result = performed(tmp_path, session, phase(one, "analysis"))
+    assert (result.is_analysed, result.unmeasured, result.test) == (True, None, tested[0].test)
+    assert result.seconds == tested[0].seconds  # the analysis is none of the costs of the trial
+    curve = dict(session.seen("similarity/one/cka"))
+    assert list(curve) == [0, 2, 4, 6]  # before the training, and at each kept encoder
+    assert all(0 < value <= 1 for value in curve.values())
+    assert curve[0] != curve[6]
+    models = [load_model(tmp_path / "runs" / run.id / "model") for run in (one, two)]
+    lines = list(islice(training_sources(EXPERIMENT.data).read(), 50))
+    [pair] = compare_encoders(models, ["a", "b"], readable_sentences(models, ["a", "b"], lines, "piece"))
+    assert dict(session.seen("final/similarity/one/pwcca")) == pytest.approx({6: pair.similarity.pwcca[0]})
+    mirrored = Listening()
+    mirrored.others = tmp_path / "runs"
+    performed(tmp_path, mirrored, phase(two, "analysis"))
+    assert dict(mirrored.seen("similarity/one/cka")) == pytest.approx(curve)
+
+
+def test_an_interrupted_analysis_continues_with_the_figures_that_it_lacks(tmp_path: Path) -> None:
+    class KilledError(BaseException):
+        pass
+
+    def kill(step: int, metrics: Mapping[str, float]) -> None:
+        if "similarity/one/cka" in metrics and step == 2:
+            raise KilledError
+
+    one, two = (analysed_run(seed, similarity={"against": ("one",), "sentences": 50}) for seed in (1, 2))
+    for run in (one, two):
+        performed(tmp_path, Listening(), phase(run, "confirm"))
+    session = Listening(hears=kill)
+    session.others = tmp_path / "runs"
+    with pytest.raises(KilledError):
+        execute(phase(one, "analysis"), StudyFolder(tmp_path), session)
+    resumed = Listening()
+    resumed.others = tmp_path / "runs"
+    assert performed(tmp_path, resumed, phase(one, "analysis")).is_analysed
+    assert [step for step, _ in resumed.seen("similarity/one/cka")] == [4, 6]
+    points = [step for step, metrics in read_curves(tmp_path / "runs" / one.id) if "similarity/one/cka" in metrics]
+    assert points == [0, 2, 4, 6]
+
+
+def test_an_encoder_is_probed_before_and_after_the_training_and_in_between(tmp_path: Path) -> None:
+    run = analysed_run(1, probing={"sentences": 300, "epochs": 1, "over_training": True})
+    performed(tmp_path, Listening(), phase(run, "confirm"))
+    performed(tmp_path, session := Listening(), phase(run, "analysis"))
+    assert [step for step, _ in session.seen("probing/tense")] == [0, 2, 4, 6]
+    (final,) = session.seen("final/probing/tense")
+    assert final[0] == 6
+    context = [name for _, metrics in session.points for name in metrics if name.startswith("final/probing/tense/")]
+    assert context == [f"final/probing/tense/{figure}" for figure in CONTEXT]
+    tasks = {name.split("/")[2] for _, metrics in session.points for name in metrics if name.startswith("final/probing/")}
+    assert len(tasks) == 10
+
+
+def test_a_run_whose_encoder_cannot_be_analysed_keeps_its_scores_and_says_why(tmp_path: Path) -> None:
+    run = analysed_run(1, similarity={"against": ["one"]})
+    tested = performed(tmp_path, Listening(), phase(run, "confirm"))
+    session = Listening()
+    session.others = tmp_path / "elsewhere"
+    result = performed(tmp_path, session, phase(run, "analysis"))
+    assert (result.is_analysed, result.failed, result.test) == (False, None, tested.test)
+    assert "one-seed2" in (result.unmeasured or "")
 
 
 def test_the_measured_validation_time_survives_an_interruption(tmp_path: Path, runs: Path) -> None:

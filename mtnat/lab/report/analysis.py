@@ -1,0 +1,90 @@
+"""The analysis of encoders as a section of a Markdown page."""
+
+from collections.abc import Iterator, Sequence
+from statistics import fmean, stdev
+
+from mtnat.lab.report.markdown_table import markdown_table
+from mtnat.lab.results.analysis import FEWEST_SEEDS, EncoderAnalysis
+
+_MEASURES = {"mean CCA": "mean_cca", "chance": "chance", "SVCCA": "svcca", "PWCCA": "pwcca", "CKA": "cka"}
+"""The measures of the table by title."""
+
+
+def analysis_section(analysis: EncoderAnalysis) -> list[str]:
+    """Returns the lines of the section on the encoders."""
+    lines = ["## What the encoders represent", ""]
+    if analysis.similarities:
+        lines += [*similarity_table(analysis), "", f"{similarity_note()}\n"]
+    if analysis.tasks:
+        lines += [*probing_table(analysis), "", f"{probing_note(analysis)}\n"]
+    return lines
+
+
+def similarity_table(analysis: EncoderAnalysis) -> Iterator[str]:
+    """Yields the lines of the table on the similarity of the final encoders."""
+    rows = [
+        [
+            each.trial,
+            "its own other seeds" if each.trial == each.against else each.against,
+            *(_mean(each.final[measure]) for measure in _MEASURES.values()),
+            " ".join(map(str, each.seeds)),
+        ]
+        for each in analysis.similarities
+    ]
+    return markdown_table(("encoder of", "compared with", *_MEASURES, "seeds"), rows)
+
+
+def similarity_note() -> str:
+    """Returns what the figures of similarity are."""
+    return (
+        "Similarity of the top encoder layers of the final models: mean ± standard deviation over the seeds of the trial on "
+        "the left, for each of which it is the mean over the runs of the other trial. Encoders of the same seed are not "
+        "compared if there are others. The similarity of a trial to its own other seeds shows how similar two trainings of one "
+        "system are. Chance: mean CCA of independent noise. PWCCA has the weights of the trial on the left."
+    )
+
+
+def probing_table(analysis: EncoderAnalysis) -> Iterator[str]:
+    """Yields the lines of the table on probing tasks."""
+    trials = [each.trial for each in analysis.tasks[0].trials]
+    titles = ("task", "classes", "majority", "bag of words", "untrained", *trials)
+    rows = [
+        [
+            task.task,
+            str(task.classes),
+            f"{100 * task.majority:.1f}",
+            f"{100 * task.bag_of_words:.1f}",
+            percent([value for each in task.trials for value in each.untrained]),
+            *(f"{percent(each.final)}{each.mark}" for each in task.trials),
+        ]
+        for task in analysis.tasks
+    ]
+    return markdown_table(titles, rows)
+
+
+def probing_note(analysis: EncoderAnalysis) -> str:
+    """Returns what the figures of probing are."""
+    tests = sum(each.p_value_adjusted is not None for task in analysis.tasks for each in task.trials)
+    note = (
+        "Accuracy in percent: mean ± standard deviation over the seeds of the translation models; for each of them it is the "
+        "mean over ten folds. Untrained: the encoders of all trials and seeds before the training. "
+    )
+    if not tests:
+        return f"{note}No cell has a mark, because fewer than {FEWEST_SEEDS} seeds hardly tell whether others would agree."
+    return (
+        f"{note}↑ better than {analysis.against} at p < 0.05, ⇑ at p < 0.01, ↓ ⇓ worse (paired t-test over seeds, adjusted for "
+        f"{tests} comparison{'s' if tests > 1 else ''}, Holm 1979)."
+    )
+
+
+def _mean(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    return f"{fmean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
+
+
+def percent(values: Sequence[float]) -> str:
+    """Returns the mean of accuracies in percent, with their standard deviation."""
+    if not values:
+        return ""
+    return f"{100 * fmean(values):.1f}" + (f" ± {100 * stdev(values):.1f}" if len(values) > 1 else "")

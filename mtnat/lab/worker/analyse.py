@@ -1,0 +1,170 @@
+"""The figures of a run's encoder: its similarity to those of other runs, and what classifiers find in it."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from statistics import fmean
+
+from mtnat.analysis.encoders import compare_encoders, readable_sentences
+from mtnat.analysis.probing import (
+    Fold,
+    ProbeConfig,
+    ProbingTask,
+    accuracies,
+    bag_of_words,
+    folds_of,
+    grammar_tasks,
+    majority,
+    read_tasks,
+    ready,
+    sentence_features,
+    text_tasks,
+    untrained,
+)
+from mtnat.data.config import DataConfig
+from mtnat.data.corpus import data_root
+from mtnat.lab.outputs.analysis_curves import MEASURES, context_name, probing_name, similarity_name
+from mtnat.lab.outputs.runs import AnalysisPlan, Run
+from mtnat.lab.study.analysing import ProbingInTheEnd, SimilarityOverTraining
+from mtnat.training import Model, load_model, training_sources
+from mtnat.training.fit import MODEL
+from mtnat.training.kept_encoders import ENCODERS, KeptEncoders
+
+Point = tuple[int, dict[str, float]]
+"""A step, and metrics by name."""
+_MOST_LINES = 500_000
+"""Number of lines of the training text that tasks are made of."""
+_SEED = 1
+"""Draws the sentences of the tasks, the folds, and the classifiers' weights and batches: the same for all runs of a study."""
+
+
+def analysed(
+    run: Run, model: Model, folder: Path, bring: Callable[[str], Path], known: Collection[tuple[int, str]], last_step: int
+) -> Iterator[Point]:
+    """Yields points with the figures of a run's encoder: before the first step, at each step whose encoder was kept, and, with
+    names that begin with ``final/``, at the end.
+
+    Args:
+        model: the final model of the run.
+        folder: the folder of the run.
+        bring: returns the folder of another run.
+        known: steps and names of figures that the run has reported before; they are not computed again.
+        last_step: the step of the final model.
+
+    Raises:
+        UserError: the encoders cannot be compared, or a task cannot be used.
+    """
+    plan = run.analysis
+    assert plan is not None
+    own = _Encoder(model, KeptEncoders(folder / ENCODERS), run.experiment.seed)
+    if plan.settings.similarity and any(plan.others.values()):
+        yield from _similarity(run, plan, plan.settings.similarity, own, bring, known, last_step)
+    if plan.settings.probing:
+        yield from _probing(run, plan, plan.settings.probing, own, known, last_step)
+
+
+class _Encoder:
+    """The encoder of a run over training, in a model."""
+
+    def __init__(self, model: Model, kept: KeptEncoders, seed: int) -> None:
+        self.model, self._kept, self._seed = model, kept, seed
+        self.steps = [0, *kept.steps()]
+        """Steps after which the encoder is known; 0 is before the training."""
+
+    def after(self, step: int | None) -> Model:
+        """Returns the model with the encoder after a step; None is the final one."""
+        if step is None:
+            return self.model
+        return self._kept.read(step, self.model) if step else untrained(self.model, self._seed)
+
+
+def _similarity(
+    run: Run,
+    plan: AnalysisPlan,
+    config: SimilarityOverTraining,
+    own: _Encoder,
+    bring: Callable[[str], Path],
+    known: Collection[tuple[int, str]],
+    last_step: int,
+) -> Iterator[Point]:
+    device = own.model.translator.target_tokens.weight.device
+    others: dict[str, _Encoder] = {}
+    for other in dict.fromkeys(other for same in plan.others.values() for other in same):
+        folder = bring(other)
+        # The seed of a run is the end of its id; it draws the weights before the training.
+        seed = int(other.rpartition("-seed")[2])
+        others[other] = _Encoder(load_model(folder / MODEL, device), KeptEncoders(folder / ENCODERS), seed)
+    names = [run.id, *others]
+    lines = list(islice(training_sources(run.experiment.data).read(), config.sentences))
+    sentences = readable_sentences([own.model, *(each.model for each in others.values())], names, lines, config.unit)
+    for step in [*own.steps, None]:
+        reached = [other for other, encoder in others.items() if step is None or step in encoder.steps]
+        trials = {name: both for name, same in plan.others.items() if (both := [other for other in same if other in reached])}
+        place = last_step if step is None else step
+        wanted = [name for name in trials if (place, similarity_name(name, "cka", is_final=step is None)) not in known]
+        compared = [other for other in reached if any(other in trials[name] for name in wanted)]
+        if not compared:
+            continue
+        found = compare_encoders(
+            [own.after(step), *(others[other].after(step) for other in compared)],
+            [run.id, *compared],
+            sentences,
+            unit=config.unit,
+            pairs=[(0, number) for number in range(1, len(compared) + 1)],
+        )
+        by_run = {compared[each.models[1] - 1]: each.similarity for each in found}
+        metrics: dict[str, float] = {}
+        for name in wanted:
+            for measure, value in MEASURES.items():
+                metrics[similarity_name(name, measure, is_final=step is None)] = fmean(
+                    value(by_run[other]) for other in trials[name]
+                )
+        yield place, metrics
+
+
+def _probing(
+    run: Run,
+    plan: AnalysisPlan,
+    config: ProbingInTheEnd,
+    own: _Encoder,
+    known: Collection[tuple[int, str]],
+    last_step: int,
+) -> Iterator[Point]:
+    tasks = [ready(task, config.sentences, seed=_SEED) for task in tasks_of(config, run.experiment.data)]
+    folds = {task.name: folds_of(task.labels, seed=_SEED) for task in tasks}
+    probe = ProbeConfig(epochs=config.epochs)
+    for step in [*(own.steps if config.over_training else [0]), None]:
+        place = last_step if step is None else step
+        wanted = [task for task in tasks if (place, probing_name(task.name, is_final=step is None)) not in known]
+        model = own.after(step) if wanted else own.model
+        for task in wanted:
+            features_ND = sentence_features(model, task.sentences, config.layer, config.pooling)
+            accuracy = fmean(accuracies(features_ND, task.labels, folds[task.name], probe, _SEED))
+            metrics = {probing_name(task.name, is_final=step is None): accuracy}
+            if step is None and plan.has_context:
+                metrics |= _context(task, folds[task.name])
+            yield place, metrics
+
+
+def _context(task: ProbingTask, folds: Sequence[Fold]) -> dict[str, float]:
+    """Returns the figures of a task that do not depend on the encoder."""
+    figures = {
+        "majority": fmean(majority(task.labels, folds)),
+        "bag_of_words": fmean(bag_of_words(task.sentences, task.labels, folds)),
+        "sentences": float(len(task.sentences)),
+        "classes": float(len(task.classes)),
+    }
+    return {context_name(task.name, name): value for name, value in figures.items()}
+
+
+def tasks_of(config: ProbingInTheEnd, data: DataConfig) -> list[ProbingTask]:
+    """Returns the tasks of a study.
+
+    Raises:
+        DataError: the folder of tasks cannot be read or has no tasks.
+    """
+    if config.tasks is not None:
+        return read_tasks(data_root() / config.tasks)
+    if data.corpus == "grammar-en-de":
+        return grammar_tasks(config.sentences, _SEED)
+    return text_tasks(list(islice(training_sources(data).read(), _MOST_LINES)), _SEED, config.sentences)

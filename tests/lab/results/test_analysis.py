@@ -1,0 +1,108 @@
+"""The analysis of encoders, from curves written by hand."""
+
+from pathlib import Path
+
+import pytest
+from small_study import study
+
+from mtnat.lab.outputs.analysis_curves import CONTEXT, MEASURES, context_name, probing_name, similarity_name
+from mtnat.lab.outputs.curves import append_point, write_point
+from mtnat.lab.outputs.folder import StudyFolder
+from mtnat.lab.outputs.runs import Result, Run
+from mtnat.lab.plan.agenda import Agenda
+from mtnat.lab.plan.listed_proposer import ListedProposer
+from mtnat.lab.report.analysis import analysis_section
+from mtnat.lab.report.analysis_plots import draw_probing, draw_similarity
+from mtnat.lab.results.analysis import EncoderAnalysis, read_analysis
+
+ACCURACIES = {"linear": (0.50, 0.52, 0.51), "fixed-λ": (0.70, 0.71, 0.72)}
+"""Accuracy of the final encoders by the name of the trial's folder and by seed."""
+CURVE = {0: 0.9, 5: 0.5, 10: 0.6}
+"""Similarity by step, for seed 1; that of each further seed is lower by 0.1."""
+
+
+def curves(folder: StudyFolder, run: Run) -> None:
+    """Writes the curves of a run that was analysed, as the run itself would."""
+    seed = run.experiment.seed
+    place = folder.run(run.id)
+    place.mkdir(parents=True, exist_ok=True)
+    assert run.analysis
+    for other in run.analysis.others:
+        # Seed 3 lacks a step, as if its file had been removed.
+        steps = [step for step in CURVE if not (seed == 3 and step == 5)]
+        for step in steps:
+            values = {similarity_name(other, measure, is_final=False): CURVE[step] - 0.1 * (seed - 1) for measure in MEASURES}
+            append_point(place, write_point(step, values))
+        final = {similarity_name(other, measure, is_final=True): 0.1 * seed for measure in MEASURES}
+        append_point(place, write_point(20, final))
+    append_point(place, write_point(0, {probing_name("tense", is_final=False): 0.5}))
+    name = run.id.rpartition("-seed")[0]
+    append_point(place, write_point(20, {probing_name("tense", is_final=True): ACCURACIES[name][seed - 1]}))
+    if run.analysis.has_context:
+        context = dict(zip(CONTEXT, (0.45, 0.8, 1000.0, 2.0), strict=True))
+        append_point(place, write_point(20, {context_name("tense", figure): value for figure, value in context.items()}))
+
+
+def analysed(folder: Path, seeds: list[int]) -> EncoderAnalysis:
+    confirm = {"top": 0, "seeds": seeds, "against": "linear"}
+    analysis = {"every": 5, "similarity": {"against": ["linear"]}, "probing": {}}
+    a_study = study(confirm=confirm, search={}, trials=0, analysis=analysis)
+    agenda = Agenda(a_study, ListedProposer(), {})
+    place = StudyFolder(folder)
+    while run := agenda.next():
+        if run.phase == "analysis":
+            curves(place, run)
+        test = None if run.phase == "search" else 20.0
+        agenda.end(Result(run=run.id, valid=20.0, test=test, is_analysed=run.phase == "analysis"))
+    found = read_analysis(a_study, agenda, place)
+    assert found
+    return found
+
+
+def test_similarities_are_by_step_and_seed_at_the_steps_that_all_seeds_have(tmp_path: Path) -> None:
+    found = analysed(tmp_path, [1, 2, 3])
+    assert [(each.trial, each.against) for each in found.similarities] == [
+        ("Fixed λ", "linear"),
+        ("Fixed λ", "Fixed λ"),
+        ("linear", "linear"),
+    ]
+    one = found.similarities[0]
+    assert (one.seeds, one.steps) == ((1, 2, 3), (0, 10))
+    before, after = one.over_training["cka"]
+    assert before == pytest.approx((0.9, 0.8, 0.7))
+    assert after == pytest.approx((0.6, 0.5, 0.4))
+    assert one.final["pwcca"] == pytest.approx((0.1, 0.2, 0.3))
+
+
+def test_accuracies_are_compared_with_the_baseline_over_seeds(tmp_path: Path) -> None:
+    (row,) = analysed(tmp_path, [1, 2, 3]).tasks
+    assert (row.task, row.sentences, row.classes, row.majority, row.bag_of_words) == ("tense", 1000, 2, 0.45, 0.8)
+    fixed, linear = row.trials
+    assert (fixed.final, fixed.untrained) == (ACCURACIES["fixed-λ"], (0.5, 0.5, 0.5))
+    assert fixed.difference == pytest.approx(0.2)
+    # Differences 0.20, 0.19 and 0.21: t = 0.2 / (0.01 / √3) = 34.64, two-sided with 2 degrees of freedom.
+    assert fixed.p_value_adjusted == pytest.approx(0.000832, abs=1e-6)
+    assert (fixed.mark, linear.mark, linear.p_value_adjusted) == ("⇑", "", None)
+
+
+def test_two_seeds_and_equal_differences_give_no_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (row,) = analysed(tmp_path / "two", [1, 2]).tasks
+    assert [each.p_value_adjusted for each in row.trials] == [None, None]
+    monkeypatch.setitem(ACCURACIES, "fixed-λ", tuple(value + 0.1 for value in ACCURACIES["linear"]))
+    (row,) = analysed(tmp_path / "equal", [1, 2, 3]).tasks
+    assert [(each.p_value_adjusted, each.mark) for each in row.trials] == [(1.0, ""), (None, "")]
+
+
+def test_the_report_has_both_tables_with_their_notes(tmp_path: Path) -> None:
+    text = "\n".join(analysis_section(analysed(tmp_path, [1, 2, 3])))
+    assert "| Fixed λ | its own other seeds | 0.200 ± 0.100 |" in text
+    assert "| tense | 2 | 45.0 | 80.0 | 50.0 ± 0.0 | 71.0 ± 1.0⇑ | 51.0 ± 1.0 |" in text
+    assert "paired t-test over seeds, adjusted for 1 comparison" in text
+    assert "No cell has a mark" in "\n".join(analysis_section(analysed(tmp_path / "two", [1, 2])))
+
+
+def test_the_plots_are_drawn(tmp_path: Path) -> None:
+    found = analysed(tmp_path, [1, 2, 3])
+    for draw in (draw_similarity, draw_probing):
+        draw(found, tmp_path / "plot.png")
+        assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
