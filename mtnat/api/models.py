@@ -1,5 +1,6 @@
 """Experiments and models in Python: read, build, train."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,8 @@ def train(experiment: Experiment, folder: str | Path, on_progress: Callable[[Pro
     """Trains an experiment in this process, or resumes its training, and returns the final model.
 
     Args:
-        folder: folder of the run. If it contains a checkpoint, the training continues from there; if the training has ended,
-            its model is loaded.
+        folder: folder of the run. If it contains a checkpoint, the training continues from there, with a warning if newer ones
+            are damaged; if the training has ended, its model is loaded.
         on_progress: is called with each point of the curves.
 
     Raises:
@@ -47,7 +48,7 @@ def train(experiment: Experiment, folder: str | Path, on_progress: Callable[[Pro
         OutOfMemoryError: an update ran out of memory.
     """
     dataset = prepare(experiment.data)
-    for progress in training.fit(experiment, dataset, Path(folder)):
+    for progress in training.fit(experiment, dataset, Path(folder), say=lambda text: warnings.warn(text, stacklevel=2)):
         if on_progress:
             on_progress(progress)
     return open_model(Path(folder) / MODEL)

@@ -33,7 +33,14 @@ def run(options: argparse.Namespace) -> int:
     console = Console(stderr=True, quiet=not workers.leads)
     pairs = ", then ".join(f"{len(store):,}" for store in dataset.stages)
     console.print(f"{pairs} training pairs, {dataset.left_out:,} left out; writing to {folder}", highlight=False)
-    points = training.fit(experiment, dataset, folder, workers=workers, micro_batches=options.micro_batches)
+    points = training.fit(
+        experiment,
+        dataset,
+        folder,
+        workers=workers,
+        micro_batches=options.micro_batches,
+        say=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True),
+    )
     for progress in _shown(points, experiment, console):
         if progress.finished and workers.leads:
             print(f"valid BLEU {progress.metrics['final/valid_bleu']:.2f}")

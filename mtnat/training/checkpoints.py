@@ -1,5 +1,7 @@
 """The checkpoints of one run, written atomically."""
 
+import re
+import shutil
 from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,10 @@ from mtnat.files import whole_file, write_whole
 from mtnat.formats import CHECKPOINT_FORMAT, check_entries, format_entries
 from mtnat.training.saved import read_saved
 
+_NAME = re.compile(r"step-(\d{8,})\.pt")
+_ASIDE = "damaged-"
+"""Beginning of the name of a checkpoint that was set aside."""
+
 
 class Checkpoints:
     """A folder of ``step-NNNNNNNN.pt`` files, each with a text file of the validation translations of its step."""
@@ -21,7 +27,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Returns the steps that have a checkpoint, ascending."""
-        return sorted(int(path.stem.removeprefix("step-")) for path in self.folder.glob("step-*.pt"))
+        return sorted(int(found[1]) for path in self.folder.glob("step-*.pt") if (found := _NAME.fullmatch(path.name)))
 
     def write(self, step: int, state: Mapping[str, Any], translations: Iterable[str], kept: Set[int]) -> None:
         """Writes one checkpoint, then removes the checkpoints of all steps that are not in `kept`."""
@@ -32,6 +38,43 @@ class Checkpoints:
         for old in set(self.steps()) - kept:
             self.path(old).unlink()
             self.translations_path(old).unlink(missing_ok=True)
+
+    def set_aside(self, experiment: str) -> list[str]:
+        """Renames the first damaged checkpoint and all later ones, and returns a sentence for each of them.
+
+        The final weights of a run may be from an earlier checkpoint than the newest one, so training continues from the newest
+        of those before any damage.
+
+        Args:
+            experiment: the run's experiment as text. A checkpoint of another one counts as damaged.
+
+        Raises:
+            ModelError: a newer version of mtnat wrote a checkpoint.
+        """
+        said: list[str] = []
+        for step in self.steps():
+            problem = "follows a damaged checkpoint" if said else self._problem(step, experiment)
+            if problem:
+                path = self.path(step)
+                said.append(f"{path}: {problem}; set aside as {_ASIDE}{path.name}")
+                aside = path.with_name(f"{_ASIDE}{path.name}")
+                shutil.rmtree(aside) if aside.is_dir() else aside.unlink(missing_ok=True)
+                path.rename(aside)
+        return said
+
+    def _problem(self, step: int, experiment: str) -> str | None:
+        """Returns what is wrong with a checkpoint; None if it can be used."""
+        path = self.path(step)
+        try:
+            state = read_saved(path, "")
+        except ModelError as error:
+            return str(error).removeprefix(f"{path}: ").removesuffix("; .")
+        check_entries(state, path, CHECKPOINT_FORMAT, ModelError)
+        if state.get("step") != step:
+            return f"is the checkpoint of step {state.get('step')}"
+        if state.get("experiment", experiment) != experiment:  # those of earlier versions have none
+            return "is the checkpoint of another experiment"
+        return None if self.translations_path(step).is_file() else "lacks its translations"
 
     def read(self, step: int) -> dict[str, Any]:
         """Reads the checkpoint of a step, on the host.

@@ -2,10 +2,11 @@
 
 import math
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ from mtnat.training.workers import Alone, Workers
 
 MODEL, TRANSLATIONS, SUMMARY, CHECKPOINTS = "model", "validation.txt", "summary.yaml", "checkpoints"
 """Contents of a run's folder. The checkpoints are not needed any more once the summary is written."""
+_Found = TypeVar("_Found")
 TRAINED_STEPS = "final/trained_steps"
 """Name of the metric with the number of updates done, which is less than T if the run stopped early."""
 
@@ -80,6 +82,7 @@ def fit(
     micro_batches: int = 1,
     teacher: Path | None = None,
     encoder_every: int = 0,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Generator[Progress, None, None]:
     """Trains, or resumes from the newest checkpoint in ``folder``, and yields the run's progress.
 
@@ -93,13 +96,15 @@ def fit(
             divisors do not change; only dropout draws different numbers. The number may change when a run is resumed.
         teacher: model folder of the teacher for a system that reads one and names none.
         encoder_every: number of updates between two encoders that are kept in the folder, see `KeptEncoders`; 0 keeps none.
+        say: is called with a sentence about each checkpoint that is damaged. The run then continues from an older one, or from
+            the beginning, and ends with the same result.
 
     Raises:
         OutOfMemoryError: an update ran out of memory. It may fit with more micro-batches.
         ResourceError: decoding ran out of memory.
         ConfigError: the batches of a step cannot be divided evenly among the workers, or the teacher is missing or unfit.
         StudyError: the folder belongs to another experiment.
-        ModelError: the newest checkpoint in the folder is damaged or of another version.
+        ModelError: a checkpoint in the folder is of another version.
         DivergedError: the loss or the gradient is not finite.
     """
     workers = workers or Alone()
@@ -110,7 +115,7 @@ def fit(
         step, total_steps = int(metrics.get(TRAINED_STEPS, experiment.training.steps)), experiment.training.steps
         yield Progress(step=step, total_steps=total_steps, metrics=metrics, finished=True)
         return
-    yield from _Run(experiment, dataset, folder, workers, micro_batches, teacher, encoder_every).progress()
+    yield from _Run(experiment, dataset, folder, workers, micro_batches, teacher, encoder_every, say).progress()
 
 
 def _claim(folder: Path, experiment: Experiment, workers: Workers) -> None:
@@ -139,6 +144,7 @@ class _Run:
         micro_batches: int,
         teacher: Path | None,
         encoder_every: int,
+        say: Callable[[str], None],
     ) -> None:
         self.experiment, self.dataset, self.folder, self.workers = experiment, dataset, folder, workers
         self.micro_batches, self.encoder_every = micro_batches, encoder_every
@@ -155,9 +161,10 @@ class _Run:
         self.checkpoints = Checkpoints(folder / CHECKPOINTS)
         self.state = _State()
         self.window = Window(self.updater.curves, self.objective.parts, self.objective.measures)
-        steps = self.checkpoints.steps()
-        if steps:
-            self._resume(steps[-1])
+        for sentence in self._of_leader(lambda: self.checkpoints.set_aside(write_yaml(experiment))):
+            say(sentence)
+        for step in self._of_leader(lambda: self.checkpoints.steps()[-1:]):
+            self._resume(step)
 
     def progress(self) -> Generator[Progress, None, None]:
         config, state = self.experiment.training, self.state
@@ -181,6 +188,10 @@ class _Run:
                     yield self._point(metrics, state.step)
                     closed = None
         yield self._finish()
+
+    def _of_leader(self, find: Callable[[], list[_Found]]) -> list[_Found]:
+        """Returns what the leading worker finds; the others may see files that it has renamed."""
+        return list(chain.from_iterable(self.workers.gather(find() if self.workers.leads else [])))
 
     def _feed(self) -> Feed:
         state = self.state
@@ -302,6 +313,7 @@ class _Run:
             "weights": _on_host(self.model.translator),
             "trained_weights": _on_host(self.translator) if self.average else None,
             "updater": self.updater.state(),
+            "experiment": write_yaml(self.experiment),
             "step": state.step,
             "position": [state.position.epoch, state.position.batch],
             "tokens": state.tokens,

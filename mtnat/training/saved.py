@@ -3,10 +3,26 @@
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from zipfile import BadZipFile, ZipFile, is_zipfile
+from zlib import error as ZlibError
 
 import torch
 
 from mtnat.errors import ModelError
+
+_DAMAGED = (
+    BadZipFile,
+    ZlibError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+)
+"""What PyTorch and the standard library raise for a damaged file."""
 
 
 def read_saved(path: Path, remedy: str) -> dict[str, Any]:
@@ -19,14 +35,25 @@ def read_saved(path: Path, remedy: str) -> dict[str, Any]:
         ModelError: the file is missing or damaged.
     """
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        damaged = _damaged_part(path)
+        saved = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError:  # PyTorch's message recommends `weights_only=False`, which would run code in the file
         raise ModelError(f"{path}: cannot be read (it holds something else than tensors and plain values); {remedy}.") from None
-    except (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except _DAMAGED as error:
         raise ModelError(f"{path}: cannot be read ({reason_of(error)}); {remedy}.") from None
+    if damaged:
+        raise ModelError(f"{path}: cannot be read (its part {damaged} is damaged); {remedy}.")
     if not isinstance(saved, dict):
         raise ModelError(f"{path}: cannot be read (it holds no dictionary); {remedy}.")
     return saved
+
+
+def _damaged_part(path: Path) -> str | None:
+    """Returns the first part of a file whose check sum is wrong, which `torch.load` does not notice; None if there is none."""
+    if not is_zipfile(path):
+        return None
+    with ZipFile(path) as archive:
+        return archive.testzip()
 
 
 def reason_of(error: Exception) -> str:

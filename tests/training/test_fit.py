@@ -1,7 +1,7 @@
 """Training as a user relies on it: reproducible, resumable bit for bit, the same on any number of workers."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -171,11 +171,86 @@ def test_a_checkpoint_of_another_version_is_refused_and_stays(
     assert {each: each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()} == before
 
 
-def test_a_damaged_checkpoint_is_reported(dataset: Dataset, tmp_path: Path) -> None:
-    path = interrupted(dataset, tmp_path)
-    path.write_text("no checkpoint")
-    with pytest.raises(ModelError, match=r"cannot be read \(.*\); remove it to resume from an earlier checkpoint"):
-        train(TINY, dataset, tmp_path)
+def empty(path: Path, _: Path) -> None:
+    path.write_bytes(b"")
+
+
+def cut_short(path: Path, _: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def flipped(path: Path, _: Path) -> None:
+    """A single bit in the middle of the weights, which PyTorch would load."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    path.write_bytes(content)
+
+
+def folder_instead(path: Path, _: Path) -> None:
+    path.unlink()
+    (path / "inside").mkdir(parents=True)
+
+
+def of_another_step(path: Path, _: Path) -> None:
+    shutil.copy(path.with_name("step-00000002.pt"), path)
+
+
+def of_another_run(path: Path, other: Path) -> None:
+    shutil.copy(other / "checkpoints" / path.name, path)
+
+
+def without_translations(path: Path, _: Path) -> None:
+    path.with_name("step-00000004.valid.txt").unlink()
+
+
+@pytest.fixture(scope="module")
+def other(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of another run that was interrupted after two checkpoints."""
+    folder = tmp_path_factory.mktemp("other")
+    stopped(replace(TINY, {"seed": 2}), dataset, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[Progress]:
+    return train(TINY, dataset, tmp_path_factory.mktemp("undisturbed"))
+
+
+def stopped(experiment: Experiment, dataset: Dataset, folder: Path) -> None:
+    """Interrupts a run after its checkpoints of steps 2 and 4."""
+    points = fit(experiment, dataset, folder, workers=CPU)
+    for _ in range(5):
+        next(points)
+    points.close()
+
+
+DAMAGES = [empty, cut_short, flipped, folder_instead, of_another_step, of_another_run, without_translations]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_run_continues_before_a_damaged_checkpoint_and_ends_with_the_same_result(
+    dataset: Dataset, tmp_path: Path, other: Path, undisturbed: list[Progress], damage: Callable[[Path, Path], None]
+) -> None:
+    stopped(TINY, dataset, tmp_path)
+    newest = tmp_path / "checkpoints" / "step-00000004.pt"
+    damage(newest, other)
+    said: list[str] = []
+    resumed = list(fit(TINY, dataset, tmp_path, workers=CPU, say=said.append))
+    (sentence,) = said
+    assert sentence.startswith(f"{newest}: ")
+    assert sentence.endswith("; set aside as damaged-step-00000004.pt")
+    assert curves(resumed) == curves(undisturbed)[2:]
+
+
+def test_a_run_without_a_good_checkpoint_begins_again(dataset: Dataset, tmp_path: Path, undisturbed: list[Progress]) -> None:
+    stopped(TINY, dataset, tmp_path)
+    flipped(tmp_path / "checkpoints" / "step-00000002.pt", tmp_path)  # the final weights may be those of an older checkpoint
+    (tmp_path / "checkpoints" / "step-notes.pt").touch()
+    said: list[str] = []
+    assert curves(list(fit(TINY, dataset, tmp_path, workers=CPU, say=said.append))) == curves(undisturbed)
+    first, second = said
+    assert "step-00000002.pt: cannot be read (its part " in first
+    assert second.endswith("step-00000004.pt: follows a damaged checkpoint; set aside as damaged-step-00000004.pt")
 
 
 def test_the_seed_determines_the_training_curves(dataset: Dataset, tmp_path: Path) -> None:

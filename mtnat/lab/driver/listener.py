@@ -13,7 +13,7 @@ from mtnat.lab.driver.screen import Screen
 from mtnat.lab.driver.searcher import DriverOnly
 from mtnat.lab.outputs.clock import Clock
 from mtnat.lab.outputs.curves import read_point
-from mtnat.lab.worker.execute import MICRO_BATCHES, POINT
+from mtnat.lab.worker.execute import MICRO_BATCHES, POINT, SENTENCE
 from mtnat.lab.worker.sessions import RUN_ID
 
 OUT_OF_MEMORY = ("OutOfMemory", "out of memory", "low on memory")
@@ -48,6 +48,8 @@ class Listener(DriverOnly, tune.Callback):
     ) -> None:
         if MICRO_BATCHES in result:
             self._runs.split_batches(trial.config[RUN_ID], result[MICRO_BATCHES])
+        if SENTENCE in result:
+            self._runs.say(trial.config[RUN_ID], result[SENTENCE])
         if POINT in result:
             self._runs.report(trial.config[RUN_ID], *read_point(result[POINT]))
 

@@ -62,6 +62,10 @@ class RunsUnderWay:
         run = self._agenda.handed_out[run_id]
         self._screen.say(f"{run.name}: ran out of memory; continues with each batch in {parts} parts")
 
+    def say(self, run_id: str, text: str) -> None:
+        """A run has a sentence for the user."""
+        self._screen.say(f"{self._agenda.handed_out[run_id].name}: {text}")
+
     def end(self, run_id: str) -> None:
         """A run's process has returned."""
         result = read_result(self._storage.fetch(run_id))

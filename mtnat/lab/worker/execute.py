@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import torch
 
+from mtnat.config import write_yaml
 from mtnat.data import Dataset, Split, prepare
 from mtnat.errors import MtnatError, OutOfMemoryError, ResourceError
 from mtnat.files import locked, write_whole
@@ -30,9 +31,9 @@ from mtnat.training.checkpoints import Checkpoints
 from mtnat.training.fit import CHECKPOINTS, MODEL, SUMMARY
 from mtnat.training.memory import give_back_memory
 
-POINT, RESULT, MICRO_BATCHES = "point", "result", "micro_batches"
+POINT, RESULT, MICRO_BATCHES, SENTENCE = "point", "result", "micro_batches", "sentence"
 """Keys of reports: a point of the curves as text, because Tune keeps 2 KB for every number of every trial; the result of the
-run; the number of micro-batches of an attempt, if it is more than one."""
+run; the number of micro-batches of an attempt, if it is more than one; a sentence for the user."""
 ERROR_FILE = "error.txt"
 """File in a run's folder: the stack of a process that failed unexpectedly or stopped responding."""
 
@@ -181,6 +182,7 @@ class _Execution:
             micro_batches=micro_batches,
             teacher=self.study_folder.teacher_model(),
             encoder_every=self.run.encoder_every,
+            say=lambda text: self.session.report({SENTENCE: text}),
         )
         for progress in points:
             self.report(progress.step, progress.metrics)
@@ -228,12 +230,19 @@ class _Execution:
         """Reports the point of the newest checkpoint if the process was killed after it wrote the one and before the other. The
         training continues after this step, so nothing else would report it."""
         checkpoints = Checkpoints(self.folder / CHECKPOINTS)
-        newest = max(checkpoints.steps(), default=0)
+        lost: list[tuple[int, dict[str, float]]] = []
+        sentences: list[str] = []
         # The leading worker decides, because the others may read the curves after it has added the point.
-        for steps in self.workers.gather([newest] if self.workers.leads and newest > self.validated else []):
-            for step in steps:
-                if metrics := checkpoints.read(step).get("metrics"):  # those of earlier versions have none
-                    self.report(step, metrics)
+        if self.workers.leads and max(checkpoints.steps(), default=0) > self.validated:
+            sentences = checkpoints.set_aside(write_yaml(self.run.experiment))
+            newest = max(checkpoints.steps(), default=0)
+            if newest > self.validated:
+                lost.append((newest, checkpoints.read(newest).get("metrics", {})))  # those of earlier versions have none
+        for sentence in chain.from_iterable(self.workers.gather(sentences)):
+            self.session.report({SENTENCE: sentence})
+        for step, metrics in chain.from_iterable(self.workers.gather(lost)):
+            if metrics:
+                self.report(step, metrics)
 
     def _pruned(self, known: Result) -> Result:
         return known.model_copy(update={"valid": self.newest[VALID], "pruned": self.step, "failed": None})
