@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_INCHES, _MARGIN_INCHES = 0.55, 1.3
+_INCHES, _MARGIN_INCHES = 0.55, 1.45
 """Side of a cell, and the space for titles and labels beside each map."""
+_EDGE_INCHES, _LINE_INCHES = 0.12, 0.16
+"""Space around the whole picture, so that no label stands at its edge, and height of a line of the title."""
 _BRIGHT = 0.6
 """Text is black on colours of values above it, and white on the darker ones."""
 
@@ -30,8 +32,11 @@ def draw(grids: Sequence[Grid], title: str, path: Path) -> None:
 
     measures = list(grids[0].values)
     width = sum(max(len(grid.column_names) for grid in grids) * _INCHES + _MARGIN_INCHES for _ in measures)
-    height = sum(len(grid.row_names) * _INCHES + _MARGIN_INCHES for grid in grids) + _MARGIN_INCHES / 2
+    height = (
+        sum(len(grid.row_names) * _INCHES + _MARGIN_INCHES for grid in grids) + _LINE_INCHES * len(title.splitlines()) + 0.4
+    )
     figure = Figure(figsize=(width + 0.6, height), dpi=150, layout="constrained")
+    figure.get_layout_engine().set(w_pad=_EDGE_INCHES, h_pad=_EDGE_INCHES)  # type: ignore[union-attr, call-arg]
     axes = figure.subplots(len(grids), len(measures), squeeze=False)
     image = None
     for grid, row in zip(grids, axes, strict=True):

@@ -5,11 +5,11 @@ import statistics
 import numpy as np
 import pytest
 import torch
-from scipy.stats import t
+from scipy.stats import t, ttest_ind
 from torch import Tensor, nn
 
 from mtnat.analysis.probing.baselines import bag_of_words, majority
-from mtnat.analysis.probing.comparison import FoldComparison, corrected_t_test
+from mtnat.analysis.probing.comparison import ProbeComparison, corrected_t_test, seed_t_test
 from mtnat.analysis.probing.trainer import (
     Fold,
     ProbeConfig,
@@ -127,7 +127,35 @@ def test_the_corrected_t_test_has_the_variance_of_nadeau_and_bengio() -> None:
     assert corrected_t_test([0.75] * 4, [0.5] * 4) == 0
 
 
-def test_a_mark_needs_an_adjusted_p_value() -> None:
-    assert FoldComparison(0.01, 0.004, 0.04).mark == "↑"
-    assert FoldComparison(-0.01, 0.0004, 0.004).mark == "⇓"
-    assert FoldComparison(0.01, 0.01, 0.1).mark == ""
+def test_without_variance_over_folds_the_test_over_seeds_is_that_of_welch() -> None:
+    system, baseline = [0.91, 0.93, 0.95], [0.88, 0.9]
+    expected = ttest_ind(system, baseline, equal_var=False).pvalue
+    folds = np.linspace(-0.1, 0.1, 10)  # what is common to all models cancels
+    assert seed_t_test([mean + folds for mean in system], [mean + folds for mean in baseline]) == pytest.approx(expected)
+
+
+def test_without_variance_between_seeds_the_test_over_seeds_is_that_over_folds() -> None:
+    system, baseline = [0.9, 0.8, 0.85, 0.9], [0.8, 0.8, 0.8, 0.8]
+    assert seed_t_test([system] * 3, [baseline] * 3) == pytest.approx(corrected_t_test(system, baseline))
+    assert seed_t_test([system] * 2, [system] * 2) == 1
+
+
+def test_seeds_and_folds_together_give_fewer_differences_than_either() -> None:
+    random = np.random.default_rng(1)
+    common = random.normal(0, 0.02, (1, 10))
+    found = 0
+    for _ in range(400):  # equal methods: seeds deviate, and so do folds, differently for each method
+        one, two = (
+            random.normal(0, 0.02, (3, 1)) + random.normal(0, 0.02, (1, 10)) + common + random.normal(0, 0.01, (3, 10))
+            for _ in range(2)
+        )
+        found += seed_t_test(one, two) < 0.05
+    assert found <= 400 * 0.07
+
+
+def test_a_mark_needs_an_adjusted_p_value_and_several_seeds() -> None:
+    assert ProbeComparison(0.01, 0.004, 0.04, (2, 3)).mark == "↑"
+    assert ProbeComparison(-0.01, 0.0004, 0.004, (3, 3)).mark == "⇓"
+    assert ProbeComparison(0.01, 0.01, 0.1, (3, 3)).mark == ""
+    assert ProbeComparison(0.01, 0.0004, 0.004, (1, 3)).mark == ""
+    assert ProbeComparison(0.01, 0.0004, 0.004, (1, 1)).mark == ""

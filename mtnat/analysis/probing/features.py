@@ -17,13 +17,19 @@ Pooling = Literal["mean", "max", "first", "last"]
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 
 
-def sentence_features(
-    model: Model, sentences: Sequence[str], layer: int = -1, pooling: Pooling = "mean", max_tokens: int | None = None
-) -> Tensor:
-    """Returns the features of sentences on the CPU, [N, D], in float32.
+def layer_features(
+    model: Model,
+    sentences: Sequence[str],
+    layers: Sequence[int],
+    pooling: Pooling = "mean",
+    max_tokens: int | None = None,
+) -> list[Tensor]:
+    """Encodes each sentence once, and returns the features of each layer on the CPU, [N, D] each, in float32.
+
+    Only these are kept, 4 bytes times the sentences, the width and the number of layers.
 
     Args:
-        layer: number of the encoder layer, from 0 (the embeddings); −1 is the top layer.
+        layers: numbers of encoder layers, from 0 (the embeddings); negative ones count from the top, so that −1 is the top one.
         pooling: how the states of the pieces become one vector: their mean or maximum, or the first or last of them. EOS
             does not count.
         max_tokens: maximum number of positions of a batch; by default as in decoding.
@@ -31,11 +37,20 @@ def sentence_features(
     Raises:
         UserError: the model has no such layer, or a sentence has no pieces.
     """
-    features_ND = torch.empty(len(sentences), model.translator.config.width)
-    for batch in encoder_states(model, sentences, [layer], max_tokens):
+    features = [torch.empty(len(sentences), model.translator.config.width) for _ in layers]
+    for batch in encoder_states(model, sentences, layers, max_tokens):
         if empty := [row for row, count in zip(batch.rows, batch.is_piece_BS.sum(1).tolist(), strict=True) if not count]:
             raise UserError(f"sentence {empty[0] + 1}: has no pieces; leave out empty sentences.")
-        features_ND[batch.rows] = _pooled(batch.states[0].float(), batch.is_piece_BS, pooling).cpu()
+        for features_ND, states_BSD in zip(features, batch.states, strict=True):
+            features_ND[batch.rows] = _pooled(states_BSD.float(), batch.is_piece_BS, pooling).cpu()
+    return features
+
+
+def sentence_features(
+    model: Model, sentences: Sequence[str], layer: int = -1, pooling: Pooling = "mean", max_tokens: int | None = None
+) -> Tensor:
+    """Returns the features of one layer; see `layer_features`."""
+    [features_ND] = layer_features(model, sentences, [layer], pooling, max_tokens)
     return features_ND
 
 

@@ -37,21 +37,25 @@ def grammar_tasks(most: int = SENTENCES, seed: int = 1) -> list[ProbingTask]:
     """Makes the ten tasks, in the order of the paper's tables.
 
     Args:
-        most: number of different sentences that the tasks are made of. Object number and odd man out need sentences with an
-            object and have fewer; so has word content. Coordination inversion draws sentences of its own.
+        most: number of different sentences that the tasks are made of. Object number needs sentences with an object and has
+            fewer; so has word content. Odd man out and coordination inversion draw more sentences, and have as many.
     """
     drawn: list[_Drawn] = []
     coordinated: dict[str, _Drawn] = {}
+    with_object: dict[str, _Drawn] = {}
     seen: set[str] = set()
     for meaning in sentences("train", DRAWN_AT_MOST * most, _SEEDS_FROM + seed):
-        suits = _is_order_evident(meaning) and len(coordinated) < most
-        if len(drawn) == most and not suits:
-            if len(coordinated) >= most:
-                break
+        if len(drawn) == len(coordinated) == len(with_object) == most:
+            break
+        may_invert = _is_order_evident(meaning) and len(coordinated) < most
+        may_replace = _plain_object(meaning) is not None and len(with_object) < most
+        if len(drawn) == most and not may_invert and not may_replace:
             continue
         each = _Drawn(meaning, *describe(meaning))
-        if suits:
+        if may_invert:
             coordinated.setdefault(each.text, each)
+        if may_replace:
+            with_object.setdefault(each.text, each)
         if len(drawn) < most and each.text not in seen:
             drawn.append(each)
             seen.add(each.text)
@@ -79,7 +83,7 @@ def grammar_tasks(most: int = SENTENCES, seed: int = 1) -> list[ProbingTask]:
         tasks["tense"],
         tasks["subject_number"],
         tasks["object_number"],
-        without_repeats("odd_man_out", _odd_men_out(drawn, seed)),
+        without_repeats("odd_man_out", _odd_men_out(list(with_object.values()), seed)),
         without_repeats("coordination_inversion", _inversions(list(coordinated.values()), seed)),
     ]
 

@@ -9,7 +9,12 @@ from mtnat.cli.options.shared import MODEL_HELP
 def add(parser: argparse.ArgumentParser) -> None:
     """Adds the options of the command."""
     parser.add_argument(
-        "--model", action="append", required=True, help=f"{MODEL_HELP}; may be repeated, and others are compared with the first"
+        "--model",
+        action="append",
+        required=True,
+        metavar="[NAME=]MODEL",
+        help=f"{MODEL_HELP}; may be repeated, and others are compared with the first; models of equal NAME are a group, which "
+        "is one training method with several seeds",
     )
     given = parser.add_mutually_exclusive_group(required=True)
     given.add_argument(
@@ -23,7 +28,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     given.add_argument("--grammar", action="store_true", help="ten tasks of the embedded English grammar")
     parser.add_argument(
-        "--layer", type=int, default=-1, metavar="N", help="encoder layer; 0 is the embeddings (default: the top layer)"
+        "--layers",
+        "--layer",
+        default="top",
+        metavar="N|top|all",
+        help="number of the encoder layer, 0 for the embeddings; all probes every layer (default: top)",
     )
     parser.add_argument(
         "--pooling",
@@ -43,6 +52,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seed", type=int, default=1, metavar="N", help="draws sentences, folds and classifiers (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help="draw a heat map, or accuracy against layer if all layers are probed, into a .png, .svg or .pdf file",
+    )
+    parser.add_argument(
+        "--published", action="store_true", help="show the accuracies of Hao et al. 2021 too, as a table of their own"
     )
     parser.add_argument("--json", action="store_true", help="print a JSON object instead of the table")
     parser.set_defaults(command="mtnat.cli.probe:run")
