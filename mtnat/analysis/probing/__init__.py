@@ -19,7 +19,7 @@ from mtnat.analysis.probing.grammar import grammar_tasks
 from mtnat.analysis.probing.groups import check_groups
 from mtnat.analysis.probing.readers import read_tasks
 from mtnat.analysis.probing.tasks import FOLDS, ProbingTask, ready
-from mtnat.analysis.probing.trainer import Fold, ProbeConfig, accuracies, folds_of, train_folds
+from mtnat.analysis.probing.trainer import Fold, ProbeConfig, accuracies, folds_of, steps_of_an_epoch, train_folds
 from mtnat.analysis.probing.words import KnownWords, known_words
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "seed_t_test",
     "sentence_features",
     "shared_controls",
+    "steps_of_an_epoch",
     "text_tasks",
     "train_folds",
     "untrained",

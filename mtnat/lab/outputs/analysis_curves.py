@@ -15,9 +15,6 @@ MEASURES: Mapping[str, Callable[[Similarity], float]] = {
 """The measures of similarity by name. PWCCA has the weights of the run itself; chance is the level of mean CCA for independent
 noise."""
 _FINAL = "final/"
-_PROBING = "probing/"
-CONTEXT = ("majority", "bag_of_words", "sentences", "classes")
-"""Figures of a task that do not depend on the encoder."""
 
 
 def similarity_name(trial: str, measure: str, *, is_final: bool) -> str:
@@ -27,15 +24,4 @@ def similarity_name(trial: str, measure: str, *, is_final: bool) -> str:
 
 def probing_name(task: str, *, is_final: bool) -> str:
     """Returns the name of the accuracy on a task."""
-    return f"{_FINAL if is_final else ''}{_PROBING}{slug(task)}"
-
-
-def context_name(task: str, figure: str) -> str:
-    """Returns the name of one of the figures of `CONTEXT`."""
-    return f"{probing_name(task, is_final=True)}/{figure}"
-
-
-def probed_tasks(metrics: Mapping[str, float]) -> list[str]:
-    """Returns the tasks on which a final encoder was probed, as their names are in the curves."""
-    names = [name.removeprefix(_FINAL + _PROBING) for name in metrics if name.startswith(_FINAL + _PROBING)]
-    return [name for name in names if "/" not in name]
+    return f"{_FINAL if is_final else ''}probing/{slug(task)}"

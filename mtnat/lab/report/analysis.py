@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from statistics import fmean, stdev
 
+from mtnat.lab.outputs.probed import Folds
 from mtnat.lab.report.markdown_table import markdown_table
-from mtnat.lab.results.analysis import FEWEST_SEEDS, EncoderAnalysis
+from mtnat.lab.results.analysis import EncoderAnalysis
 
 _MEASURES = {"mean CCA": "mean_cca", "chance": "chance", "SVCCA": "svcca", "PWCCA": "pwcca", "CKA": "cka"}
 """The measures of the table by title."""
@@ -52,10 +53,10 @@ def probing_table(analysis: EncoderAnalysis) -> Iterator[str]:
         [
             task.task,
             str(task.classes),
-            f"{100 * task.majority:.1f}",
-            f"{100 * task.bag_of_words:.1f}",
-            percent([value for each in task.trials for value in each.untrained]),
-            *(f"{percent(each.final)}{each.mark}" for each in task.trials),
+            f"{100 * fmean(task.majority):.1f}",
+            f"{100 * fmean(task.bag_of_words):.1f}",
+            _percent([folds for each in task.trials for folds in each.untrained]),
+            *(f"{_percent(each.final)}{each.mark}" for each in task.trials),
         ]
         for task in analysis.tasks
     ]
@@ -70,10 +71,10 @@ def probing_note(analysis: EncoderAnalysis) -> str:
         "mean over ten folds. Untrained: the encoders of all trials and seeds before the training. "
     )
     if not tests:
-        return f"{note}No cell has a mark, because fewer than {FEWEST_SEEDS} seeds hardly tell whether others would agree."
+        return f"{note}No cell has a mark, because one seed does not tell whether other seeds would agree."
     return (
-        f"{note}↑ better than {analysis.against} at p < 0.05, ⇑ at p < 0.01, ↓ ⇓ worse (paired t-test over seeds, adjusted for "
-        f"{tests} comparison{'s' if tests > 1 else ''}, Holm 1979)."
+        f"{note}↑ better than {analysis.against} at p < 0.05, ⇑ at p < 0.01, ↓ ⇓ worse (Welch's t-test over seeds, with the "
+        f"variance of the folds; adjusted for {tests} comparison{'s' if tests > 1 else ''}, Holm 1979)."
     )
 
 
@@ -83,8 +84,9 @@ def _mean(values: Sequence[float]) -> str:
     return f"{fmean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
 
 
-def percent(values: Sequence[float]) -> str:
-    """Returns the mean of accuracies in percent, with their standard deviation."""
-    if not values:
+def _percent(accuracies: Sequence[Folds]) -> str:
+    """Returns the mean of accuracies in percent, with their standard deviation over the seeds."""
+    means = [100 * fmean(folds) for folds in accuracies]
+    if not means:
         return ""
-    return f"{100 * fmean(values):.1f}" + (f" ± {100 * stdev(values):.1f}" if len(values) > 1 else "")
+    return f"{fmean(means):.1f}" + (f" ± {stdev(means):.1f}" if len(means) > 1 else "")

@@ -1,14 +1,13 @@
 """The plots of the analysis of encoders."""
 
-import math
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from textwrap import fill
 from typing import TYPE_CHECKING
 
+from mtnat.analysis.probing import Accuracy, GroupAccuracy, LayerResult, ProbingTask, TaskResult, published
+from mtnat.analysis.probing.pictures import draw_table
 from mtnat.files import whole_file
-from mtnat.lab.report.analysis import percent
 from mtnat.lab.results.analysis import EncoderAnalysis, Similarities, TaskRow
 
 if TYPE_CHECKING:
@@ -18,11 +17,9 @@ _MEASURES = {"pwcca": "PWCCA", "cka": "CKA"}
 """The measures that are drawn, a row of panels for each, with their titles."""
 _PANEL_INCHES = (5.0, 3.4)
 _MARKERS = "osD^vPX*"
-_BRIGHT = 0.6
-"""Text is black on colours of shares above it, and white on the darker ones."""
-_LINE_CHARACTERS = 14
-_WITHOUT_ENCODER, _PLAIN = ("majority", "bag of words"), "#eeeeee"
-"""Columns of figures without an encoder, and their colour."""
+_LINE_CHARACTERS = 12
+_TOP = -1
+"""Number of the top layer."""
 
 
 def draw_similarity(analysis: EncoderAnalysis, path: Path) -> None:
@@ -73,41 +70,29 @@ def _draw(axes: "Axes", similarities: Similarities, measure: str, number: int) -
 
 
 def draw_probing(analysis: EncoderAnalysis, path: Path) -> None:
-    """Draws the accuracies on probing tasks as a heat map (Hao et al. 2021, Tables 1 and 4), a row for each task. The colours
-    of a row are from the lowest to the highest accuracy of its encoders, so that small differences show."""
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
-
-    trials = [each.trial for each in analysis.tasks[0].trials]
-    columns = [*_WITHOUT_ENCODER, "untrained", *trials]
-    texts, values = zip(*(_accuracies(task) for task in analysis.tasks), strict=True)
-    figure = Figure(figsize=(2.4 + 1.35 * len(columns), 1.8 + 0.5 * len(values)), dpi=150, layout="constrained")
-    axes = figure.subplots()
-    shades = [_shades(row) for row in values]
-    axes.imshow(shades, vmin=0, vmax=1, cmap=colormaps["viridis"].with_extremes(bad=_PLAIN), aspect="auto")
-    axes.set_xticks(range(len(columns)), [fill(name, _LINE_CHARACTERS) for name in columns], fontsize=9)
-    axes.set_yticks(range(len(values)), [f"{task.task}\n{task.classes} classes" for task in analysis.tasks], fontsize=9)
-    for down, row in enumerate(texts):
-        for across, text in enumerate(row):
-            colour = "white" if shades[down][across] <= _BRIGHT else "black"  # black where there is no shade
-            axes.text(across, down, text, ha="center", va="center", color=colour, fontsize=9)
-    figure.suptitle("Accuracy on probing tasks in percent, mean ± deviation over seeds", fontsize=11, x=0.01, ha="left")
-    with whole_file(path) as file:
-        figure.savefig(file, format="png")
+    """Draws the accuracies on probing tasks as a heat map (Hao et al. 2021, Tables 1 and 4), with the published figures of the
+    tasks below."""
+    results = [_task_result(row) for row in analysis.tasks]
+    labels = {name: fill(name, _LINE_CHARACTERS) for name in results[0].layers[0].models}
+    partial = path.with_name(f".{path.name}")  # the suffix decides the format
+    draw_table(
+        results,
+        labels,
+        "Probing tasks: mean accuracy over seeds and folds",
+        partial,
+        with_published=any(row.task in published.ACCURACIES for row in analysis.tasks),
+    )
+    partial.replace(path)
 
 
-def _accuracies(task: TaskRow) -> tuple[list[str], list[float]]:
-    """Returns the cells of a task as texts and as numbers."""
-    untrained = [value for each in task.trials for value in each.untrained]
-    cells = [(task.majority,), (task.bag_of_words,), untrained, *(each.final for each in task.trials)]
-    marks = ["", "", "", *(each.mark for each in task.trials)]
-    texts = [percent(values) + mark for values, mark in zip(cells, marks, strict=True)]
-    return texts, [fmean(values) if values else math.nan for values in cells]
-
-
-def _shades(row: Sequence[float]) -> list[float]:
-    """Returns the place of each value between the lowest and the highest of the encoders; NaN without an encoder."""
-    known = [value for value in row[len(_WITHOUT_ENCODER) :] if not math.isnan(value)]
-    low, high = min(known), max(known)
-    shades = [(value - low) / (high - low) if high > low else 0.0 for value in row]
-    return [math.nan] * len(_WITHOUT_ENCODER) + shades[len(_WITHOUT_ENCODER) :]
+def _task_result(row: TaskRow) -> TaskResult:
+    """Returns a row as `mtnat probe` has it. The untrained encoders of all trials and seeds count as those of each trial."""
+    untrained = Accuracy(tuple(map(fmean, zip(*(folds for each in row.trials for folds in each.untrained), strict=True))))
+    models = {each.trial: GroupAccuracy(tuple(map(Accuracy, each.final))) for each in row.trials if each.final}
+    return TaskResult(
+        task=ProbingTask(name=row.task, sentences=(), labels=()),
+        updates=row.updates,
+        majority=Accuracy(row.majority),
+        bag_of_words=Accuracy(row.bag_of_words),
+        layers=(LayerResult(layer=_TOP, models=models, untrained=dict.fromkeys(models, untrained)),),
+    )

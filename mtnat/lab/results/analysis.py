@@ -4,16 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from mtnat.analysis.probing import seed_t_test
 from mtnat.config import Record
 from mtnat.evaluation import Mark, holm, mark_of
-from mtnat.lab.outputs.analysis_curves import CONTEXT, MEASURES, context_name, probed_tasks, probing_name, similarity_name
+from mtnat.lab.outputs.analysis_curves import MEASURES, probing_name, similarity_name
 from mtnat.lab.outputs.curves import read_curves
 from mtnat.lab.outputs.folder import StudyFolder
+from mtnat.lab.outputs.probed import Folds, ProbedTask, read_probed
+from mtnat.lab.outputs.runs import Run
 from mtnat.lab.plan.agenda import Agenda
 from mtnat.lab.study.record import Study
 
-FEWEST_SEEDS = 3
-"""With fewer seeds nothing is tested: a t-test over two seeds finds only differences of more than a dozen deviations."""
 Values = tuple[float, ...]
 """A figure by seed, in the order of `seeds`."""
 
@@ -38,18 +39,19 @@ class Probed(Record):
 
     trial: str
     seeds: tuple[int, ...]
-    untrained: Values
-    """With the weights before the training."""
-    final: Values
-    """With the final models."""
+    untrained: tuple[Folds, ...]
+    """With the weights before the training, by seed."""
+    final: tuple[Folds, ...]
+    """With the final models, by seed."""
     steps: tuple[int, ...] = ()
     """Steps at which the encoders of all these runs were probed."""
     over_training: tuple[Values, ...] = ()
-    """The accuracies at each step."""
+    """The mean accuracies at each step."""
     difference: float | None = None
-    """Mean difference to the baseline over the seeds that both have; None with fewer than three of them."""
+    """Mean difference to the baseline; None if nothing is compared."""
     p_value_adjusted: float | None = None
-    """Of a paired t-test over seeds, adjusted for the number of tasks and trials that are compared (Holm 1979)."""
+    """Of the test over seeds and folds (`seed_t_test`), adjusted for the number of tasks and trials that are compared (Holm
+    1979). None if one of the two trials has a single seed."""
     mark: Mark = ""
 
 
@@ -59,10 +61,12 @@ class TaskRow(Record):
     task: str
     sentences: int
     classes: int
-    majority: float
-    """Accuracy of the most frequent label."""
-    bag_of_words: float
-    """Accuracy of a linear classifier of word counts."""
+    updates: int
+    """Number of updates of each classifier."""
+    majority: Folds
+    """Of the most frequent label."""
+    bag_of_words: Folds
+    """Of a linear classifier of word counts."""
     trials: tuple[Probed, ...]
 
 
@@ -82,6 +86,8 @@ class _Analysed:
     seed: int
     points: Mapping[int, Mapping[str, float]]
     """Metrics by step."""
+    probed: Mapping[str, ProbedTask]
+    """Accuracies by task."""
 
     def last(self, name: str) -> float | None:
         """Returns the value of a metric at the last step that has it; None if no step has."""
@@ -98,7 +104,7 @@ def read_analysis(study: Study, agenda: Agenda, folder: StudyFolder) -> EncoderA
         return None
     runs = {
         trial.name: [
-            _Analysed(run.experiment.seed, _points(folder, run.id))
+            _analysed(folder, run)
             for run in agenda.runs(trial).confirm
             if (result := agenda.results.get(run.id)) and result.is_analysed
         ]
@@ -121,11 +127,11 @@ def read_analysis(study: Study, agenda: Agenda, folder: StudyFolder) -> EncoderA
     )
 
 
-def _points(folder: StudyFolder, run: str) -> dict[int, dict[str, float]]:
+def _analysed(folder: StudyFolder, run: Run) -> _Analysed:
     points: dict[int, dict[str, float]] = {}
-    for step, metrics in read_curves(folder.run(run)):
+    for step, metrics in read_curves(folder.run(run.id)):
         points.setdefault(step, {}).update(metrics)
-    return points
+    return _Analysed(run.experiment.seed, points, {task.task: task for task in read_probed(folder.run(run.id))})
 
 
 def _similarities(trial: str, runs: Sequence[_Analysed], against: str) -> Similarities | None:
@@ -154,67 +160,62 @@ def _finals(runs: Sequence[_Analysed], name: str) -> Values:
 
 def _tasks(runs: Mapping[str, Sequence[_Analysed]]) -> list[TaskRow]:
     """Returns the accuracies of all tasks, without comparisons."""
-    points = [point for same in runs.values() for run in same for point in run.points.values()]
-    metrics = {name: value for point in points for name, value in point.items()}
-    rows = []
-    for task in probed_tasks(metrics):
-        figures = {name: metrics[own] for name in CONTEXT if (own := context_name(task, name)) in metrics}
-        if len(figures) < len(CONTEXT):
-            continue  # the run with these figures was not analysed
-        rows.append(
-            TaskRow(
-                task=task,
-                sentences=int(figures["sentences"]),
-                classes=int(figures["classes"]),
-                majority=figures["majority"],
-                bag_of_words=figures["bag_of_words"],
-                trials=tuple(_probed(name, same, task) for name, same in runs.items()),
-            )
+    probed = [task for same in runs.values() for run in same for task in run.probed.values()]
+    return [
+        TaskRow(
+            task=task.task,
+            sentences=task.sentences,
+            classes=task.classes,
+            updates=task.updates,
+            majority=task.majority,
+            bag_of_words=task.bag_of_words,
+            trials=tuple(_probed(name, same, task.task) for name, same in runs.items()),
         )
-    return rows
+        for task in probed
+        if task.majority is not None and task.bag_of_words is not None
+    ]
 
 
 def _probed(trial: str, runs: Sequence[_Analysed], task: str) -> Probed:
-    final, curve = probing_name(task, is_final=True), probing_name(task, is_final=False)
-    probed = [run for run in runs if run.last(final) is not None]
+    curve = probing_name(task, is_final=False)
+    probed = [run for run in runs if task in run.probed]
     steps = sorted(set.intersection(*(run.steps(curve) for run in probed))) if probed else []
+    is_curve = len(steps) > 1  # all runs are probed before the training
     return Probed(
         trial=trial,
         seeds=tuple(run.seed for run in probed),
-        untrained=tuple(run.points[0][curve] for run in probed),
-        final=_finals(probed, final),
-        steps=tuple(steps) if len(steps) > 1 else (),
-        over_training=tuple(tuple(run.points[step][curve] for run in probed) for step in steps) if len(steps) > 1 else (),
+        untrained=tuple(run.probed[task].untrained for run in probed),
+        final=tuple(run.probed[task].final for run in probed),
+        steps=tuple(steps) if is_curve else (),
+        over_training=tuple(tuple(run.points[step][curve] for run in probed) for step in steps) if is_curve else (),
     )
 
 
 def _compared(rows: Sequence[TaskRow], against: str) -> list[TaskRow]:
     """Returns the rows with the tests against a baseline."""
-    from scipy.stats import ttest_rel
+    baselines = [next((each for each in row.trials if each.trial == against), None) for row in rows]
+    tested = {
+        (place, number): seed_t_test(each.final, baseline.final)
+        for place, (row, baseline) in enumerate(zip(rows, baselines, strict=True))
+        for number, each in enumerate(row.trials)
+        if baseline and each.trial != against and min(len(each.seeds), len(baseline.seeds)) > 1
+    }
+    adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
 
-    pairs: dict[tuple[int, int], tuple[float, float]] = {}
-    for place, row in enumerate(rows):
-        baseline = next((dict(zip(each.seeds, each.final, strict=True)) for each in row.trials if each.trial == against), {})
-        for number, each in enumerate(row.trials):
-            own = dict(zip(each.seeds, each.final, strict=True))
-            seeds = [seed for seed in own if seed in baseline]
-            if each.trial == against or len(seeds) < FEWEST_SEEDS:
-                continue
-            ours, theirs = [own[seed] for seed in seeds], [baseline[seed] for seed in seeds]
-            # Accuracies are whole numbers of sentences, so differences can be equal, which says nothing of their deviation.
-            is_equal = len({round((one - other) * row.sentences) for one, other in zip(ours, theirs, strict=True)}) == 1
-            p_value = 1.0 if is_equal else float(ttest_rel(ours, theirs).pvalue)
-            pairs[place, number] = (fmean(ours) - fmean(theirs), p_value)
-    adjusted = dict(zip(pairs, holm([p_value for _, p_value in pairs.values()]), strict=True))
-
-    def tested(place: int, number: int, probed: Probed) -> Probed:
-        if (place, number) not in pairs:
+    def with_test(place: int, number: int, probed: Probed) -> Probed:
+        baseline = baselines[place]
+        if baseline is None or probed.trial == against or not probed.seeds or not baseline.seeds:
             return probed
-        difference, p_value = pairs[place, number][0], adjusted[place, number]
-        found = {"difference": difference, "p_value_adjusted": p_value, "mark": mark_of(difference, p_value)}
-        return probed.model_copy(update=found)
+        difference = _mean(probed.final) - _mean(baseline.final)
+        p_value = adjusted.get((place, number))
+        mark: Mark = "" if p_value is None else mark_of(difference, p_value)
+        return probed.model_copy(update={"difference": difference, "p_value_adjusted": p_value, "mark": mark})
 
     return [
-        row.model_copy(update={"trials": tuple(tested(place, number, each) for number, each in enumerate(row.trials))})
+        row.model_copy(update={"trials": tuple(with_test(place, number, each) for number, each in enumerate(row.trials))})
         for place, row in enumerate(rows)
     ]
+
+
+def _mean(accuracies: Sequence[Folds]) -> float:
+    return fmean(map(fmean, accuracies))

@@ -18,12 +18,14 @@ from mtnat.analysis.probing import (
     read_tasks,
     ready,
     sentence_features,
+    steps_of_an_epoch,
     text_tasks,
     untrained,
 )
 from mtnat.data.config import DataConfig
 from mtnat.data.corpus import data_root
-from mtnat.lab.outputs.analysis_curves import MEASURES, context_name, probing_name, similarity_name
+from mtnat.lab.outputs.analysis_curves import MEASURES, probing_name, similarity_name
+from mtnat.lab.outputs.probed import Folds, ProbedTask, read_probed, write_probed
 from mtnat.lab.outputs.runs import AnalysisPlan, Run
 from mtnat.lab.study.analysing import ProbingInTheEnd, SimilarityOverTraining
 from mtnat.training import Model, load_model, training_sources
@@ -60,7 +62,7 @@ def analysed(
     if plan.settings.similarity and any(plan.others.values()):
         yield from _similarity(run, plan, plan.settings.similarity, own, bring, known, last_step)
     if plan.settings.probing:
-        yield from _probing(run, plan, plan.settings.probing, own, known, last_step)
+        yield from _probing(run, plan, plan.settings.probing, own, folder, known, last_step)
 
 
 class _Encoder:
@@ -127,34 +129,39 @@ def _probing(
     plan: AnalysisPlan,
     config: ProbingInTheEnd,
     own: _Encoder,
+    folder: Path,
     known: Collection[tuple[int, str]],
     last_step: int,
 ) -> Iterator[Point]:
-    tasks = [ready(task, config.sentences, seed=_SEED) for task in tasks_of(config, run.experiment.data)]
-    folds = {task.name: folds_of(task.labels, seed=_SEED) for task in tasks}
+    probed = {task.task: task for task in read_probed(folder)}
     probe = ProbeConfig(epochs=config.epochs)
-    for step in [*(own.steps if config.over_training else [0]), None]:
-        place = last_step if step is None else step
-        wanted = [task for task in tasks if (place, probing_name(task.name, is_final=step is None)) not in known]
-        model = own.after(step) if wanted else own.model
-        for task in wanted:
-            features_ND = sentence_features(model, task.sentences, config.layer, config.pooling)
-            accuracy = fmean(accuracies(features_ND, task.labels, folds[task.name], probe, _SEED))
-            metrics = {probing_name(task.name, is_final=step is None): accuracy}
-            if step is None and plan.has_context:
-                metrics |= _context(task, folds[task.name])
-            yield place, metrics
+    for task in (ready(each, config.sentences, seed=_SEED) for each in tasks_of(config, run.experiment.data)):
+        folds = folds_of(task.labels, seed=_SEED)
 
+        def accuracies_after(step: int | None, task: ProbingTask = task, folds: Sequence[Fold] = folds) -> Folds:
+            features_ND = sentence_features(own.after(step), task.sentences, config.layer, config.pooling)
+            return accuracies(features_ND, task.labels, folds, probe, _SEED)
 
-def _context(task: ProbingTask, folds: Sequence[Fold]) -> dict[str, float]:
-    """Returns the figures of a task that do not depend on the encoder."""
-    figures = {
-        "majority": fmean(majority(task.labels, folds)),
-        "bag_of_words": fmean(bag_of_words(task.sentences, task.labels, folds)),
-        "sentences": float(len(task.sentences)),
-        "classes": float(len(task.classes)),
-    }
-    return {context_name(task.name, name): value for name, value in figures.items()}
+        if task.name not in probed:
+            probed[task.name] = ProbedTask(
+                task=task.name,
+                sentences=len(task.sentences),
+                classes=len(task.classes),
+                updates=config.epochs * steps_of_an_epoch(folds, probe.batch_size)[0],
+                untrained=accuracies_after(0),
+                final=accuracies_after(None),
+                majority=majority(task.labels, folds) if plan.has_context else None,
+                bag_of_words=bag_of_words(task.sentences, task.labels, folds) if plan.has_context else None,
+            )
+            write_probed(folder, tuple(probed.values()))
+        curve = probing_name(task.name, is_final=False)
+        if (0, curve) not in known:
+            yield 0, {curve: fmean(probed[task.name].untrained)}
+        for step in own.steps[1:] if config.over_training else ():
+            if (step, curve) not in known:
+                yield step, {curve: fmean(accuracies_after(step))}
+        if (last_step, final := probing_name(task.name, is_final=True)) not in known:
+            yield last_step, {final: fmean(probed[task.name].final)}
 
 
 def tasks_of(config: ProbingInTheEnd, data: DataConfig) -> list[ProbingTask]:

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from small_study import study
 
-from mtnat.lab.outputs.analysis_curves import CONTEXT, MEASURES, context_name, probing_name, similarity_name
+from mtnat.lab.outputs.analysis_curves import MEASURES, probing_name, similarity_name
 from mtnat.lab.outputs.curves import append_point, write_point
 from mtnat.lab.outputs.folder import StudyFolder
+from mtnat.lab.outputs.probed import ProbedTask, write_probed
 from mtnat.lab.outputs.runs import Result, Run
 from mtnat.lab.plan.agenda import Agenda
 from mtnat.lab.plan.listed_proposer import ListedProposer
@@ -36,11 +37,18 @@ def curves(folder: StudyFolder, run: Run) -> None:
         final = {similarity_name(other, measure, is_final=True): 0.1 * seed for measure in MEASURES}
         append_point(place, write_point(20, final))
     append_point(place, write_point(0, {probing_name("tense", is_final=False): 0.5}))
-    name = run.id.rpartition("-seed")[0]
-    append_point(place, write_point(20, {probing_name("tense", is_final=True): ACCURACIES[name][seed - 1]}))
-    if run.analysis.has_context:
-        context = dict(zip(CONTEXT, (0.45, 0.8, 1000.0, 2.0), strict=True))
-        append_point(place, write_point(20, {context_name("tense", figure): value for figure, value in context.items()}))
+    accuracy = ACCURACIES[run.id.rpartition("-seed")[0]][seed - 1]
+    task = ProbedTask(
+        task="tense",
+        sentences=1000,
+        classes=2,
+        updates=56,
+        untrained=(0.5,) * 10,
+        final=(accuracy,) * 10,
+        majority=(0.45,) * 10 if run.analysis.has_context else None,
+        bag_of_words=(0.8,) * 10 if run.analysis.has_context else None,
+    )
+    write_probed(place, (task,))
 
 
 def analysed(folder: Path, seeds: list[int]) -> EncoderAnalysis:
@@ -76,29 +84,28 @@ def test_similarities_are_by_step_and_seed_at_the_steps_that_all_seeds_have(tmp_
 
 def test_accuracies_are_compared_with_the_baseline_over_seeds(tmp_path: Path) -> None:
     (row,) = analysed(tmp_path, [1, 2, 3]).tasks
-    assert (row.task, row.sentences, row.classes, row.majority, row.bag_of_words) == ("tense", 1000, 2, 0.45, 0.8)
+    assert (row.task, row.sentences, row.classes, row.updates) == ("tense", 1000, 2, 56)
+    assert (row.majority, row.bag_of_words) == ((0.45,) * 10, (0.8,) * 10)
     fixed, linear = row.trials
-    assert (fixed.final, fixed.untrained) == (ACCURACIES["fixed-λ"], (0.5, 0.5, 0.5))
+    assert (fixed.seeds, fixed.final[1], fixed.untrained) == ((1, 2, 3), (0.71,) * 10, ((0.5,) * 10,) * 3)
     assert fixed.difference == pytest.approx(0.2)
-    # Differences 0.20, 0.19 and 0.21: t = 0.2 / (0.01 / √3) = 34.64, two-sided with 2 degrees of freedom.
-    assert fixed.p_value_adjusted == pytest.approx(0.000832, abs=1e-6)
+    # All folds are equal, so the test is Welch's: t = 0.2 / √(2 · 0.01² / 3) = 24.49, two-sided with 4 degrees of freedom.
+    assert fixed.p_value_adjusted == pytest.approx(1.65e-5, rel=0.01)
     assert (fixed.mark, linear.mark, linear.p_value_adjusted) == ("⇑", "", None)
 
 
-def test_two_seeds_and_equal_differences_give_no_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (row,) = analysed(tmp_path / "two", [1, 2]).tasks
-    assert [each.p_value_adjusted for each in row.trials] == [None, None]
-    monkeypatch.setitem(ACCURACIES, "fixed-λ", tuple(value + 0.1 for value in ACCURACIES["linear"]))
-    (row,) = analysed(tmp_path / "equal", [1, 2, 3]).tasks
-    assert [(each.p_value_adjusted, each.mark) for each in row.trials] == [(1.0, ""), (None, "")]
+def test_one_seed_gives_no_mark(tmp_path: Path) -> None:
+    (row,) = analysed(tmp_path, [1]).tasks
+    assert [(each.p_value_adjusted, each.mark) for each in row.trials] == [(None, "")] * 2
+    assert row.trials[0].difference == pytest.approx(0.2)
 
 
 def test_the_report_has_both_tables_with_their_notes(tmp_path: Path) -> None:
     text = "\n".join(analysis_section(analysed(tmp_path, [1, 2, 3])))
     assert "| Fixed λ | its own other seeds | 0.200 ± 0.100 |" in text
     assert "| tense | 2 | 45.0 | 80.0 | 50.0 ± 0.0 | 71.0 ± 1.0⇑ | 51.0 ± 1.0 |" in text
-    assert "paired t-test over seeds, adjusted for 1 comparison" in text
-    assert "No cell has a mark" in "\n".join(analysis_section(analysed(tmp_path / "two", [1, 2])))
+    assert "adjusted for 1 comparison, Holm 1979" in text
+    assert "No cell has a mark" in "\n".join(analysis_section(analysed(tmp_path / "one", [1])))
 
 
 def test_the_plots_are_drawn(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -13,10 +14,10 @@ import pytest
 from mtnat.analysis.encoders import compare_encoders, readable_sentences
 from mtnat.config import build, replace
 from mtnat.experiment import Experiment
-from mtnat.lab.outputs.analysis_curves import CONTEXT
 from mtnat.lab.outputs.curves import read_curves, read_point
 from mtnat.lab.outputs.folder import STOP_FILE, StudyFolder, read_result
 from mtnat.lab.outputs.micro_batches import MOST_MICRO_BATCHES, double_micro_batches, read_micro_batches, write_micro_batches
+from mtnat.lab.outputs.probed import read_probed
 from mtnat.lab.outputs.runs import AnalysisPlan, Result, Run
 from mtnat.lab.study.resources import Resources
 from mtnat.lab.worker.execute import MICRO_BATCHES, POINT, RESULT, execute
@@ -211,10 +212,12 @@ def test_an_encoder_is_probed_before_and_after_the_training_and_in_between(tmp_p
     assert [step for step, _ in session.seen("probing/tense")] == [0, 2, 4, 6]
     (final,) = session.seen("final/probing/tense")
     assert final[0] == 6
-    context = [name for _, metrics in session.points for name in metrics if name.startswith("final/probing/tense/")]
-    assert context == [f"final/probing/tense/{figure}" for figure in CONTEXT]
-    tasks = {name.split("/")[2] for _, metrics in session.points for name in metrics if name.startswith("final/probing/")}
-    assert len(tasks) == 10
+    probed = {task.task: task for task in read_probed(tmp_path / "runs" / run.id)}
+    assert len(probed) == 10
+    tense = probed["tense"]
+    assert len(tense.final) == len(tense.majority or ()) == 10
+    assert fmean(tense.final) == final[1]
+    assert fmean(tense.untrained) == dict(session.seen("probing/tense"))[0]
 
 
 def test_a_run_whose_encoder_cannot_be_analysed_keeps_its_scores_and_says_why(tmp_path: Path) -> None:
