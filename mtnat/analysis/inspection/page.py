@@ -177,12 +177,16 @@ def _passes(passes: Sequence[InspectedPass], name: str) -> Iterable[str]:
         [
             _cell(str(each.number)),
             _cell(f"{each.score:.3f}"),
-            _cell(", ".join(f"{length} ({score:.3f})" for length, score in each.candidates), "name"),
+            f'<td class="candidates">{_candidates(each)}</td>',
             f"<td>{_pieces(_marked(each))}</td>",
         ]
         for each in passes
     )
     yield from _table(f"Passes{name}", ["pass", "score", "candidates", "pieces"], rows)
+
+
+def _candidates(each: InspectedPass) -> str:
+    return " ".join(f"<span>{length} ({score:.3f})</span>" for length, score in each.candidates)
 
 
 def _marked(each: InspectedPass) -> Iterable[str]:
