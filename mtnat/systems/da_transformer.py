@@ -365,7 +365,7 @@ class DagSearch:
             former = pieces[vertex]
             if piece < len(found.tokens):
                 places[vertex] = piece
-        inner = (Position(pieces[each], places.get(each), scores[each], MASK) for each in range(1, len(pieces) - 1))
+        inner = (Position(pieces[each], places.get(each), scores[each]) for each in range(1, len(pieces) - 1))
         positions = (Position(BOS, reads=BOS), *inner, Position(EOS, reads=EOS))
         return Replay(
             (Reading("NAT decoder", self.branch.decoder, positions),),

@@ -128,6 +128,16 @@ def test_the_probabilities_of_mask_predict_are_those_of_its_passes() -> None:
     assert masks == [*last.is_masked, False]
 
 
+@pytest.mark.parametrize("name", ["transformer", "the AT decoder of both", "fallback"])
+def test_a_translation_of_the_at_decoder_has_its_verdict_only(name: str) -> None:
+    part = only_part(model_of(name))
+    assert part.confidence == ""
+    assert {piece.log_probability for piece in part.pieces} == {None}
+    assert part.at is not None
+    assert (part.at.text, part.at.score) == (part.text, pytest.approx(part.score))
+    assert part.at.score_of_translation == pytest.approx(part.score, abs=1e-5)
+
+
 def test_a_position_of_ctc_gives_the_piece_that_the_alignment_collapses_to() -> None:
     part = only_part(model_of("ctc"))
     assert len(part.positions) == 2 * len(part.source)

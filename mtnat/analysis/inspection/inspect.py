@@ -87,10 +87,12 @@ def _part(model: Model, source: list[int], config: Decoding, decoder: DecoderNam
         attention = decoder_maps(replay, recorded, vocabularies, of_source) if replay else []
         of_encoder = encoder_maps(model.translator.encoder, recorded, of_source)
     at = _from_at(model, source, best, config, of_source) if "at" in model.translator.branches else None
-    if at and decoder == "nat" and not best.fallback_passes:  # otherwise the AT decoder has been replayed above
+    is_by_at = decoder == "at" or best.fallback_passes > 0
+    if at and not is_by_at:  # otherwise the AT decoder has been replayed above
         attention += at.attention
     positions = replay.readings[-1].positions if replay else ()
-    scores, verdicts = _scores(positions, len(best.tokens)), at.verdicts if at else [None] * len(best.tokens)
+    verdicts = at.verdicts if at else [None] * len(best.tokens)
+    scores = _scores(() if is_by_at else positions, len(best.tokens))
     [text] = vocabularies.target.decode([best.tokens])
     return Part(
         source=of_source,
@@ -102,7 +104,7 @@ def _part(model: Model, source: list[int], config: Decoding, decoder: DecoderNam
             Piece(vocabularies.target.piece(token), score, verdict)
             for token, score, verdict in zip(best.tokens, scores, verdicts, strict=True)
         ),
-        confidence=replay.confidence if replay else "",
+        confidence=replay.confidence if replay and not is_by_at else "",
         passes=tuple(_pass(each, vocabularies) for each in replay.passes) if replay else (),
         positions=tuple(_position(each, vocabularies) for each in positions) if _are_others(positions) else (),
         at=at.translation if at else None,

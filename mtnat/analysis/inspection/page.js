@@ -40,7 +40,7 @@
     made.append(element("caption", caption));
     const head = element("tr");
     head.append(element("td"));
-    for (const name of map.columns) head.append(element("th", name, { scope: "col" }));
+    map.columns.forEach((name, x) => head.append(element("th", x + 1 + " " + name, { scope: "col" })));
     const body = element("tbody");
     weights.forEach(function (row, y) {
       if (onlyPieces && map.pieces[y] === null) return;

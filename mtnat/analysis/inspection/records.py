@@ -31,7 +31,7 @@ class Piece:
     text: str
     """As the vocabulary writes it: ``▁`` stands for a space."""
     log_probability: float | None
-    """See `Part.confidence`; None if the search gives none."""
+    """See `Part.confidence`; None if the search gives none, or if the AT decoder has translated: see its verdict."""
     verdict: Verdict | None
     """None if the model has no AT decoder."""
 
@@ -113,7 +113,7 @@ class Part:
     """Whether the AT decoder has translated because the NAT decoder's translation scored too low."""
     pieces: tuple[Piece, ...]
     confidence: str
-    """What the log-probabilities of the pieces are."""
+    """What the log-probabilities of the pieces are; empty if there are none."""
     passes: tuple[InspectedPass, ...]
     """Those of the search, if it makes several."""
     positions: tuple[InspectedPosition, ...]
