@@ -67,8 +67,10 @@ def test_a_sentence_in_parts_shows_each_part(model: Path, capsys: pytest.Capture
 
 def test_bytes_that_are_not_text_are_replaced(model: Path, tmp_path: Path) -> None:
     page = tmp_path / "inspect.html"
-    command = [sys.executable, "-m", "mtnat", "inspect", "--model", str(model), "--page", str(page), b"The \xff dog."]
-    done = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONUTF8": "1"})
+    words = [sys.executable, "-m", "mtnat", "inspect", "--model", str(model), "--page", str(page)]
+    done = subprocess.run(
+        [*map(os.fsencode, words), b"The \xff dog."], capture_output=True, env=os.environ | {"PYTHONUTF8": "1"}
+    )
     assert (done.returncode, done.stderr.decode()) == (0, f"page: {page}\n")
     assert "<dd>The \ufffd dog.</dd>" in page.read_text(encoding="utf-8")
 

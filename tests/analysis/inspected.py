@@ -10,6 +10,9 @@ import torch
 
 from mtnat.config import replace
 from mtnat.data.vocabulary import Vocabularies, Vocabulary
+from mtnat.model import TargetDecoder, Translator
+from mtnat.model.layers import DecoderLayer
+from mtnat.systems import branch_of
 from mtnat.systems.registry import SYSTEMS, kind_of
 from mtnat.testing.system_contract import EXPERIMENT
 from mtnat.training import Model
@@ -56,3 +59,14 @@ def model_of(name: str) -> Model:
     torch.manual_seed(1)
     translator = experiment.translator_of(len(source), len(target), joint=joint)
     return Model(experiment, translator.eval(), Vocabularies(source, target, joint=joint))
+
+
+def decoder_of(translator: Translator, name: str) -> TargetDecoder:
+    """The only decoder of a branch."""
+    [decoder] = [each for each in branch_of(translator, name).modules() if isinstance(each, TargetDecoder)]
+    return decoder
+
+
+def layers_of(translator: Translator, name: str) -> list[DecoderLayer]:
+    """The layers of the only decoder of a branch."""
+    return [layer for layer in decoder_of(translator, name).stack.layers if isinstance(layer, DecoderLayer)]

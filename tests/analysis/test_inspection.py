@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from inspected import SENTENCE, SETTINGS, model_of
+from inspected import SENTENCE, SETTINGS, decoder_of, model_of
 from torch import nn
 
 from mtnat.analysis.inspection import Inspection, Part, inspect_sentence, record_of
@@ -66,7 +66,7 @@ def test_the_verdict_is_that_of_teacher_forcing(name: str) -> None:
     model = model_of(name)
     config, target = model.experiment.decoding, model.vocabularies.target
     [[best]] = decode(model.translator, model.vocabularies.source.encode([SENTENCE]), config, model.search())
-    decoder, part = branch_of(model.translator, "at").decoder, only_part(model)
+    decoder, part = decoder_of(model.translator, "at"), only_part(model)
     assert part.at is not None
     tokens_1T = torch.tensor([[*best.tokens, EOS]])
     with torch.inference_mode():

@@ -4,15 +4,14 @@
 
 import pytest
 import torch
-from inspected import SENTENCE, model_of
+from inspected import SENTENCE, decoder_of, layers_of, model_of
 from torch import Tensor, nn
 
 from mtnat.analysis.inspection import inspect_sentence, recorded_attention
 from mtnat.decoding.batching import pad
 from mtnat.decoding.teacher_forcing import forced_log_probabilities
-from mtnat.model import TargetDecoder, Translator, computing_in
+from mtnat.model import Translator, computing_in
 from mtnat.model.attention import CrossAttention, SelfAttention
-from mtnat.systems import branch_of
 from mtnat.tokens import EOS, PAD
 
 CPU = torch.device("cpu")
@@ -20,17 +19,13 @@ SOURCES = [[7, 8, 9, 10, 11], [12, 13]]
 TARGETS_BT = torch.tensor([[20, 21, 22, EOS], [23, EOS, PAD, PAD]])
 
 
-def decoders(translator: Translator) -> list[TargetDecoder]:
-    return [each for each in translator.modules() if isinstance(each, TargetDecoder)]
-
-
 @torch.inference_mode()
 def read(translator: Translator) -> Tensor:
     """Runs the encoder and both decoders over two sources of different length."""
     encoded = translator.encode(pad(SOURCES, CPU))
-    at, nat = (branch_of(translator, name) for name in ("at", "nat"))
-    scores_BT = forced_log_probabilities(at.decoder, encoded, TARGETS_BT, TARGETS_BT != PAD)
-    return torch.cat((scores_BT.flatten(), nat.decoder.states(encoded, TARGETS_BT).flatten()))
+    at, nat = (decoder_of(translator, name) for name in ("at", "nat"))
+    scores_BT = forced_log_probabilities(at, encoded, TARGETS_BT, TARGETS_BT != PAD)
+    return torch.cat((scores_BT.flatten(), nat.states(encoded, TARGETS_BT).flatten()))
 
 
 def mixtures(translator: Translator, dtype: torch.dtype) -> tuple[dict[nn.Module, Tensor], dict[nn.Module, Tensor]]:
@@ -54,7 +49,8 @@ def mixtures(translator: Translator, dtype: torch.dtype) -> tuple[dict[nn.Module
     products = {}
     for module, weights_BHTS in recorded.items():
         parts = 3 if isinstance(module, SelfAttention) else 2
-        values_BSHE = values[module].unflatten(-1, (parts, weights_BHTS.shape[1], -1)).unbind(2)[-1]
+        projected = values[module]
+        values_BSHE = projected.view(*projected.shape[:2], parts, weights_BHTS.shape[1], -1).unbind(2)[-1]
         products[module] = torch.einsum("bhts,bshe->bthe", weights_BHTS, values_BSHE).flatten(2)
     return products, mixed
 
@@ -79,7 +75,7 @@ def test_rows_add_up_to_one_and_padding_has_weight_zero(dtype: torch.dtype) -> N
         assert weights_BHTS.dtype == torch.float32
         torch.testing.assert_close(weights_BHTS.sum(3), torch.ones(weights_BHTS.shape[:3]))
     is_padding_S = pad(SOURCES, CPU)[1] == PAD
-    for layer in (layer for decoder in decoders(translator) for layer in decoder.stack.layers):
+    for layer in (*layers_of(translator, "at"), *layers_of(translator, "nat")):
         assert (recorded[layer.cross_attention][1][:, :, is_padding_S] == 0).all()
         assert (recorded[layer.cross_attention][1][:, :, ~is_padding_S] > 0).all()
 
@@ -88,7 +84,7 @@ def test_a_causal_decoder_has_no_weight_on_later_tokens() -> None:
     translator = model_of("mask-predict").translator
     with recorded_attention(translator) as recorded:
         read(translator)
-    at, nat = (branch_of(translator, name).decoder.stack.layers[0].self_attention for name in ("at", "nat"))
+    at, nat = (layers_of(translator, name)[0].self_attention for name in ("at", "nat"))
     assert torch.equal(recorded[at] > 0, torch.ones(4, 4, dtype=torch.bool).tril().expand_as(recorded[at]))
     assert (recorded[nat][0] > 0).all()
 
@@ -106,25 +102,23 @@ def test_recording_changes_no_result_and_leaves_nothing_behind() -> None:
 
 def test_positions_that_a_call_does_not_compute_have_no_weights() -> None:
     translator = model_of("mask-predict").translator
-    decoder = branch_of(translator, "nat").decoder
+    decoder, last = decoder_of(translator, "nat"), layers_of(translator, "nat")[-1]
     with torch.inference_mode(), recorded_attention(translator) as recorded:
         decoder.states(translator.encode(pad(SOURCES, CPU)), TARGETS_BT, read_N=torch.tensor([1, 4]))
-    for attention in (decoder.stack.layers[1].self_attention, decoder.stack.layers[1].cross_attention):
+    for attention in (last.self_attention, last.cross_attention):
         sums_BT = recorded[attention].sum((1, 3)) / 2  # of two heads
         torch.testing.assert_close(sums_BT, torch.tensor([[0.0, 1, 0, 0], [1, 0, 0, 0]]))
 
 
 def test_the_maps_of_one_pass_are_the_attention_of_the_search() -> None:
     model = model_of("glat")  # one iteration
-    search = model.search()
     config = model.experiment.decoding.model_copy(update={"length_candidates": 1})
     [part] = inspect_sentence(model, SENTENCE, config).parts
     with torch.inference_mode(), recorded_attention(model.translator) as recorded:
         search = model.search(config)
         search(model.translator.encode(pad(model.vocabularies.source.encode([SENTENCE]), CPU)), 1)
-    layers = branch_of(model.translator, "nat").decoder.stack.layers
     maps = {each.name: each.weights_LHTS for each in part.attention}
-    for number, layer in enumerate(layers):
+    for number, layer in enumerate(layers_of(model.translator, "nat")):
         for name in ("cross", "self"):
             found_LHTS, weights_BHTS = maps[f"NAT decoder: {name}-attention"], recorded[getattr(layer, f"{name}_attention")]
             assert found_LHTS is not None

@@ -68,8 +68,8 @@ def test_a_page_holds_every_figure_and_needs_no_other_file(name: str) -> None:
         if piece.verdict:
             assert percent(piece.verdict.log_probability) in lines
             assert str(piece.verdict.rank) in lines
-    for each in part.passes:
-        assert f"{each.score:.3f}" in lines
+    for passed in part.passes:
+        assert f"{passed.score:.3f}" in lines
     data, code = reader.scripts
     [maps] = json.loads(data)
     assert [each["name"] for each in maps] == [each.name for each in part.attention]
