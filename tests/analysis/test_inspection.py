@@ -134,7 +134,8 @@ def test_a_translation_of_the_at_decoder_has_its_verdict_only(name: str) -> None
     assert part.confidence == ""
     assert {piece.log_probability for piece in part.pieces} == {None}
     assert part.at is not None
-    assert (part.at.text, part.at.score) == (part.text, pytest.approx(part.score))
+    assert part.at.text == part.text
+    assert part.at.score == pytest.approx(part.score)
     assert part.at.score_of_translation == pytest.approx(part.score, abs=1e-5)
 
 
