@@ -1,4 +1,4 @@
-"""Files that are written atomically, and locks that the system frees when their process dies."""
+"""Files that are written atomically, a check of their paths, and locks that the system frees when their process dies."""
 
 import fcntl
 import os
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from mtnat.errors import UserError
 
 
 @contextmanager
@@ -32,6 +34,24 @@ def write_whole(path: Path, content: bytes) -> None:
     """Writes a file atomically: readers see either the former content or all of the new one."""
     with whole_file(path) as file:
         file.write(content)
+
+
+def check_writable(option: str, path: Path) -> None:
+    """Checks that a file can be written, before the time for its content is spent.
+
+    Args:
+        option: the option that names the file, for the message.
+
+    Raises:
+        UserError: its folder does not exist, it is a folder itself, or it may not be written.
+    """
+    existed = os.path.lexists(path)  # also a link to a file that does not exist yet
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise UserError(f"{option} {path}: cannot be written ({error.strerror}); give another path.") from None
+    if not existed:
+        path.unlink()
 
 
 def copy_whole(source: Path, path: Path) -> None:

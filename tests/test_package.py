@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.slow
-def test_a_wheel_from_the_files_of_the_image_holds_the_study_files_and_the_schemas(tmp_path: Path) -> None:
+def test_a_wheel_from_the_files_of_the_image_holds_the_study_files_the_schemas_and_the_templates(tmp_path: Path) -> None:
     """The wheel is built from what cluster/Dockerfile has copied when it installs the package."""
     steps = (ROOT / "cluster" / "Dockerfile").read_text(encoding="utf-8").partition("'.[study]'")[0]
     for step in re.findall(r"^COPY (.+)$", steps, re.MULTILINE):
@@ -30,4 +30,9 @@ def test_a_wheel_from_the_files_of_the_image_holds_the_study_files_and_the_schem
     names = set(zipfile.ZipFile(wheel).namelist())
     for file in [*(ROOT / "studies").rglob("*.yaml"), *(ROOT / "mtnat" / "schemas").glob("*.json")]:
         assert f"mtnat/{file.relative_to(ROOT if file.suffix == '.yaml' else ROOT / 'mtnat')}" in names
+    templates = {
+        file.name for file in (ROOT / "mtnat" / "analysis" / "inspection").iterdir() if file.suffix in {".html", ".css", ".js"}
+    }
+    assert templates
+    assert {f"mtnat/analysis/inspection/{name}" for name in templates} <= names
     assert {name for name in names if name.startswith("tests/")} == set()

@@ -1,1 +1,1 @@
-"""Analyses of trained models: what their encoders represent."""
+"""Analyses of trained models: what their encoders represent, and how they come to a translation."""

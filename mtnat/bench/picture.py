@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mtnat.bench.report import Row
 from mtnat.errors import UserError
+from mtnat.files import check_writable
 from mtnat.plot_labels import Label, Point, write_labels
 
 if TYPE_CHECKING:
@@ -33,13 +34,7 @@ def check_picture(path: Path) -> None:
         raise UserError(f"--picture {path}: must end with {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}; give another name.")
     if find_spec("matplotlib") is None:  # an optional dependency
         raise UserError("--picture: needs matplotlib; install mtnat[study], or leave the option out.")
-    existed = path.exists()
-    try:
-        path.open("ab").close()
-    except OSError as error:
-        raise UserError(f"--picture {path}: cannot be written ({error.strerror}); give another path.") from None
-    if not existed:
-        path.unlink()
+    check_writable("--picture", path)
 
 
 def draw(rows: Sequence[Row], title: str, path: Path) -> None:

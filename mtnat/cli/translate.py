@@ -14,10 +14,10 @@ from typing import BinaryIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.text import Text
 
 from mtnat.cli.model import decoding_of
-from mtnat.decoding import Search, TracedPass, TranslatedLine, trace, traceable
+from mtnat.cli.passes import pass_line
+from mtnat.decoding import Search, TranslatedLine, trace, traceable
 from mtnat.errors import UserError
 from mtnat.lab.tracking.models import open_model
 from mtnat.training import Model
@@ -166,26 +166,6 @@ def _show_trace(model: Model, line: str, search: Search, sink: BinaryIO) -> None
             sink.write(f"part {number} of {len(parts)}\n".encode())
         for each in part.passes:
             with console.capture() as shown:
-                console.print(_trace_line(each), soft_wrap=True)
+                console.print(pass_line(each), soft_wrap=True)
             sink.write(shown.get().encode())
     sink.write(f"{' '.join(part.text for part in parts)}\n\n".encode())
-
-
-def _trace_line(each: TracedPass) -> Text:
-    """Returns a line such as ``pass 2  masked 5  changed 1  -0.830  lengths 6 7 5 | Ein [Mann] *schläft* .``.
-
-    Brackets mark pieces that were predicted in this pass, asterisks those that changed.
-    """
-    lengths = " ".join(str(length) for length in each.lengths)
-    masked, changed = sum(each.is_masked), sum(each.is_changed)
-    text = Text(f"pass {each.number:<3} masked {masked:<3} changed {changed:<3} {each.score:7.3f}  lengths {lengths} | ")
-    for piece, is_masked, is_changed in zip(each.pieces, each.is_masked, each.is_changed, strict=True):
-        if is_changed:
-            text.append(f"*{piece}*", style="bold green")
-        elif is_masked:
-            text.append(f"[{piece}]", style="cyan")
-        else:
-            text.append(piece)
-        text.append(" ")
-    text.rstrip()
-    return text

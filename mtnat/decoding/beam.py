@@ -10,6 +10,8 @@ from torch import Tensor
 
 from mtnat.decoding.hypotheses import Hypothesis, most_pieces
 from mtnat.decoding.logits import FORBIDDEN_TO_AT
+from mtnat.decoding.replay import Position, Reading, Replay
+from mtnat.decoding.teacher_forcing import forced_choices
 from mtnat.model import AtCache, Encoded, TargetDecoder
 from mtnat.model.flops import ModelFlops
 from mtnat.tokens import BOS, EOS
@@ -82,6 +84,23 @@ class BeamSearch:
                 state = state.keep(rows)
                 cache.keep(rows)
         return [hypotheses[index] for index in range(len(limits_B))]
+
+    def replay(self, encoded: Encoded, found: Hypothesis) -> Replay:
+        """Runs the decoder over BOS and the pieces, in one pass (teacher forcing)."""
+        return Replay(
+            (self.reading(encoded, found, "AT decoder"),), "probability of the piece given the source and the pieces before it"
+        )
+
+    def reading(self, encoded: Encoded, found: Hypothesis, name: str) -> Reading:
+        """Runs the decoder over BOS and the pieces; the last position predicts EOS."""
+        tokens = [*found.tokens, EOS]
+        tokens_T = torch.tensor(tokens, device=encoded.states_BSD.device)
+        scores = forced_choices(self.decoder, encoded, tokens_T, FORBIDDEN_TO_AT).log_probabilities_T.tolist()
+        positions = [
+            Position(token, None if number == len(found.tokens) else number, score, reads)
+            for number, (token, score, reads) in enumerate(zip(tokens, scores, [BOS, *found.tokens], strict=True))
+        ]
+        return Reading(name, self.decoder, tuple(positions))
 
     def flops(self, work: ModelFlops, source_B: Tensor, pieces_B: Tensor, passes_B: Tensor) -> int:
         """Counts the encoder and all steps. A beam counts as full; a step costs what a whole pass computes at its position."""

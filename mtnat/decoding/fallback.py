@@ -15,6 +15,7 @@ from mtnat.decoding.batching import group, token_budget
 from mtnat.decoding.beam import BeamSearch
 from mtnat.decoding.config import Decoding
 from mtnat.decoding.hypotheses import Hypothesis
+from mtnat.decoding.replay import Replay
 from mtnat.decoding.rerank import hypothesis_scores, rerank_flops
 from mtnat.decoding.search import WrappedSearch
 from mtnat.model import Encoded
@@ -47,6 +48,10 @@ class FallbackSearch(WrappedSearch):
                 before = found[row][0].passes
                 found[row] = [replace(each, passes=before + each.passes, fallback_passes=each.passes) for each in hypotheses]
         return found
+
+    def replay(self, encoded: Encoded, found: Hypothesis) -> Replay | None:
+        """Replays the search that found the translation."""
+        return self.beam.replay(encoded, found) if found.fallback_passes else super().replay(encoded, found)
 
     def _scores(self, encoded: Encoded, best: list[Hypothesis]) -> list[float]:
         """Returns the score of each source's best hypothesis that decides."""

@@ -27,11 +27,16 @@ def blocks_of_logits(decoder: TargetDecoder, states_MD: Tensor, forbidden: Seque
         yield logits_mV
 
 
-def likeliest_pieces(decoder: TargetDecoder, states_MD: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the log-probability and the id of the likeliest piece at each position, [M] each. Special tokens have
-    probability 0."""
+def likeliest_pieces(
+    decoder: TargetDecoder, states_MD: Tensor, forbidden: Sequence[int] = tuple(SPECIAL)
+) -> tuple[Tensor, Tensor]:
+    """Returns the log-probability and the id of the likeliest piece at each position, [M] each.
+
+    Args:
+        forbidden: tokens that have probability 0, by default all special ones.
+    """
     scores, tokens = [], []
-    for logits_mV in blocks_of_logits(decoder, states_MD, SPECIAL):
+    for logits_mV in blocks_of_logits(decoder, states_MD, forbidden):
         best_m, token_m = logits_mV.log_softmax(dim=1).max(dim=1)
         scores.append(best_m)
         tokens.append(token_m)

@@ -4,6 +4,7 @@
 # candidates
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -15,6 +16,7 @@ from mtnat.decoding.batching import group, token_budget
 from mtnat.decoding.config import Decoding
 from mtnat.decoding.hypotheses import Hypothesis, most_pieces, ranked
 from mtnat.decoding.logits import likeliest_pieces
+from mtnat.decoding.replay import Candidate, Pass, Position, Reading, Replay
 from mtnat.model import Encoded, Memory, TargetDecoder
 from mtnat.model.flops import ModelFlops
 from mtnat.model.lengths import LengthHead
@@ -173,6 +175,25 @@ class MaskPredictSearch:
             hypotheses |= dict(zip(rows, best, strict=True))
         return [hypotheses[row] for row in range(len(lengths_BK))]
 
+    def replay(self, encoded: Encoded, found: Hypothesis) -> Replay:
+        """Runs all passes, and then the decoder over the input of the last pass that predicted a piece."""
+        lengths_1K = likeliest_lengths(self.length_head, encoded, self.config.length_candidates)
+        # The best candidate is only known after the last pass, so the states of all candidates are kept.
+        states = [deepcopy(state) for state in refine(self.decoder, encoded, lengths_1K, self.config)]
+        every = (_pass_of(number, state, len(found.tokens)) for number, state in enumerate(states, 1))
+        passes = tuple(each for each in every if any(each.is_masked))
+        last = passes[-1]
+        reads = [MASK if masked else token for token, masked in zip(last.tokens, last.is_masked, strict=True)]
+        self.decoder.states(encoded, torch.tensor([[*reads, EOS]], device=lengths_1K.device))
+        assert last.log_probabilities is not None
+        pieces = zip(last.tokens, range(len(reads)), last.log_probabilities, reads, strict=True)
+        positions = (*(Position(*piece) for piece in pieces), Position(EOS, reads=EOS))
+        return Replay(
+            (Reading("NAT decoder", self.decoder, positions),),
+            "probability of the piece in the pass that last predicted it",
+            passes,
+        )
+
     def flops(self, work: ModelFlops, source_B: Tensor, pieces_B: Tensor, passes_B: Tensor) -> int:
         """Counts all passes.
 
@@ -192,6 +213,22 @@ class MaskPredictSearch:
         """Returns the number of length candidates that are left after `done` passes."""
         candidates = min(self.config.length_candidates, self.decoder.config.max_positions - 1)
         return min(candidates, self.config.narrow_to) if 0 < self.config.narrow_after <= done else candidates
+
+
+def _pass_of(number: int, state: Candidates, length: int) -> Pass:
+    """Returns the state of the candidate with this length after one pass."""
+    lengths = state.lengths_BK[0].tolist()
+    place = 0, lengths.index(length)
+    means = state.means()[0].tolist()
+    return Pass(
+        number=number,
+        tokens=tuple(state.tokens_BKT[place][:length].tolist()),
+        is_masked=tuple(state.is_masked_BKT[place][:length].tolist()),
+        is_changed=tuple(state.is_changed_BKT[place][:length].tolist()),
+        log_probabilities=tuple(state.scores_BKT[place][:length].tolist()),
+        score=means[place[1]],
+        candidates=tuple(Candidate(*each) for each in zip(lengths, means, strict=True)),
+    )
 
 
 def refine(decoder: TargetDecoder, encoded: Encoded, lengths_BK: Tensor, config: MaskPredictDecoding) -> Iterator[Candidates]:

@@ -8,6 +8,7 @@ from typing import Protocol
 from torch import Tensor
 
 from mtnat.decoding.hypotheses import Hypothesis
+from mtnat.decoding.replay import Replay, replay_of
 from mtnat.model import Encoded
 from mtnat.model.flops import ModelFlops
 
@@ -62,3 +63,7 @@ class WrappedSearch:
     @property
     def most(self) -> tuple[str, int]:
         return self.search.most
+
+    def replay(self, encoded: Encoded, found: Hypothesis) -> Replay | None:
+        """Replays the search inside."""
+        return replay_of(self.search, encoded, found)

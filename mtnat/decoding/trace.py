@@ -1,13 +1,13 @@
 """A record of mask-predict on one line, pass by pass."""
 
-from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
 
 from mtnat.data.vocabulary import Vocabularies
 from mtnat.decoding.batching import pad
-from mtnat.decoding.mask_predict import Candidates, MaskPredictSearch, likeliest_lengths, refine
+from mtnat.decoding.mask_predict import MaskPredictSearch
+from mtnat.decoding.replay import Pass
 from mtnat.decoding.rerank import RerankedSearch
 from mtnat.decoding.search import Search
 from mtnat.decoding.translate import parts_of
@@ -71,24 +71,18 @@ def _trace_part(translator: Translator, vocabularies: Vocabularies, source: list
     device, config = translator.target_tokens.weight.device, mask_predict.config
     with computing_in(resolve_precision(config.precision, device), device):
         encoded = translator.encode(pad([source], device))
-        lengths_1K = likeliest_lengths(mask_predict.length_head, encoded, config.length_candidates)
-        # The best candidate is only known after the last pass, so the states of all candidates are kept.
-        states = [deepcopy(found) for found in refine(mask_predict.decoder, encoded, lengths_1K, config)]
         [[winner]] = search(encoded, 1)
-    passes = (_traced(vocabularies, number, state, len(winner.tokens)) for number, state in enumerate(states, 1))
+        passes = mask_predict.replay(encoded, winner).passes
     [text] = vocabularies.target.decode([winner.tokens])
-    return Trace(tuple(each for each in passes if any(each.is_masked)), text)
+    return Trace(tuple(_traced(vocabularies, each) for each in passes), text)
 
 
-def _traced(vocabularies: Vocabularies, number: int, state: Candidates, length: int) -> TracedPass:
-    """Returns the state of the candidate with this length after one pass."""
-    lengths = tuple(state.lengths_BK[0].tolist())
-    place = 0, lengths.index(length)
+def _traced(vocabularies: Vocabularies, each: Pass) -> TracedPass:
     return TracedPass(
-        number=number,
-        pieces=tuple(vocabularies.target.piece(token) for token in state.tokens_BKT[place][:length].tolist()),
-        is_masked=tuple(state.is_masked_BKT[place][:length].tolist()),
-        is_changed=tuple(state.is_changed_BKT[place][:length].tolist()),
-        score=float(state.means()[place]),
-        lengths=lengths,
+        number=each.number,
+        pieces=tuple(vocabularies.target.piece(token) for token in each.tokens),
+        is_masked=each.is_masked,
+        is_changed=each.is_changed,
+        score=each.score,
+        lengths=tuple(candidate.length for candidate in each.candidates),
     )

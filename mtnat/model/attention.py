@@ -217,12 +217,12 @@ class CrossAttention(_Heads):
         queries = self.queries(states) if places is None else places.spread(self.queries(states))
         by_source = queries.view(memory.keys_BSHE.shape[0], -1, self.heads, states.shape[-1] // self.heads)
         if tap is not None:
-            tap.log_attention.append(_log_weights(by_source, memory.keys_BSHE, mask))
+            tap.log_attention.append(log_weights(by_source, memory.keys_BSHE, mask))
         return self.attend(by_source, memory, mask, places=places).view(states.shape)
 
 
-def _log_weights(queries_BTHE: Tensor, keys_BSHE: Tensor, mask: Tensor | None) -> Tensor:
-    """Computes the logarithm of softmax(QKᵀ/√E), float32 [B, H, T, S]."""
+def log_weights(queries_BTHE: Tensor, keys_BSHE: Tensor, mask: Tensor | None) -> Tensor:
+    """Computes the logarithm of softmax(QKᵀ/√E), float32 [B, H, T, S]; about −10⁹ where a query does not see a key."""
     with torch.autocast(queries_BTHE.device.type, enabled=False):
         dtype = torch.promote_types(queries_BTHE.dtype, torch.float32)
         queries_BHTE, keys_BHSE = (part.transpose(1, 2).to(dtype) for part in (queries_BTHE, keys_BSHE))

@@ -15,6 +15,7 @@ from mtnat.decoding.batching import group, token_budget
 from mtnat.decoding.hypotheses import ranked
 from mtnat.decoding.logits import likeliest_pieces
 from mtnat.decoding.mask_predict import likeliest_lengths
+from mtnat.decoding.replay import Position, Reading, Replay
 from mtnat.model import Encoded, Memory, ModelConfig, Tap, TargetDecoder
 from mtnat.model.flops import ModelFlops, lengths_of
 from mtnat.model.layers import visible
@@ -276,6 +277,16 @@ class SinglePassSearch:
         of_lengths_BK = self.branch.length_logits(encoded).log_softmax(1).gather(1, lengths_BK)
         scores_BK = (of_lengths_BK + scores_BKT.sum(2)) / lengths_BK
         return ranked(tokens_BKT, lengths_BK, scores_BK, torch.ones_like(lengths_BK), n_best)
+
+    def replay(self, encoded: Encoded, found: Hypothesis) -> Replay:
+        """Runs the decoder for the length of the translation."""
+        decoder, pieces = self.branch.decoder, len(found.tokens)
+        lengths_11 = torch.tensor([[pieces]], device=encoded.states_BSD.device)
+        states_1TD = self.branch.states(encoded, decoder.remember(encoded), lengths_11, pieces + 1)
+        scores_T, _ = likeliest_pieces(decoder, states_1TD[0, :pieces])
+        of_pieces = zip(found.tokens, range(pieces), scores_T.tolist(), strict=True)
+        positions = (*(Position(*piece) for piece in of_pieces), Position(EOS))
+        return Replay((Reading("NAT decoder", decoder, positions),), "probability of the piece")
 
     def flops(self, work: ModelFlops, source_B: Tensor, pieces_B: Tensor, passes_B: Tensor) -> int:
         """Counts one pass for each candidate.

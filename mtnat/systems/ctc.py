@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from mtnat.decoding import Decoding, Hypothesis
 from mtnat.decoding.logits import blocks_of_logits
+from mtnat.decoding.replay import Position, Reading, Replay
 from mtnat.model import Encoded, ModelConfig, TargetDecoder
 from mtnat.model.flops import ModelFlops, lengths_of
 from mtnat.model.layers import visible
@@ -191,14 +192,32 @@ class CtcSearch:
         return [hypotheses[:n_best] for hypotheses in found]
 
     def _greedy(self, encoded: Encoded) -> list[list[Hypothesis]]:
+        return [
+            [self._hypothesis(collapse(labels, self._blank), sum(scores), len(labels))]
+            for labels, scores in self._likeliest_labels(encoded)
+        ]
+
+    def _likeliest_labels(self, encoded: Encoded) -> list[tuple[list[int], list[float]]]:
+        """Returns the likeliest label at each position of each source, and its log-probability."""
         scores_BU1, tokens_BU1, blanks_BU, positions = self._labels(encoded, 1)
         is_blank_BU = blanks_BU > scores_BU1[:, :, 0]
         labels = torch.where(is_blank_BU, self._blank, tokens_BU1[:, :, 0]).tolist()
         scores = torch.where(is_blank_BU, blanks_BU, scores_BU1[:, :, 0]).tolist()
-        return [
-            [self._hypothesis(collapse(row[:length], self._blank), sum(score[:length]), length)]
-            for row, score, length in zip(labels, scores, positions, strict=True)
-        ]
+        return [(row[:length], score[:length]) for row, score, length in zip(labels, scores, positions, strict=True)]
+
+    def replay(self, encoded: Encoded, found: Hypothesis) -> Replay:
+        """Runs the decoder. Only the likeliest labels tell which position gives a piece: prefix beam search adds alignments."""
+        [(labels, scores)] = self._likeliest_labels(encoded)
+        former, piece, positions = self._blank, -1, []
+        for label, score in zip(labels, scores, strict=True):
+            piece += label not in (former, self._blank)
+            is_piece = label != self._blank and self.config.prefix_beam == 1 and piece < len(found.tokens)
+            positions.append(Position(None if label == self._blank else label, piece if is_piece else None, score))
+            former = label
+        return Replay(
+            (Reading("NAT decoder", self.branch.decoder, tuple(positions)),),
+            "probability of the label, the highest of the positions that give the piece",
+        )
 
     def _beam(self, encoded: Encoded) -> list[list[Hypothesis]]:
         scores_BUC, tokens_BUC, blanks_BU, positions = self._labels(encoded, self.config.prefix_candidates)

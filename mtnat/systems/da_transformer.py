@@ -15,6 +15,7 @@ from torch.nn import functional
 from mtnat.decoding import Decoding, Hypothesis
 from mtnat.decoding.hypotheses import most_pieces
 from mtnat.decoding.logits import blocks_of_logits
+from mtnat.decoding.replay import Position, Reading, Replay
 from mtnat.model import Encoded, Memory, ModelConfig, TargetDecoder
 from mtnat.model.flops import ModelFlops, lengths_of
 from mtnat.objective import Loss, Moment, Noise, ObjectiveConfig
@@ -326,24 +327,50 @@ class DagSearch:
         Joint-Viterbi and beam search find no translation with more pieces than twice the source has, plus 10. All hypotheses
         have fewer pieces than the model has positions.
         """
-        graph = self.branch.graph(encoded, self.branch.vertices(encoded))
-        limits_B = torch.minimum(most_pieces(encoded), graph.vertices_B - 2).clamp(max=self.branch.most_pieces)
+        graph, limits_B = self._graph(encoded)
         with torch.autocast(graph.links_BGG.device.type, enabled=False):  # sums over paths need float32
             found = self._path(graph, limits_B) if self.config.prefix_beam == 1 else self._beam(graph, limits_B)
         return [hypotheses[:n_best] for hypotheses in found]
 
+    def _graph(self, encoded: Encoded) -> tuple[Graph, Tensor]:
+        """Returns the graphs and the maximum number of pieces of each translation."""
+        graph = self.branch.graph(encoded, self.branch.vertices(encoded))
+        return graph, torch.minimum(most_pieces(encoded), graph.vertices_B - 2).clamp(max=self.branch.most_pieces)
+
     def _path(self, graph: Graph, limits_B: Tensor) -> list[list[Hypothesis]]:
-        config = self.config
         scores_BG1, pieces_BG1 = self._pieces(graph, 1)
-        links_BGG, scores_BG, vertices_B = graph.links_BGG, scores_BG1.squeeze(2), graph.vertices_B
-        if config.path == "joint-viterbi":
-            paths = joint_viterbi_paths(links_BGG, scores_BG, vertices_B, limits_B, config.path_length_penalty)
-        else:
-            weight = config.lookahead_weight if config.path == "lookahead" else 0.0
-            paths = greedy_paths(links_BGG, scores_BG, vertices_B, weight)
-        rows = zip(paths, pieces_BG1.squeeze(2).tolist(), strict=True)
+        rows = zip(self._paths(graph, scores_BG1.squeeze(2), limits_B), pieces_BG1.squeeze(2).tolist(), strict=True)
         translations = [(tuple(pieces[vertex] for vertex in path), total) for (path, total), pieces in rows]
         return [[self._hypothesis(each, len(each[0]))] for each in translations]
+
+    def _paths(self, graph: Graph, scores_BG: Tensor, limits_B: Tensor) -> list[Found]:
+        """Returns the path through each graph, given the log-probability of the likeliest piece of each vertex."""
+        config, links_BGG, vertices_B = self.config, graph.links_BGG, graph.vertices_B
+        if config.path == "joint-viterbi":
+            return joint_viterbi_paths(links_BGG, scores_BG, vertices_B, limits_B, config.path_length_penalty)
+        weight = config.lookahead_weight if config.path == "lookahead" else 0.0
+        return greedy_paths(links_BGG, scores_BG, vertices_B, weight)
+
+    def replay(self, encoded: Encoded, found: Hypothesis) -> Replay:
+        """Runs the decoder. Only a path tells which vertex gives a piece: prefix beam search adds up paths."""
+        graph, limits_B = self._graph(encoded)
+        with torch.autocast(graph.links_BGG.device.type, enabled=False):
+            scores_BG1, pieces_BG1 = self._pieces(graph, 1)
+            [(path, _)] = self._paths(graph, scores_BG1.squeeze(2), limits_B)
+        scores, pieces = scores_BG1[0, :, 0].tolist(), pieces_BG1[0, :, 0].tolist()
+        places: dict[int, int] = {}  # index of the piece by vertex
+        former, piece = None, -1
+        for vertex in path if self.config.prefix_beam == 1 else ():
+            piece += not (self.config.drop_repeats and pieces[vertex] == former)
+            former = pieces[vertex]
+            if piece < len(found.tokens):
+                places[vertex] = piece
+        inner = (Position(pieces[each], places.get(each), scores[each]) for each in range(1, len(pieces) - 1))
+        positions = (Position(BOS, reads=BOS), *inner, Position(EOS, reads=EOS))
+        return Replay(
+            (Reading("NAT decoder", self.branch.decoder, positions),),
+            "probability of the piece at its vertex, the highest if vertices repeat it",
+        )
 
     def _beam(self, graph: Graph, limits_B: Tensor) -> list[list[Hypothesis]]:
         config = self.config

@@ -4,6 +4,7 @@
 # P classes of the number of placeholders, M placeholders
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -14,10 +15,11 @@ from torch.nn import functional
 
 from mtnat.decoding import Decoding, Hypothesis
 from mtnat.decoding.hypotheses import most_pieces
+from mtnat.decoding.replay import Candidate, Pass, Position, Reading, Replay
 from mtnat.model import Encoded, Memory
 from mtnat.model.flops import ModelFlops, lengths_of
 from mtnat.systems.edit_decoder import EditDecoder
-from mtnat.systems.edit_script import without
+from mtnat.systems.edit_script import edit_script, without
 from mtnat.tokens import BOS, EOS, MASK, PAD
 
 _PAPER: Mapping[str, Any] = {
@@ -81,6 +83,14 @@ class Drafts:
             iterations_R=zeros_R.clone(),
         )
 
+    def scores(self) -> Tensor:
+        """Returns the log-probability of each candidate divided by the number of its pieces, [R]."""
+        return self.log_probabilities_R / (lengths_of(self.tokens_RW) - 2)
+
+    def tokens_of(self, row: int) -> tuple[int, ...]:
+        """Returns the pieces of a candidate."""
+        return tuple(self.tokens_RW[row, 1 : int(lengths_of(self.tokens_RW)[row]) - 1].tolist())
+
     def advance(self, rows_A: Tensor, tokens_AT: Tensor, log_probabilities_A: Tensor, passes_A: Tensor) -> None:
         """Replaces the tokens of some candidates after an iteration."""
         self.tokens_RW[rows_A] = functional.pad(tokens_AT, (0, self.tokens_RW.shape[1] - tokens_AT.shape[1]), value=PAD)
@@ -122,8 +132,7 @@ class LevenshteinSearch:
     def _ranked(self, found: Drafts, batch: int) -> list[list[Hypothesis]]:
         """Returns the distinct hypotheses of each source, the best first; for equal scores the likelier first length."""
         lengths_R = lengths_of(found.tokens_RW) - 2
-        scores_R = found.log_probabilities_R / lengths_R
-        rows = zip(*(each.tolist() for each in (found.tokens_RW, lengths_R, scores_R, found.passes_R)), strict=True)
+        rows = zip(*(each.tolist() for each in (found.tokens_RW, lengths_R, found.scores(), found.passes_R)), strict=True)
         hypotheses = [Hypothesis(tuple(tokens[1 : length + 1]), score, passes) for tokens, length, score, passes in rows]
         size = len(hypotheses) // batch
         ranked = []
@@ -133,6 +142,23 @@ class LevenshteinSearch:
                 best.setdefault(each.tokens, each)
             ranked.append(list(best.values()))
         return ranked
+
+    def replay(self, encoded: Encoded, found: Hypothesis) -> Replay:
+        """Runs all iterations, and then the decoder over the translation. A pass is an iteration here."""
+        drafts = [deepcopy(draft) for draft in refine(self.decoder, encoded, self.config)]
+        last, scores = drafts[-1], drafts[-1].scores().tolist()
+        row = max((row for row in range(len(scores)) if last.tokens_of(row) == found.tokens), key=lambda row: scores[row])
+        # Other candidates may take more iterations.
+        passes, before = [], torch.tensor([[BOS, EOS]], device=last.tokens_RW.device)
+        for number, draft in enumerate(drafts[: int(last.iterations_R[row])], 1):
+            passes.append(_pass_of(number, draft, row, before))
+            before = draft.tokens_RW[row, None]
+        states_1TD = self.decoder.states(encoded, torch.tensor([[BOS, *found.tokens, EOS]], device=before.device))
+        kept = self.decoder.deletion_logits(states_1TD).log_softmax(2)[0, 1:-1, 0].tolist()
+        pieces = zip(found.tokens, range(len(found.tokens)), kept, found.tokens, strict=True)
+        positions = (Position(BOS, reads=BOS), *(Position(*piece) for piece in pieces), Position(EOS, reads=EOS))
+        confidence = "probability that the deletion head keeps the piece"
+        return Replay((Reading("NAT decoder", self.decoder, positions),), confidence, tuple(passes))
 
     def flops(self, work: ModelFlops, source_B: Tensor, pieces_B: Tensor, passes_B: Tensor) -> int:
         """Counts all passes.
@@ -151,6 +177,23 @@ class LevenshteinSearch:
         heads = self.decoder.head_flops(work, int(tokens_N.sum()), int(tokens_N.sum()) - len(rows))
         total += candidates * (passes + heads + work.vocabulary(int(pieces_B.sum())))
         return total
+
+
+def _pass_of(number: int, draft: Drafts, row: int, before_1T: Tensor) -> Pass:
+    """Returns a candidate after an iteration, given its tokens before it. The inserted pieces were placeholders."""
+    tokens, lengths_R = draft.tokens_of(row), lengths_of(draft.tokens_RW) - 2
+    inserted = edit_script(before_1T, draft.tokens_RW[row, None]).is_inserted_BY[0, 1 : len(tokens) + 1].tolist()
+    scores = draft.scores().tolist()
+    candidates = zip(lengths_R.tolist(), scores, strict=True)
+    return Pass(
+        number=number,
+        tokens=tokens,
+        is_masked=tuple(inserted),
+        is_changed=tuple(inserted),
+        log_probabilities=None,
+        score=scores[row],
+        candidates=tuple(Candidate(*each) for each in candidates),
+    )
 
 
 def refine(decoder: EditDecoder, encoded: Encoded, config: LevenshteinDecoding) -> Iterator[Drafts]:

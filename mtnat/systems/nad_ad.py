@@ -12,6 +12,9 @@ from torch import Generator, Tensor, nn
 
 from mtnat.decoding import BeamSearch, Decoding, Search
 from mtnat.decoding.config import DecoderName
+from mtnat.decoding.hypotheses import Hypothesis
+from mtnat.decoding.logits import FORBIDDEN_TO_AT, likeliest_pieces
+from mtnat.decoding.replay import Position, Reading, Replay
 from mtnat.model import Encoded, Memory, ModelConfig, TargetDecoder
 from mtnat.model.flops import ModelFlops, lengths_of
 from mtnat.model.layers import visible
@@ -201,6 +204,15 @@ class NadAdSearch(BeamSearch):
     """Beam search with the AD. The NAD runs once, before the first step."""
 
     branch: NadAdBranch
+
+    def replay(self, encoded: Encoded, found: Hypothesis) -> Replay:
+        """Runs the NAD, and then the AD over BOS and the pieces."""
+        draft = self.branch.nad_states(encoded)
+        scores_C, tokens_C = likeliest_pieces(self.branch.nad, draft.states_BSD[0], FORBIDDEN_TO_AT)
+        predictions = zip(tokens_C.tolist(), scores_C.tolist(), strict=True)
+        positions = tuple(Position(token, log_probability=score) for token, score in predictions)
+        confidence = "probability of the piece given the source, the NAD and the pieces before it"
+        return Replay((Reading("NAD", self.branch.nad, positions), self.reading(encoded, found, "AD")), confidence)
 
     def flops(self, work: ModelFlops, source_B: Tensor, pieces_B: Tensor, passes_B: Tensor) -> int:
         """Counts the encoder, the NAD and all steps of a full beam."""

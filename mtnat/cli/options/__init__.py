@@ -7,7 +7,20 @@ The default ``command`` of a subparser names the function that runs the command,
 import argparse
 
 from mtnat import __version__
-from mtnat.cli.options import bench, completion, data, distil, evaluate, new, probe, schema, similarity, train, translate
+from mtnat.cli.options import (
+    bench,
+    completion,
+    data,
+    distil,
+    evaluate,
+    inspect,
+    new,
+    probe,
+    schema,
+    similarity,
+    train,
+    translate,
+)
 from mtnat.lab import command as tune
 
 
@@ -21,6 +34,7 @@ def command_line() -> argparse.ArgumentParser:
     train.add(commands.add_parser("train", help="train one experiment, or resume it"))
     translate.add(commands.add_parser("translate", help="translate lines from standard input or from files"))
     evaluate.add(commands.add_parser("evaluate", help="score a model, or compare two, on a test set"))
+    inspect.add(commands.add_parser("inspect", help="show how a model translates a sentence: passes, probabilities, attention"))
     similarity.add(commands.add_parser("similarity", help="compare what the encoders of models represent"))
     probe.add(commands.add_parser("probe", help="test what a classifier finds in the encodings of models"))
     distil.add(commands.add_parser("distil", help="let a teacher translate the training text for students"))
