@@ -171,7 +171,7 @@ def _draw(groups: Groups, results: Sequence[TaskResult], options: argparse.Names
 
 def _record(groups: Groups, results: Sequence[TaskResult], config: ProbingConfig, with_published: bool) -> dict[str, Any]:
     """Returns all figures as the JSON object. Accuracies are from 0 to 1."""
-    record = {
+    record: dict[str, Any] = {
         "settings": dataclasses.asdict(config),
         "groups": groups,
         "tasks": [

@@ -131,7 +131,9 @@ def test_without_variance_over_folds_the_test_over_seeds_is_that_of_welch() -> N
     system, baseline = [0.91, 0.93, 0.95], [0.88, 0.9]
     expected = ttest_ind(system, baseline, equal_var=False).pvalue
     folds = np.linspace(-0.1, 0.1, 10)  # what is common to all models cancels
-    assert seed_t_test([mean + folds for mean in system], [mean + folds for mean in baseline]) == pytest.approx(expected)
+    assert seed_t_test(
+        [(mean + folds).tolist() for mean in system], [(mean + folds).tolist() for mean in baseline]
+    ) == pytest.approx(expected)
 
 
 def test_without_variance_between_seeds_the_test_over_seeds_is_that_over_folds() -> None:
@@ -149,7 +151,7 @@ def test_seeds_and_folds_together_give_fewer_differences_than_either() -> None:
             random.normal(0, 0.02, (3, 1)) + random.normal(0, 0.02, (1, 10)) + common + random.normal(0, 0.01, (3, 10))
             for _ in range(2)
         )
-        found += seed_t_test(one, two) < 0.05
+        found += seed_t_test(one.tolist(), two.tolist()) < 0.05
     assert found <= 400 * 0.07
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from mtnat.evaluation import Mark, mark_of
 
@@ -72,7 +73,7 @@ def seed_t_test(system_SF: Sequence[Sequence[float]], baseline_SF: Sequence[Sequ
     return _p_value(float(differences_F.mean()), components)
 
 
-def _variance_of_folds(differences_F: np.typing.NDArray[np.float64]) -> float:
+def _variance_of_folds(differences_F: npt.NDArray[np.float64]) -> float:
     """Returns the variance of the mean of the differences (Nadeau and Bengio 2003)."""
     folds = len(differences_F)
     return (1 / folds + 1 / (folds - 1)) * float(differences_F.var(ddof=1))

@@ -7,6 +7,7 @@ from itertools import islice
 from mtnat.data import DataConfig
 from mtnat.data.corpus import open_raw_corpus
 from mtnat.data.dataset import default_cache
+from mtnat.data.grammar import SplitName
 from mtnat.errors import DataError
 
 LINES = 10_000
@@ -48,12 +49,12 @@ def known_words(data: DataConfig, sentences: Sequence[str]) -> KnownWords | None
         None if the corpus cannot be read here, or there are no words.
     """
     # The train split of the embedded corpus would be generated as a whole; its 500 valid sentences have nearly all words.
-    split = "valid" if data.corpus else "train"
+    split: SplitName = "valid" if data.corpus else "train"
     sides: tuple[set[str], set[str]] = set(), set()
     try:
         for pair in islice(open_raw_corpus(data, default_cache()).pairs(split), LINES):
-            for words, line in zip(sides, pair, strict=True):
-                words.update(_words([line]))
+            for side, line in zip(sides, pair, strict=True):
+                side.update(_words([line]))
     except DataError:
         return None
     step = max(1, len(sentences) // SENTENCES_READ)
