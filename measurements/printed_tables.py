@@ -5,7 +5,7 @@
     python -m mtnat bench significance --json > measurements/results/significance.jsonl
     python measurements/printed_tables.py
 
-`--store` copies the leaderboards and the pictures of speed of a study's folder to measurements/results/; the figures of a
+`--store` copies the leaderboards of a study's folder and its pictures of speed and of encoders to measurements/results/; the figures of a
 measurement are stored there as it prints them with `--json`. From everything that is stored, the command writes the parts of
 the pages between `<!-- begin NAME -->` and `<!-- end NAME -->`. Nothing in them is typed by hand, so no table differs from its
 results. `--check` writes nothing, and fails if a page is not what the command would write.
@@ -27,9 +27,11 @@ from mtnat.config import Record
 from mtnat.errors import UserError
 from mtnat.files import write_whole
 from mtnat.lab.outputs.folder import StudyFolder, read_record
+from mtnat.lab.report.analysis import probing_note, probing_table, similarity_note, similarity_table
 from mtnat.lab.report.cells import leaderboard_rows
 from mtnat.lab.report.markdown import fidelity_table
 from mtnat.lab.report.markdown_table import markdown_table
+from mtnat.lab.results.analysis import EncoderAnalysis
 from mtnat.lab.results.fidelity import sentences
 from mtnat.lab.results.leaderboard import Leaderboard
 from mtnat.lab.study.resources import cores
@@ -37,6 +39,8 @@ from mtnat.model.precision import precision_name, resolve_precision
 
 HERE = Path(__file__).parent
 STUDIES, RESULTS = HERE.parent / "studies", HERE / "results"
+PICTURES = ("speed.png", "similarity.png", "probing.png")
+"""Pictures of a study that are stored."""
 ANSWERS = "answers"
 """Name of the part with the question and the answer of every study."""
 _PART = re.compile(r"(<!-- begin (?P<name>[^ ]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
@@ -68,9 +72,9 @@ def main() -> int:
         stored = read_folder(folder, options.machine or _machine())
         RESULTS.mkdir(exist_ok=True)
         write_whole(RESULTS / f"{folder.name}.json", stored.model_dump_json(indent=1).encode())
-        for picture in sorted([*folder.glob("speed.png"), *folder.glob("*/speed.png")]):
+        for picture in (found for name in PICTURES for found in sorted([*folder.glob(name), *folder.glob(f"*/{name}")])):
             name = "-".join(picture.relative_to(folder.parent).parent.parts)
-            write_whole(RESULTS / f"{name}-speed.png", picture.read_bytes())
+            write_whole(RESULTS / f"{name}-{picture.name}", picture.read_bytes())
     studies = {path.stem: Stored.model_validate_json(path.read_bytes()) for path in sorted(RESULTS.glob("*.json"))}
     measured = {path.stem: path.read_text().splitlines() for path in sorted(RESULTS.glob("*.jsonl"))}
     pages: dict[Path, dict[str, Iterable[str]]] = {
@@ -180,6 +184,20 @@ def _board(board: Leaderboard) -> Iterator[str]:
     for note in (*_settings(board), *_unconfirmed(board), *board.notes):
         yield ""
         yield note
+    yield from _encoders(board.analysis) if board.analysis else ()
+
+
+def _encoders(analysis: EncoderAnalysis) -> Iterator[str]:
+    if analysis.similarities:
+        yield ""
+        yield from similarity_table(analysis)
+        yield ""
+        yield similarity_note()
+    if analysis.tasks:
+        yield ""
+        yield from probing_table(analysis)
+        yield ""
+        yield probing_note(analysis)
 
 
 def _settings(board: Leaderboard) -> Iterator[str]:

@@ -15,9 +15,9 @@ def analysis_section(analysis: EncoderAnalysis) -> list[str]:
     """Returns the lines of the section on the encoders."""
     lines = ["## What the encoders represent", ""]
     if analysis.similarities:
-        lines += [*similarity_table(analysis), "", f"{similarity_note()}\n"]
+        lines += [*similarity_table(analysis), "", similarity_note(), ""]
     if analysis.tasks:
-        lines += [*probing_table(analysis), "", f"{probing_note(analysis)}\n"]
+        lines += [*probing_table(analysis), "", probing_note(analysis), ""]
     return lines
 
 
