@@ -5,10 +5,10 @@
     python -m mtnat bench significance --json > measurements/results/significance.jsonl
     python measurements/printed_tables.py
 
-`--store` copies the leaderboards of a study's folder and its pictures of speed and of encoders to measurements/results/; the figures of a
-measurement are stored there as it prints them with `--json`. From everything that is stored, the command writes the parts of
-the pages between `<!-- begin NAME -->` and `<!-- end NAME -->`. Nothing in them is typed by hand, so no table differs from its
-results. `--check` writes nothing, and fails if a page is not what the command would write.
+`--store` copies the leaderboards of a study's folder and its pictures of speed and of encoders to measurements/results/; the
+figures of a measurement are stored there as it prints them with `--json`. From everything that is stored, the command writes
+the parts of the pages between `<!-- begin NAME -->` and `<!-- end NAME -->`. Nothing in them is typed by hand, so no table
+differs from its results. `--check` writes nothing, and fails if a page is not what the command would write.
 """
 
 import argparse

@@ -2,9 +2,10 @@
 
     python measurements/probing_significance.py
 
-The accuracy of a seed in a fold is the sum of an effect of the seed, an effect of the fold on the method, and noise. The effects
-of folds are correlated by 1 / folds, because their training sentences overlap (Nadeau and Bengio 2003). With equal methods, the
-share of p-values below 0.05 should be at most 0.05. Welch's t-test on the means of the seeds is the comparison.
+The accuracy of a seed in a fold is the sum of an effect of the seed, an effect of the fold on the method, and noise. The
+effects of the folds are correlated by 1 / folds, because their training sentences overlap (Nadeau and Bengio 2003). The methods
+are equal, so at most a share of 0.05 of the p-values should be below 0.05. Welch's t-test on the means of the seeds is the
+comparison.
 """
 
 from itertools import product
