@@ -20,7 +20,7 @@ from mtnat.analysis.probing import FOLDS, seed_t_test
 
 # S seeds, F folds
 
-DRAWS, LEVEL = 4_000, 0.05
+DRAWS, LEVEL = 1_000, 0.05
 SEEDS = (2, 3, 5)
 SEED_DEVIATIONS = (0.0, 0.5, 1.5)
 FOLD_DEVIATIONS = (0.3, 1.0)
