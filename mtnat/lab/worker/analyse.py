@@ -1,6 +1,7 @@
 """The figures of a run's encoder: its similarity to those of other runs, and what classifiers find in it."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from statistics import fmean
@@ -58,7 +59,7 @@ def analysed(
     """
     plan = run.analysis
     assert plan is not None
-    own = _Encoder(model, KeptEncoders(folder / ENCODERS), run.experiment.seed)
+    own = _Encoder(model, folder)
     if plan.settings.similarity and any(plan.others.values()):
         yield from _similarity(run, plan, plan.settings.similarity, own, bring, known, last_step)
     if plan.settings.probing:
@@ -68,16 +69,21 @@ def analysed(
 class _Encoder:
     """The encoder of a run over training, in a model."""
 
-    def __init__(self, model: Model, kept: KeptEncoders, seed: int) -> None:
-        self.model, self._kept, self._seed = model, kept, seed
-        self.steps = [0, *kept.steps()]
+    def __init__(self, model: Model, folder: Path) -> None:
+        """Args: folder: of the run."""
+        self.model, self._kept = model, KeptEncoders(folder / ENCODERS)
+        self.steps = [0, *self._kept.steps()]
         """Steps after which the encoder is known; 0 is before the training."""
 
     def after(self, step: int | None) -> Model:
         """Returns the model with the encoder after a step; None is the final one."""
         if step is None:
             return self.model
-        return self._kept.read(step, self.model) if step else untrained(self.model, self._seed)
+        return self._kept.read(step, self.model) if step else self._untrained
+
+    @cached_property
+    def _untrained(self) -> Model:
+        return untrained(self.model, self.model.experiment.seed)
 
 
 def _similarity(
@@ -93,9 +99,7 @@ def _similarity(
     others: dict[str, _Encoder] = {}
     for other in dict.fromkeys(other for same in plan.others.values() for other in same):
         folder = bring(other)
-        # The seed of a run is the end of its id; it draws the weights before the training.
-        seed = int(other.rpartition("-seed")[2])
-        others[other] = _Encoder(load_model(folder / MODEL, device), KeptEncoders(folder / ENCODERS), seed)
+        others[other] = _Encoder(load_model(folder / MODEL, device), folder)
     names = [run.id, *others]
     lines = list(islice(training_sources(run.experiment.data).read(), config.sentences))
     sentences = readable_sentences([own.model, *(each.model for each in others.values())], names, lines, config.unit)
