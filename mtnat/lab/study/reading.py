@@ -173,7 +173,7 @@ class _Check:
         analysis = self.analysis
         if analysis is None:
             return
-        if "confirm" not in self.given:
+        if self.given.get("confirm") is None:
             yield "analysis: is of the models of the confirm phase; add confirm, or drop it."
         for name in analysis.similarity.against if analysis.similarity else ():
             if name not in self.baselines:
