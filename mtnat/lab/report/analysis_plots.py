@@ -6,6 +6,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 from mtnat.analysis.probing import Accuracy, GroupAccuracy, LayerResult, ProbingTask, TaskResult, published
+from mtnat.analysis.probing.experiment import TOP
 from mtnat.analysis.probing.pictures import draw_table
 from mtnat.files import whole_file
 from mtnat.lab.results.analysis import EncoderAnalysis, Similarities, TaskRow
@@ -18,8 +19,6 @@ _MEASURES = {"pwcca": "PWCCA", "cka": "CKA"}
 _PANEL_INCHES = (5.0, 3.4)
 _MARKERS = "osD^vPX*"
 _LINE_CHARACTERS = 12
-_TOP = -1
-"""Number of the top layer."""
 
 
 def draw_similarity(analysis: EncoderAnalysis, path: Path) -> None:
@@ -94,5 +93,5 @@ def _task_result(row: TaskRow) -> TaskResult:
         updates=row.updates,
         majority=Accuracy(row.majority),
         bag_of_words=Accuracy(row.bag_of_words),
-        layers=(LayerResult(layer=_TOP, models=models, untrained=dict.fromkeys(models, untrained)),),
+        layers=(LayerResult(layer=TOP, models=models, untrained=dict.fromkeys(models, untrained)),),
     )
