@@ -3,7 +3,8 @@
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -15,9 +16,16 @@ from mtnat.errors import UserError
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Opens a temporary file, which is synchronised to disk and renamed to `path` when the block ends without an error.
 
+    A link keeps pointing to its file, which is replaced. A device such as ``/dev/null`` is written to directly.
+
     Raises:
         OSError: if the file cannot be written.
     """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        with path.open("wb") as device:
+            yield device
+        return
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         with partial.open("wb") as file:
@@ -34,6 +42,28 @@ def write_whole(path: Path, content: bytes) -> None:
     """Writes a file atomically: readers see either the former content or all of the new one."""
     with whole_file(path) as file:
         file.write(content)
+
+
+def check_not_an_input(option: str, path: Path, inputs: Iterable[Path | int]) -> None:
+    """Checks that a file that is going to be written is none of the files that are read, also by way of links.
+
+    Args:
+        option: the option that names the file, for the message.
+        inputs: paths, which need not exist, or descriptors of open files.
+
+    Raises:
+        UserError: it is one of them.
+    """
+    try:
+        output = path.stat()
+    except OSError:
+        return  # a file that does not exist yet
+    if not stat.S_ISREG(output.st_mode):
+        return
+    for each in inputs:
+        with suppress(OSError):
+            if os.path.samestat(output, os.stat(each)):
+                raise UserError(f"{option} {path}: is also an input, which would be lost; give another path.")
 
 
 def check_writable(option: str, path: Path) -> None:

@@ -64,3 +64,13 @@ def test_an_unwritable_output_is_reported_before_the_work(
     output = tmp_path / "file" / "out.de"
     assert main(["distil", "--model", str(model), "--source", str(source), "--output", str(output)]) == 2
     assert f"--output {output}: cannot be written" in capsys.readouterr().err
+
+
+def test_the_source_is_not_overwritten(
+    model: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, link = source.read_bytes(), tmp_path / "link.de"
+    link.symlink_to(source)
+    assert main(["distil", "--model", str(model), "--source", str(source), "--output", str(link)]) == 2
+    assert f"--output {link}: is also an input, which would be lost" in capsys.readouterr().err
+    assert source.read_bytes() == before

@@ -288,3 +288,18 @@ def test_a_failed_evaluation_leaves_no_new_output_and_keeps_an_old_output(folder
     assert main([*common, str(old)]) == main([*common, str(new)]) == 2
     assert old.read_text() == "precious\n"
     assert not new.exists()
+
+
+def test_the_test_set_is_not_overwritten(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither the files of the options nor those that the model's own experiment names."""
+    for name in ("source.en", "reference.de.gz"):
+        shutil.copy(folder / name, tmp_path / name)
+    paths = [tmp_path / "source.en", tmp_path / "reference.de.gz"]
+    before = [path.read_bytes() for path in paths]
+    own = model_of_files(folder, "of its own files", *paths)
+    for path in paths:
+        assert main(arguments(folder, "--source", str(paths[0]), "--reference", str(paths[1]), "--output", str(path))) == 2
+        assert f"--output {path}: is also an input" in capsys.readouterr().err
+        assert main(["evaluate", "--model", str(own), "--output", str(path)]) == 2
+        assert f"--output {path}: is also an input" in capsys.readouterr().err
+    assert [path.read_bytes() for path in paths] == before

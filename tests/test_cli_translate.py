@@ -242,3 +242,17 @@ def test_bad_input_of_translate_gives_one_message_and_exit_code_2(
     assert captured.err.count("\n") == 1
     assert captured.out == ""
     assert Path("in.txt").read_text() == "The dog sleeps.\n"
+
+
+@pytest.mark.parametrize("link", ["in.txt", "symbolic", "hard"])
+def test_the_standard_input_is_not_overwritten(model: Path, tmp_path: Path, link: str) -> None:
+    text = tmp_path / "in.txt"
+    text.write_text("The dog sleeps.\n")
+    (tmp_path / "symbolic").symlink_to(text)
+    (tmp_path / "hard").hardlink_to(text)
+    command = [sys.executable, "-m", "mtnat", "translate", "--model", str(model), "--output", str(tmp_path / link)]
+    with text.open("rb") as file:
+        done = subprocess.run(command, stdin=file, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"mtnat: --output {tmp_path / link}: is also an input, which would be lost; give another path.\n"
+    assert text.read_text() == "The dog sleeps.\n"

@@ -18,9 +18,9 @@ from mtnat.cli.model import at_decoding_of
 from mtnat.data import DataConfig
 from mtnat.data.corpus import TextPair, open_raw_corpus, read_lines
 from mtnat.data.dataset import default_cache
-from mtnat.data.training_text import SelectedCorpus
+from mtnat.data.training_text import SelectedCorpus, text_files
 from mtnat.errors import DataError, ResourceError, UserError
-from mtnat.files import copy_whole, whole_file
+from mtnat.files import check_not_an_input, copy_whole, whole_file
 from mtnat.lab.tracking.models import model_folder
 from mtnat.training import Distillation, Text, default_device, file_sources, load_model, training_pairs, training_sources
 from mtnat.training.rejuvenation import inactive_sources, write_rejuvenated
@@ -47,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
         else:
             sources = file_sources(options.source) if options.source else training_sources(model.experiment.data)
         distillation = Distillation(folder, sources, at_decoding_of(options, model))
+        check_not_an_input("--output", output, [options.source] if options.source else text_files(model.experiment.data))
         check_writable("--output", output)
         device = default_device(rank)
         if device.type == "cuda":

@@ -17,11 +17,13 @@ from mtnat.cli.model import decoding_of
 from mtnat.cli.tables import table_console
 from mtnat.cli.testset import named_test_set, own_test_set, target_language
 from mtnat.data import Split
+from mtnat.data.training_text import text_files
 from mtnat.decoding import DecoderName, Decoding
 from mtnat.errors import UserError
 from mtnat.evaluation import Comparison, LengthBucket, MetricName, Score, paired_bootstrap
 from mtnat.evaluation.measures import NEAR_PIECES
 from mtnat.evaluation.tokenized import check_tokenizer, tokenized_bleu
+from mtnat.files import check_not_an_input
 from mtnat.lab.tracking.models import open_model
 from mtnat.training import Model
 from mtnat.training.evaluation import Evaluation, evaluate
@@ -49,6 +51,9 @@ def run(options: argparse.Namespace) -> int:
     language = target_language(options, systems[0].model) if options.tokenized else None
     if language:
         check_tokenizer(language)
+    if options.output:
+        given = [path for path in (options.source, options.reference) if path]
+        check_not_an_input("--output", options.output, given or text_files(systems[0].model.experiment.data))
     with _writable(options.output):
         evaluations = [_evaluated(system, split) for system in systems]
         if options.output:

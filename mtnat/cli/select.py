@@ -11,7 +11,9 @@ from rich.console import Console
 
 from mtnat.cli.distil import bar_of_shards, check_writable, copy_result
 from mtnat.config import replace
+from mtnat.data.training_text import text_files
 from mtnat.errors import ResourceError, UserError
+from mtnat.files import check_not_an_input
 from mtnat.lab.tracking.models import model_folder
 from mtnat.training import PairScores, default_device, load_model, training_pairs
 from mtnat.training.rejuvenation import inactive_pairs, write_selection
@@ -30,6 +32,7 @@ def run(options: argparse.Namespace) -> int:
         scoring = PairScores(folder, training_pairs(experiment.data), replace(experiment.decoding, precision))
         for option, path in (("--output", options.output), ("--scores", options.scores)):
             if path:
+                check_not_an_input(option, path, text_files(experiment.data))
                 check_writable(option, path)
         device = default_device(rank)
         if device.type == "cuda":

@@ -19,6 +19,7 @@ from mtnat.cli.model import decoding_of
 from mtnat.cli.passes import pass_line
 from mtnat.decoding import Search, TranslatedLine, trace, traceable
 from mtnat.errors import UserError
+from mtnat.files import check_not_an_input
 from mtnat.lab.tracking.models import open_model
 from mtnat.training import Model
 
@@ -86,8 +87,7 @@ def _opened(path: Path, stack: ExitStack) -> BinaryIO:
 def _sink(path: Path | None, inputs: list[Path], stack: ExitStack) -> BinaryIO:
     if path is None:
         return sys.stdout.buffer
-    if path.exists() and any(path.samefile(other) for other in inputs):
-        raise UserError(f"--output {path}: is also an input, which would be lost; give another path.")
+    check_not_an_input("--output", path, inputs or [0])  # 0: standard input
     try:
         return stack.enter_context(path.open("wb"))
     except OSError as error:

@@ -53,6 +53,13 @@ def open_corpus(config: DataConfig, cache: Path, text: TextName | None = None) -
     return UnionCorpus(first, *others) if others else first
 
 
+def text_files(config: DataConfig) -> list[Path]:
+    """Returns all files that `config` names; they need not exist."""
+    pairs = [name for pair in (config.train, config.valid, config.test) if pair for name in pair]
+    written = [config.distilled, config.reverse_distilled, config.rejuvenated, config.selected]
+    return [data_root() / name for name in (*pairs, *written) if name]
+
+
 class RewrittenCorpus:
     """A corpus with training text of which a model has written one side: the targets, all of them (sequence-level distillation,
     Kim and Rush 2016) or a part (data rejuvenation, Jiao et al. 2020), or the sources (reverse distillation)."""
