@@ -66,9 +66,7 @@ def test_an_unwritable_output_is_reported_before_the_work(
     assert f"--output {output}: cannot be written" in capsys.readouterr().err
 
 
-def test_the_source_is_not_overwritten(
-    model: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_source_is_not_overwritten(model: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, link = source.read_bytes(), tmp_path / "link.de"
     link.symlink_to(source)
     assert main(["distil", "--model", str(model), "--source", str(source), "--output", str(link)]) == 2

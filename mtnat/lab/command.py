@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,14 @@ from mtnat.process import permanent_imports
 
 PACKAGES = ("cmaes", "matplotlib", "mlflow", "optuna", "pyarrow", "ray", "scipy")
 """The packages of the extra ``study`` without which no study runs."""
+
+
+DEFAULT_OUTPUTS = Path("outputs")
+
+
+def default_address() -> str:
+    """Returns the address of Ray that is used if none is given."""
+    return os.environ.get("RAY_ADDRESS") or "local"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +51,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--outputs",
         type=Path,
-        default=Path("outputs"),
+        default=DEFAULT_OUTPUTS,
         metavar="FOLDER",
         help="folder in which the study's folder is created (default: outputs)",
     )
@@ -53,7 +60,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--address",
-        default=os.environ.get("RAY_ADDRESS") or "local",
+        default=default_address(),
         help="of a running Ray cluster: auto or HOST:PORT (default: $RAY_ADDRESS, or local: this machine)",
     )
     parser.add_argument("--storage", metavar="URI", help="s3://…, gs://…, for machines without a shared folder")
@@ -69,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     how = None
     try:
         check_packages("tune")
-        how = _options(options)
+        how = options_of(options)
         _run(how, interruption)
     except BaseException as error:
         code, words = ended_by(error, interruption, how)
@@ -107,7 +114,7 @@ def ended_by(error: BaseException, interruption: Interruption, options: Options 
     if interruption.is_wanted:  # libraries turn a KeyboardInterrupt into errors of their own
         if options is None or options.dry_run or options.smoke:
             return 130, "Stopped."
-        return 130, f"Stopped; `{shlex.join(options.command)} --resume` continues where it stopped."
+        return 130, f"Stopped; `{options.resume_command}` continues where it stopped."
     if isinstance(error, UserError):
         return 2, "\n".join(error.problems)
     if isinstance(error, SmokeError):
@@ -115,15 +122,25 @@ def ended_by(error: BaseException, interruption: Interruption, options: Options 
     raise error
 
 
-def _options(given: argparse.Namespace) -> Options:
+def options_of(given: argparse.Namespace) -> Options:
     """Returns the options of the study platform.
 
     Raises:
         UserError: there is no such study.
     """
     from mtnat.lab.study.shipped import find_study  # its import takes a moment
+    from mtnat.lab.tracking.address import without_password
 
     options = {name: value for name, value in vars(given).items() if name not in ("command", "program", "resumes_from")}
     options["address"] = None if given.address == "local" else given.address
     options["study"] = find_study(given.study)
-    return Options(**options, command=(*given.program.split(), str(given.study)))
+    repeated = {
+        "--outputs": str(given.outputs) if given.outputs != DEFAULT_OUTPUTS else None,
+        # A password belongs into no output; an address without it fails with a sentence.
+        "--tracking-uri": given.tracking_uri and without_password(given.tracking_uri),
+        "--address": given.address if given.address != default_address() else None,
+        "--storage": given.storage,
+    }
+    words = [word for name, value in repeated.items() if value for word in (name, value)]
+    verbose = ["--verbose"] if given.verbose else []
+    return Options(**options, command=(*given.program.split(), str(given.study), *words, *verbose))

@@ -1,10 +1,9 @@
 """Starts a study: reads its file, then shows, reduces or runs it, and prints the result."""
 
-import os
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -25,9 +24,8 @@ from mtnat.lab.study.options import Options
 from mtnat.lab.study.reading import read_study
 from mtnat.lab.study.record import WRITERS, Study
 from mtnat.lab.study.resources import cores
-from mtnat.lab.tracking.models import default_uri
-from mtnat.lab.tracking.tracker import Tracker
-from mtnat.process import typed
+from mtnat.lab.tracking.address import check_address, chosen_uri, way_to_compare, without_password
+from mtnat.lab.tracking.patient_tracker import PatientTracker
 
 MLFLOW_EXPERIMENT, MLFLOW_SMOKE_EXPERIMENT = "mtnat", "mtnat smoke"
 
@@ -48,7 +46,9 @@ def run_study(options: Options, console: Console, interruption: Interruption) ->
     if options.dry_run:
         dry_run(study, options, console)
         return
-    if problems := list(job_problems(options.outputs, _tracking_uri(options))):
+    uri = chosen_uri(options.tracking_uri)
+    check_address(uri)
+    if problems := list(job_problems(options.outputs, uri)):
         raise ConfigError(problems)
     if options.storage:
         open_uri(options.storage)
@@ -61,7 +61,7 @@ def run_study(options: Options, console: Console, interruption: Interruption) ->
         return
     with folder.held():
         folder.begin(study, resume=options.resume)
-        if not folder.is_finished:
+        if not folder.is_finished or folder.unsent.exists():
             _run(study, folder, options, console, interruption)
         _show(study, folder, options, console)
 
@@ -75,7 +75,7 @@ def _smoke(study: Study, options: Options, console: Console, interruption: Inter
     started = time.monotonic()
     folder = StudyFolder(options.outputs / f"{options.study.stem}-smoke")
     with folder.held():
-        folder.clear()
+        folder.clear_smoke()
         text = folder.path / "text"
         small = smoke(study, text, write_text(study, text))
         folder.begin(small, resume=False)
@@ -95,48 +95,42 @@ def _smoke(study: Study, options: Options, console: Console, interruption: Inter
 def _show(study: Study, folder: StudyFolder, options: Options, console: Console) -> None:
     """Shows the result of a finished study."""
     if study.columns:
-        show_table(console, read_record(Table, folder.table), folder, _mlflow_command(options))
+        show_table(console, read_record(Table, folder.table), folder, way_to_compare(chosen_uri(options.tracking_uri)))
     else:
         leaderboard = read_record(Leaderboard, folder.leaderboard)
-        show_end(console, leaderboard, folder, _mlflow_command(options))
+        show_end(console, leaderboard, folder, way_to_compare(chosen_uri(options.tracking_uri)))
 
 
 def _run(study: Study, folder: StudyFolder, options: Options, console: Console, interruption: Interruption) -> None:
     console.print(f"{study.question}", markup=False, highlight=False)
     # MLflow takes seconds to create its database, and Ray to start, so they do it at the same time.
+    uri = chosen_uri(options.tracking_uri)
     with ThreadPoolExecutor(1) as background, ray_cluster(options, study.resources):
         experiment = MLFLOW_SMOKE_EXPERIMENT if options.smoke else MLFLOW_EXPERIMENT
-        opening = background.submit(_open_tracker, _tracking_uri(options), experiment)
+        opening = background.submit(_open_tracker, uri, experiment, folder, partial(_say, console))
         minutes = study.resources.start_minutes if options.address else 0
         wait_for_room(study.resources, minutes, partial(console.print, highlight=False), interruption.check)
         room = Room(study.resources)
         again = partial(reconnect, options, study.resources)
-        driver = Driver(opening.result(), _tracking_uri(options), options.storage, room, again, console, interruption)
+        tracker = opening.result()
+        resends = folder.unsent.exists()
+        driver = Driver(tracker, uri, options.storage, room, again, console, interruption, resends=resends)
         if study.columns:
             driver.tabulate(study, folder)
         else:
             driver.answer(study, folder)
+        if not tracker.settle():
+            _say(console, f"MLflow lacks a part of this study; when it answers again, `{options.resume_command}` sends it.")
 
 
-def _tracking_uri(options: Options) -> str:
-    return options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri()
+def _say(console: Console, sentence: str) -> None:
+    console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
-def _mlflow_command(options: Options) -> str:
-    """Returns the command that shows the study's runs."""
-    uri = _tracking_uri(options)
-    is_found_by_default = uri == default_uri() and not options.tracking_uri
-    return f"{typed('mlflow')} ui" + ("" if is_found_by_default else f" --backend-store-uri {uri}")
+def _open_tracker(uri: str, experiment: str, folder: StudyFolder, say: Callable[[str], None]) -> PatientTracker:
+    # These imports take seconds, during which Ray starts.
+    from mtnat.lab.tracking.mlflow_tracker import is_refusal
+    from mtnat.lab.tracking.opening import open_tracker
 
-
-def _open_tracker(uri: str, experiment: str) -> Tracker:
-    from mtnat.lab.tracking.mlflow_tracker import MlflowTracker  # its import takes seconds, during which Ray starts
-
-    return MlflowTracker(uri, experiment, _beside(uri))
-
-
-def _beside(uri: str) -> str | None:
-    """Returns the URI of the artifacts beside a database. A server has its own, and MLflow's default for a database is relative
-    to the current folder of each process."""
-    database = uri.removeprefix("sqlite:///")
-    return (Path(database).absolute().parent / "mlartifacts").as_uri() if database != uri else None
+    tracker = open_tracker(uri, experiment)
+    return PatientTracker(tracker, f"MLflow at {without_password(uri)}", folder.unsent, say, is_refusal=is_refusal)

@@ -68,6 +68,7 @@ def test_a_smoke_run_of_a_long_study_covers_column_teacher_and_search(desk: Desk
     desk.write("taught", steps=20_000, **TAUGHT | short)
     stale = desk.folder / "outputs" / "taught-smoke" / "stale"
     stale.mkdir(parents=True)
+    (stale.parent / "smoke").touch()  # of an earlier smoke run
     code, out, errors = desk.run("taught.yaml", "--smoke")
     assert (code, errors) == (0, "")
     assert re.search(r"smoke: the whole study ran in \d+ s; its scores mean nothing", out)
@@ -102,6 +103,18 @@ def test_a_smoke_run_of_the_quick_start_succeeds(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "its scores mean nothing" in done.stdout
     shutil.rmtree(tmp_path / "outputs")
+
+
+def test_a_smoke_run_does_not_empty_the_folder_of_a_study(desk: Desk) -> None:
+    """The study taught-smoke.yaml has the folder that a smoke run of taught.yaml would take."""
+    desk.write("taught", steps=20_000, **TAUGHT)
+    other = desk.folder / "outputs" / "taught-smoke"
+    other.mkdir(parents=True)
+    (other / "leaderboard.json").write_text("precious")
+    code, _, errors = desk.run("taught.yaml", "--smoke")
+    assert (code, errors.count("\n")) == (2, 1)
+    assert "taught-smoke: is not the folder of a smoke run, which would be emptied; rename it" in errors
+    assert (other / "leaderboard.json").read_text() == "precious"
 
 
 def test_dry_run_and_smoke_cannot_be_combined(desk: Desk) -> None:

@@ -1,11 +1,13 @@
 """The exit code and message of an interrupted or failed study."""
 
+import argparse
+import shlex
 from pathlib import Path
 
 import pytest
 
 from mtnat.errors import ConfigError, StudyError
-from mtnat.lab.command import ended_by
+from mtnat.lab.command import add, ended_by, options_of
 from mtnat.lab.driver.interruption import Interruption
 from mtnat.lab.study.options import Options
 
@@ -26,3 +28,15 @@ def test_without_a_signal_user_errors_are_reported_and_other_errors_are_raised()
     assert ended_by(ConfigError(["one.", "two."]), Interruption(), Options(study=STUDY)) == (2, "one.\ntwo.")
     with pytest.raises(RuntimeError, match="unforeseen"):
         ended_by(RuntimeError("unforeseen"), Interruption(), Options(study=STUDY))
+
+
+def test_the_command_that_continues_a_study_repeats_every_option_that_matters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    given = ["quickstart", "--outputs", "my out", "--tracking-uri", "http://me:secret@host:5000", "--address", "10.0.0.1:6379"]
+    given += ["--storage", "s3://a bucket/x", "--verbose"]
+    parser = argparse.ArgumentParser(prog="python tune.py")
+    add(parser)
+    command = options_of(parser.parse_args(given)).resume_command
+    words = ["--tracking-uri", "http://me:***@host:5000"]
+    assert shlex.split(command) == ["python", "tune.py", *given[:3], *words, *given[5:], "--resume"]
+    assert options_of(parser.parse_args(["quickstart"])).resume_command == "python tune.py quickstart --resume"

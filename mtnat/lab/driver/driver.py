@@ -59,15 +59,19 @@ class Driver:
         reconnect: Callable[[], None],
         console: Console,
         interruption: Interruption,
+        *,
+        resends: bool = False,
     ) -> None:
         """
         Args:
             storage: URI of the storage for files of runs; None uses the study's folder.
             reconnect: releases everything that this process has on the cluster, and connects again.
+            resends: record all runs again, because the tracker may lack some of what they recorded.
         """
         self._tracker, self._tracking_uri, self._storage = tracker, tracking_uri, storage
         self._room, self._reconnect = room, reconnect
         self._console, self._interruption = console, interruption
+        self._resends = resends
 
     def tabulate(self, study: Study, folder: StudyFolder) -> None:
         """Runs the study of each column, one after the other, and writes the table."""
@@ -75,7 +79,7 @@ class Driver:
             leaderboards: dict[str, Leaderboard] = {}
             for name, part in study.parts.items():
                 column = folder.column(name)
-                if not column.is_finished:
+                if not column.is_finished or self._resends:
                     self._console.print(f"{name}:", markup=False, highlight=False)
                     column.begin(part, resume=True)
                     self.answer(part, column, folder, tuple(map(folder.column, leaderboards)))
@@ -173,7 +177,7 @@ class Driver:
             storage = study_storage(self._storage, folder)
             runs = RunsUnderWay(agenda, storage, RunBook(self._tracker, folder, _commit()), patience, screen)
             listener = Listener(runs, Pulse(self._interruption, clock, patience, screen))
-            runs.catch_up()
+            runs.catch_up(everything=self._resends)
             try:
                 while True:
                     try:
@@ -201,6 +205,7 @@ class Driver:
         """Opens the study's own run in the tracker, under which the others are nested."""
         tags = {"study": folder.name, "question": study.question, "commit": _commit()}
         self._tracker.begin(folder.id, folder.name, parent=parent.id if parent else None, tags=tags)
+        self._tracker.keep(folder.id, folder.study)  # at the beginning, to learn whether files can be kept
         try:
             yield
         except BaseException:

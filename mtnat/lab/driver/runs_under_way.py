@@ -30,14 +30,18 @@ class RunsUnderWay:
         self._deaths: Counter[tuple[str, int]] = Counter()
         """How often a run's process died, by the step of its newest checkpoint at that time."""
 
-    def catch_up(self) -> None:
-        """Closes the runs that had ended before a kill without the driver's knowledge."""
+    def catch_up(self, *, everything: bool = False) -> None:
+        """Closes the runs that had ended before a kill without the driver's knowledge.
+
+        Args:
+            everything: record all runs that have ended again.
+        """
         for trial in self._agenda.trials.values():
             if trial.name not in self._kept:
                 self._drop_model(trial.name)
             for run in self._agenda.runs(trial).all:
                 result = self._agenda.results.get(run.id)
-                if result and not self._book.is_closed(run):
+                if result and (everything or not self._book.is_closed(run)):
                     self._book.begin(run)
                     self._close(run, result)
 

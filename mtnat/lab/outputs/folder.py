@@ -46,6 +46,10 @@ class StudyFolder:
         self.study = self.path / "study.yaml"
         self._id = self.path / "study.id"
         self._lock = self.path / "study.lock"
+        self.unsent = self.path / "mlflow.unsent"
+        """Exists if MLflow may lack something of the study, because it did not answer."""
+        self._smoke = self.path / "smoke"
+        """Marks the folder of a smoke run."""
         self.journal = self.path / "optuna.journal"
         self.executor = self.path / ".tune"
         """Ray's own files, which are not read after a restart."""
@@ -144,12 +148,24 @@ class StudyFolder:
                 raise StudyError(f"{self.path}: the study is running already; wait for its end, or stop it first.")
             yield
 
-    def clear(self) -> None:
-        """Removes all files of a study. The caller must hold the lock."""
-        for path in self.path.iterdir():
-            if path.is_dir():
+    def clear_smoke(self) -> None:
+        """Removes all files of an earlier smoke run. The caller must hold the lock.
+
+        Raises:
+            StudyError: the folder has something else.
+        """
+        own = {self._lock, self._smoke}
+        others = [path for path in self.path.iterdir() if path not in own]
+        if others and not self._smoke.exists():
+            raise StudyError(
+                f"{self.path}: is not the folder of a smoke run, which would be emptied; rename it, or give another folder by "
+                "--outputs."
+            )
+        self._smoke.touch()
+        for path in others:
+            if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
-            elif path != self._lock:
+            else:
                 path.unlink()
 
     def begin(self, study: Study, *, resume: bool) -> None:

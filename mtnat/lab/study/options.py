@@ -1,5 +1,6 @@
 """How a study is run."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,4 +23,10 @@ class Options:
     """URI of a folder through which machines without a shared file system exchange files of runs; None if they share one."""
     verbose: bool = False
     command: tuple[str, ...] = ()
-    """The words with which the study was started, such as ``mtnat``, ``tune``, ``quickstart``; options are left out."""
+    """The words with which the study was started, such as ``mtnat``, ``tune``, ``quickstart``, and the options that have to be
+    repeated to continue it."""
+
+    @property
+    def resume_command(self) -> str:
+        """The command that continues the study, as it is typed in a shell."""
+        return shlex.join((*self.command, "--resume"))

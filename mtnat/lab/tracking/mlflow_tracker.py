@@ -10,6 +10,8 @@ from typing import cast
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.entities import Run as MlflowRun
+from mlflow.entities.lifecycle_stage import LifecycleStage
+from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
@@ -21,8 +23,16 @@ MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 """Makes the UI open with runs and their curves instead of traces of language models."""
 MOST_PARAMS_AT_ONCE, MOST_POINTS_AT_ONCE = 100, 1_000
 """MLflow's limits for one call."""
+REFUSALS = frozenset({"INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"})
+"""Codes of the errors of MLflow after which a repeated call fails again."""
 SHARE_OF_TIME, MOST_SAVED_SECONDS = 0.05, 2.0
 """The share of the driver's time that may be spent on curves. Unused time is saved for later, up to this number of seconds."""
+
+
+def is_refusal(error: Exception) -> bool:
+    """Returns whether an error means that MLflow works, but does not accept a call, such as one for a run that was deleted. A
+    KeyError means that an earlier call, which creates the run, was refused."""
+    return isinstance(error, KeyError) or (isinstance(error, MlflowException) and error.error_code in REFUSALS)
 
 
 class MlflowTracker:
@@ -43,8 +53,11 @@ class MlflowTracker:
         """
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints the stack of an error that it raises
         self._client = mlflow.MlflowClient(tracking_uri=uri)
         found = self._client.get_experiment_by_name(experiment)
+        if found and found.lifecycle_stage != LifecycleStage.ACTIVE:
+            raise MlflowException(f"its experiment {found.experiment_id} was deleted, which is named {experiment}")
         self._experiment_id = (
             found.experiment_id
             if found
@@ -53,6 +66,8 @@ class MlflowTracker:
         self._ids: dict[str, str] = {}
         self._new: set[str] = set()
         """Keys of the runs that this object created. Runs below them cannot exist yet, which saves a search for each."""
+        self._tried: set[str] = set()
+        """Keys of the runs that this object tried to create; after an error they may exist."""
         self._last_steps: dict[str, dict[str, int]] = {}
         self._waiting: dict[str, list[Metric]] = {}
         """Buffered points by key, the key that has waited longest first."""
@@ -67,29 +82,35 @@ class MlflowTracker:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         if key in self._ids:
-            self._reopen(key, tags or {})
+            self._reopen(self._ids[key], tags or {})
             return
-        found = None if parent in self._new else self._find(key)
+        found = None if parent in self._new and key not in self._tried else self._find(key)
         if found:
-            self._ids[key] = found.info.run_id
-            self._last_steps[key] = {metric: max(points) for metric, points in self._curves(found).items()}
-            self._reopen(key, tags or {})
+            run_id, curves = found.info.run_id, self._curves(found)
+            self._reopen(run_id, tags or {})
         else:
+            self._tried.add(key)
             own = {KEY: key, MLFLOW_RUN_NAME: name} | ({MLFLOW_PARENT_RUN_ID: self._ids[parent]} if parent else {})
-            self._ids[key] = self._client.create_run(self._experiment_id, tags={**(tags or {}), **own}).info.run_id
-            self._last_steps[key] = {}
+            run_id = self._client.create_run(self._experiment_id, tags={**(tags or {}), **own}).info.run_id
+            curves = {}
             self._new.add(key)
         known = found.data.params if found else {}  # not all of them, if the process was killed in between
         entries = [Param(path, as_text(value)) for path, value in (params or {}).items() if path not in known]
         for start in range(0, len(entries), MOST_PARAMS_AT_ONCE):
-            self._client.log_batch(self._ids[key], params=entries[start : start + MOST_PARAMS_AT_ONCE])
+            self._client.log_batch(run_id, params=entries[start : start + MOST_PARAMS_AT_ONCE])
+        # Last, so that a call that is repeated after an error does all of this again.
+        self._ids[key] = run_id
+        self._last_steps[key] = {metric: max(points) for metric, points in curves.items()}
 
-    def _reopen(self, key: str, tags: Mapping[str, str]) -> None:
-        self._client.update_run(self._ids[key], status="RUNNING")
-        self.tag(key, tags)
+    def _reopen(self, run_id: str, tags: Mapping[str, str]) -> None:
+        self._client.update_run(run_id, status="RUNNING")
+        self._tag(run_id, tags)
 
     def tag(self, key: str, tags: Mapping[str, str]) -> None:
-        self._client.log_batch(self._ids[key], tags=[RunTag(name, value) for name, value in tags.items()])
+        self._tag(self._ids[key], tags)
+
+    def _tag(self, run_id: str, tags: Mapping[str, str]) -> None:
+        self._client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
     def log(self, key: str, step: int, metrics: Mapping[str, float]) -> None:
         last = self._last_steps[key]
@@ -106,9 +127,11 @@ class MlflowTracker:
     def _write(self, key: str) -> None:
         """Sends the buffered points of a run."""
         started = time.perf_counter()
-        points = self._waiting.pop(key, [])
-        for start in range(0, len(points), MOST_POINTS_AT_ONCE):
-            self._client.log_batch(self._ids[key], metrics=points[start : start + MOST_POINTS_AT_ONCE])
+        points = self._waiting.get(key, [])
+        while points:  # those that were sent are removed at once, so that an error loses none and repeats none
+            self._client.log_batch(self._ids[key], metrics=points[:MOST_POINTS_AT_ONCE])
+            del points[:MOST_POINTS_AT_ONCE]
+        self._waiting.pop(key, None)
         self._saved_seconds -= time.perf_counter() - started
 
     def keep(self, key: str, path: Path, folder: str = "") -> None:

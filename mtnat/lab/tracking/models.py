@@ -8,12 +8,8 @@ from pathlib import Path
 import torch
 
 from mtnat.errors import ModelError
+from mtnat.lab.tracking.address import chosen_uri, database_file, without_password
 from mtnat.training import Model, default_device, load_model
-
-
-def default_uri() -> str:
-    """Returns the URI of the database that ``mlflow ui`` opens in the current folder without arguments."""
-    return f"sqlite:///{Path.cwd() / 'mlflow.db'}"
 
 
 def is_address(model: str) -> bool:
@@ -53,9 +49,9 @@ def fetch_model(uri: str, folder: Path, tracking_uri: str | None = None) -> Path
     Raises:
         ModelError: the model does not exist or cannot be reached.
     """
-    tracking_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri()
-    database = Path(tracking_uri.removeprefix("sqlite:///"))
-    if tracking_uri.startswith("sqlite:///") and not database.exists():
+    tracking_uri = chosen_uri(tracking_uri)
+    database = database_file(tracking_uri)
+    if database and not database.exists():
         # MLflow would create it.
         raise ModelError(f"{uri}: {database} does not exist; name MLflow's database or server in $MLFLOW_TRACKING_URI.")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -69,6 +65,7 @@ def fetch_model(uri: str, folder: Path, tracking_uri: str | None = None) -> Path
     try:
         fetched = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=tracking_uri)
     except (MlflowException, OSError) as error:
-        reason = " ".join(str(error).split())[:300].rstrip(".")
-        raise ModelError(f"{uri}: cannot be fetched from {tracking_uri} ({reason}); give one that it has.") from None
+        reason = " ".join(without_password(str(error)).split())[:300].rstrip(".")
+        shown = without_password(tracking_uri)
+        raise ModelError(f"{uri}: cannot be fetched from {shown} ({reason}); give one that it has.") from None
     return Path(fetched)

@@ -11,8 +11,9 @@ from mtnat.data import prepare
 from mtnat.errors import ModelError
 from mtnat.experiment import Experiment
 from mtnat.formats import FORMAT_FILE
+from mtnat.lab.tracking.address import default_uri
 from mtnat.lab.tracking.mlflow_tracker import MlflowTracker
-from mtnat.lab.tracking.models import default_uri, fetch_model, open_model
+from mtnat.lab.tracking.models import fetch_model, open_model
 from mtnat.training import Model, save_model
 
 EXPERIMENT = {

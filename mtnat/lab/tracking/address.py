@@ -1,0 +1,64 @@
+"""Addresses of MLflow: a database file, a database server, or a tracking server."""
+
+import os
+import re
+import shlex
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from mtnat.errors import ConfigError
+from mtnat.process import typed
+
+SERVER = re.compile(r"https?://")
+"""Beginning of the address of a tracking server."""
+DATABASE = re.compile(r"(sqlite|mysql|postgresql|mssql)(\+\w+)?://")
+"""Beginning of the address of a database."""
+_DATABASE_FILE = re.compile(r"sqlite(\+\w+)?:///")
+_PASSWORD = re.compile(r"(?<=://)([^/?#@:]*):([^/?#]*)@")
+
+
+def default_uri() -> str:
+    """Returns the URI of the database that ``mlflow ui`` opens in the current folder without arguments."""
+    folder = str(Path.cwd())
+    # `?` and `%` have a meaning in an address, and MLflow and SQLAlchemy differ in how they read them.
+    return "sqlite:///mlflow.db" if re.search("[%?]", folder) else f"sqlite:///{Path(folder) / 'mlflow.db'}"
+
+
+def chosen_uri(given: str | None = None) -> str:
+    """Returns the address to use: the given one, ``$MLFLOW_TRACKING_URI``, or the default."""
+    return given or os.environ.get("MLFLOW_TRACKING_URI") or default_uri()
+
+
+def check_address(uri: str) -> None:
+    """Checks an address without connecting to it.
+
+    Raises:
+        ConfigError: MLflow cannot be there.
+    """
+    if not (SERVER.match(uri) or DATABASE.match(uri)):
+        raise ConfigError(
+            f"--tracking-uri: must be a database such as sqlite:///mlflow.db, or a server such as http://HOST:5000; "
+            f"got {without_password(uri)}."
+        )
+
+
+def database_file(uri: str) -> Path | None:
+    """Returns the absolute path of the file of an SQLite database; None for all other addresses."""
+    if not (beginning := _DATABASE_FILE.match(uri)):
+        return None
+    path = unquote(uri[beginning.end() :].partition("?")[0])
+    return None if path.startswith(("file:", ":")) or not path else Path(path).absolute()
+
+
+def without_password(text: str) -> str:
+    """Returns a text, such as an address or an error message, without the passwords of the addresses in it."""
+    return _PASSWORD.sub(r"\1:***@", text)
+
+
+def way_to_compare(uri: str) -> str:
+    """Returns how to look at the runs: the command that shows them, or the address of the server."""
+    if SERVER.match(uri):
+        parts = urlsplit(uri)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    command = f"{typed('mlflow')} ui"
+    return command if uri == default_uri() else f"{command} --backend-store-uri {shlex.quote(without_password(uri))}"
