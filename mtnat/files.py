@@ -11,6 +11,9 @@ from typing import BinaryIO
 
 from mtnat.errors import UserError
 
+DAMAGED = "damaged-"
+"""Beginning of the name of a damaged file that was set aside."""
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
@@ -108,3 +111,13 @@ def taken(path: Path) -> Iterator[bool]:
             yield False
             return
         yield True
+
+
+def set_aside(path: Path) -> Path:
+    """Renames a damaged file or folder, so that it is out of the way but not lost, and returns its new path."""
+    aside = path.with_name(f"{DAMAGED}{path.name}")
+    if aside.is_dir() and not aside.is_symlink():
+        shutil.rmtree(aside)
+    else:
+        aside.unlink(missing_ok=True)
+    return path.replace(aside)

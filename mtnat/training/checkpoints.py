@@ -1,7 +1,6 @@
 """The checkpoints of one run, written atomically."""
 
 import re
-import shutil
 from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,11 @@ import torch
 from torch import Tensor
 
 from mtnat.errors import ModelError
-from mtnat.files import whole_file, write_whole
+from mtnat.files import set_aside, whole_file, write_whole
 from mtnat.formats import CHECKPOINT_FORMAT, check_entries, format_entries
 from mtnat.training.saved import read_saved
 
 _NAME = re.compile(r"step-(\d{8,})\.pt")
-_ASIDE = "damaged-"
-"""Beginning of the name of a checkpoint that was set aside."""
 
 
 class Checkpoints:
@@ -56,10 +53,7 @@ class Checkpoints:
             problem = "follows a damaged checkpoint" if said else self._problem(step, experiment)
             if problem:
                 path = self.path(step)
-                said.append(f"{path}: {problem}; set aside as {_ASIDE}{path.name}")
-                aside = path.with_name(f"{_ASIDE}{path.name}")
-                shutil.rmtree(aside) if aside.is_dir() else aside.unlink(missing_ok=True)
-                path.rename(aside)
+                said.append(f"{path}: {problem}; set aside as {set_aside(path).name}")
         return said
 
     def _problem(self, step: int, experiment: str) -> str | None:

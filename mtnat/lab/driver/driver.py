@@ -27,11 +27,13 @@ from mtnat.lab.driver.text_models import Means
 from mtnat.lab.driver.text_writer import TextWriter, WrittenText, students
 from mtnat.lab.outputs.clock import Clock
 from mtnat.lab.outputs.folder import StudyFolder, read_record
+from mtnat.lab.outputs.mending import mend_runs
 from mtnat.lab.outputs.runs import Result, Run
 from mtnat.lab.outputs.storage import Storage, study_storage
 from mtnat.lab.plan.agenda import Agenda
 from mtnat.lab.plan.optuna_proposer import make_proposer
 from mtnat.lab.plan.proposer import NoProposals
+from mtnat.lab.plan.restoring import restore_proposals
 from mtnat.lab.plan.warm_start import take_over
 from mtnat.lab.report.latex import table_latex
 from mtnat.lab.report.markdown import leaderboard_markdown, table_markdown
@@ -104,6 +106,8 @@ class Driver:
             parent: the folder of the study of which this one is a column.
             earlier: its columns that have ended.
         """
+        for sentence in mend_runs(folder):
+            self._say(sentence)
         clock = Clock(folder.clock)
         notes: list[str] = []
         if ended := len(folder.results()):
@@ -117,9 +121,11 @@ class Driver:
             study = students(study, *texts)
             taken = take_over(study, folder)
             for sentence in taken.sentences:
-                self._console.print(f"warm start: {sentence}", markup=False, highlight=False, soft_wrap=True)
+                self._say(f"warm start: {sentence}")
             notes += taken.sentences
             proposer = make_proposer(study, folder.journal)
+            for sentence in restore_proposals(proposer, study, folder):
+                self._say(sentence)
             study_storage(self._storage, folder).fetch_all()
             hours = study.budget.hours
             agenda = Agenda(
@@ -152,8 +158,11 @@ class Driver:
 
     def _look(self, leaderboard: Leaderboard, seeds: int) -> bool:
         """Prints the answer at a look, and returns whether it is settled."""
-        self._console.print(f"after {seeds} seeds: {leaderboard.answer}", markup=False, highlight=False, soft_wrap=True)
+        self._say(f"after {seeds} seeds: {leaderboard.answer}")
         return leaderboard.is_settled
+
+    def _say(self, sentence: str) -> None:
+        self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
     def _means(self, study: Study, folder: StudyFolder, clock: Clock, earlier: tuple[StudyFolder, ...]) -> Means:
         train, share = partial(self._train_model, folder, clock), partial(self._share, study.resources)

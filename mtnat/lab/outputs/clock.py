@@ -1,5 +1,6 @@
 """The running time of a study over all its starts."""
 
+import math
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ class Clock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._before = float(path.read_text()) if path.exists() else 0.0
+        self._before = _read(path)
         self._opened = self._saved = time.monotonic()
 
     @property
@@ -31,3 +32,12 @@ class Clock:
         """Saves the time."""
         write_whole(self._path, f"{self.seconds:.1f}".encode())
         self._saved = time.monotonic()
+
+
+def _read(path: Path) -> float:
+    """Returns the saved time; 0 if there is none, or if the file is damaged."""
+    try:
+        seconds = float(path.read_bytes())
+    except (OSError, ValueError):
+        return 0.0
+    return seconds if 0 <= seconds < math.inf else 0.0

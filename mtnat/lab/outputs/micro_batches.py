@@ -10,9 +10,12 @@ _FILE = "micro_batches"
 
 
 def read_micro_batches(run_folder: Path) -> int:
-    """Returns the number of micro-batches; 1 until memory has run out."""
-    file = run_folder / _FILE
-    return int(file.read_text()) if file.exists() else 1
+    """Returns the number of micro-batches; 1 until memory has run out, and if the file is damaged."""
+    try:
+        count = int((run_folder / _FILE).read_bytes())
+    except (OSError, ValueError):
+        return 1
+    return count if 1 <= count <= MOST_MICRO_BATCHES else 1
 
 
 def write_micro_batches(run_folder: Path, count: int) -> None:

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.storages import JournalStorage
@@ -14,7 +14,7 @@ from optuna.storages.journal import BaseJournalBackend, JournalFileBackend, Jour
 from optuna.trial import FrozenTrial, TrialState
 
 from mtnat.experiment import Experiment
-from mtnat.files import write_whole
+from mtnat.files import DAMAGED, write_whole
 from mtnat.lab.plan.samplers import Samplers, make_pruner, params_and_distributions
 from mtnat.lab.study.record import Settings, Study
 from mtnat.lab.study.searching import Direction, Pruner, Sampler
@@ -59,7 +59,7 @@ class OptunaProposer:
         self._space = space
         self._samplers = Samplers(space, sampler, seed, trials=trials, metrics=len(directions), has_pruner=pruner is not None)
         self._pruner = make_pruner(pruner, total_steps) if pruner else None
-        _repair(journal)
+        damage = _repair(journal)
         self._storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=_NoLock(str(journal))))
         self._optuna = optuna.create_study(
             storage=self._storage,
@@ -74,6 +74,11 @@ class OptunaProposer:
         self._told: set[str] = set()
         self._count = self._turned_down = 0
         place = self._index()
+        self.damaged_line = damage.line if damage else None
+        """Number of the journal's first damaged line, from which on it was rebuilt; None if it was whole."""
+        for proposal in damage.proposals if damage else ():
+            if self.restore(proposal[NAME], proposal[SETTINGS], proposal.get(PLACE)):
+                place = proposal.get(PLACE, place)
         self._grid = islice(enumerate(space.grid()), place + 1, None) if sampler.kind == "grid" else None
 
     def _index(self) -> int:
@@ -157,19 +162,31 @@ class OptunaProposer:
         assert self._grid is not None
         for place, settings in self._grid:
             if is_wanted(settings):
-                params, distributions = params_and_distributions(self._space, settings)
-                self._optuna.add_trial(
-                    optuna.create_trial(
-                        state=TrialState.RUNNING,
-                        params=params,
-                        distributions=distributions,
-                        user_attrs={PROPOSAL: {NAME: name, SETTINGS: settings, PLACE: place}},
-                    )
-                )
-                self._count += 1
-                self._remember(name, settings)
+                self._add({NAME: name, SETTINGS: settings, PLACE: place})
                 return settings
         return None
+
+    def restore(self, name: str, settings: Settings, place: int | None = None) -> bool:
+        """Adds a proposal that a damaged journal has lost. Returns False if it is known.
+
+        Args:
+            place: its index on the grid.
+        """
+        if name in self._settings:
+            return False
+        self._add({NAME: name, SETTINGS: settings} | ({} if place is None else {PLACE: place}))
+        return True
+
+    def _add(self, proposal: Mapping[str, Any]) -> None:
+        """Adds a proposal that was not drawn by Optuna."""
+        params, distributions = params_and_distributions(self._space, proposal[SETTINGS])
+        self._optuna.add_trial(
+            optuna.create_trial(
+                state=TrialState.RUNNING, params=params, distributions=distributions, user_attrs={PROPOSAL: dict(proposal)}
+            )
+        )
+        self._count += 1
+        self._remember(proposal[NAME], proposal[SETTINGS])
 
     def _remember(self, name: str, settings: Settings) -> None:
         """Adds the proposal of the newest Optuna trial to the index."""
@@ -221,15 +238,33 @@ class _Lines(BaseJournalBackend):
         raise AssertionError("these lines are read only")
 
 
-def _repair(journal: Path) -> None:
-    """Removes an incomplete last line, and an incomplete last draw, which a kill can leave behind. The proposer then draws the
-    same settings again, because a draw depends only on its number and on the journal before it."""
+class _Damage(NamedTuple):
+    """What was found after the first damaged line of a journal."""
+
+    line: int
+    """Its number, from 1."""
+    proposals: tuple[Mapping[str, Any], ...]
+    """The proposals in the lines after it."""
+
+
+def _repair(journal: Path) -> _Damage | None:
+    """Removes what Optuna cannot read: an incomplete last line, and an incomplete last draw, which a kill can leave behind, and
+    all lines from a damaged one on, because each line depends on those before it. A damaged journal is kept under another name.
+
+    After a kill the proposer draws the same settings again, because a draw depends only on its number and on the journal before
+    it.
+    """
     if not journal.exists():
-        return
+        return None
     data = journal.read_bytes()
     lines = data.splitlines(keepends=True)
     if lines and not lines[-1].endswith(b"\n"):
         lines.pop()
+    damage = None
+    if (whole := _whole_lines(lines)) < len(lines):
+        damage = _Damage(whole + 1, tuple(proposal for line in lines[whole:] for proposal in _proposals_in(_parsed(line))))
+        write_whole(journal.with_name(f"{DAMAGED}{journal.name}"), data)
+        del lines[whole:]
     trials = _trials(lines)
     if trials and trials[-1].state == TrialState.RUNNING and PROPOSAL not in trials[-1].user_attrs:
         # Nothing else is written during a draw, so all lines from the creation of its trial on belong to it. The creation is
@@ -238,8 +273,42 @@ def _repair(journal: Path) -> None:
         searched = range(earliest, len(lines))
         created = bisect_left(searched, len(trials), key=lambda number: len(_trials(lines[: number + 1])))
         del lines[searched[created] :]
-    if (whole := b"".join(lines)) != data:
-        write_whole(journal, whole)
+    if (kept := b"".join(lines)) != data:
+        write_whole(journal, kept)
+    return damage
+
+
+def _whole_lines(lines: Sequence[bytes]) -> int:
+    """Returns the number of lines before the first one that Optuna cannot read."""
+    end = next((number for number, line in enumerate(lines) if not isinstance(_parsed(line), dict)), len(lines))
+    if _is_readable(lines[:end]):
+        return end
+    return bisect_left(range(end), True, key=lambda number: not _is_readable(lines[: number + 1]))
+
+
+def _is_readable(lines: Sequence[bytes]) -> bool:
+    try:
+        _trials(lines)
+    except Exception:  # Optuna raises errors of many kinds, such as KeyError and AssertionError
+        return False
+    return True
+
+
+def _parsed(line: bytes) -> object:
+    try:
+        return json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return None
+
+
+def _proposals_in(entry: object) -> Iterator[Mapping[str, Any]]:
+    """Yields the proposals in an entry of a journal, at any depth."""
+    if isinstance(entry, Mapping):
+        proposal = entry.get(PROPOSAL)
+        if isinstance(proposal, Mapping) and proposal.keys() >= {NAME, SETTINGS}:
+            yield proposal
+        for value in entry.values():
+            yield from _proposals_in(value)
 
 
 def _trials(lines: Sequence[bytes]) -> list[FrozenTrial]:

@@ -11,7 +11,7 @@ from mtnat.lab.tracking.address import without_password
 from mtnat.lab.tracking.tracker import Status, Tracked, Tracker
 
 SECONDS_BETWEEN_TRIES = 30.0
-LONGEST_WAIT = 60.0
+LONGEST_WAIT = 20.0
 """Seconds for which the end of a study waits for a tracker that does not answer."""
 _MOST_REASON = 200
 

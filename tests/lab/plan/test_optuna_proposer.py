@@ -339,3 +339,32 @@ def test_a_baseline_that_equals_a_choice_of_a_whole_part_is_recorded(tmp_path: P
     power = {"objective.schedule": {"kind": "power", "exponent": 2.0}}
     assert optuna_.tell_known("squared", replace(BASE, power), BASE, [1.0])
     assert not optuna_.tell_known("linear", BASE, BASE, [1.0])
+
+
+@pytest.mark.parametrize("kind", ["tpe", "grid"])
+@pytest.mark.parametrize("damage", [b"\xff\xfe\x00\n", b'{"op_code": 4}\n', b"[" * 100_000 + b"\n"])
+def test_no_proposal_is_lost_if_any_line_of_the_journal_is_damaged(tmp_path: Path, kind: str, damage: bytes) -> None:
+    journal = tmp_path / "journal"
+    first = proposer(journal, space(), kind)
+    for number in range(3):
+        name = f"t{number}"
+        assert first.ask(name, anything) is not None
+        first.tell(name, [float(number)])
+    lines, proposed = journal.read_bytes().splitlines(keepends=True), first.known()
+    for number in range(0, len(lines), 5):
+        damaged = b"".join([*lines[:number], damage, *lines[number + 1 :]])
+        journal.write_bytes(damaged)
+        again = proposer(journal, space(), kind)
+        assert again.damaged_line == number + 1
+        lost = proposed.keys() - again.known().keys()
+        assert len(lost) <= 1  # that of the damaged line itself, which the folder of its run has
+        assert again.known().items() <= proposed.items()
+        assert (tmp_path / "damaged-journal").read_bytes() == damaged
+        for name in again.known():
+            again.tell(name, [1.0])
+        following = again.ask("new", anything)
+        assert following is not None
+        # The rebuilt journal is whole.
+        whole = proposer(journal, space(), kind)
+        assert whole.damaged_line is None
+        assert whole.known() == again.known()
