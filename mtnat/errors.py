@@ -6,7 +6,8 @@ MtnatError
 │   ├── DataError                   a corpus, a vocabulary or a token store
 │   ├── ModelError                  a model folder or a checkpoint
 │   ├── ResourceError               too few GPUs, too little memory or missing permissions
-│   │   └── OutOfMemoryError        an update needs more memory than there is; more micro-batches may help
+│   │   ├── OutOfMemoryError        an update needs more memory than there is; more micro-batches may help
+│   │   └── DiskFullError           there is no room for a file
 │   └── StudyError                  a study that is already finished, running or different
 ├── DivergedError                   the loss or a gradient is not finite
 └── SmokeError                      the smoke test of a study failed
@@ -48,6 +49,10 @@ class ResourceError(UserError):
 
 class OutOfMemoryError(ResourceError):
     """An update needs more memory than the device has."""
+
+
+class DiskFullError(ResourceError):
+    """There is no room for a file. What was written before is whole."""
 
 
 class StudyError(UserError):

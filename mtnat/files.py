@@ -11,6 +11,8 @@ from typing import BinaryIO
 
 from mtnat.errors import UserError
 
+FULL = ("No space left on device", "Disk quota exceeded", "disk is full")
+"""Words of the errors of the system and of SQLite after which room has to be made on a disk."""
 DAMAGED = "damaged-"
 """Beginning of the name of a damaged file that was set aside."""
 
@@ -45,6 +47,20 @@ def write_whole(path: Path, content: bytes) -> None:
     """Writes a file atomically: readers see either the former content or all of the new one."""
     with whole_file(path) as file:
         file.write(content)
+
+
+def disk_is_full(error: BaseException | None) -> bool:
+    """Returns whether an error, or one that led to it, means that a disk is full.
+
+    Libraries raise errors of their own while they handle that of the system.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if any(words in str(error) for words in FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def check_not_an_input(option: str, path: Path, inputs: Iterable[Path | int]) -> None:

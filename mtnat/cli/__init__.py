@@ -12,6 +12,7 @@ from pkgutil import resolve_name
 
 from mtnat.cli.options import command_line
 from mtnat.errors import MtnatError, UserError
+from mtnat.files import disk_is_full
 from mtnat.process import permanent_imports
 
 
@@ -34,6 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         resume = f"; the same command resumes from {options.resumes_from}" if "resumes_from" in options else ""
         print(f"mtnat: stopped{resume}.", file=sys.stderr)
         return 130
+    except Exception as error:
+        if not disk_is_full(error):
+            raise
+        print(f"mtnat: {error}; make room, and give the same command again.", file=sys.stderr)
+        return 2
     return exit_code
 
 

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mtnat.errors import SmokeError, UserError
+from mtnat.files import disk_is_full
 from mtnat.lab.driver.interruption import Interruption
 from mtnat.lab.study.options import Options
 from mtnat.process import permanent_imports
@@ -115,6 +116,9 @@ def ended_by(error: BaseException, interruption: Interruption, options: Options 
         if options is None or options.dry_run or options.smoke:
             return 130, "Stopped."
         return 130, f"Stopped; `{options.resume_command}` continues where it stopped."
+    if disk_is_full(error):
+        reason = str(error).removesuffix(".")
+        return 2, f"{reason}; make room, then `{options.resume_command}` continues." if options else f"{reason}; make room."
     if isinstance(error, UserError):
         return 2, "\n".join(error.problems)
     if isinstance(error, SmokeError):

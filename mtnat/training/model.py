@@ -13,6 +13,7 @@ from mtnat.data import Vocabularies
 from mtnat.decoding import DecoderName, Decoding, Search, TranslatedLine, translate
 from mtnat.errors import ModelError, UserError
 from mtnat.experiment import Experiment
+from mtnat.files import whole_file, write_whole
 from mtnat.formats import MODEL_FORMAT, check_format, write_format
 from mtnat.model.translator import Translator
 from mtnat.systems import search_of
@@ -60,16 +61,25 @@ class Model:
 
 
 def save_model(model: Model, folder: Path) -> None:
-    """Writes a model folder. It is written under a temporary name and renamed, so that no reader sees a partial folder."""
+    """Writes a model folder. It is written under a temporary name and renamed, so that no reader sees a partial folder.
+
+    Raises:
+        OSError: if it cannot be written; a former model is kept.
+    """
+    for left in folder.parent.glob(f"{folder.name}.partial-*"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
     partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    write_format(partial, MODEL_FORMAT)
-    torch.save(model.translator.state_dict(), partial / WEIGHTS)
-    (partial / EXPERIMENT).write_text(write_yaml(model.experiment), encoding="utf-8")
-    model.vocabularies.save(partial / VOCABULARY)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    try:
+        partial.mkdir(parents=True)
+        write_format(partial, MODEL_FORMAT)
+        with whole_file(partial / WEIGHTS) as file:
+            torch.save(model.translator.state_dict(), file)
+        write_whole(partial / EXPERIMENT, write_yaml(model.experiment).encode())
+        model.vocabularies.save(partial / VOCABULARY)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_experiment(folder: Path) -> Experiment:

@@ -6,6 +6,8 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 
+from mtnat.errors import DiskFullError
+from mtnat.files import FULL, disk_is_full
 from mtnat.lab.cluster.room import Patience
 from mtnat.lab.driver.interruption import Interruption
 from mtnat.lab.driver.runs_under_way import RunsUnderWay
@@ -13,7 +15,7 @@ from mtnat.lab.driver.screen import Screen
 from mtnat.lab.driver.searcher import DriverOnly
 from mtnat.lab.outputs.clock import Clock
 from mtnat.lab.outputs.curves import read_point
-from mtnat.lab.worker.execute import MICRO_BATCHES, POINT, SENTENCE
+from mtnat.lab.worker.execute import DISK_FULL, MICRO_BATCHES, POINT, SENTENCE
 from mtnat.lab.worker.sessions import RUN_ID
 
 OUT_OF_MEMORY = ("OutOfMemory", "out of memory", "low on memory")
@@ -39,6 +41,8 @@ class Listener(DriverOnly, tune.Callback):
 
     def __init__(self, runs: RunsUnderWay, pulse: Callable[[Sequence[TuneTrial]], None]) -> None:
         self._runs, self._pulse = runs, pulse
+        self._full: DiskFullError | None = None
+        """Raised at the end of a step, because Tune has not finished with the trial before."""
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         self._runs.start(trial.config[RUN_ID])
@@ -50,19 +54,27 @@ class Listener(DriverOnly, tune.Callback):
             self._runs.split_batches(trial.config[RUN_ID], result[MICRO_BATCHES])
         if SENTENCE in result:
             self._runs.say(trial.config[RUN_ID], result[SENTENCE])
+        if DISK_FULL in result:
+            self._full = DiskFullError(result[DISK_FULL])
         if POINT in result:
             self._runs.report(trial.config[RUN_ID], *read_point(result[POINT]))
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        self._runs.end(trial.config[RUN_ID])
+        if not self._full:
+            self._runs.end(trial.config[RUN_ID])
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         error = trial.get_error()
         reason = None if error is None else _last_line(error)  # Tune knows no error of an actor that did not come up
+        if disk_is_full(error):
+            self._full = DiskFullError(reason.partition(": ")[2] if reason else FULL[0])
+            return
         short_of_memory = any(words in str(error) for words in OUT_OF_MEMORY)
         self._runs.die(trial.config[RUN_ID], reason, short_of_memory=short_of_memory)
 
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
+        if self._full:
+            raise self._full
         self._pulse(trials)
 
 

@@ -16,8 +16,8 @@ import torch
 
 from mtnat.config import write_yaml
 from mtnat.data import Dataset, Split, prepare
-from mtnat.errors import MtnatError, OutOfMemoryError, ResourceError
-from mtnat.files import locked, write_whole
+from mtnat.errors import DiskFullError, MtnatError, OutOfMemoryError, ResourceError
+from mtnat.files import FULL, disk_is_full, locked, write_whole
 from mtnat.lab.outputs.curves import append_point, read_curves, write_point
 from mtnat.lab.outputs.folder import HYPOTHESES_FILE, LOCK_FILE, STOP_FILE, StudyFolder, read_result, write_result
 from mtnat.lab.outputs.micro_batches import MOST_MICRO_BATCHES, read_micro_batches, write_micro_batches
@@ -31,9 +31,10 @@ from mtnat.training.checkpoints import Checkpoints
 from mtnat.training.fit import CHECKPOINTS, MODEL, SUMMARY
 from mtnat.training.memory import give_back_memory
 
-POINT, RESULT, MICRO_BATCHES, SENTENCE = "point", "result", "micro_batches", "sentence"
+POINT, RESULT, MICRO_BATCHES, SENTENCE, DISK_FULL = "point", "result", "micro_batches", "sentence", "disk_full"
 """Keys of reports: a point of the curves as text, because Tune keeps 2 KB for every number of every trial; the result of the
-run; the number of micro-batches of an attempt, if it is more than one; a sentence for the user."""
+run; the number of micro-batches of an attempt, if it is more than one; a sentence for the user; where a disk is full. The last
+one is no error for Tune, which writes errors to the disk."""
 ERROR_FILE = "error.txt"
 """File in a run's folder: the stack of a process that failed unexpectedly or stopped responding."""
 
@@ -60,28 +61,41 @@ def execute(run: Run, study_folder: StudyFolder, session: Session) -> None:
     """Trains a run, or continues its training, scores it on the test set in the confirm phase, analyses its encoder or measures
     its speed in the phases after it, and writes and reports its result.
 
-    An error in a run becomes its result ("failed", or "unmeasured" in the last two phases). Only two kinds of error reach Ray:
-    the death of a process, and, if several workers train together, an error that may have happened in one of them only, while
-    the others wait for it.
+    An error in a run becomes its result ("failed", or "unmeasured" in the last two phases). A full disk is no fault of the run:
+    it is reported, and the run has no result yet. Only two kinds of error reach Ray: the death of a process, and, if several
+    workers train together, an error that may have happened in one of them only, while the others wait for it.
     """
     folder = study_folder.run(run.id)
-    folder.mkdir(parents=True, exist_ok=True)
-    with Watchdog(folder / ERROR_FILE, session.resources.silent_minutes) as watchdog, _owned(folder, session.workers):
-        execution = _Execution(run, study_folder, session, watchdog)
-        try:
-            result = execution.go_on()
-        except MtnatError as error:
-            if isinstance(error, ResourceError) and session.workers.size > 1:
-                raise
-            result = execution.known.failed_in(run, " ".join(str(error).split()))
-        except Exception as error:
-            if session.workers.size > 1:
-                raise
-            (folder / ERROR_FILE).write_text(traceback.format_exc(), encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with Watchdog(folder / ERROR_FILE, session.resources.silent_minutes) as watchdog, _owned(folder, session.workers):
+            _execute(_Execution(run, study_folder, session, watchdog))
+    except Exception as error:
+        if not disk_is_full(error):
+            raise
+        full = DiskFullError(f"{folder}: {FULL[0]}")
+        if session.workers.size > 1:
+            raise full from error
+        session.report({DISK_FULL: str(full)})
+
+
+def _execute(execution: "_Execution") -> None:
+    workers, known = execution.workers, execution.known
+    try:
+        result = execution.go_on()
+    except Exception as error:
+        if disk_is_full(error) or (
+            workers.size > 1 and (isinstance(error, ResourceError) or not isinstance(error, MtnatError))
+        ):
+            raise
+        if isinstance(error, MtnatError):
+            result = known.failed_in(execution.run, " ".join(str(error).split()))
+        else:
+            (execution.folder / ERROR_FILE).write_text(traceback.format_exc(), encoding="utf-8")
             failed = f"{type(error).__name__}: {error} (see {ERROR_FILE} in its folder)"
-            result = execution.known.failed_in(run, failed)
-        give_back_memory()  # the process may wait for a long time, or train another run
-        execution.end(result)
+            result = known.failed_in(execution.run, failed)
+    give_back_memory()  # the process may wait for a long time, or train another run
+    execution.end(result)
 
 
 class _Execution:
