@@ -7,7 +7,8 @@ MtnatError
 │   ├── ModelError                  a model folder or a checkpoint
 │   ├── ResourceError               too few GPUs, too little memory or missing permissions
 │   │   ├── OutOfMemoryError        an update needs more memory than there is; more micro-batches may help
-│   │   └── DiskFullError           there is no room for a file
+│   │   ├── DiskFullError           there is no room for a file
+│   │   └── RayLostError            Ray's own processes have ended
 │   └── StudyError                  a study that is already finished, running or different
 ├── DivergedError                   the loss or a gradient is not finite
 └── SmokeError                      the smoke test of a study failed
@@ -53,6 +54,10 @@ class OutOfMemoryError(ResourceError):
 
 class DiskFullError(ResourceError):
     """There is no room for a file. What was written before is whole."""
+
+
+class RayLostError(ResourceError):
+    """A process of Ray without which nothing runs has ended."""
 
 
 class StudyError(UserError):

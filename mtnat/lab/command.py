@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from mtnat.errors import SmokeError, UserError
+from mtnat.errors import RayLostError, SmokeError, UserError
 from mtnat.files import disk_is_full
 from mtnat.lab.driver.interruption import Interruption
 from mtnat.lab.study.options import Options
@@ -82,6 +82,9 @@ def run(options: argparse.Namespace) -> int:
     except BaseException as error:
         code, words = ended_by(error, interruption, how)
         print(words, file=sys.stderr)
+        if isinstance(error, RayLostError):
+            sys.stdout.flush()
+            os._exit(code)  # what Ray does at the end of the process would wait for its lost processes
         return code
     return 0
 
@@ -119,6 +122,8 @@ def ended_by(error: BaseException, interruption: Interruption, options: Options 
     if disk_is_full(error):
         reason = str(error).removesuffix(".")
         return 2, f"{reason}; make room, then `{options.resume_command}` continues." if options else f"{reason}; make room."
+    if isinstance(error, RayLostError):
+        return 2, f"{error}; `{options.resume_command}` continues the study." if options else str(error)
     if isinstance(error, UserError):
         return 2, "\n".join(error.problems)
     if isinstance(error, SmokeError):

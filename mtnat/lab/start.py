@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from mtnat.errors import ConfigError, SmokeError, StudyError
-from mtnat.lab.cluster.connection import job_problems, ray_cluster, reconnect
+from mtnat.lab.cluster.connection import job_problems, ray_cluster
 from mtnat.lab.cluster.room import Room, wait_for_room
 from mtnat.lab.driver.driver import Driver
 from mtnat.lab.driver.interruption import Interruption
@@ -105,16 +105,15 @@ def _run(study: Study, folder: StudyFolder, options: Options, console: Console, 
     console.print(f"{study.question}", markup=False, highlight=False)
     # MLflow takes seconds to create its database, and Ray to start, so they do it at the same time.
     uri = chosen_uri(options.tracking_uri)
-    with ThreadPoolExecutor(1) as background, ray_cluster(options, study.resources):
+    with ThreadPoolExecutor(1) as background, ray_cluster(options, study.resources) as connection:
         experiment = MLFLOW_SMOKE_EXPERIMENT if options.smoke else MLFLOW_EXPERIMENT
         opening = background.submit(_open_tracker, uri, experiment, folder, partial(_say, console))
         minutes = study.resources.start_minutes if options.address else 0
         wait_for_room(study.resources, minutes, partial(console.print, highlight=False), interruption.check)
         room = Room(study.resources)
-        again = partial(reconnect, options, study.resources)
         tracker = opening.result()
         resends = folder.unsent.exists()
-        driver = Driver(tracker, uri, options.storage, room, again, console, interruption, resends=resends)
+        driver = Driver(tracker, uri, options.storage, room, connection.reopen, console, interruption, resends=resends)
         if study.columns:
             driver.tabulate(study, folder)
         else:

@@ -14,6 +14,7 @@ import ray
 import ray.exceptions
 
 from mtnat.errors import ConfigError, ResourceError
+from mtnat.lab.cluster.watch import RayWatch
 from mtnat.lab.study.options import Options
 from mtnat.lab.study.resources import Resources, cores
 from mtnat.process import TUNABLES
@@ -25,7 +26,7 @@ SECONDS_TO_ANSWER = 10.0
 
 
 @contextmanager
-def ray_cluster(options: Options, resources: Resources) -> Iterator[None]:
+def ray_cluster(options: Options, resources: Resources) -> Iterator["Connection"]:
     """Connects to Ray for the duration of the context, in which `sys.stdout` is not shown unless the study is verbose.
 
     Ray prints messages on lost machines there, with twenty lines of its log, and has no option against it.
@@ -33,19 +34,43 @@ def ray_cluster(options: Options, resources: Resources) -> Iterator[None]:
     Raises:
         ConfigError: a study cannot use an address of this kind.
         ResourceError: no cluster answers at the address, or Ray does not start on this machine.
+        RayLostError: a process of Ray on this machine has ended.
     """
     with nullcontext() if options.verbose else open(os.devnull, "w") as nowhere, redirect_stdout(nowhere or sys.stdout):
-        _connect(options, resources)
+        connection = Connection(options, resources)
         try:
-            yield
+            yield connection
         finally:
+            connection.close()
+
+
+class Connection:
+    """The connection of this process to Ray."""
+
+    def __init__(self, options: Options, resources: Resources) -> None:
+        self._options, self._resources = options, resources
+        self._watch: RayWatch | None = None
+        self._open()
+
+    def reopen(self) -> None:
+        """Releases all actors and placement groups of this process, and connects again."""
+        self.close()
+        self._open()
+
+    def close(self) -> None:
+        """Ends the connection, and Ray where this process has started it."""
+        watch, self._watch = self._watch, None
+        if watch:
+            watch.stop()
+        if watch and watch.lost:
+            watch.clear_away()
+        else:
             ray.shutdown()
 
-
-def reconnect(options: Options, resources: Resources) -> None:
-    """Releases all actors and placement groups of this process, and connects again."""
-    ray.shutdown()
-    _connect(options, resources)
+    def _open(self) -> None:
+        _connect(self._options, self._resources)
+        if self._options.address is None:
+            self._watch = RayWatch()
 
 
 def _connect(options: Options, resources: Resources) -> None:

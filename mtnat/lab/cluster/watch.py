@@ -1,0 +1,71 @@
+"""Notices the death of Ray's own processes on this machine, which Ray itself reports after minutes or never."""
+
+import os
+import signal
+import threading
+from contextlib import suppress
+from types import FrameType
+
+import psutil
+
+from mtnat.errors import RayLostError
+
+PROCESSES = ("raylet", "gcs_server")
+"""The processes of Ray without which nothing runs."""
+SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_TO_END = 5.0
+_SIGNAL = signal.SIGUSR1
+
+
+class RayWatch:
+    """Watches the processes that this process has started, from a thread. If one of them ends, `RayLostError` is raised in the
+    main thread, wherever it waits."""
+
+    def __init__(self) -> None:
+        children = {process: _name(process) for process in psutil.Process().children()}
+        self._watched = {process: name for process, name in children.items() if name in PROCESSES}
+        self._family = psutil.Process().children(recursive=True)
+        self._is_over = threading.Event()
+        self.lost: str | None = None
+        """Name of the process that has ended."""
+        self._before = signal.signal(_SIGNAL, self._raise)
+        self._thread = threading.Thread(target=self._look, name="ray-watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the watch, before Ray is shut down."""
+        self._is_over.set()
+        self._thread.join()
+        signal.signal(_SIGNAL, self._before)
+
+    def clear_away(self) -> None:
+        """Kills what is left of Ray, which can no longer be shut down."""
+        family = {*self._family, *psutil.Process().children(recursive=True)}
+        for process in family:
+            with suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(list(family), timeout=SECONDS_TO_END)
+
+    def _look(self) -> None:
+        while not self._is_over.wait(SECONDS_BETWEEN_LOOKS):
+            self.lost = next((name for process, name in self._watched.items() if not _lives(process)), None)
+            if self.lost:
+                os.kill(os.getpid(), _SIGNAL)
+                return
+
+    def _raise(self, number: int, frame: FrameType | None) -> None:
+        raise RayLostError(f"Ray has ended on this machine: its process {self.lost} was killed")
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.Error:
+        return ""
