@@ -1,5 +1,6 @@
 # make study    install the pinned dependencies into a virtual environment and run a study; STUDY= names another one
 # make test     run all checks of CI
+# make chaos    run the long tests that break things on purpose
 # make lint     check style and types only
 # make docs     build the documentation into site/; index.html there is its first page
 # make help     print these lines
@@ -20,7 +21,7 @@ outputs := outputs/$(basename $(notdir $(STUDY)))
 # double the time that each takes to start.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help study test style types tests-fast tests-slow tests-ray-first tests-ray-second lint docs install clean
+.PHONY: help study test style types tests-fast tests-slow tests-ray-first tests-ray-second chaos lint docs install clean
 
 # Resumes a study that was started before; for a finished study, shows its leaderboard again.
 study: $(installed)
@@ -45,16 +46,20 @@ at_the_end = output=$$(mktemp) && trap 'rm -f "$$output"' EXIT && \
 first_half := tests/lab/test_short_of_memory.py tests/lab/test_whole_search.py tests/lab/test_whole_study.py
 
 tests-fast: $(installed)
-	@$(one_thread) $(python) -m pytest --durations=15 -m "not ray and not slow"
+	@$(one_thread) $(python) -m pytest --durations=15 -m "not ray and not slow and not chaos"
 
 tests-slow: $(installed)
-	@$(call at_the_end,$(one_thread) $(python) -m pytest --durations=15 -m "slow and not ray")
+	@$(call at_the_end,$(one_thread) $(python) -m pytest --durations=15 -m "slow and not ray and not chaos")
 
 tests-ray-first: $(installed)
-	@$(call at_the_end,RAY_worker_niceness=10 $(python) -m pytest --durations=15 -m ray $(first_half))
+	@$(call at_the_end,RAY_worker_niceness=10 $(python) -m pytest --durations=15 -m "ray and not chaos" $(first_half))
 
 tests-ray-second: $(installed)
-	@$(call at_the_end,RAY_worker_niceness=10 $(python) -m pytest --durations=15 -m ray $(addprefix --ignore=,$(first_half)))
+	@$(call at_the_end,RAY_worker_niceness=10 $(python) -m pytest --durations=15 -m "ray and not chaos" $(addprefix --ignore=,$(first_half)))
+
+# Not part of CI: about ten minutes on two cores.
+chaos: $(installed)
+	$(python) -m pytest -m chaos
 
 lint: style types
 

@@ -122,8 +122,6 @@ def ended_by(error: BaseException, interruption: Interruption, options: Options 
     if disk_is_full(error):
         reason = str(error).removesuffix(".")
         return 2, f"{reason}; make room, then `{options.resume_command}` continues." if options else f"{reason}; make room."
-    if isinstance(error, RayLostError):
-        return 2, f"{error}; `{options.resume_command}` continues the study." if options else str(error)
     if isinstance(error, UserError):
         return 2, "\n".join(error.problems)
     if isinstance(error, SmokeError):

@@ -70,7 +70,7 @@ class Connection:
     def _open(self) -> None:
         _connect(self._options, self._resources)
         if self._options.address is None:
-            self._watch = RayWatch()
+            self._watch = RayWatch(f"`{self._options.resume_command}` continues the study.")
 
 
 def _connect(options: Options, resources: Resources) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from contextlib import suppress
 from types import FrameType
@@ -14,14 +15,23 @@ PROCESSES = ("raylet", "gcs_server")
 """The processes of Ray without which nothing runs."""
 SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_TO_END = 5.0
-_SIGNAL = signal.SIGUSR1
+SECONDS_TO_UNWIND = 10.0
+"""How long the main thread has to leave what it does. Ray's clean-up can wait for its lost processes, and then ends this
+process with a message of its own."""
+EXIT_CODE = 2
+_SIGNAL = signal.SIGUSR2  # Tune ends its loop at SIGUSR1
 
 
 class RayWatch:
     """Watches the processes that this process has started, from a thread. If one of them ends, `RayLostError` is raised in the
-    main thread, wherever it waits."""
+    main thread, wherever it waits. If the main thread cannot leave what it does, the process ends with the same message."""
 
-    def __init__(self) -> None:
+    def __init__(self, remedy: str) -> None:
+        """
+        Args:
+            remedy: the end of the message, which says what to do.
+        """
+        self._remedy = remedy
         children = {process: _name(process) for process in psutil.Process().children()}
         self._watched = {process: name for process, name in children.items() if name in PROCESSES}
         self._family = psutil.Process().children(recursive=True)
@@ -51,10 +61,20 @@ class RayWatch:
             self.lost = next((name for process, name in self._watched.items() if not _lives(process)), None)
             if self.lost:
                 os.kill(os.getpid(), _SIGNAL)
-                return
+                break
+        else:
+            return
+        if not self._is_over.wait(SECONDS_TO_UNWIND):
+            print(self._message, file=sys.stderr, flush=True)
+            self.clear_away()
+            os._exit(EXIT_CODE)
+
+    @property
+    def _message(self) -> str:
+        return f"Ray has ended on this machine: its process {self.lost} was killed; {self._remedy}"
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
-        raise RayLostError(f"Ray has ended on this machine: its process {self.lost} was killed")
+        raise RayLostError(self._message)
 
 
 def _lives(process: psutil.Process) -> bool:

@@ -14,6 +14,7 @@ from ray import tune
 from rich.console import Console
 
 from mtnat.config import replace, write_yaml
+from mtnat.errors import StudyError
 from mtnat.files import write_whole
 from mtnat.lab.cluster.room import Patience, Room
 from mtnat.lab.driver.interruption import Interruption
@@ -191,6 +192,8 @@ class Driver:
                 while True:
                     try:
                         _run_on_tune(study.resources, storage, agenda, listener, patience)
+                        if not agenda.is_finished:  # Tune ends at some signals as if all had been done
+                            raise StudyError(f"{folder.path}: Ray Tune has ended before the study; continue it with --resume.")
                         break
                     except RuntimeError as error:
                         # Tune raises this if Ray has ended one of its actors for lack of memory, or with its machine.

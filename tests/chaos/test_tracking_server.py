@@ -17,7 +17,7 @@ import pytest
 from mlflow import MlflowClient
 from test_whole_study import Desk, ended, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.ray]
+pytestmark = [pytest.mark.chaos, pytest.mark.ray]
 
 
 class Server:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from test_whole_study import ROOT, Desk
 
-pytestmark = [pytest.mark.slow, pytest.mark.ray]
+pytestmark = [pytest.mark.chaos, pytest.mark.ray]
 SCRIPT = """
 mount -t tmpfs -o size=2m tmpfs "$1" || exit 77
 "$2" "$3" disk.yaml >full.out 2>full.err
