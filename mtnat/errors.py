@@ -11,6 +11,7 @@ MtnatError
 │   │   └── RayLostError            Ray's own processes have ended
 │   └── StudyError                  a study that is already finished, running or different
 ├── DivergedError                   the loss or a gradient is not finite
+├── NoAnswerError                   no run of a study ended well
 └── SmokeError                      the smoke test of a study failed
 """
 
@@ -66,6 +67,10 @@ class StudyError(UserError):
 
 class DivergedError(MtnatError):
     """The loss or a gradient is not finite, so the run cannot continue."""
+
+
+class NoAnswerError(MtnatError):
+    """A study has ended without an answer, because none of its runs ended well."""
 
 
 class SmokeError(MtnatError):

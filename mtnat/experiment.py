@@ -18,6 +18,10 @@ from mtnat.systems import BranchName, MaskPredict, branch_of
 from mtnat.systems.registry import AnyDecoding, AnySystem, kind_of
 
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+"""A decay rate of Adam."""
+
+
 class TrainingConfig(Record):
     """Settings of training; the defaults are the paper's (A.1)."""
 
@@ -34,7 +38,7 @@ class TrainingConfig(Record):
     """Learning rate at the first update."""
     warmup_steps: int = Field(10_000, ge=0)
     """Number of updates of linear warm-up; afterwards the learning rate falls with the inverse square root of the step."""
-    adam_betas: Annotated[tuple[float, float], Field(strict=False)] = (0.9, 0.98)
+    adam_betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.9, 0.98)
     """β₁ and β₂ of Adam."""
     adam_epsilon: float = Field(1e-6, gt=0)
     """ε of Adam."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from mtnat.errors import RayLostError, SmokeError, UserError
+from mtnat.errors import NoAnswerError, RayLostError, SmokeError, UserError
 from mtnat.files import disk_is_full
 from mtnat.lab.driver.interruption import Interruption
 from mtnat.lab.study.options import Options
@@ -70,7 +70,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs a study. Returns the exit code: 0, or 1 for a smoke run with a failure, 2 for bad input, 130 after Ctrl-C."""
+    """Runs a study. Returns the exit code: 0, or 1 if all runs or a smoke run failed, 2 for bad input, 130 after Ctrl-C."""
     interruption = Interruption()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interruption)
@@ -124,7 +124,7 @@ def ended_by(error: BaseException, interruption: Interruption, options: Options 
         return 2, f"{reason}; make room, then `{options.resume_command}` continues." if options else f"{reason}; make room."
     if isinstance(error, UserError):
         return 2, "\n".join(error.problems)
-    if isinstance(error, SmokeError):
+    if isinstance(error, SmokeError | NoAnswerError):
         return 1, str(error)
     raise error
 

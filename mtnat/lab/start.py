@@ -3,12 +3,13 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
 import torch
 from rich.console import Console
 
-from mtnat.errors import ConfigError, SmokeError, StudyError
+from mtnat.errors import ConfigError, NoAnswerError, SmokeError, StudyError
 from mtnat.lab.cluster.connection import job_problems, ray_cluster
 from mtnat.lab.cluster.room import Room, wait_for_room
 from mtnat.lab.driver.driver import Driver
@@ -35,6 +36,7 @@ def run_study(options: Options, console: Console, interruption: Interruption) ->
 
     Raises:
         UserError: there is a problem with the file, the folder or the machine; nothing has been started.
+        NoAnswerError: no run ended well.
         KeyboardInterrupt: the study was stopped; it can be resumed.
     """
     is_local = options.address is None
@@ -84,7 +86,8 @@ def _smoke(study: Study, options: Options, console: Console, interruption: Inter
             _run(small, folder, options, console, interruption)
         except StudyError as error:
             raise SmokeError(f"smoke: the study does not run: {error}") from None
-        _show(small, folder, options, console)
+        with suppress(NoAnswerError):  # the failures below say more
+            _show(small, folder, options, console)
         failed = failures(small, folder)
     if failed:
         raise SmokeError("\n".join([f"smoke: runs failed, {len(failed)} of them:", *failed]))
@@ -93,12 +96,21 @@ def _smoke(study: Study, options: Options, console: Console, interruption: Inter
 
 
 def _show(study: Study, folder: StudyFolder, options: Options, console: Console) -> None:
-    """Shows the result of a finished study."""
+    """Shows the result of a finished study.
+
+    Raises:
+        NoAnswerError: no run of the study, or of one of its columns, ended well.
+    """
+    compare = way_to_compare(chosen_uri(options.tracking_uri))
     if study.columns:
-        show_table(console, read_record(Table, folder.table), folder, way_to_compare(chosen_uri(options.tracking_uri)))
+        show_table(console, read_record(Table, folder.table), folder, compare)
+        places = [folder.column(name) for name in study.columns]
     else:
-        leaderboard = read_record(Leaderboard, folder.leaderboard)
-        show_end(console, leaderboard, folder, way_to_compare(chosen_uri(options.tracking_uri)))
+        show_end(console, read_record(Leaderboard, folder.leaderboard), folder, compare)
+        places = [folder]
+    if unanswered := [place for place in places if read_record(Leaderboard, place.leaderboard).winner is None]:
+        names = ", ".join(place.name for place in unanswered)
+        raise NoAnswerError(f"{names}: no run ended well, so there is no answer; {unanswered[0].report} has the reasons.")
 
 
 def _run(study: Study, folder: StudyFolder, options: Options, console: Console, interruption: Interruption) -> None:

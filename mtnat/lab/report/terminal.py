@@ -18,6 +18,8 @@ from mtnat.process import typed
 
 LEFT_OUT = frozenset({"95 % of difference", "p, these models only", "tokens", "Wh"})
 """Columns of the leaderboard that the terminal never shows; the file has all columns."""
+MOST_FAILED = 5
+"""The most trials with failed runs whose reasons the terminal shows."""
 FIRST_LEFT_OUT = ("passes", "GPU-hours", "kind", "seconds", "tokenized", "95 %", "seeds needed", "seeds", "valid", "p")
 """Columns that are left out, in this order, until the others fit on the terminal."""
 
@@ -35,7 +37,10 @@ def show_end(console: Console, leaderboard: Leaderboard, folder: StudyFolder, tr
     console.print()
     console.print(table)
     said = [leaderboard.answer, *(sentences(leaderboard.fidelity) if leaderboard.fidelity else [])]
-    lines = ["", *said, "", f"leaderboard  {folder.report}"]
+    failed = [f"failed       {row.name}: {row.failed}" for row in leaderboard.rows if row.failed]
+    if len(failed) > MOST_FAILED:
+        failed[MOST_FAILED:] = [f"             and {len(failed) - MOST_FAILED} more; the leaderboard has their reasons"]
+    lines = ["", *said, "", *failed, f"leaderboard  {folder.report}"]
     if folder.pareto.exists():
         lines.append(f"front        {folder.pareto}")
     if folder.speed.exists():
