@@ -17,7 +17,6 @@ from mtnat.objective import MultiTaskObjective, ObjectiveConfig
 from mtnat.systems import BranchName, MaskPredict, branch_of
 from mtnat.systems.registry import AnyDecoding, AnySystem, kind_of
 
-
 Beta = Annotated[float, Field(ge=0, lt=1)]
 """A decay rate of Adam."""
 

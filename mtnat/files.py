@@ -17,6 +17,11 @@ DAMAGED = "damaged-"
 """Beginning of the name of a damaged file that was set aside."""
 
 
+def is_compressed(path: Path) -> bool:
+    """Returns whether a file is compressed, by its name: ``.gz`` in upper or lower case."""
+    return path.suffix.lower() == ".gz"
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Opens a temporary file, which is synchronised to disk and renamed to `path` when the block ends without an error.

@@ -1,6 +1,7 @@
 """The start and the end of a command's process, and how the commands of its environment are typed."""
 
 import gc
+import io
 import os
 import shlex
 import shutil
@@ -26,6 +27,14 @@ def restart_with_tunables() -> None:
     """
     if sys.platform == "linux" and not TUNABLES.keys() & os.environ.keys():
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | TUNABLES)
+
+
+def print_any_character() -> None:
+    """Lets a character that the encoding of the output lacks, such as λ in ASCII, be printed as ``?`` instead of raising an
+    error at the end of hours of work."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 @contextmanager

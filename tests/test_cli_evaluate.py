@@ -303,3 +303,11 @@ def test_the_test_set_is_not_overwritten(folder: Path, tmp_path: Path, capsys: p
         assert main(["evaluate", "--model", str(own), "--output", str(path)]) == 2
         assert f"--output {path}: is also an input" in capsys.readouterr().err
     assert [path.read_bytes() for path in paths] == before
+
+
+def test_an_output_in_ascii_has_question_marks(folder: Path) -> None:
+    command = [sys.executable, "-m", "mtnat", *arguments(folder, *files(folder))]
+    done = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"BLEU" in done.stdout
+    assert b" ? " in done.stdout  # the arrow between the names of the files

@@ -256,3 +256,21 @@ def test_the_standard_input_is_not_overwritten(model: Path, tmp_path: Path, link
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"mtnat: --output {tmp_path / link}: is also an input, which would be lost; give another path.\n"
     assert text.read_text() == "The dog sleeps.\n"
+
+
+@pytest.mark.parametrize("name", ["in.gz", "in.GZ"])
+def test_a_damaged_compressed_file_gives_one_message(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    whole = gzip.compress(b"The dog sleeps.\n" * 1_000)
+    for place in range(11, len(whole) - 1, 7):
+        (tmp_path / name).write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        assert main(["translate", "--model", str(model), str(tmp_path / name), "--output", str(tmp_path / "out")]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"mtnat: {tmp_path / name}: cannot be read (")
+        assert error.count("\n") == 1
+
+
+def test_a_compressed_file_may_have_its_ending_in_capitals(piped: Piped, tmp_path: Path) -> None:
+    (tmp_path / "in.GZ").write_bytes(gzip.compress(b"The dog sleeps.\nShe sees him.\n"))
+    assert piped("", str(tmp_path / "in.GZ")).out == piped("The dog sleeps.\nShe sees him.\n").out

@@ -134,3 +134,11 @@ def test_completion_without_shtab_says_how_to_install_it(
     monkeypatch.setitem(sys.modules, "shtab", None)
     assert main(["completion", "bash"]) == 2
     assert capsys.readouterr().err == "mtnat: completion: needs shtab; install it: pip install 'mtnat[completion]'.\n"
+
+
+@pytest.mark.parametrize("words", [["new", "a\0b"], ["translate", "--model", "m", "a\0"], ["tune", "x", "--outputs", "\0"]])
+def test_a_nul_in_an_argument_gives_one_message(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err.count("\n")) == ("", 1)
+    assert "holds the character NUL" in captured.err

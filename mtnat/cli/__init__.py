@@ -13,11 +13,15 @@ from pkgutil import resolve_name
 from mtnat.cli.options import command_line
 from mtnat.errors import MtnatError, UserError
 from mtnat.files import disk_is_full
-from mtnat.process import permanent_imports
+from mtnat.process import permanent_imports, print_any_character
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0, 1 if a run failed, 2 for wrong input, 130 after Ctrl-C."""
+    print_any_character()
+    if any("\0" in word for word in arguments or ()):  # a shell cannot pass it, but a program can
+        print("mtnat: an argument holds the character NUL, which no file name can have; leave it out.", file=sys.stderr)
+        return 2
     options = command_line().parse_args(arguments)
     try:
         exit_code: int = _imported(options.command)(options)

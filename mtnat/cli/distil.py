@@ -20,7 +20,7 @@ from mtnat.data.corpus import TextPair, open_raw_corpus, read_lines
 from mtnat.data.dataset import default_cache
 from mtnat.data.training_text import SelectedCorpus, text_files
 from mtnat.errors import DataError, ResourceError, UserError
-from mtnat.files import check_not_an_input, copy_whole, whole_file
+from mtnat.files import check_not_an_input, copy_whole, is_compressed, whole_file
 from mtnat.lab.tracking.models import model_folder
 from mtnat.training import Distillation, Text, default_device, file_sources, load_model, training_pairs, training_sources
 from mtnat.training.rejuvenation import inactive_sources, write_rejuvenated
@@ -114,7 +114,7 @@ def copy_result(option: str, result: Path, output: Path) -> None:
         ResourceError: the file cannot be written.
     """
     try:
-        if output.suffix == ".gz":
+        if is_compressed(output):
             copy_whole(result, output)
         else:
             with gzip.open(result) as packed, whole_file(output) as plain:

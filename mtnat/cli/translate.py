@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import sys
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, nullcontext, suppress
 from importlib import import_module
@@ -19,7 +20,7 @@ from mtnat.cli.model import decoding_of
 from mtnat.cli.passes import pass_line
 from mtnat.decoding import Search, TranslatedLine, trace, traceable
 from mtnat.errors import UserError
-from mtnat.files import check_not_an_input
+from mtnat.files import check_not_an_input, is_compressed
 from mtnat.lab.tracking.models import open_model
 from mtnat.training import Model
 
@@ -72,7 +73,7 @@ def _lines(inputs: list[Path], stack: ExitStack) -> Iterator[str]:
 def _readable(file: BinaryIO) -> Iterator[bytes]:
     try:
         yield from file
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{file.name}: cannot be read ({error}); give a whole file, plain text or .gz.") from None
 
 
@@ -81,7 +82,7 @@ def _opened(path: Path, stack: ExitStack) -> BinaryIO:
         file = stack.enter_context(path.open("rb"))
     except OSError as error:
         raise UserError(f"{path}: cannot be opened ({error.strerror}); give another path.") from None
-    return cast("BinaryIO", stack.enter_context(gzip.GzipFile(fileobj=file))) if path.suffix == ".gz" else file
+    return cast("BinaryIO", stack.enter_context(gzip.GzipFile(fileobj=file))) if is_compressed(path) else file
 
 
 def _sink(path: Path | None, inputs: list[Path], stack: ExitStack) -> BinaryIO:

@@ -14,6 +14,7 @@ from mtnat.corpora.fetch import Listener, silent
 from mtnat.corpora.pairs import read_raw_pairs, text_key, write_pairs
 from mtnat.data.corpus import TextPair
 from mtnat.errors import DataError
+from mtnat.files import is_compressed
 
 RULES = ("broken", "empty", "long", "ratio", "equal", "duplicate")
 """The rules that drop pairs, in the order in which they are applied."""
@@ -144,8 +145,8 @@ def is_broken(line: str) -> bool:
 
 def _ending(path: Path) -> str:
     """Returns the last suffix of a path and ``.gz``, if any: ``.en.gz`` for ``corpus.train.en.gz``."""
-    stem = path.name.removesuffix(".gz")
-    return f"{Path(stem).suffix}{'.gz' if path.suffix == '.gz' else ''}"
+    stem = path.stem if is_compressed(path) else path.name
+    return f"{Path(stem).suffix}{'.gz' if is_compressed(path) else ''}"
 
 
 def _is_unseen(character: str) -> bool:

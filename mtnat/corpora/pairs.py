@@ -11,7 +11,7 @@ from typing import IO
 
 from mtnat.data.corpus import TextPair, read_lines
 from mtnat.errors import DataError
-from mtnat.files import whole_file
+from mtnat.files import is_compressed, whole_file
 
 _LEVEL = 6
 _BUFFER_BYTES = 1 << 18
@@ -68,7 +68,7 @@ def whole_files(paths: Sequence[Path]) -> Iterator[list[IO[bytes]]]:
 
 def _opened(path: Path, stack: ExitStack) -> IO[bytes]:
     file = stack.enter_context(whole_file(path))
-    if path.suffix != ".gz":
+    if not is_compressed(path):
         return file
     packed = gzip.GzipFile("", "wb", _LEVEL, file, mtime=0)  # no name and no time in the header, which would differ
     return stack.enter_context(io.BufferedWriter(packed, _BUFFER_BYTES))

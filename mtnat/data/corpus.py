@@ -17,7 +17,7 @@ from typing import Literal, Protocol
 from mtnat.data.config import DataConfig, FilePair
 from mtnat.data.grammar import SPLIT_SIZES, SplitName, generate
 from mtnat.errors import DataError
-from mtnat.files import write_whole
+from mtnat.files import is_compressed, write_whole
 
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
 TextPair = tuple[str, str]
@@ -155,7 +155,7 @@ def read_lines(path: Path, *, errors: Literal["strict", "surrogateescape"] = "st
         DataError: if the file is missing or unreadable, or with the number of a line that is not UTF-8.
     """
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path) if is_compressed(path) else path.open("rb") as file:
             # In binary mode only \n ends a line. In text mode, a lone \r would end one too.
             for number, line in enumerate(file, 1):
                 try:

@@ -12,7 +12,7 @@ from mtnat.errors import NoAnswerError, RayLostError, SmokeError, UserError
 from mtnat.files import disk_is_full
 from mtnat.lab.driver.interruption import Interruption
 from mtnat.lab.study.options import Options
-from mtnat.process import permanent_imports
+from mtnat.process import permanent_imports, print_any_character
 
 PACKAGES = ("cmaes", "matplotlib", "mlflow", "optuna", "pyarrow", "ray", "scipy")
 """The packages of the extra ``study`` without which no study runs."""
@@ -28,6 +28,7 @@ def default_address() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a study. Returns the exit code; see `run`."""
+    print_any_character()
     parser = argparse.ArgumentParser(
         prog="python tune.py", description="Runs the study in a YAML file and answers its question."
     )

@@ -32,7 +32,7 @@ from mtnat.decoding import Decoding
 from mtnat.decoding.batching import group, pad, token_budget
 from mtnat.decoding.teacher_forcing import forced_log_probabilities, sentence_scores
 from mtnat.errors import DataError
-from mtnat.files import whole_file
+from mtnat.files import is_compressed, whole_file
 from mtnat.model import computing_in, resolve_precision
 from mtnat.systems import AtBranch, branch_of
 from mtnat.tokens import PAD
@@ -162,7 +162,7 @@ def _write_lines(lines: Iterable[str], path: Path) -> None:
     """Writes lines atomically, compressed if the name ends in .gz."""
     with whole_file(path) as raw, ExitStack() as stack:
         file: BinaryIO | gzip.GzipFile = raw
-        if path.suffix == ".gz":
+        if is_compressed(path):
             file = stack.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0))
         for line in lines:
             file.write(f"{line}\n".encode())

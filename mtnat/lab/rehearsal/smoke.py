@@ -11,6 +11,7 @@ from typing import Any
 from mtnat.config import Record, build, leaf_types, replace
 from mtnat.data.corpus import data_root, read_lines
 from mtnat.experiment import Experiment
+from mtnat.files import is_compressed
 from mtnat.lab.outputs.folder import StudyFolder
 from mtnat.lab.outputs.runs import Result
 from mtnat.lab.study.analysing import Analysis
@@ -274,4 +275,5 @@ def _names(path: str, value: Any) -> list[str]:
 def _place(text: Path, path: str, name: str) -> Path:
     """Returns the path of a shortened file; its name keeps the suffix with the language."""
     key = hashlib.sha256(f"{name} {_LINES[path]}".encode()).hexdigest()[:8]
-    return text.absolute() / f"{key}-{Path(name).name.removesuffix('.gz')}"
+    plain = Path(name).stem if is_compressed(Path(name)) else Path(name).name
+    return text.absolute() / f"{key}-{plain}"

@@ -1,5 +1,6 @@
 """The records of the study file."""
 
+import hashlib
 import re
 from itertools import chain
 from typing import Annotated, Any, Literal, Self
@@ -33,6 +34,8 @@ SELECTED, STAGES = "data.selected", "data.stages"
 WRITERS = {"teacher": DISTILLED, "reverse_teacher": REVERSE_DISTILLED, "rejuvenation": REJUVENATED}
 """Parts of a study whose models write training text, and the setting that names this text. A trial may set it to null only."""
 STEPS = "training.steps"
+LONGEST_FOLDER = 180
+"""Bytes of a trial's name in the name of a folder, which may have 255; the seed and the names of files beside it are added."""
 PROPOSAL_NAME = "trial-{:02d}"
 TEACHER_NAME, REVERSE_TEACHER_NAME = "teacher", "reverse teacher"
 IDENTIFICATION_NAME, REJUVENATION_NAME = "identification", "rejuvenation"
@@ -314,5 +317,8 @@ def is_proposal(name: str, most: int) -> bool:
 
 
 def slug(name: str) -> str:
-    """Returns a trial's name as the name of a folder."""
-    return re.sub(r"[^\w]+", "-", name.lower()).strip("-") or "unnamed"
+    """Returns a trial's name as the name of a folder. A name that is too long for one is cut, and its hash is added."""
+    words = re.sub(r"[^\w]+", "-", name.lower()).strip("-") or "unnamed"
+    if len(encoded := words.encode()) <= LONGEST_FOLDER:
+        return words
+    return f"{encoded[:LONGEST_FOLDER].decode(errors='ignore')}-{hashlib.sha256(encoded).hexdigest()[:8]}"
