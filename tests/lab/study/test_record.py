@@ -6,7 +6,6 @@ import pytest
 
 from mtnat.lab.study.record import slug
 
-
 NAMES = {"Fixed λ, 2-1": "fixed-λ-2-1", "///": "unnamed", "..": "unnamed", "机器": "机器"}
 
 
