@@ -43,7 +43,7 @@ one_thread := OMP_NUM_THREADS=1 nice -n 5
 at_the_end = output=$$(mktemp) && trap 'rm -f "$$output"' EXIT && \
 	{ $(1) >"$$output" 2>&1; code=$$?; cat "$$output"; exit $$code; }
 # About half of the time of all tests that start Ray.
-first_half := tests/lab/test_short_of_memory.py tests/lab/test_whole_search.py tests/lab/test_whole_study.py
+first_half := tests/lab/test_short_of_memory.py tests/lab/test_whole_study.py
 
 tests-fast: $(installed)
 	@$(one_thread) $(python) -m pytest --durations=15 -m "not ray and not slow and not chaos"

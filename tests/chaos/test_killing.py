@@ -27,7 +27,7 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
 
 
-pytestmark = [pytest.mark.slow, pytest.mark.ray]
+pytestmark = [pytest.mark.chaos, pytest.mark.ray]
 VICTIMS = ("trial actor", "Train controller", "Train worker", "driver")
 TITLES = {
     "ray::ImplicitFunc": "trial actor",

@@ -138,6 +138,7 @@ def end_with_a_node_less(desk: Desk, nodes: Nodes, progress: Callable[[], int], 
     assert {run.info.status for run in tracked} == {"FINISHED"}
 
 
+@pytest.mark.chaos
 def test_runs_of_a_dead_node_continue_on_other_nodes(desk: Desk, nodes: Nodes) -> None:
     nodes.start(3)
     runs = desk.runs("long")

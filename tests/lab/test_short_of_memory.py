@@ -31,7 +31,7 @@ def test_a_study_continues_after_a_temporary_shortage_of_memory(tmp_path: Path) 
     }
     desk.write(
         "memory",
-        steps=400,
+        steps=250,
         training={"validate_every": 50, "log_every": 50},
         baselines={"linear": {}, "constant": {"objective.schedule": {"kind": "constant", "value": 0.5}}},
     )
@@ -47,7 +47,7 @@ def test_a_study_continues_after_a_temporary_shortage_of_memory(tmp_path: Path) 
     for run in runs(desk):
         steps = [step for step, _ in desk.curve("memory", run.name, "valid/bleu")]
         assert steps == sorted(set(steps))
-        assert steps[-1] == 400
+        assert steps[-1] == 250
 
 
 def runs(desk: Desk) -> list[Path]:

@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 import sys
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
@@ -14,7 +15,7 @@ import ray
 import ray.exceptions
 
 from mtnat.errors import ConfigError, ResourceError
-from mtnat.lab.cluster.watch import RayWatch
+from mtnat.lab.cluster.watch import MARK, RayWatch
 from mtnat.lab.study.options import Options
 from mtnat.lab.study.resources import Resources, cores
 from mtnat.process import TUNABLES
@@ -111,6 +112,7 @@ def _environment(resources: Resources) -> dict[str, str]:
 
 def _start(**options: Any) -> None:
     """Starts Ray on this machine."""
+    os.environ[MARK] = uuid.uuid4().hex
     try:
         ray.init(address="local", num_cpus=cores(), include_dashboard=False, **options)
     except Exception as error:  # Ray raises a plain Exception if its processes do not start in time

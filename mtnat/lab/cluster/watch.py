@@ -13,6 +13,8 @@ from mtnat.errors import RayLostError
 
 PROCESSES = ("raylet", "gcs_server")
 """The processes of Ray without which nothing runs."""
+MARK = "MTNAT_DRIVER"
+"""Environment variable with which a driver marks all processes that it starts."""
 SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_TO_END = 5.0
 SECONDS_TO_UNWIND = 10.0
@@ -34,7 +36,6 @@ class RayWatch:
         self._remedy = remedy
         children = {process: _name(process) for process in psutil.Process().children()}
         self._watched = {process: name for process, name in children.items() if name in PROCESSES}
-        self._family = psutil.Process().children(recursive=True)
         self._is_over = threading.Event()
         self.lost: str | None = None
         """Name of the process that has ended."""
@@ -50,11 +51,15 @@ class RayWatch:
 
     def clear_away(self) -> None:
         """Kills what is left of Ray, which can no longer be shut down."""
-        family = {*self._family, *psutil.Process().children(recursive=True)}
+        # By their environment, because the processes that the lost one has started no longer belong to this one.
+        mark = os.environ[MARK]
+        family = [
+            process for process in psutil.process_iter() if _variable(process, MARK) == mark and process.pid != os.getpid()
+        ]
         for process in family:
             with suppress(psutil.Error):
                 process.kill()
-        psutil.wait_procs(list(family), timeout=SECONDS_TO_END)
+        psutil.wait_procs(family, timeout=SECONDS_TO_END)
 
     def _look(self) -> None:
         while not self._is_over.wait(SECONDS_BETWEEN_LOOKS):
@@ -75,6 +80,13 @@ class RayWatch:
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
         raise RayLostError(self._message)
+
+
+def _variable(process: psutil.Process, name: str) -> str | None:
+    try:
+        return process.environ().get(name)
+    except psutil.Error:
+        return None
 
 
 def _lives(process: psutil.Process) -> bool:

@@ -29,6 +29,13 @@ SHARE_OF_TIME, MOST_SAVED_SECONDS = 0.05, 2.0
 """The share of the driver's time that may be spent on curves. Unused time is saved for later, up to this number of seconds."""
 
 
+def quiet_mlflow() -> None:
+    """Keeps MLflow from printing its progress, and the stacks of errors that it also raises."""
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+
+
 def is_refusal(error: Exception) -> bool:
     """Returns whether an error means that MLflow works, but does not accept a call, such as one for a run that was deleted. A
     KeyError means that an earlier call, which creates the run, was refused."""
@@ -51,9 +58,7 @@ class MlflowTracker:
             artifacts: absolute URI of the files; None if the server decides it.
             clock: returns seconds; a share of them may be spent on curves.
         """
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints the stack of an error that it raises
+        quiet_mlflow()
         self._client = mlflow.MlflowClient(tracking_uri=uri)
         found = self._client.get_experiment_by_name(experiment)
         if found and found.lifecycle_stage != LifecycleStage.ACTIVE:

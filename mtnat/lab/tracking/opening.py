@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from mtnat.errors import ResourceError
 from mtnat.files import locked
 from mtnat.lab.tracking.address import SERVER, check_address, database_file, without_password
-from mtnat.lab.tracking.mlflow_tracker import MlflowTracker
+from mtnat.lab.tracking.mlflow_tracker import MlflowTracker, quiet_mlflow
 
 SECONDS_TO_ANSWER = 10.0
 HTTP_SETTINGS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
@@ -32,6 +32,7 @@ def open_tracker(uri: str, experiment: str) -> MlflowTracker:
     check_address(uri)
     for name, value in HTTP_SETTINGS.items():
         os.environ.setdefault(name, value)
+    quiet_mlflow()
     shown = without_password(uri)
     if SERVER.match(uri):
         _knock(uri)
