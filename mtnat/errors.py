@@ -7,8 +7,7 @@ MtnatError
 │   ├── ModelError                  a model folder or a checkpoint
 │   ├── ResourceError               too few GPUs, too little memory or missing permissions
 │   │   ├── OutOfMemoryError        an update needs more memory than there is; more micro-batches may help
-│   │   ├── DiskFullError           there is no room for a file
-│   │   └── RayLostError            Ray's own processes have ended
+│   │   └── DiskFullError           there is no room for a file
 │   └── StudyError                  a study that is already finished, running or different
 ├── DivergedError                   the loss or a gradient is not finite
 ├── NoAnswerError                   no run of a study ended well
@@ -55,10 +54,6 @@ class OutOfMemoryError(ResourceError):
 
 class DiskFullError(ResourceError):
     """There is no room for a file. What was written before is whole."""
-
-
-class RayLostError(ResourceError):
-    """A process of Ray without which nothing runs has ended."""
 
 
 class StudyError(UserError):

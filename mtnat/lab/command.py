@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from mtnat.errors import NoAnswerError, RayLostError, SmokeError, UserError
+from mtnat.errors import NoAnswerError, SmokeError, UserError
 from mtnat.files import disk_is_full
-from mtnat.lab.driver.interruption import Interruption
+from mtnat.lab.cluster.interruption import Interruption
 from mtnat.lab.study.options import Options
 from mtnat.process import permanent_imports, print_any_character
 
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     except BaseException as error:
         code, words = ended_by(error, interruption, how)
         print(words, file=sys.stderr)
-        if isinstance(error, RayLostError):
+        if interruption.lost:
             sys.stdout.flush()
             os._exit(code)  # what Ray does at the end of the process would wait for its lost processes
         return code
@@ -116,6 +116,8 @@ def _run(options: Options, interruption: Interruption) -> None:
 
 def ended_by(error: BaseException, interruption: Interruption, options: Options | None) -> tuple[int, str]:
     """Returns the exit code and the message for a study that did not finish; an unexpected error is raised again."""
+    if interruption.lost:
+        return 2, interruption.lost
     if interruption.is_wanted:  # libraries turn a KeyboardInterrupt into errors of their own
         if options is None or options.dry_run or options.smoke:
             return 130, "Stopped."

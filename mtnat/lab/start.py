@@ -11,9 +11,9 @@ from rich.console import Console
 
 from mtnat.errors import ConfigError, NoAnswerError, SmokeError, StudyError
 from mtnat.lab.cluster.connection import job_problems, ray_cluster
+from mtnat.lab.cluster.interruption import Interruption
 from mtnat.lab.cluster.room import Room, wait_for_room
 from mtnat.lab.driver.driver import Driver
-from mtnat.lab.driver.interruption import Interruption
 from mtnat.lab.outputs.folder import StudyFolder, read_record
 from mtnat.lab.outputs.storage import open_uri
 from mtnat.lab.rehearsal.dry_run import dry_run
@@ -117,7 +117,7 @@ def _run(study: Study, folder: StudyFolder, options: Options, console: Console, 
     console.print(f"{study.question}", markup=False, highlight=False)
     # MLflow takes seconds to create its database, and Ray to start, so they do it at the same time.
     uri = chosen_uri(options.tracking_uri)
-    with ThreadPoolExecutor(1) as background, ray_cluster(options, study.resources) as connection:
+    with ThreadPoolExecutor(1) as background, ray_cluster(options, study.resources, interruption) as connection:
         experiment = MLFLOW_SMOKE_EXPERIMENT if options.smoke else MLFLOW_EXPERIMENT
         opening = background.submit(_open_tracker, uri, experiment, folder, partial(_say, console))
         minutes = study.resources.start_minutes if options.address else 0

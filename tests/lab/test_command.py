@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mtnat.errors import ConfigError, StudyError
+from mtnat.lab.cluster.interruption import Interruption
 from mtnat.lab.command import add, ended_by, options_of
-from mtnat.lab.driver.interruption import Interruption
 from mtnat.lab.study.options import Options
 
 STUDY = Path("studies/x.yaml")

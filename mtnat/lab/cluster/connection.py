@@ -15,6 +15,7 @@ import ray
 import ray.exceptions
 
 from mtnat.errors import ConfigError, ResourceError
+from mtnat.lab.cluster.interruption import Interruption
 from mtnat.lab.cluster.watch import MARK, RayWatch
 from mtnat.lab.study.options import Options
 from mtnat.lab.study.resources import Resources, cores
@@ -27,7 +28,7 @@ SECONDS_TO_ANSWER = 10.0
 
 
 @contextmanager
-def ray_cluster(options: Options, resources: Resources) -> Iterator["Connection"]:
+def ray_cluster(options: Options, resources: Resources, interruption: Interruption | None = None) -> Iterator["Connection"]:
     """Connects to Ray for the duration of the context, in which `sys.stdout` is not shown unless the study is verbose.
 
     Ray prints messages on lost machines there, with twenty lines of its log, and has no option against it.
@@ -35,10 +36,10 @@ def ray_cluster(options: Options, resources: Resources) -> Iterator["Connection"
     Raises:
         ConfigError: a study cannot use an address of this kind.
         ResourceError: no cluster answers at the address, or Ray does not start on this machine.
-        RayLostError: a process of Ray on this machine has ended.
+        KeyboardInterrupt: a process of Ray on this machine has ended; the interruption has the reason.
     """
     with nullcontext() if options.verbose else open(os.devnull, "w") as nowhere, redirect_stdout(nowhere or sys.stdout):
-        connection = Connection(options, resources)
+        connection = Connection(options, resources, interruption or Interruption())
         try:
             yield connection
         finally:
@@ -48,13 +49,14 @@ def ray_cluster(options: Options, resources: Resources) -> Iterator["Connection"
 class Connection:
     """The connection of this process to Ray."""
 
-    def __init__(self, options: Options, resources: Resources) -> None:
-        self._options, self._resources = options, resources
+    def __init__(self, options: Options, resources: Resources, interruption: Interruption) -> None:
+        self._options, self._resources, self._interruption = options, resources, interruption
         self._watch: RayWatch | None = None
         self._open()
 
     def reopen(self) -> None:
         """Releases all actors and placement groups of this process, and connects again."""
+        self._interruption.check()
         self.close()
         self._open()
 
@@ -63,7 +65,7 @@ class Connection:
         watch, self._watch = self._watch, None
         if watch:
             watch.stop()
-        if watch and watch.lost:
+        if watch and self._interruption.lost:
             watch.clear_away()
         else:
             ray.shutdown()
@@ -71,7 +73,7 @@ class Connection:
     def _open(self) -> None:
         _connect(self._options, self._resources)
         if self._options.address is None:
-            self._watch = RayWatch(f"`{self._options.resume_command}` continues the study.")
+            self._watch = RayWatch(self._interruption, f"`{self._options.resume_command}` continues the study.")
 
 
 def _connect(options: Options, resources: Resources) -> None:

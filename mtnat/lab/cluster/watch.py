@@ -9,7 +9,7 @@ from types import FrameType
 
 import psutil
 
-from mtnat.errors import RayLostError
+from mtnat.lab.cluster.interruption import Interruption
 
 PROCESSES = ("raylet", "gcs_server")
 """The processes of Ray without which nothing runs."""
@@ -25,20 +25,22 @@ _SIGNAL = signal.SIGUSR2  # Tune ends its loop at SIGUSR1
 
 
 class RayWatch:
-    """Watches the processes that this process has started, from a thread. If one of them ends, `RayLostError` is raised in the
-    main thread, wherever it waits. If the main thread cannot leave what it does, the process ends with the same message."""
+    """Watches the processes that this process has started, from a thread.
 
-    def __init__(self, remedy: str) -> None:
+    If one of them ends, KeyboardInterrupt is raised in the main thread, wherever it waits, and the reason is in the
+    `Interruption`. If the main thread cannot leave what it does, the process ends with this reason.
+    """
+
+    def __init__(self, interruption: Interruption, remedy: str) -> None:
         """
         Args:
-            remedy: the end of the message, which says what to do.
+            interruption: is given the reason.
+            remedy: the end of the reason, which says what to do.
         """
-        self._remedy = remedy
+        self._interruption, self._remedy = interruption, remedy
         children = {process: _name(process) for process in psutil.Process().children()}
         self._watched = {process: name for process, name in children.items() if name in PROCESSES}
         self._is_over = threading.Event()
-        self.lost: str | None = None
-        """Name of the process that has ended."""
         self._before = signal.signal(_SIGNAL, self._raise)
         self._thread = threading.Thread(target=self._look, name="ray-watch", daemon=True)
         self._thread.start()
@@ -53,9 +55,8 @@ class RayWatch:
         """Kills what is left of Ray, which can no longer be shut down."""
         # By their environment, because the processes that the lost one has started no longer belong to this one.
         mark = os.environ[MARK]
-        family = [
-            process for process in psutil.process_iter() if _variable(process, MARK) == mark and process.pid != os.getpid()
-        ]
+        others = (process for process in psutil.process_iter() if process.pid != os.getpid())
+        family = [process for process in others if _variable(process, MARK) == mark]
         for process in family:
             with suppress(psutil.Error):
                 process.kill()
@@ -63,23 +64,20 @@ class RayWatch:
 
     def _look(self) -> None:
         while not self._is_over.wait(SECONDS_BETWEEN_LOOKS):
-            self.lost = next((name for process, name in self._watched.items() if not _lives(process)), None)
-            if self.lost:
-                os.kill(os.getpid(), _SIGNAL)
-                break
-        else:
-            return
+            if lost := next((name for process, name in self._watched.items() if not _lives(process)), None):
+                self._give_up(f"Ray has ended on this machine: its process {lost} was killed; {self._remedy}")
+                return
+
+    def _give_up(self, reason: str) -> None:
+        self._interruption.lost = reason
+        os.kill(os.getpid(), _SIGNAL)
         if not self._is_over.wait(SECONDS_TO_UNWIND):
-            print(self._message, file=sys.stderr, flush=True)
+            print(reason, file=sys.stderr, flush=True)
             self.clear_away()
             os._exit(EXIT_CODE)
 
-    @property
-    def _message(self) -> str:
-        return f"Ray has ended on this machine: its process {self.lost} was killed; {self._remedy}"
-
     def _raise(self, number: int, frame: FrameType | None) -> None:
-        raise RayLostError(self._message)
+        raise KeyboardInterrupt
 
 
 def _variable(process: psutil.Process, name: str) -> str | None:

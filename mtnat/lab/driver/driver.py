@@ -16,8 +16,8 @@ from rich.console import Console
 from mtnat.config import replace, write_yaml
 from mtnat.errors import StudyError
 from mtnat.files import write_whole
+from mtnat.lab.cluster.interruption import Interruption
 from mtnat.lab.cluster.room import Patience, Room
-from mtnat.lab.driver.interruption import Interruption
 from mtnat.lab.driver.listener import Listener, Pulse
 from mtnat.lab.driver.run_book import RunBook
 from mtnat.lab.driver.runs_under_way import RunsUnderWay

@@ -8,8 +8,8 @@ from ray.tune.experiment import Trial as TuneTrial
 
 from mtnat.errors import DiskFullError
 from mtnat.files import FULL, disk_is_full
+from mtnat.lab.cluster.interruption import Interruption
 from mtnat.lab.cluster.room import Patience
-from mtnat.lab.driver.interruption import Interruption
 from mtnat.lab.driver.runs_under_way import RunsUnderWay
 from mtnat.lab.driver.screen import Screen
 from mtnat.lab.driver.searcher import DriverOnly

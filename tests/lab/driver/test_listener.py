@@ -10,8 +10,8 @@ from ray.tune.experiment import Trial as TuneTrial
 from rich.console import Console
 from small_study import power, study
 
+from mtnat.lab.cluster.interruption import Interruption
 from mtnat.lab.cluster.room import Patience, Room
-from mtnat.lab.driver.interruption import Interruption
 from mtnat.lab.driver.listener import Listener, Pulse
 from mtnat.lab.driver.run_book import RunBook
 from mtnat.lab.driver.runs_under_way import MOST_DEATHS, RunsUnderWay

@@ -14,7 +14,7 @@ from small_study import SCORES, concluded, study
 from mtnat.config import write_yaml
 from mtnat.errors import StudyError
 from mtnat.formats import FORMAT_FILE, STUDY_FORMAT
-from mtnat.lab.driver.interruption import Interruption
+from mtnat.lab.cluster.interruption import Interruption
 from mtnat.lab.outputs.folder import StudyFolder, read_record, write_result
 from mtnat.lab.outputs.runs import Result
 from mtnat.lab.results.leaderboard import Leaderboard

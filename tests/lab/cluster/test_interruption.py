@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from mtnat.lab.driver.interruption import Interruption
+from mtnat.lab.cluster.interruption import Interruption
 
 
 class Falls:
