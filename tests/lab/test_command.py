@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mtnat.errors import ConfigError, StudyError
+from mtnat.errors import ConfigError, DiskFullError, NoAnswerError, StudyError
 from mtnat.lab.cluster.interruption import Interruption
 from mtnat.lab.command import add, ended_by, options_of
 from mtnat.lab.study.options import Options
@@ -40,3 +40,25 @@ def test_the_command_that_continues_a_study_repeats_every_option_that_matters(mo
     words = ["--tracking-uri", "http://me:***@host:5000"]
     assert shlex.split(command) == ["python", "tune.py", *given[:3], *words, *given[5:], "--resume"]
     assert options_of(parser.parse_args(["quickstart"])).resume_command == "python tune.py quickstart --resume"
+
+
+def test_a_study_without_an_answer_is_no_success() -> None:
+    assert ended_by(NoAnswerError("no run ended well"), Interruption(), Options(study=STUDY)) == (1, "no run ended well")
+
+
+@pytest.mark.parametrize("error", [DiskFullError("x: No space left on device"), OSError(28, "No space left on device", "x")])
+def test_a_full_disk_is_told_with_the_command_that_continues(error: Exception) -> None:
+    code, words = ended_by(error, Interruption(), Options(study=STUDY, command=("mtnat", "tune", "x")))
+    assert code == 2
+    assert words.endswith("; make room, then `mtnat tune x --resume` continues.")
+    other = RuntimeError("unexpected pos")
+    other.__cause__ = error
+    assert ended_by(other, Interruption(), None) == (2, "unexpected pos; make room.")
+
+
+def test_a_lost_ray_is_told_whatever_error_it_led_to() -> None:
+    interruption = Interruption()
+    interruption.lost = "Ray has ended on this machine"
+    assert ended_by(RuntimeError("of a library"), interruption, None) == (2, "Ray has ended on this machine")
+    with pytest.raises(KeyboardInterrupt):
+        interruption.check()

@@ -12,7 +12,7 @@ from rich.console import Console
 from small_study import SCORES, concluded, study
 
 from mtnat.config import write_yaml
-from mtnat.errors import StudyError
+from mtnat.errors import NoAnswerError, StudyError
 from mtnat.formats import FORMAT_FILE, STUDY_FORMAT
 from mtnat.lab.cluster.interruption import Interruption
 from mtnat.lab.outputs.folder import StudyFolder, read_record, write_result
@@ -61,9 +61,10 @@ def test_a_study_that_begins_or_is_resumed_has_the_format_of_this_version(tmp_pa
 def test_a_cleared_folder_has_no_format(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path / "s")
     with folder.held():
+        folder.clear_smoke()
         folder.begin(SMALL, resume=False)
         (folder.path / FORMAT_FILE).write_text(NEWER)
-        folder.clear()
+        folder.clear_smoke()
         folder.begin(SMALL, resume=False)
     folder.check_format()
 
@@ -122,3 +123,12 @@ def test_a_leaderboard_of_another_version_is_reported_in_one_sentence(tmp_path: 
     assert "\n" not in problem
     with pytest.raises(StudyError, match=r"missing\.json: cannot be read"):
         read_record(Leaderboard, tmp_path / "missing.json")
+
+
+def test_a_finished_study_whose_runs_all_failed_is_shown_and_is_no_success(tmp_path: Path) -> None:
+    options, said = finished(tmp_path), StringIO()
+    failed = concluded(study(trials=2), {name: [(None, None), (None, None)] for name in SCORES})
+    (tmp_path / "outputs" / "small" / "leaderboard.json").write_text(failed.model_dump_json())
+    with pytest.raises(NoAnswerError, match=r"small: no run ended well, so there is no answer; .*leaderboard\.md has"):
+        run_study(options, Console(file=said, width=140), Interruption())
+    assert "failed       linear: it diverged" in said.getvalue()
