@@ -217,8 +217,8 @@ class Driver:
         """Opens the study's own run in the tracker, under which the others are nested."""
         tags = {"study": folder.name, "question": study.question, "commit": _commit()}
         self._tracker.begin(folder.id, folder.name, parent=parent.id if parent else None, tags=tags)
-        self._tracker.keep(folder.id, folder.study)  # at the beginning, to learn whether files can be kept
         try:
+            self._tracker.keep(folder.id, folder.study)  # at the beginning, to learn whether files can be kept
             yield
         except BaseException:
             self._tracker.end(folder.id, "KILLED" if self._interruption.is_wanted else "FAILED")

@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 from mtnat.errors import ResourceError
 from mtnat.lab.tracking.address import default_uri
 from mtnat.lab.tracking.opening import open_tracker
+from mtnat.lab.tracking.patient_tracker import PatientTracker
 
 OPEN = "import sys; from mtnat.lab.tracking.opening import open_tracker; open_tracker(sys.argv[1], 'mtnat')"
 
@@ -140,3 +141,18 @@ def test_the_http_settings_of_the_user_are_kept(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(ResourceError):
         open_tracker("http://127.0.0.1:9", "mtnat")
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "5"
+
+
+@pytest.mark.slow
+def test_artifacts_that_cannot_be_written_from_here_are_reported_before_the_study(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    client = MlflowClient(uri_of(tmp_path))
+    client.create_experiment("mtnat", artifact_location=f"file://{tmp_path}/file/artifacts")
+    mark = tmp_path / "mark"
+    tracker = PatientTracker(open_tracker(uri_of(tmp_path), "mtnat"), "MLflow", mark, print)
+    tracker.begin("s", "study")
+    with pytest.raises(
+        ResourceError, match=r"MLflow: the study cannot be recorded there \(.*Not a directory.*\); correct that"
+    ):
+        tracker.keep("s", tmp_path / "file")
+    assert not mark.exists()
