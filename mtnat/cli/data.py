@@ -12,6 +12,7 @@ from typing import Literal
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 import mtnat.data
 from mtnat import corpora
@@ -203,7 +204,7 @@ def prepare(options: argparse.Namespace) -> int:
     console = Console(stderr=True, quiet=not sys.stderr.isatty())
     for name, data in settings.items():
         begun = perf_counter()
-        with console.status(f"preparing {name}"):
+        with console.status(Text(f"preparing {name}")):
             dataset = mtnat.data.prepare(data)
         column = {"column": name} if name else {}
         _show({**column, **_dataset_figures(dataset), "seconds": f"{perf_counter() - begun:,.1f}"})

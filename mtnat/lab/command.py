@@ -111,7 +111,9 @@ def _run(options: Options, interruption: Interruption) -> None:
 
     # A file or a pipe has no width, and the leaderboard needs one. The stream is named, because `sys.stdout` is replaced while
     # Ray runs.
-    run_study(options, Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140), interruption)
+    # Questions, names and paths may contain what Rich takes for markup, such as [/x] and :warning:.
+    width = None if sys.stdout.isatty() else 140
+    run_study(options, Console(file=sys.stdout, width=width, markup=False, emoji=False), interruption)
 
 
 def ended_by(error: BaseException, interruption: Interruption, options: Options | None) -> tuple[int, str]:

@@ -28,7 +28,7 @@ def show_end(console: Console, leaderboard: Leaderboard, folder: StudyFolder, tr
     """Prints the leaderboard, the answer, the costs, and the files and commands for further use."""
     rows = leaderboard_rows(leaderboard)
     shown = _fitting(rows, console.width)
-    table = RichTable(title=leaderboard.question, title_justify="left", pad_edge=False, box=None)
+    table = RichTable(title=Text(leaderboard.question), title_justify="left", pad_edge=False, box=None)
     for title in shown:
         is_text = title in ("name", "kind")
         table.add_column("" if title == "name" else title, justify="left" if is_text else "right", no_wrap=title != "name")
@@ -69,7 +69,9 @@ def show_table(console: Console, table: Table, folder: StudyFolder, tracking: st
     console.print(shown)
     if table.published:
         console.print(f"\n{published_note(table.published)}", markup=False, highlight=False, soft_wrap=True)
-        published = RichTable("", *table.columns, pad_edge=False, box=None)
+        published = RichTable("", pad_edge=False, box=None)
+        for column in table.columns:
+            published.add_column(Text(column))
         for name, *texts in published_rows(table):
             published.add_row(Text(name), *map(Text, texts))
         console.print(published)

@@ -132,3 +132,12 @@ def test_a_finished_study_whose_runs_all_failed_is_shown_and_is_no_success(tmp_p
     with pytest.raises(NoAnswerError, match=r"small: no run ended well, so there is no answer; .*leaderboard\.md has"):
         run_study(options, Console(file=said, width=140), Interruption())
     assert "failed       linear: it diverged" in said.getvalue()
+
+
+def test_a_question_may_contain_what_the_terminal_takes_for_markup(tmp_path: Path) -> None:
+    options, said = finished(tmp_path), StringIO()
+    question = "Is [red]this[/x] [/red] :warning: a question?"
+    board = concluded(study(trials=2, question=question), SCORES)
+    (tmp_path / "outputs" / "small" / "leaderboard.json").write_text(board.model_dump_json())
+    run_study(options, Console(file=said, width=140), Interruption())
+    assert question in said.getvalue()
