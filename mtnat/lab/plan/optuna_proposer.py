@@ -261,11 +261,14 @@ def _repair(journal: Path) -> _Damage | None:
     if lines and not lines[-1].endswith(b"\n"):
         lines.pop()
     damage = None
-    if (whole := _whole_lines(lines)) < len(lines):
+    try:
+        trials = _trials(lines)
+    except Exception:  # of many kinds, such as JSON's ValueError, KeyError and AssertionError
+        whole = bisect_left(range(len(lines)), True, key=lambda number: not _is_readable(lines[: number + 1]))
         damage = _Damage(whole + 1, tuple(proposal for line in lines[whole:] for proposal in _proposals_in(_parsed(line))))
         write_whole(journal.with_name(f"{DAMAGED}{journal.name}"), data)
         del lines[whole:]
-    trials = _trials(lines)
+        trials = _trials(lines)
     if trials and trials[-1].state == TrialState.RUNNING and PROPOSAL not in trials[-1].user_attrs:
         # Nothing else is written during a draw, so all lines from the creation of its trial on belong to it. The creation is
         # found by replaying the journal up to each line, since the format of the lines is private to Optuna.
@@ -278,18 +281,10 @@ def _repair(journal: Path) -> _Damage | None:
     return damage
 
 
-def _whole_lines(lines: Sequence[bytes]) -> int:
-    """Returns the number of lines before the first one that Optuna cannot read."""
-    end = next((number for number, line in enumerate(lines) if not isinstance(_parsed(line), dict)), len(lines))
-    if _is_readable(lines[:end]):
-        return end
-    return bisect_left(range(end), True, key=lambda number: not _is_readable(lines[: number + 1]))
-
-
 def _is_readable(lines: Sequence[bytes]) -> bool:
     try:
         _trials(lines)
-    except Exception:  # Optuna raises errors of many kinds, such as KeyError and AssertionError
+    except Exception:
         return False
     return True
 
