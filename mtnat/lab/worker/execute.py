@@ -84,9 +84,8 @@ def _execute(execution: "_Execution") -> None:
     try:
         result = execution.go_on()
     except Exception as error:
-        if disk_is_full(error) or (
-            workers.size > 1 and (isinstance(error, ResourceError) or not isinstance(error, MtnatError))
-        ):
+        is_of_all_workers = isinstance(error, MtnatError) and not isinstance(error, ResourceError)
+        if disk_is_full(error) or (workers.size > 1 and not is_of_all_workers):
             raise
         if isinstance(error, MtnatError):
             result = known.failed_in(execution.run, " ".join(str(error).split()))
