@@ -42,8 +42,8 @@ def assert_nothing_is_left(desk: Desk) -> None:
         time.sleep(0.5)
 
 
-@pytest.mark.parametrize("victim", ["raylet", pytest.param("gcs_server", marks=pytest.mark.chaos)])
-def test_a_study_whose_ray_is_killed_ends_with_a_sentence_and_can_be_resumed(desk: Desk, victim: str) -> None:
+def end_by_killing(desk: Desk, victim: str) -> None:
+    """Starts the study, kills one of Ray's processes, and asserts how the study ends."""
     process = desk.start("long.yaml")
     wait_until(lambda: any(desk.runs("long").glob("*/curves.jsonl")), process)
     named(desk, victim).send_signal(signal.SIGKILL)
@@ -53,8 +53,15 @@ def test_a_study_whose_ray_is_killed_ends_with_a_sentence_and_can_be_resumed(des
     sentence = f"Ray has ended on this machine: its process {victim} was killed; "
     assert (process.returncode, errors) == (2, f"{sentence}`python tune.py long.yaml --resume` continues the study.\n")
     assert_nothing_is_left(desk)
-    if victim == "raylet":
-        return
+
+
+def test_a_study_whose_raylet_is_killed_ends_with_a_sentence(desk: Desk) -> None:
+    end_by_killing(desk, "raylet")
+
+
+@pytest.mark.chaos
+def test_a_study_whose_gcs_is_killed_ends_with_a_sentence_and_can_be_resumed(desk: Desk) -> None:
+    end_by_killing(desk, "gcs_server")
     code, _, errors = desk.run("long.yaml", "--resume")
     assert (code, errors) == (0, "")
     assert {run.info.status for run in desk.tracked()[1]} == {"FINISHED"}
