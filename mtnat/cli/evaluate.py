@@ -3,8 +3,8 @@
 import argparse
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from mtnat.errors import UserError
 from mtnat.evaluation import Comparison, LengthBucket, MetricName, Score, paired_bootstrap
 from mtnat.evaluation.measures import NEAR_PIECES
 from mtnat.evaluation.tokenized import check_tokenizer, tokenized_bleu
-from mtnat.files import check_not_an_input
+from mtnat.files import check_not_an_input, check_writable, write_whole
 from mtnat.lab.tracking.models import open_model
 from mtnat.training import Model
 from mtnat.training.evaluation import Evaluation, evaluate
@@ -54,10 +54,10 @@ def run(options: argparse.Namespace) -> int:
     if options.output:
         given = [path for path in (options.source, options.reference) if path]
         check_not_an_input("--output", options.output, given or text_files(systems[0].model.experiment.data))
-    with _writable(options.output):
-        evaluations = [_evaluated(system, split) for system in systems]
-        if options.output:
-            _write(options.output, evaluations[0].translations)
+        check_writable("--output", options.output)
+    evaluations = [_evaluated(system, split) for system in systems]
+    if options.output:
+        _write(options.output, evaluations[0].translations)
     comparisons = _compared(evaluations, split) if options.against else {}
     tokenized = [_tokenized(evaluation, split, language) for evaluation in evaluations] if language else []
     if options.json:
@@ -104,28 +104,9 @@ def _status(text: str) -> AbstractContextManager[object]:
     return notes.status(Text(text)) if notes.is_terminal else nullcontext()
 
 
-@contextmanager
-def _writable(path: Path | None) -> Iterator[None]:
-    """Checks that a file can be written, before hours of work. If the block fails, a new empty file is removed again."""
-    if path is None:
-        yield
-        return
-    is_new = not path.exists()
-    try:
-        path.open("ab").close()
-    except OSError as error:
-        raise UserError(f"--output {path}: cannot be written ({error.strerror}); give another path.") from None
-    try:
-        yield
-    except BaseException:
-        if is_new:
-            path.unlink(missing_ok=True)
-        raise
-
-
 def _write(path: Path, lines: Sequence[str]) -> None:
     try:
-        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        write_whole(path, "".join(f"{line}\n" for line in lines).encode())
     except OSError as error:
         raise UserError(f"--output {path}: cannot be written ({error.strerror}); give another path.") from None
 
