@@ -25,7 +25,7 @@ from mtnat.lab.study.options import Options
 from mtnat.lab.study.reading import read_study
 from mtnat.lab.study.record import WRITERS, Study
 from mtnat.lab.study.resources import cores
-from mtnat.lab.tracking.address import check_address, chosen_uri, way_to_compare, without_password
+from mtnat.lab.tracking.address import check_address, check_answers, chosen_uri, way_to_compare, without_password
 from mtnat.lab.tracking.patient_tracker import PatientTracker
 
 MLFLOW_EXPERIMENT, MLFLOW_SMOKE_EXPERIMENT = "mtnat", "mtnat smoke"
@@ -62,8 +62,11 @@ def run_study(options: Options, console: Console, interruption: Interruption) ->
         _smoke(study, options, console, interruption)
         return
     with folder.held():
+        records = not folder.is_finished or folder.unsent.exists()
+        if records:
+            check_answers(uri)  # before the study is begun
         folder.begin(study, resume=options.resume)
-        if not folder.is_finished or folder.unsent.exists():
+        if records:
             _run(study, folder, options, console, interruption)
         _show(study, folder, options, console)
 

@@ -3,16 +3,18 @@
 import os
 import re
 import shlex
+import socket
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from mtnat.errors import ConfigError
+from mtnat.errors import ConfigError, ResourceError
 from mtnat.process import typed
 
 SERVER = re.compile(r"https?://")
 """Beginning of the address of a tracking server."""
 DATABASE = re.compile(r"(sqlite|mysql|postgresql|mssql)(\+\w+)?://")
 """Beginning of the address of a database."""
+SECONDS_TO_ANSWER = 10.0
 _DATABASE_FILE = re.compile(r"sqlite(\+\w+)?:///")
 _PASSWORD = re.compile(r"(?<=://)([^/?#@:]*):([^/?#]*)@")
 
@@ -40,6 +42,24 @@ def check_address(uri: str) -> None:
             f"--tracking-uri: must be a database such as sqlite:///mlflow.db, or a server such as http://HOST:5000; "
             f"got {without_password(uri)}."
         )
+
+
+def check_answers(uri: str) -> None:
+    """Checks that something answers at an address, if it is that of a server; MLflow's client would take long to report it.
+
+    Raises:
+        ResourceError: nothing answers.
+    """
+    if not SERVER.match(uri):
+        return
+    try:
+        parts = urlsplit(uri)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection((parts.hostname or "", port), SECONDS_TO_ANSWER).close()
+    except (OSError, ValueError) as error:
+        raise ResourceError(
+            f"--tracking-uri {without_password(uri)}: no server answers ({error}); start it, or correct the address."
+        ) from None
 
 
 def database_file(uri: str) -> Path | None:

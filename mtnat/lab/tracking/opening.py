@@ -2,20 +2,17 @@
 
 import os
 import re
-import socket
 import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from mtnat.errors import ResourceError
 from mtnat.files import locked
-from mtnat.lab.tracking.address import SERVER, check_address, database_file, without_password
+from mtnat.lab.tracking.address import check_address, check_answers, database_file, without_password
 from mtnat.lab.tracking.mlflow_tracker import MlflowTracker, quiet_mlflow
 
-SECONDS_TO_ANSWER = 10.0
 HTTP_SETTINGS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 """Environment variables of MLflow's client. By default it tries for minutes, in which the driver could do nothing else; a study
 has its own, longer patience (`PatientTracker`)."""
@@ -34,8 +31,7 @@ def open_tracker(uri: str, experiment: str) -> MlflowTracker:
         os.environ.setdefault(name, value)
     quiet_mlflow()
     shown = without_password(uri)
-    if SERVER.match(uri):
-        _knock(uri)
+    check_answers(uri)
     file = database_file(uri)
     try:
         if file is None:
@@ -83,22 +79,6 @@ def _check_file(file: Path) -> None:
     # A database that another process is changing is readable.
     with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
         database.execute("SELECT name FROM sqlite_master").fetchall()
-
-
-def _knock(uri: str) -> None:
-    """Checks that something answers at the address of a server; MLflow's client would take long to report it.
-
-    Raises:
-        ResourceError: nothing answers.
-    """
-    try:
-        parts = urlsplit(uri)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        socket.create_connection((parts.hostname or "", port), SECONDS_TO_ANSWER).close()
-    except (OSError, ValueError) as error:
-        raise ResourceError(
-            f"--tracking-uri {without_password(uri)}: no server answers ({error}); start it, or correct the address."
-        ) from None
 
 
 def _reason(error: Exception) -> str:

@@ -12,7 +12,7 @@ from rich.console import Console
 from small_study import SCORES, concluded, study
 
 from mtnat.config import write_yaml
-from mtnat.errors import NoAnswerError, StudyError
+from mtnat.errors import NoAnswerError, ResourceError, StudyError
 from mtnat.formats import FORMAT_FILE, STUDY_FORMAT
 from mtnat.lab.cluster.interruption import Interruption
 from mtnat.lab.outputs.folder import StudyFolder, read_record, write_result
@@ -141,3 +141,17 @@ def test_a_question_may_contain_what_the_terminal_takes_for_markup(tmp_path: Pat
     (tmp_path / "outputs" / "small" / "leaderboard.json").write_text(board.model_dump_json())
     run_study(options, Console(file=said, width=140), Interruption())
     assert question in said.getvalue()
+
+
+def test_a_study_whose_tracking_server_does_not_answer_is_not_begun(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(write_yaml(SMALL))
+    options = Options(study=tmp_path / "small.yaml", outputs=tmp_path / "outputs", tracking_uri="http://127.0.0.1:9")
+    for _ in range(2):  # without --resume, which a study that was begun needs
+        with pytest.raises(ResourceError, match=r"no server answers"):
+            run_study(options, Console(file=StringIO(), width=140), Interruption())
+
+
+def test_a_finished_study_is_shown_without_its_tracking_server(tmp_path: Path) -> None:
+    options, said = finished(tmp_path), StringIO()
+    run_study(replace(options, tracking_uri="http://127.0.0.1:9"), Console(file=said, width=140), Interruption())
+    assert "compare      http://127.0.0.1:9" in said.getvalue()
