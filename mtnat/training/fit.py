@@ -36,6 +36,10 @@ MODEL, TRANSLATIONS, SUMMARY, CHECKPOINTS = "model", "validation.txt", "summary.
 _Found = TypeVar("_Found")
 TRAINED_STEPS = "final/trained_steps"
 """Name of the metric with the number of updates done, which is less than T if the run stopped early."""
+SKIPPED_STEPS = "final/skipped_steps"
+"""Name of the metric with the number of updates that were skipped because their gradient was not finite."""
+_USUALLY_SKIPPED = 0.02
+_REMEDY = "lower training.peak_learning_rate or lengthen training.warmup_steps"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +77,16 @@ class _State:
     """Validation loss of the branch that translates, by step."""
 
 
+def skips_many(skipped: int, steps: int) -> bool:
+    """Returns whether a user should know how many updates were skipped. With fp16, a few in a thousand are usual."""
+    return skipped > _USUALLY_SKIPPED * steps
+
+
+def skipped_of(skipped: int, steps: int) -> str:
+    """Returns the clause on skipped updates."""
+    return f"{skipped:,} of {steps:,} updates were skipped, because their gradient was not finite"
+
+
 def fit(
     experiment: Experiment,
     dataset: Dataset,
@@ -96,8 +110,8 @@ def fit(
             divisors do not change; only dropout draws different numbers. The number may change when a run is resumed.
         teacher: model folder of the teacher for a system that reads one and names none.
         encoder_every: number of updates between two encoders that are kept in the folder, see `KeptEncoders`; 0 keeps none.
-        say: is called with a sentence about each checkpoint that is damaged. The run then continues from an older one, or from
-            the beginning, and ends with the same result.
+        say: is called with a sentence about each checkpoint that is damaged, and at the end if many updates were skipped. With
+            a damaged checkpoint the run continues from an older one, or from the beginning, and ends with the same result.
 
     Raises:
         OutOfMemoryError: an update ran out of memory. It may fit with more micro-batches.
@@ -147,7 +161,7 @@ class _Run:
         say: Callable[[str], None],
     ) -> None:
         self.experiment, self.dataset, self.folder, self.workers = experiment, dataset, folder, workers
-        self.micro_batches, self.encoder_every = micro_batches, encoder_every
+        self.micro_batches, self.encoder_every, self.say = micro_batches, encoder_every, say
         torch.manual_seed(experiment.seed)
         self.translator = experiment.build_translator(dataset.vocabularies).to(workers.device)
         decay = experiment.training.ema_decay
@@ -232,9 +246,7 @@ class _Run:
             what = f"the gradient was not finite in {means.skipped_in_a_row} updates in a row, until step {step}"
             if not means.skipped_in_a_row:
                 what = f"the loss was not finite at an update until step {step}"
-            raise DivergedError(
-                f"{self.folder.name}: {what}; lower training.peak_learning_rate or lengthen training.warmup_steps."
-            )
+            raise self._diverged(what)
         state.tokens += means.target_tokens
         state.seconds += closed.seconds + waited
         metrics = {f"train/{name}": value for name, value in means.values.items()}
@@ -254,7 +266,7 @@ class _Run:
         state, config = self.state, self.experiment.training
         scored = evaluate_split(self.model, self.dataset.valid, self.workers, config.valid_sentences)
         state.scores[state.step], state.decode_seconds = scored.bleu.value, scored.seconds
-        losses = split_losses(self.model, self.dataset.valid, self.workers, config.valid_sentences)
+        losses = self._valid_losses()
         self.translator.train()
         metrics = {**metrics, "valid/bleu": scored.bleu.value, "valid/seconds": scored.seconds}
         metrics |= {f"valid/{name}": loss for name, loss in losses.items()}
@@ -267,9 +279,20 @@ class _Run:
         self.workers.meet()
         return metrics
 
+    def _valid_losses(self) -> dict[str, float]:
+        losses = split_losses(self.model, self.dataset.valid, self.workers, self.experiment.training.valid_sentences)
+        if not all(map(math.isfinite, losses.values())):
+            raise self._diverged(f"the loss on the validation set was not finite at step {self.state.step}")
+        return losses
+
+    def _diverged(self, what: str) -> DivergedError:
+        return DivergedError(f"{self.folder.name}: {what}; {_REMEDY}.")
+
     def _finish(self) -> Progress:
         """Loads the run's final weights and writes its model, its translations and its summary."""
         state, config = self.state, self.experiment.training
+        if skips_many(state.skipped, state.step):
+            self.say(f"{skipped_of(state.skipped, state.step)}; {_REMEDY}")
         steps = chosen(self._last_stage(), config)
         self.model.translator.load_state_dict(self.checkpoints.average(steps))
         if len(steps) == 1:
@@ -278,7 +301,7 @@ class _Run:
         else:
             scored = evaluate_split(self.model, self.dataset.valid, self.workers, config.valid_sentences)
             bleu, state.decode_seconds = scored.bleu.value, scored.seconds
-            loss = split_losses(self.model, self.dataset.valid, self.workers, config.valid_sentences).get("loss")
+            loss = self._valid_losses().get("loss")
             translations = "".join(f"{line}\n" for line in scored.translations).encode()
         metrics = {
             "final/valid_bleu": bleu,
@@ -287,7 +310,7 @@ class _Run:
             "final/tokens": float(state.tokens),
             "final/seconds": state.seconds,
             "final/decode_seconds": state.decode_seconds,
-            "final/skipped_steps": float(state.skipped),
+            SKIPPED_STEPS: float(state.skipped),
             "final/parameters": float(sum(parameter.numel() for parameter in self.translator.parameters())),
             **({} if loss is None else {"final/valid_loss": loss}),
         }

@@ -1,5 +1,6 @@
 """Training as a user relies on it: reproducible, resumable bit for bit, the same on any number of workers."""
 
+import math
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,8 +15,9 @@ from mtnat.data import Dataset, prepare
 from mtnat.errors import ConfigError, DivergedError, ModelError, StudyError
 from mtnat.experiment import Experiment
 from mtnat.formats import CHECKPOINT_FORMAT
+from mtnat.objective.noise import Moment
 from mtnat.testing.processes import processes
-from mtnat.training import Alone, Distributed, Progress, evaluate_split, fit, load_model
+from mtnat.training import Alone, Distributed, Progress, Updater, evaluate_split, fit, load_model
 
 TINY = build(
     Experiment,
@@ -326,13 +328,24 @@ def test_the_moving_average_becomes_the_model_and_does_not_affect_the_training(d
     assert equal(torch.load(tmp_path / "averaged" / "model" / "weights.pt"), read(tmp_path / "averaged", best)["weights"])
 
 
-def test_skipped_updates_leave_the_moving_average_finite(dataset: Dataset, tmp_path: Path) -> None:
-    settings = {"peak_learning_rate": 1e18, "warmup_steps": 0, "clip_norm": 0.0, "validate_every": 6, "ema_decay": 0.5}
-    points = train(replace(TINY, {f"training.{name}": value for name, value in settings.items()}), dataset, tmp_path)
+@pytest.fixture
+def overflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the gradient of every update after the first one infinite."""
+    exact = Updater._loss
+
+    def overflowing(self: Updater, draw: object, scales: object, moment: Moment) -> tuple[Tensor, ...]:
+        total, *found = exact(self, draw, scales, moment)
+        return total * (math.inf if moment.step else 1.0), *found
+
+    monkeypatch.setattr(Updater, "_loss", overflowing)
+
+
+@pytest.mark.usefixtures("overflow")
+def test_skipped_updates_leave_the_moving_average_as_it_is(dataset: Dataset, tmp_path: Path) -> None:
+    points = train(replace(TINY, {"training.validate_every": 6, "training.ema_decay": 0.5}), dataset, tmp_path)
     assert points[-1].metrics["final/skipped_steps"] == 5
     state = read(tmp_path, 6)
     assert equal(state["weights"], state["trained_weights"])  # the one update that was taken, six times
-    assert all(weight.isfinite().all() for weight in state["weights"].values())
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
@@ -371,13 +384,26 @@ def test_a_diverging_run_raises_an_error_with_a_remedy(dataset: Dataset, tmp_pat
         train(experiment, dataset, tmp_path)
 
 
-def test_non_finite_updates_are_skipped_and_counted(dataset: Dataset, tmp_path: Path) -> None:
-    settings = {"peak_learning_rate": 1e18, "warmup_steps": 0, "clip_norm": 0.0, "log_every": 3, "validate_every": 6}
-    points = train(replace(TINY, {f"training.{name}": value for name, value in settings.items()}), dataset, tmp_path)
+def test_a_model_without_a_finite_validation_loss_has_diverged(dataset: Dataset, tmp_path: Path) -> None:
+    settings = {"peak_learning_rate": 1e6, "warmup_steps": 0, "clip_norm": 0.0, "validate_every": 6}
+    experiment = replace(TINY, {f"training.{name}": value for name, value in settings.items()})
+    with pytest.raises(DivergedError, match="the loss on the validation set was not finite at step 6; lower training"):
+        train(experiment, dataset, tmp_path)
+
+
+@pytest.mark.usefixtures("overflow")
+def test_non_finite_updates_are_skipped_and_counted_and_the_user_is_told(dataset: Dataset, tmp_path: Path) -> None:
+    said: list[str] = []
+    experiment = replace(TINY, {"training.log_every": 3, "training.validate_every": 6})
+    points = list(fit(experiment, dataset, tmp_path, workers=CPU, say=said.append))
     assert [point.metrics.get("train/skipped_steps") for point in points] == [2, 5, None]
     assert points[0].metrics["train/loss"] < 10  # of the one update that was taken
     assert "train/loss" not in points[1].metrics
     assert points[-1].metrics["final/skipped_steps"] == 5
+    (sentence,) = said
+    assert sentence.startswith(
+        "5 of 6 updates were skipped, because their gradient was not finite; lower training.peak_learning"
+    )
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,11 @@ PACKAGE = Path(__file__).parents[2]
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """The environment variable in which Ray gives a job's process the configuration of the job."""
 SECONDS_TO_ANSWER = 10.0
+SOCKET = "/ray/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
+"""The longest path of a socket that Ray makes in its temporary folder."""
+LONGEST_SOCKET = 107
+"""Largest number of bytes in the path of a Unix socket."""
+SHORT_TEMPORARY_FOLDER = "/tmp"
 
 
 @contextmanager
@@ -114,6 +119,7 @@ def _environment(resources: Resources) -> dict[str, str]:
 
 def _start(**options: Any) -> None:
     """Starts Ray on this machine."""
+    _choose_temporary_folder()
     os.environ[MARK] = uuid.uuid4().hex
     try:
         ray.init(address="local", num_cpus=cores(), include_dashboard=False, **options)
@@ -122,6 +128,21 @@ def _start(**options: Any) -> None:
         raise ResourceError(
             f"Ray did not start on this machine ({reason}); end other programs if they keep it busy, and start the study again."
         ) from None
+
+
+def _choose_temporary_folder() -> None:
+    """Lets Ray use /tmp if the path of `$TMPDIR` is too long for its sockets.
+
+    Raises:
+        ResourceError: `$RAY_TMPDIR`, which Ray prefers, is too long.
+    """
+    most = LONGEST_SOCKET - len(SOCKET)
+    chosen = os.environ.get("RAY_TMPDIR")
+    if chosen is None:
+        if len(os.fsencode(os.environ.get("TMPDIR", ""))) > most:
+            os.environ["RAY_TMPDIR"] = SHORT_TEMPORARY_FOLDER
+    elif len(os.fsencode(chosen)) > most:
+        raise ResourceError(f"RAY_TMPDIR: {chosen} is too long a path for Ray's sockets; name one of at most {most} bytes.")
 
 
 def _join(address: str, settings: Mapping[str, str], **options: Any) -> None:

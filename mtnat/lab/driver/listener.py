@@ -1,6 +1,7 @@
 """Ray Tune's callback, which passes on what Tune reports."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ray import tune
@@ -37,45 +38,62 @@ class Pulse:
 
 
 class Listener(DriverOnly, tune.Callback):
-    """Translates Tune's events into those of the study's runs."""
+    """Translates Tune's events into those of the study's runs.
+
+    An error is raised at the end of a step. Before that Tune has not finished with the trial, and takes some errors for one of
+    the trial's process.
+    """
 
     def __init__(self, runs: RunsUnderWay, pulse: Callable[[Sequence[TuneTrial]], None]) -> None:
         self._runs, self._pulse = runs, pulse
-        self._full: DiskFullError | None = None
-        """Raised at the end of a step, because Tune has not finished with the trial before."""
+        self._error: Exception | None = None
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        self._runs.start(trial.config[RUN_ID])
+        with self._errors_kept():
+            self._runs.start(trial.config[RUN_ID])
 
     def on_trial_result(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
     ) -> None:
-        if MICRO_BATCHES in result:
-            self._runs.split_batches(trial.config[RUN_ID], result[MICRO_BATCHES])
-        if SENTENCE in result:
-            self._runs.say(trial.config[RUN_ID], result[SENTENCE])
-        if DISK_FULL in result:
-            self._full = DiskFullError(result[DISK_FULL])
-        if POINT in result:
-            self._runs.report(trial.config[RUN_ID], *read_point(result[POINT]))
+        with self._errors_kept():
+            if MICRO_BATCHES in result:
+                self._runs.split_batches(trial.config[RUN_ID], result[MICRO_BATCHES])
+            if SENTENCE in result:
+                self._runs.say(trial.config[RUN_ID], result[SENTENCE])
+            if DISK_FULL in result:
+                raise DiskFullError(result[DISK_FULL])
+            if POINT in result:
+                self._runs.report(trial.config[RUN_ID], *read_point(result[POINT]))
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        if not self._full:
+        if self._error:  # for example a full disk, which is no end of the run
+            return
+        with self._errors_kept():
             self._runs.end(trial.config[RUN_ID])
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        if self._error:
+            return
         error = trial.get_error()
         reason = None if error is None else _last_line(error)  # Tune knows no error of an actor that did not come up
-        if disk_is_full(error):
-            self._full = DiskFullError(reason.partition(": ")[2] if reason else FULL[0])
-            return
         short_of_memory = any(words in str(error) for words in OUT_OF_MEMORY)
-        self._runs.die(trial.config[RUN_ID], reason, short_of_memory=short_of_memory)
+        with self._errors_kept():
+            if disk_is_full(error):
+                raise DiskFullError(reason.partition(": ")[2] if reason else FULL[0])
+            self._runs.die(trial.config[RUN_ID], reason, short_of_memory=short_of_memory)
 
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
-        if self._full:
-            raise self._full
+        if self._error:
+            raise self._error
         self._pulse(trials)
+
+    @contextmanager
+    def _errors_kept(self) -> Iterator[None]:
+        """Keeps the first error for the end of the step."""
+        try:
+            yield
+        except Exception as error:
+            self._error = self._error or error
 
 
 def _last_line(error: Exception) -> str:

@@ -97,6 +97,10 @@ class Result(Record):
     """Number of weights of the model, including both decoders."""
     tokens: int | None = None
     """Number of target tokens trained on."""
+    updates: int | None = None
+    """Number of updates done; None if training did not end."""
+    skipped_updates: int | None = None
+    """Number of these updates that were skipped because their gradient was not finite."""
     gpu_seconds: float = Field(0.0, ge=0)
     """`seconds` times the number of GPUs."""
     joules: float | None = None

@@ -16,6 +16,7 @@ from mtnat.lab.results.fidelity import Fidelity
 from mtnat.lab.results.rows import Judge, Row, all_results, compared, make_row, marked
 from mtnat.lab.study.record import Study
 from mtnat.lab.study.searching import Direction
+from mtnat.training.fit import skipped_of, skips_many
 
 
 class Leaderboard(Record):
@@ -107,6 +108,7 @@ def make_leaderboard(
             *_choice_notes(winner, without_choice),
             *_front_notes(study, agenda, rows),
             *_memory_notes(agenda),
+            *_skip_notes(agenda),
             *_unmeasured_notes(agenda),
         ),
         seconds=seconds,
@@ -225,6 +227,15 @@ def _memory_notes(agenda: Agenda) -> Iterator[str]:
                 f"{', '.join(names)} ran out of memory and {were} trained with each batch in {number} parts; "
                 "the sums are the same."
             )
+
+
+def _skip_notes(agenda: Agenda) -> Iterator[str]:
+    """Yields which runs skipped many of their updates."""
+    for trial in agenda.trials.values():
+        for run in {run.id: run for run in agenda.runs(trial).all}.values():
+            result = agenda.results.get(run.id)
+            if result and result.updates and result.skipped_updates and skips_many(result.skipped_updates, result.updates):
+                yield f"{run.name}: {skipped_of(result.skipped_updates, result.updates)}."
 
 
 def _unmeasured_notes(agenda: Agenda) -> Iterator[str]:

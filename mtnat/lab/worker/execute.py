@@ -28,7 +28,7 @@ from mtnat.lab.worker.gpu_energy import gpu_joules
 from mtnat.lab.worker.watchdog import Watchdog
 from mtnat.training import Model, Speed, Workers, evaluate_split, fit, load_model, measure_speed
 from mtnat.training.checkpoints import Checkpoints
-from mtnat.training.fit import CHECKPOINTS, MODEL, SUMMARY
+from mtnat.training.fit import CHECKPOINTS, MODEL, SKIPPED_STEPS, SUMMARY, TRAINED_STEPS
 from mtnat.training.memory import give_back_memory
 
 POINT, RESULT, MICRO_BATCHES, SENTENCE, DISK_FULL = "point", "result", "micro_batches", "sentence", "disk_full"
@@ -152,6 +152,8 @@ class _Execution:
                 "decode_seconds": self.newest.get("final/decode_seconds", self.newest.get("valid/seconds")),
                 "train_seconds": self.newest.get("train/seconds"),
                 "tokens": _whole(self.newest.get("train/tokens")),
+                "updates": _whole(self.newest.get(TRAINED_STEPS)),
+                "skipped_updates": _whole(self.newest.get(SKIPPED_STEPS)),
                 "parameters": _whole(self.newest.get("final/parameters")),
             }
         )

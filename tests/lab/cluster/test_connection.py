@@ -1,10 +1,13 @@
-"""The connection to Ray, where it fails before any process has started."""
+"""The connection to Ray on this machine."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 import pytest
+import ray
 
 from mtnat.errors import ResourceError
 from mtnat.lab.cluster.connection import ray_cluster
@@ -12,14 +15,41 @@ from mtnat.lab.study.options import Options
 from mtnat.lab.study.resources import Resources
 
 
-def test_a_ray_that_cannot_start_on_this_machine_is_one_sentence(tmp_path: Path) -> None:
-    """Its sockets would have too long a path."""
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """Restores the variables that a connection sets."""
+    with patch.dict(os.environ):
+        os.environ.pop("RAY_TMPDIR", None)
+        yield
+
+
+def test_a_temporary_folder_that_is_too_long_for_sockets_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ("x" * 100)
+    monkeypatch.setenv("RAY_TMPDIR", str(folder))
+    told = f"^RAY_TMPDIR: {folder} is too long a path for Ray's sockets; name one of at most 39 bytes\\.$"
+    with pytest.raises(ResourceError, match=told), ray_cluster(Options(study=Path("any.yaml")), Resources()):
+        pytest.fail("it has started")
+
+
+def test_a_ray_that_cannot_start_on_this_machine_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file stands where its temporary folder would be."""
+    with TemporaryDirectory(dir="/tmp") as folder:
+        (Path(folder) / "ray").touch()
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        told = r"^Ray did not start on this machine \(.*\); end other programs .* start the study again\.$"
+        with pytest.raises(ResourceError, match=told), ray_cluster(Options(study=Path("any.yaml")), Resources()):
+            pytest.fail("it has started")
+
+
+@pytest.mark.ray
+def test_ray_starts_although_the_temporary_folder_of_the_user_has_a_long_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a cluster whose jobs have a folder each."""
     folder = tmp_path / ("x" * 100)
     folder.mkdir()
-    told = r"^Ray did not start on this machine \(.*AF_UNIX path length.*\); end other programs .* start the study again\.$"
-    with (
-        patch.dict(os.environ, {"RAY_TMPDIR": str(folder)}),  # restores the variables that the connection sets
-        pytest.raises(ResourceError, match=told),
-        ray_cluster(Options(study=Path("any.yaml")), Resources()),
-    ):
-        pytest.fail("it has started")
+    monkeypatch.setenv("TMPDIR", str(folder))
+    with ray_cluster(Options(study=Path("any.yaml")), Resources()):
+        assert ray.is_initialized()

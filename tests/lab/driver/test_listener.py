@@ -10,6 +10,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from rich.console import Console
 from small_study import power, study
 
+from mtnat.errors import StudyError
 from mtnat.lab.cluster.interruption import Interruption
 from mtnat.lab.cluster.room import Patience, Room
 from mtnat.lab.driver.listener import Listener, Pulse
@@ -95,6 +96,17 @@ def test_a_process_that_never_started_does_not_count_as_a_death_of_the_run(study
         study_.listener.on_trial_error(0, [], cast("TuneTrial", NeverStarted({RUN_ID: first.id})))
         assert study_.start() == first
     assert first.id not in study_.agenda.results
+
+
+def test_a_result_that_cannot_be_read_ends_the_study_and_not_the_process_of_the_run(study_: UnderWay) -> None:
+    """Tune would take the error for one of the run's process, and the run would start again without end."""
+    first = study_.start()
+    (study_.folder.run(first.id) / "run.json").write_text('{"run": 1}')
+    trial = cast("TuneTrial", NeverStarted({RUN_ID: first.id}))
+    study_.listener.on_trial_complete(0, [trial], trial)
+    study_.listener.on_trial_error(0, [trial], trial)  # what Tune would do next
+    with pytest.raises(StudyError, match=r"run\.json: is damaged"):
+        study_.listener.on_step_end(0, [trial])
 
 
 def test_a_run_that_keeps_dying_doubles_its_micro_batches_and_finally_fails(study_: UnderWay) -> None:

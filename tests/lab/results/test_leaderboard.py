@@ -330,6 +330,14 @@ def test_a_trial_that_ran_out_of_memory_is_named_in_the_notes() -> None:
     assert board.notes == ("linear ran out of memory and was trained with each batch in 4 parts; the sums are the same.",)
 
 
+def test_a_run_that_skipped_many_updates_is_named_in_the_notes() -> None:
+    agenda = Agenda(study(trials=0, search={}, confirm=None), ListedProposer(), {})
+    while run := agenda.next():
+        agenda.end(Result(run=run.id, valid=10.0, updates=2000, skipped_updates=300 if run.trial == "linear" else 3))
+    board = make_leaderboard("s", study(confirm=None), agenda, Verdict(0.5), test_set="grammar", seconds=1.0)
+    assert board.notes == ("linear, seed 1: 300 of 2,000 updates were skipped, because their gradient was not finite.",)
+
+
 def test_the_interval_is_students_t_interval() -> None:
     assert interval([5.0]) is None
     # By hand: mean 12, standard deviation 1, t(0.975, 2) = 4.30265, half width 4.30265 / √3.
