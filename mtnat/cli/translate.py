@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mtnat.cli.model import decoding_of
 from mtnat.cli.passes import pass_line
+from mtnat.data.corpus import check_line_end
 from mtnat.decoding import Search, TranslatedLine, trace, traceable
 from mtnat.errors import UserError
 from mtnat.files import check_not_an_input, is_compressed
@@ -72,7 +73,10 @@ def _lines(inputs: list[Path], stack: ExitStack) -> Iterator[str]:
 
 def _readable(file: BinaryIO) -> Iterator[bytes]:
     try:
-        yield from file
+        for number, line in enumerate(file):
+            if number == 0:
+                check_line_end(file.name, line)
+            yield line
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{file.name}: cannot be read ({error}); give a whole file, plain text or .gz.") from None
 

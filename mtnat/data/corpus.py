@@ -152,12 +152,15 @@ def read_lines(path: Path, *, errors: Literal["strict", "surrogateescape"] = "st
             surrogate, by which the caller can recognise them.
 
     Raises:
-        DataError: if the file is missing or unreadable, or with the number of a line that is not UTF-8.
+        DataError: if the file is missing or unreadable, if ``\\r`` alone ends its lines, or with the number of a line that is
+            not UTF-8.
     """
     try:
         with gzip.open(path) if is_compressed(path) else path.open("rb") as file:
             # In binary mode only \n ends a line. In text mode, a lone \r would end one too.
             for number, line in enumerate(file, 1):
+                if number == 1:
+                    check_line_end(path, line)
                 try:
                     yield line.decode("utf-8-sig" if number == 1 else "utf-8", errors).rstrip("\r\n")
                 except UnicodeDecodeError as error:
@@ -167,6 +170,19 @@ def read_lines(path: Path, *, errors: Literal["strict", "surrogateescape"] = "st
         raise DataError(f"{path}: no such file; paths are relative to the folder in $MTNAT_DATA, or else to data/.") from None
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read ({error}); give a whole file, plain text or .gz.") from None
+
+
+def check_line_end(name: object, first: bytes) -> None:
+    """Checks the first line of a file.
+
+    Raises:
+        DataError: it is the whole file, and contains the line ends of early Macintosh computers.
+    """
+    if b"\r" in first.removesuffix(b"\r") and not first.endswith(b"\n"):
+        raise DataError(
+            f"{name}: a carriage return alone (CR) ends its lines, and is no line end here; convert it to line feeds, "
+            "for example with: tr '\\r' '\\n'."
+        )
 
 
 def paired(sources: Iterable[str], targets: Iterable[str], unequal: str) -> Iterator[TextPair]:

@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ MOST_TRAINING_LINES = 1_000_000
 # In a corpus of more lines, the rarest characters (0.02 % of the text) get no piece: most belong to foreign scripts.
 LARGE_CORPUS_LINES = 500_000
 _LONGEST_LINE_BYTES = 65_536
+_RESERVED = "▅"
+"""sentencepiece writes this character (U+2585) for unknown ones, and reads no line that contains it."""
 _FEWEST_FOR_THREADS = 4_096
 """Number of lines from which sentencepiece works in threads, which it starts for every call. Where memory is short, a thread
 may fail to start, and sentencepiece then ends the call or the process."""
@@ -55,9 +57,10 @@ class Vocabulary:
             DataError: if the lines hold too few or too many different pieces for `size`.
         """
         model = io.BytesIO()
+        left_out = _LeftOut()
         try:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=iter(lines),
+                sentence_iterator=left_out.counted(lines),
                 model_writer=model,
                 model_type="bpe",
                 vocab_size=size,
@@ -73,7 +76,7 @@ class Vocabulary:
                 minloglevel=2,
             )
         except RuntimeError as error:
-            raise DataError(_size_problem(size, str(error))) from None
+            raise DataError(_size_problem(size, str(error), left_out)) from None
         return cls(model.getvalue())
 
     def encode(self, lines: Sequence[str], *, threads: int | None = None) -> list[list[int]]:
@@ -164,8 +167,39 @@ def _read(path: Path) -> Vocabulary:
         raise DataError(f"{path}: is not a sentencepiece model; prepare the data or train the model again.") from None
 
 
-def _size_problem(size: int, reason: str) -> str:
+class _LeftOut:
+    """The lines that sentencepiece does not read."""
+
+    def __init__(self) -> None:
+        self._reserved = self._long = 0
+
+    def counted(self, lines: Iterable[str]) -> Iterator[str]:
+        """Yields the lines, and counts those that sentencepiece will leave out."""
+        for line in lines:
+            if _RESERVED in line:
+                self._reserved += 1
+            elif len(line) > _LONGEST_LINE_BYTES or len(line.encode()) > _LONGEST_LINE_BYTES:
+                self._long += 1
+            yield line
+
+    def __str__(self) -> str:
+        """Returns the reasons with the numbers of lines; empty if no line was left out."""
+        reasons = {
+            f"contain {_RESERVED} (U+{ord(_RESERVED):X}), which it reserves": self._reserved,
+            f"have more than {_LONGEST_LINE_BYTES:,} bytes": self._long,
+        }
+        return " and ".join(f"{count:,} that {reason}" for reason, count in reasons.items() if count)
+
+
+def _size_problem(size: int, reason: str, left_out: _LeftOut) -> str:
     """Translates sentencepiece's reason for not training a vocabulary into a message for users."""
+    problem = _problem_of(size, reason)
+    if found := str(left_out):
+        return f"{problem.rpartition('; ')[0]}; sentencepiece leaves out lines, {found}: change or remove them."
+    return problem
+
+
+def _problem_of(size: int, reason: str) -> str:
     where = "data.vocabulary_size:"
     greatest = re.search(r"value <= (\d+)", reason)
     # For empty text, sentencepiece 0.2.0 reports a maximum size equal to the number of special tokens.

@@ -79,6 +79,12 @@ def test_lines_end_at_newlines_only(tmp_path: Path, text: str, lines: list[str])
     assert list(read_lines(tmp_path / "packed.gz")) == lines
 
 
+def test_a_file_whose_lines_end_in_a_carriage_return_alone_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "old.txt").write_bytes(b"a\rb\rc\r")
+    with pytest.raises(DataError, match=r"old\.txt: a carriage return alone \(CR\) ends its lines"):
+        list(read_lines(tmp_path / "old.txt"))
+
+
 def test_invalid_utf8_is_reported_with_file_and_line(tmp_path: Path) -> None:
     (tmp_path / "latin1").write_bytes(b"gut\nsch\xf6n\n")
     with pytest.raises(DataError, match=r"latin1, line 2: is not UTF-8 \(byte 4 is 0xf6\); convert the file\.$"):

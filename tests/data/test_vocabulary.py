@@ -118,6 +118,21 @@ def test_empty_text_is_refused(lines: list[str]) -> None:
         small(lines)
 
 
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("▅ a line", r"3 that contain ▅ \(U\+2585\), which it reserves"),
+        ("a long line " * 6_000, "3 that have more than 65,536 bytes"),
+    ],
+)
+def test_lines_that_sentencepiece_leaves_out_are_named(line: str, reason: str) -> None:
+    told = rf"contains no text to train a vocabulary on; sentencepiece leaves out lines, {reason}: change or remove them\.$"
+    with pytest.raises(DataError, match=told):
+        Vocabulary.train([line] * 3, 64)
+    with pytest.raises(DataError, match=rf"must not exceed .*; sentencepiece leaves out lines, {reason}"):
+        Vocabulary.train([*[line] * 3, "some text"], 64)
+
+
 def test_a_joint_vocabulary_is_one_file_and_one_object(tmp_path: Path) -> None:
     both = small()
     Vocabularies(both, both, joint=True).save(tmp_path)
