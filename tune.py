@@ -2,7 +2,11 @@
 
 import sys
 
-from mtnat.lab.command import main
+from mtnat.process import end_quietly_at_interrupt
+
+end_quietly_at_interrupt()
+
+from mtnat.lab.command import main  # noqa: E402  the imports take a moment
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,10 +5,12 @@ import io
 import os
 import shlex
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 TUNABLES = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.hugetlb=1"}
 """Environment variables for glibc, which reads them only when a process starts. Other C libraries ignore them.
@@ -29,12 +31,38 @@ def restart_with_tunables() -> None:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | TUNABLES)
 
 
-def print_any_character() -> None:
-    """Lets a character that the encoding of the output lacks, such as λ in ASCII, be printed as ``?`` instead of raising an
-    error at the end of hours of work."""
+def end_quietly_at_interrupt() -> None:
+    """Lets Ctrl-C end this process without a traceback until `raise_at_interrupt`, for the time in which modules are imported.
+    Where Ctrl-C is ignored, as in a job of a shell script, it stays ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def raise_at_interrupt() -> None:
+    """Lets Ctrl-C raise `KeyboardInterrupt` again."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def prepare_streams() -> None:
+    """Prepares the standard streams, so that printing raises no error.
+
+    A stream that the caller has closed (``>&-``) becomes /dev/null; otherwise a file that is opened later would get its
+    number, and the output with it. A character that the encoding of the output lacks, such as λ in ASCII, is printed as ``?``
+    instead of raising an error at the end of hours of work.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  stays open until the process ends
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def end_output(stream: IO[str]) -> None:
+    """Redirects a stream to /dev/null after its reader has closed the pipe (``| head``), so that flushing it at the end of the
+    process does not fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager

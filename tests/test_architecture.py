@@ -18,6 +18,7 @@ FLOORS = {
     "plot_labels": 1,
     "process": 1,
     "tokens": 1,
+    "console": 2,
     "data": 2,
     "model": 2,
     "evaluation": 2,
@@ -62,7 +63,7 @@ LAB_TOOLS = {
     "ray": {"cluster", "worker", "driver", "rehearsal", "overhead"},
     "ray.train": {"worker"},
     "ray.tune": {"worker", "driver", "overhead"},
-    "rich": {"results", "report", "driver", "rehearsal", "overhead", "start", "command"},
+    "rich": {"results", "report", "driver", "rehearsal", "overhead", "start"},
 }
 """The rooms of `mtnat/lab` that may import a library."""
 STUDY_TOOLS = {"mlflow", "optuna", "pandas", "ray", "scipy"}

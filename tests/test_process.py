@@ -1,6 +1,7 @@
 """A command restarts itself with settings for the C library and is otherwise unchanged."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,42 @@ def test_a_command_is_typed_by_its_path_unless_the_shell_finds_it(tmp_path: Path
     monkeypatch.chdir(folder.parent.parent.parent)
     monkeypatch.setenv("PATH", "/usr/bin")
     assert typed("mtnat") == f"{tmp_path.name}/venv/bin/mtnat"
+
+
+@pytest.mark.parametrize("stream", [">&-", "<&-", "2>&-", "| true"])
+@pytest.mark.parametrize("command", ["schema study", "data stats text text"])
+def test_a_stream_that_nobody_reads_is_no_error(tmp_path: Path, stream: str, command: str) -> None:
+    (tmp_path / "text").write_text("a line\n" * 10)
+    script = f"set -o pipefail; {sys.executable} -m mtnat {command} {stream}"
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "output"),
+    [
+        ("end_quietly_at_interrupt(); interrupt()", -signal.SIGINT, ""),
+        ("end_quietly_at_interrupt(); raise_at_interrupt(); interrupt()", 0, "interrupted"),
+        (
+            "signal.signal(signal.SIGINT, signal.SIG_IGN); end_quietly_at_interrupt(); interrupt(); print('ignored')",
+            0,
+            "ignored",
+        ),
+    ],
+)
+def test_an_interrupt_while_modules_are_imported_leaves_no_traceback(script: str, code: int, output: str) -> None:
+    lines = [
+        "import os, signal",
+        "from mtnat.process import end_quietly_at_interrupt, raise_at_interrupt",
+        "def interrupt():",
+        "    os.kill(os.getpid(), signal.SIGINT)",
+        "try:",
+        f"    {script}",
+        "except KeyboardInterrupt:",
+        "    print('interrupted')",
+    ]
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (code, output, "")
 
 
 def test_a_python_without_the_packages_is_named_in_a_sentence() -> None:

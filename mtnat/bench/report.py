@@ -1,12 +1,12 @@
 """Output of figures: a table, or a line of JSON for each row."""
 
 import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from rich.console import Console
 from rich.table import Table
+
+from mtnat.console import OutputConsole
 
 Figure = str | int | float | Mapping[str, float] | None
 Row = dict[str, Figure]
@@ -43,9 +43,7 @@ def show(rows: Iterable[Row], *, as_json: bool) -> None:
             print(json.dumps(row), flush=True)
         return
     rows = list(rows)
-    # A file or a pipe has no width, so a fixed one is used.
-    console = Console(width=None if sys.stdout.isatty() else _TABLE_COLUMNS)
-    console.print(_lines(rows[0]) if len(rows) == 1 else _columns(rows))
+    OutputConsole(columns=_TABLE_COLUMNS).print(_lines(rows[0]) if len(rows) == 1 else _columns(rows))
 
 
 class Texts(NamedTuple):

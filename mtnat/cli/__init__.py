@@ -4,7 +4,6 @@ The options of the commands are in `mtnat.cli.options`, which imports no heavy l
 the command runs.
 """
 
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -13,18 +12,21 @@ from pkgutil import resolve_name
 from mtnat.cli.options import command_line
 from mtnat.errors import MtnatError, UserError
 from mtnat.files import disk_is_full
-from mtnat.process import permanent_imports, print_any_character
+from mtnat.process import end_output, permanent_imports, prepare_streams, raise_at_interrupt
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0, 1 if a run failed, 2 for wrong input, 130 after Ctrl-C."""
-    print_any_character()
+    prepare_streams()
     if any("\0" in word for word in arguments or ()):  # a shell cannot pass it, but a program can
         print("mtnat: an argument holds the character NUL, which no file name can have; leave it out.", file=sys.stderr)
         return 2
     options = command_line().parse_args(arguments)
     try:
-        exit_code: int = _imported(options.command)(options)
+        command = _imported(options.command)
+        raise_at_interrupt()
+        exit_code = command(options)
+        sys.stdout.flush()
     except UserError as error:
         print("\n".join(f"mtnat: {problem}" for problem in error.problems), file=sys.stderr)
         return 2
@@ -32,8 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"mtnat: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # The reader of the output has closed the pipe (``| head``). Redirect stdout, so that flushing it at exit does not fail.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        end_output(sys.stdout)
         return 0
     except KeyboardInterrupt:
         resume = f"; the same command resumes from {options.resumes_from}" if "resumes_from" in options else ""

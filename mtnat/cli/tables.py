@@ -1,13 +1,10 @@
 """The console on which commands print tables."""
 
-import sys
-
-from rich.console import Console
+from mtnat.console import OutputConsole
 
 _COLUMNS = 160
 
 
-def table_console() -> Console:
-    """Returns a console on standard output."""
-    # A file or a pipe has no width, so a fixed one is used. Markup is off, since a name or a text may contain brackets.
-    return Console(width=None if sys.stdout.isatty() else _COLUMNS, markup=False, emoji=False, highlight=False)
+def table_console() -> OutputConsole:
+    """Returns a console on standard output, without colours for figures."""
+    return OutputConsole(columns=_COLUMNS, highlight=False)

@@ -12,7 +12,7 @@ from mtnat.errors import NoAnswerError, SmokeError, UserError
 from mtnat.files import disk_is_full
 from mtnat.lab.cluster.interruption import Interruption
 from mtnat.lab.study.options import Options
-from mtnat.process import permanent_imports, print_any_character
+from mtnat.process import permanent_imports, prepare_streams
 
 PACKAGES = ("cmaes", "matplotlib", "mlflow", "optuna", "pyarrow", "ray", "scipy")
 """The packages of the extra ``study`` without which no study runs."""
@@ -28,7 +28,7 @@ def default_address() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a study. Returns the exit code; see `run`."""
-    print_any_character()
+    prepare_streams()
     parser = argparse.ArgumentParser(
         prog="python tune.py", description="Runs the study in a YAML file and answers its question."
     )
@@ -105,15 +105,10 @@ def _run(options: Options, interruption: Interruption) -> None:
         # Despite its name, this variable makes Ray listen on the loopback interface only. Ray reads it when it is imported.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     with permanent_imports():
-        from rich.console import Console
-
+        from mtnat.console import OutputConsole
         from mtnat.lab.start import run_study
 
-    # A file or a pipe has no width, and the leaderboard needs one. The stream is named, because `sys.stdout` is replaced while
-    # Ray runs.
-    # Questions, names and paths may contain what Rich takes for markup, such as [/x] and :warning:.
-    width = None if sys.stdout.isatty() else 140
-    run_study(options, Console(file=sys.stdout, width=width, markup=False, emoji=False), interruption)
+    run_study(options, OutputConsole(columns=140), interruption)
 
 
 def ended_by(error: BaseException, interruption: Interruption, options: Options | None) -> tuple[int, str]:
