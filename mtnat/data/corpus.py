@@ -215,19 +215,22 @@ def scan(path: Path, cache: Path) -> Scan:
     The result is kept in `cache` and reused while path, size and modification time of the file stay the same.
 
     Raises:
-        DataError: if the file cannot be read or is empty.
+        DataError: if the file cannot be read, is empty or has empty lines only.
     """
     note = _note(path, cache)
     if note and note.exists():
         with contextlib.suppress(OSError, ValueError, TypeError):
             return Scan(**json.loads(note.read_text(encoding="utf-8")))
     digest = hashlib.sha256()
-    lines = 0
+    lines, has_text = 0, False
     for line in read_lines(path):
         digest.update(line.encode() + b"\n")
         lines += 1
+        has_text = has_text or bool(line.strip())
     if not lines:
         raise DataError(f"{path}: is empty; give a file with one sentence a line.")
+    if not has_text:
+        raise DataError(f"{path}: contains no text, only empty lines; give a file with one sentence a line.")
     found = Scan(lines, digest.hexdigest())
     if note:
         with contextlib.suppress(OSError):  # without the note, the file is only read again next time

@@ -4,9 +4,10 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from types import FrameType
 
 from mtnat.errors import NoAnswerError, SmokeError, UserError
 from mtnat.files import disk_is_full
@@ -73,8 +74,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Runs a study. Returns the exit code: 0, or 1 if all runs or a smoke run failed, 2 for bad input, 130 after Ctrl-C."""
     interruption = Interruption()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interruption)
+    _handle(_stop_at_once)
     how = None
     try:
         check_packages("tune")
@@ -108,7 +108,20 @@ def _run(options: Options, interruption: Interruption) -> None:
         from mtnat.console import OutputConsole
         from mtnat.lab.start import run_study
 
+    _handle(interruption)
     run_study(options, OutputConsole(columns=140), interruption)
+
+
+def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+
+
+def _stop_at_once(number: int, frame: FrameType | None) -> None:
+    """Ends the process while modules are imported, in which some of them print or replace a KeyboardInterrupt. Nothing has been
+    started yet."""
+    print("Stopped.", file=sys.stderr, flush=True)
+    os._exit(130)
 
 
 def ended_by(error: BaseException, interruption: Interruption, options: Options | None) -> tuple[int, str]:

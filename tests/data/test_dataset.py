@@ -228,9 +228,11 @@ def bad_settings(settings: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str
         settings | {"train": settings["train"][:1] + settings["valid"][1:]},
         "both sides must have equally many lines; got 280",
     )
+    (Path(os.environ["MTNAT_DATA"]) / "lines.de").write_text(" \n" * 10)
+    yield settings | {"test": (settings["test"][0], "lines.de")}, "lines.de: contains no text, only empty lines"
 
 
-@pytest.mark.parametrize("case", range(3))
+@pytest.mark.parametrize("case", range(4))
 def test_check_reports_the_problems_of_prepare(settings: dict[str, Any], case: int) -> None:
     bad, words = next(islice(bad_settings(settings), case, None))
     (problem,) = check(DataConfig(**bad))
