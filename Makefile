@@ -1,6 +1,7 @@
 # make study    install the pinned dependencies into a virtual environment and run a study; STUDY= names another one
 # make test     run all checks of CI
 # make chaos    run the long tests that break things on purpose
+# make fuzz     give the readers of files and command lines hostile input, INPUTS= times each
 # make lint     check style and types only
 # make docs     build the documentation into site/; index.html there is its first page
 # make help     print these lines
@@ -21,7 +22,7 @@ outputs := outputs/$(basename $(notdir $(STUDY)))
 # double the time that each takes to start.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help study test style types tests-fast tests-slow tests-ray-first tests-ray-second chaos lint docs install clean
+.PHONY: help study test style types tests-fast tests-slow tests-ray-first tests-ray-second chaos fuzz lint docs install clean
 
 # Resumes a study that was started before; for a finished study, shows its leaderboard again.
 study: $(installed)
@@ -60,6 +61,11 @@ tests-ray-second: $(installed)
 # Not part of CI: about ten minutes on two cores.
 chaos: $(installed)
 	$(python) -m pytest -m chaos
+
+# A failure prints the input.
+INPUTS ?= 7000
+fuzz: $(installed)
+	MTNAT_FUZZ=$(INPUTS) OMP_NUM_THREADS=1 $(python) -m pytest --durations=0 tests/fuzz
 
 lint: style types
 

@@ -41,10 +41,13 @@ class Vocabulary:
             DataError: if the bytes are not a sentencepiece model.
         """
         self.model = model
+        unfit = DataError("the vocabulary is not a sentencepiece model; prepare the data again.")
+        if not model:  # sentencepiece accepts it, and has no pieces
+            raise unfit
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         except RuntimeError:
-            raise DataError("the vocabulary is not a sentencepiece model; prepare the data again.") from None
+            raise unfit from None
 
     @classmethod
     def train(cls, lines: Iterable[str], size: int, *, coverage: float = 1.0) -> "Vocabulary":

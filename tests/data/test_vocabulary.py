@@ -156,6 +156,7 @@ def test_separate_vocabularies_keep_their_sides(tmp_path: Path) -> None:
 def test_a_folder_without_or_with_broken_vocabularies_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"source\.model: cannot be read"):
         Vocabularies.load(tmp_path)
-    (tmp_path / "joint.model").write_bytes(b"no model")
-    with pytest.raises(DataError, match=r"joint\.model: is not a sentencepiece model"):
-        Vocabularies.load(tmp_path)
+    for content in (b"no model", b""):
+        (tmp_path / "joint.model").write_bytes(content)
+        with pytest.raises(DataError, match=r"joint\.model: is not a sentencepiece model"):
+            Vocabularies.load(tmp_path)

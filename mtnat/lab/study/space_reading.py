@@ -97,6 +97,7 @@ def _parse_range(kind: str, data: Mapping[str, Any], where: str, problems: list[
         problems.append(f"{where}.{kind}: must be two {name}, [low, high]; got {short(bounds)}.")
         return {}
     low, high = bounds
+    before = len(problems)
     if kind == "int" and max(abs(low), abs(high)) > _LARGEST_INT:
         problems.append(f"{where}.int: must be between -2^53 and 2^53; got {short(bounds)}.")
         return {}
@@ -113,12 +114,16 @@ def _parse_range(kind: str, data: Mapping[str, Any], where: str, problems: list[
         problems.append(f"{where}.step: must be a {'whole ' if kind == 'int' else ''}number above 0; got {short(step)}.")
     elif step is not None and log:
         problems.append(f"{where}.step: does not go together with log; drop one of them.")
+    elif step is not None and step > high - low > 0:
+        problems.append(f"{where}.step: must not exceed high minus low; got {short(step)}.")
     elif step is not None and low < high:
         first, end, by = (Fraction(str(number)) for number in (low, high, step))  # as floats, 0.3 is no multiple of 0.1
         last = first + (end - first) // by * by
         if last != end:
             ends = int(last) if kind == "int" else float(last)
             problems.append(f"{where}.step: must lead from {low} to {high}, but ends at {ends}; change the step or the range.")
+    if len(problems) > before:  # a number may be too large for float, or none
+        return {}
     return {"low": float(low), "high": float(high), "log": log, "step": None if step is None else float(step)}
 
 

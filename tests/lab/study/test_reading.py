@@ -160,6 +160,14 @@ NOTHING_SEARCHED: dict[str, Any] = {"search": None, "trials": None, "confirm/top
             "search.model.dropout.step: must lead from 0.001 to 0.01, but ends at 0.009; change the step or the range.",
         ),
         (
+            {"search/model.width": {"int": [8, 16], "step": ""}},
+            "search.model.width.step: must be a whole number above 0; got ''.",
+        ),
+        (
+            {"search/model.width": {"int": [8, 16], "step": 2**62}},
+            "search.model.width.step: must not exceed high minus low; got 4611686018427387904.",
+        ),
+        (
             {"search/model.width": {"int": [8, 16.5]}},
             "search.model.width.int: must be two whole numbers, [low, high]; got [8, 16.5].",
         ),
