@@ -44,7 +44,7 @@ one_thread := OMP_NUM_THREADS=1 nice -n 5
 at_the_end = output=$$(mktemp) && trap 'rm -f "$$output"' EXIT && \
 	{ $(1) >"$$output" 2>&1; code=$$?; cat "$$output"; exit $$code; }
 # About half of the time of all tests that start Ray.
-first_half := tests/lab/test_short_of_memory.py tests/lab/test_whole_study.py
+first_half := tests/lab/test_whole_search.py tests/lab/test_whole_study.py
 
 tests-fast: $(installed)
 	@$(one_thread) $(python) -m pytest --durations=15 -m "not ray and not slow and not chaos"
@@ -58,7 +58,7 @@ tests-ray-first: $(installed)
 tests-ray-second: $(installed)
 	@$(call at_the_end,RAY_worker_niceness=10 $(python) -m pytest --durations=15 -m "ray and not chaos" $(addprefix --ignore=,$(first_half)))
 
-# Not part of CI: about ten minutes on two cores.
+# Not part of CI: about half an hour on two cores.
 chaos: $(installed)
 	$(python) -m pytest -m chaos
 

@@ -325,7 +325,7 @@ def loss_curve(desk: Desk, **resources: Any) -> list[tuple[int, float]]:
 
 
 @pytest.mark.skipif(cores() < 2, reason="two workers need two cores")
-@pytest.mark.parametrize("workers", [2, [1, 2]], ids=["two", "elastic"])
+@pytest.mark.parametrize("workers", [pytest.param(2, id="two", marks=pytest.mark.chaos), pytest.param([1, 2], id="elastic")])
 def test_several_workers_compute_the_same_losses_as_one_worker(
     desk: Desk, alone: list[tuple[int, float]], workers: Any
 ) -> None:

@@ -8,7 +8,7 @@ import psutil
 import pytest
 from test_whole_study import Desk, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.ray]
+pytestmark = [pytest.mark.chaos, pytest.mark.ray]
 GIB = 2**30
 LEAST = 12 * GIB
 """Half of it is enough for the study."""
