@@ -3,11 +3,12 @@
 import json
 import logging
 import os
+import secrets
 import socket
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,7 @@ def _environment(resources: Resources) -> dict[str, str]:
 def _start(**options: Any) -> None:
     """Starts Ray on this machine."""
     _choose_temporary_folder()
+    close_token()
     os.environ[MARK] = uuid.uuid4().hex
     try:
         ray.init(address="local", num_cpus=cores(), include_dashboard=False, **options)
@@ -139,6 +141,26 @@ def _start(**options: Any) -> None:
         raise ResourceError(
             f"Ray did not start on this machine ({reason}); end other programs if they keep it busy, and start the study again."
         ) from None
+
+
+def close_token() -> None:
+    """Makes the file with Ray's token readable for its owner only, because the token allows to run code on this Ray.
+
+    Ray would write it as the user's umask says, usually so that every user of the machine can read it. A token that the user
+    has named (`$RAY_AUTH_TOKEN`, `$RAY_AUTH_TOKEN_PATH`) stays as it is.
+    """
+    if {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
+        return
+    file = Path.home() / ".ray" / "auth_token"
+    with suppress(OSError):  # a home that cannot be written: Ray says so
+        file.parent.mkdir(exist_ok=True)
+        try:
+            descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        except FileExistsError:
+            file.chmod(0o600)
+        else:
+            with open(descriptor, "w") as written:
+                written.write(secrets.token_hex(32))
 
 
 def _choose_temporary_folder() -> None:

@@ -11,7 +11,7 @@ import ray
 from ray.tune.execution import class_cache
 
 from mtnat.errors import ResourceError
-from mtnat.lab.cluster.connection import ray_cluster, withhold_keys
+from mtnat.lab.cluster.connection import close_token, ray_cluster, withhold_keys
 from mtnat.lab.study.options import Options
 from mtnat.lab.study.resources import Resources
 
@@ -20,7 +20,8 @@ from mtnat.lab.study.resources import Resources
 def environment() -> Iterator[None]:
     """Restores the variables that a connection sets."""
     with patch.dict(os.environ):
-        os.environ.pop("RAY_TMPDIR", None)
+        for name in ("RAY_TMPDIR", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+            os.environ.pop(name, None)
         yield
 
 
@@ -59,6 +60,21 @@ def test_tune_sends_no_key_of_a_cloud_to_its_actors(monkeypatch: pytest.MonkeyPa
     withhold_keys()
     assert "env_vars" in sent("After")
     assert "secret" not in sent("After")
+
+
+def test_the_token_of_ray_is_readable_for_its_owner_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / ".ray" / "auth_token"
+    close_token()
+    token = file.read_text()
+    assert (len(token), file.stat().st_mode & 0o777) == (64, 0o600)
+    file.chmod(0o644)  # as Ray writes it
+    close_token()
+    assert (file.read_text(), file.stat().st_mode & 0o777) == (token, 0o600)
+    file.unlink()
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "a token of the user")
+    close_token()
+    assert not file.exists()
 
 
 @pytest.mark.ray
