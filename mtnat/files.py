@@ -1,5 +1,6 @@
 """Files that are written atomically, a check of their paths, and locks that the system frees when their process dies."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -66,6 +67,13 @@ def disk_is_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def too_long_a_name(error: BaseException) -> str | None:
+    """Returns the message about a name that no file can have because of its length; None for any other error."""
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"{error.filename or 'a path'}: the name is too long for a file; give a shorter one."
+    return None
 
 
 def check_not_an_input(option: str, path: Path, inputs: Iterable[Path | int]) -> None:

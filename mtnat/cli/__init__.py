@@ -11,7 +11,7 @@ from pkgutil import resolve_name
 
 from mtnat.cli.options import command_line
 from mtnat.errors import MtnatError, UserError
-from mtnat.files import disk_is_full
+from mtnat.files import disk_is_full, too_long_a_name
 from mtnat.process import end_output, permanent_imports, prepare_streams, raise_at_interrupt
 
 
@@ -41,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"mtnat: stopped{resume}.", file=sys.stderr)
         return 130
     except Exception as error:
+        if message := too_long_a_name(error):
+            print(f"mtnat: {message}", file=sys.stderr)
+            return 2
         if not disk_is_full(error):
             raise
         print(f"mtnat: {error}; make room, and give the same command again.", file=sys.stderr)

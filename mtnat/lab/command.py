@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from mtnat.errors import NoAnswerError, SmokeError, UserError
-from mtnat.files import disk_is_full
+from mtnat.files import disk_is_full, too_long_a_name
 from mtnat.lab.cluster.interruption import Interruption
 from mtnat.lab.study.options import Options
 from mtnat.process import permanent_imports, prepare_streams
@@ -135,6 +135,8 @@ def ended_by(error: BaseException, interruption: Interruption, options: Options 
     if disk_is_full(error):
         reason = str(error).removesuffix(".")
         return 2, f"{reason}; make room, then `{options.resume_command}` continues." if options else f"{reason}; make room."
+    if message := too_long_a_name(error):
+        return 2, message
     if isinstance(error, UserError):
         return 2, "\n".join(error.problems)
     if isinstance(error, SmokeError | NoAnswerError):

@@ -1,14 +1,35 @@
-"""Hostile and foolish inputs: sound files with damage, and values that nobody should write."""
+"""Hostile and foolish inputs: sound files with damage, and values that nobody should write.
 
+Each test draws $MTNAT_FUZZ inputs, each of which may take at most five seconds. Without it, a test draws a few and the time is
+not checked, because other tests may run beside it.
+"""
+
+import os
+import resource
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from datetime import timedelta
 from typing import Any
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from mtnat.errors import MtnatError
+
+INPUTS = os.environ.get("MTNAT_FUZZ")
+settings.register_profile(
+    "mtnat",
+    max_examples=int(INPUTS or 20),
+    derandomize=INPUTS is None,  # a short run draws the same inputs each time
+    deadline=timedelta(seconds=5) if INPUTS else None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+settings.load_profile("mtnat")
+MOST_MEMORY = 500 * 1024
+"""KiB beyond those of the process before the test."""
 
 TEXTS = (
     "",
@@ -31,7 +52,7 @@ TEXTS = (
     "1e-3",
 )
 NUMBERS = (0, -1, 1, 2, 3.5, -0.0, 1e308, 1e-308, float("inf"), float("nan"), 2**31, 2**63, 2**70, 10**300, True)
-RANGES = (
+RANGES: tuple[dict[str, Any], ...] = (
     {"float": [0.0, 1.0]},
     {"float": [1.0, 0.0]},
     {"float": [0.0, float("inf")]},
@@ -57,6 +78,14 @@ ODD = st.one_of(
     ),
 )
 """Any value of a setting."""
+
+
+@contextmanager
+def bounded_memory() -> Iterator[None]:
+    """Checks that the process grows by no more than `MOST_MEMORY`."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MOST_MEMORY
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from inputs import bounded_memory
 from small_study import TINY
 
 from mtnat import cli
@@ -53,18 +54,32 @@ def _words(parser: argparse.ArgumentParser) -> Iterator[str]:
     """Yields the names of all commands and options."""
     for action in parser._actions:
         yield from action.option_strings
-        if isinstance(action, argparse._SubParsersAction):
-            for name, each in action.choices.items():
-                yield name
-                yield from _words(each)
+    for name, each in _commands(parser).items():
+        yield name
+        yield from _words(each)
+
+
+def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    return {
+        name: each
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+        for name, each in action.choices.items()
+    }
 
 
 WORDS = sorted(set(_words(command_line())))
-COMMANDS = sorted({*next(iter(command_line()._subparsers._group_actions)).choices})  # type: ignore[union-attr, arg-type]
+COMMANDS = sorted(_commands(command_line()))
 LINES = st.tuples(
     st.sampled_from([*COMMANDS, *QUICK]),
     st.lists(st.sampled_from(WORDS) | st.sampled_from(FILES) | st.sampled_from(ODD), max_size=6),
 )
+
+
+@pytest.fixture(autouse=True)
+def _memory() -> Iterator[None]:
+    with bounded_memory():
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from inputs import ODD, damaged, may_be_refused, odd_documents
+from inputs import ODD, bounded_memory, damaged, may_be_refused, odd_documents
 from small_study import TINY
 
 from mtnat.analysis.probing import read_tasks
@@ -62,16 +62,25 @@ STUDY: dict[str, Any] = {
 TASK = "".join(
     f"{'tr' if number % 5 else 'te'}\t{'A' if number % 2 else 'B'}\ta sentence of {number}\n" for number in range(60)
 ).encode()
-NAMES = st.sampled_from([*LEAVES, *STUDY, *EXPERIMENT, *TINY["model"], *TINY["training"], "kind", "<<"]) | st.text(max_size=6)
+NAMES = st.sampled_from([*LEAVES, *STUDY, *EXPERIMENT, *EXPERIMENT["model"], *EXPERIMENT["training"], "kind", "<<"]) | st.text(
+    max_size=6
+)
+
+
+@pytest.fixture(autouse=True)
+def _memory() -> Iterator[None]:
+    with bounded_memory():
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _corpora() -> Iterator[None]:
-    """A folder without corpora, and a cache that is removed."""
+    """A folder without corpora, and a cache that is removed. It has the corpus of a study file that leaves out the size."""
     folder = Path(tempfile.mkdtemp())
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MTNAT_DATA", str(folder / "text"))
         patch.setenv("MTNAT_CACHE", str(folder / "cache"))
+        prepare(DataConfig(corpus="grammar-en-de", vocabulary_size=200, max_length=32))
         yield
     shutil.rmtree(folder)
 
@@ -151,7 +160,7 @@ def test_any_text_is_read_and_described_or_refused(place: Path, content: bytes) 
 
 @given(damaged(b"a red house\n" * 40 + b"the blue car\n" * 40))
 def test_a_corpus_of_any_text_is_prepared_or_refused(place: Path, content: bytes) -> None:
-    names = tuple(str(place / f"corpus.{language}") for language in ("en", "de"))
+    names = (str(place / "corpus.en"), str(place / "corpus.de"))
     for name in names:
         Path(name).write_bytes(content)
     with may_be_refused():

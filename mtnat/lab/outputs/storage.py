@@ -4,11 +4,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import Protocol
+from typing import ParamSpec, Protocol, TypeVar
 
 from pyarrow import fs
 
@@ -21,6 +22,31 @@ CHECKPOINTS = "checkpoints/"
 """The part of a run's folder that only the run itself needs."""
 _MANIFEST, _OBJECTS = "manifest.json", "objects"
 _BLOCK = 2**22
+_WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 60.0, 60.0)
+"""Seconds between the attempts of an operation that an object store does not carry out, four minutes in all."""
+_Arguments = ParamSpec("_Arguments")
+_Returned = TypeVar("_Returned")
+
+
+def _repeated(operation: Callable[_Arguments, _Returned]) -> Callable[_Arguments, _Returned]:
+    """Repeats an operation after errors of the object store, such as throttling. It may be repeated at any point, because it
+    skips what is done and has no effect before it is complete.
+
+    The client of S3 repeats requests itself, but not those to read a small object.
+    """
+
+    @wraps(operation)
+    def repeated(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Returned:
+        for wait in _WAITS:
+            try:
+                return operation(*arguments, **options)
+            except OSError as error:
+                if error.errno is not None:  # of the file system of this machine
+                    raise
+            time.sleep(wait)
+        return operation(*arguments, **options)
+
+    return repeated
 
 
 class Storage(Protocol):
@@ -131,6 +157,7 @@ class RemoteFolder:
     def executor(self) -> str:
         return f"{self.uri.rstrip('/')}/{self.study}/ray"
 
+    @_repeated
     def restore(self, run: str) -> None:
         folder = self.workplace.run(run)
         folder.mkdir(parents=True, exist_ok=True)
@@ -141,6 +168,7 @@ class RemoteFolder:
                 (folder / name).unlink()
             self._bring(run, manifest, folder)
 
+    @_repeated
     def send(self, run: str) -> None:
         folder, before = self.workplace.run(run), self._manifest(run) or {}
         manifest = {name: _hash(folder / name) for name in sorted(sent_files(folder))}
@@ -154,6 +182,7 @@ class RemoteFolder:
         for digest in set(before.values()) - set(manifest.values()):
             self._remote.delete_file(self._of(run, _OBJECTS, digest))
 
+    @_repeated
     def bring(self, run: str, other: str) -> Path:
         folder = self._brought(run) / other
         self._bring_lasting(other, folder)
@@ -163,26 +192,31 @@ class RemoteFolder:
         shutil.rmtree(self.workplace.run(run), ignore_errors=True)
         shutil.rmtree(self._brought(run), ignore_errors=True)
 
+    @_repeated
     def fetch_stop(self, run: str) -> None:
         if self._exists(self._of(run, STOP_FILE)):
             (self.workplace.run(run) / STOP_FILE).touch()
 
+    @_repeated
     def fetch(self, run: str) -> Path:
         folder = StudyFolder(self.path).run(run)
         self._bring_lasting(run, folder)
         return folder
 
+    @_repeated
     def fetch_all(self) -> None:
         selector = fs.FileSelector(self._place("runs"), allow_not_found=True)
         for found in self._remote.get_file_info(selector):
             if not (StudyFolder(self.path).run(found.base_name) / RESULT_FILE).exists():
                 self.fetch(found.base_name)
 
+    @_repeated
     def stop(self, run: str) -> None:
         self._remote.create_dir(self._of(run), recursive=True)
         with self._remote.open_output_stream(self._of(run, STOP_FILE)):
             pass
 
+    @_repeated
     def clear_executor(self) -> None:
         place = self._place("ray")
         if self._exists(place):

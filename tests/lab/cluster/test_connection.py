@@ -54,7 +54,7 @@ def test_tune_sends_no_key_of_a_cloud_to_its_actors(monkeypatch: pytest.MonkeyPa
 
     def sent(name: str) -> str:
         class_ = type(name, (), {})
-        return repr(class_cache._ActorClassCache().get(class_)._default_options)
+        return repr(class_cache._ActorClassCache().get(class_)._default_options)  # type: ignore[no-untyped-call]
 
     assert "secret" in sent("Before")
     withhold_keys()
