@@ -72,13 +72,14 @@ def _lines(inputs: list[Path], stack: ExitStack) -> Iterator[str]:
 
 
 def _readable(file: BinaryIO) -> Iterator[bytes]:
+    name = getattr(file, "name", "the input")  # a stream in memory has none
     try:
         for number, line in enumerate(file):
             if number == 0:
-                check_line_end(file.name, line)
+                check_line_end(name, line)
             yield line
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{file.name}: cannot be read ({error}); give a whole file, plain text or .gz.") from None
+        raise UserError(f"{name}: cannot be read ({error}); give a whole file, plain text or .gz.") from None
 
 
 def _opened(path: Path, stack: ExitStack) -> BinaryIO:

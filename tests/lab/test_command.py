@@ -1,6 +1,7 @@
 """The exit code and message of an interrupted or failed study."""
 
 import argparse
+import errno
 import shlex
 from pathlib import Path
 
@@ -62,3 +63,8 @@ def test_a_lost_ray_is_told_whatever_error_it_led_to() -> None:
     assert ended_by(RuntimeError("of a library"), interruption, None) == (2, "Ray has ended on this machine")
     with pytest.raises(KeyboardInterrupt):
         interruption.check()
+
+
+def test_a_study_file_whose_name_is_too_long_is_one_sentence() -> None:
+    error = OSError(errno.ENAMETOOLONG, "File name too long", "x.yaml")
+    assert ended_by(error, Interruption(), None) == (2, "x.yaml: the name is too long for a file; give a shorter one.")

@@ -14,7 +14,6 @@ from typing import Any
 
 import ray
 import ray.exceptions
-from ray.tune.execution import class_cache
 
 from mtnat.errors import ConfigError, ResourceError
 from mtnat.lab.cluster.interruption import Interruption
@@ -83,17 +82,7 @@ class Connection:
             self._watch = RayWatch(self._interruption, f"`{self._options.resume_command}` continues the study.")
 
 
-def withhold_keys() -> None:
-    """Keeps Tune from sending the keys of a cloud to its actors.
-
-    It would send them as settings of the actors, which Ray writes to its logs and shows in its dashboard. On this machine the
-    actors inherit them; other machines have their own.
-    """
-    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")}
-
-
 def _connect(options: Options, resources: Resources) -> None:
-    withhold_keys()
     settings = _environment(resources)
     os.environ |= settings | {
         "RAY_AIR_NEW_OUTPUT": "0",

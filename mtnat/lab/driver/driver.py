@@ -18,6 +18,7 @@ from mtnat.errors import StudyError
 from mtnat.files import write_whole
 from mtnat.lab.cluster.interruption import Interruption
 from mtnat.lab.cluster.room import Patience, Room
+from mtnat.lab.driver.keys import withhold_keys
 from mtnat.lab.driver.listener import Listener, Pulse
 from mtnat.lab.driver.run_book import RunBook
 from mtnat.lab.driver.runs_under_way import RunsUnderWay
@@ -71,6 +72,7 @@ class Driver:
             reconnect: releases everything that this process has on the cluster, and connects again.
             resends: record all runs again, because the tracker may lack some of what they recorded.
         """
+        withhold_keys()
         self._tracker, self._tracking_uri, self._storage = tracker, tracking_uri, storage
         self._room, self._reconnect = room, reconnect
         self._console, self._interruption = console, interruption
