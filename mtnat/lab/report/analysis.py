@@ -70,12 +70,21 @@ def probing_note(analysis: EncoderAnalysis) -> str:
         "Accuracy in percent: mean ± standard deviation over the seeds of the translation models; for each of them it is the "
         "mean over ten folds. Untrained: the encoders of all trials and seeds before the training. "
     )
-    if not tests:
+    if tests:
+        note += (
+            f"↑ better than {analysis.against} at p < 0.05, ⇑ at p < 0.01, ↓ ⇓ worse (Welch's t-test over seeds, with the "
+            f"variance of the folds; adjusted for {tests} comparison{'s' if tests > 1 else ''}, Holm 1979). "
+        )
+    gains = analysis.gains()
+    if not gains:
         return f"{note}No cell has a mark, because one seed does not tell whether other seeds would agree."
-    return (
-        f"{note}↑ better than {analysis.against} at p < 0.05, ⇑ at p < 0.01, ↓ ⇓ worse (Welch's t-test over seeds, with the "
-        f"variance of the folds; adjusted for {tests} comparison{'s' if tests > 1 else ''}, Holm 1979)."
-    )
+    found = [
+        f"{trial} in {len(of_trial.settled)} of {len(of_trial.settled) + len(of_trial.others)} tasks"
+        + (f" (not {', '.join(of_trial.others)})" if of_trial.settled and of_trial.others else "")
+        for trial, of_trial in gains.items()
+    ]
+    (comparisons,) = {of_trial.comparisons for of_trial in gains.values()}
+    return f"{note}Above the untrained encoders at p < 0.05 (adjusted for {comparisons} comparisons): {'; '.join(found)}."
 
 
 def _mean(values: Sequence[float]) -> str:

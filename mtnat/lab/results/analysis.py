@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import NamedTuple
 
 from mtnat.analysis.probing import seed_t_test
 from mtnat.config import Record
 from mtnat.evaluation import Mark, holm, mark_of
+from mtnat.evaluation.significance import LEVEL
 from mtnat.lab.outputs.analysis_curves import MEASURES, probing_name, similarity_name
 from mtnat.lab.outputs.curves import read_curves
 from mtnat.lab.outputs.folder import StudyFolder
@@ -70,6 +72,15 @@ class TaskRow(Record):
     trials: tuple[Probed, ...]
 
 
+class Gains(NamedTuple):
+    """The tasks in which the encoders of a trial are above their untrained ones, at p < 0.05, and the others."""
+
+    settled: list[str]
+    others: list[str]
+    comparisons: int
+    """Number of comparisons that the p-values are adjusted for."""
+
+
 class EncoderAnalysis(Record):
     """``analysis`` in ``leaderboard.json``."""
 
@@ -77,6 +88,23 @@ class EncoderAnalysis(Record):
     """The baseline that accuracies are compared with."""
     similarities: tuple[Similarities, ...] = ()
     tasks: tuple[TaskRow, ...] = ()
+
+    def gains(self) -> dict[str, Gains]:
+        """Returns what the training adds to each trial with several seeds, which is compared with its untrained encoders by
+        `seed_t_test`, adjusted for the number of tasks and trials."""
+        sides = {
+            (each.trial, row.task): (each.final, each.untrained)
+            for row in self.tasks
+            for each in row.trials
+            if min(len(each.final), len(each.untrained)) > 1
+        }
+        p_values = dict(zip(sides, holm([seed_t_test(*pair) for pair in sides.values()]), strict=True))
+        gains: dict[str, Gains] = {}
+        for (trial, task), (final, untrained) in sides.items():
+            of_trial = gains.setdefault(trial, Gains([], [], len(sides)))
+            is_gain = p_values[trial, task] < LEVEL and _mean(final) > _mean(untrained)
+            (of_trial.settled if is_gain else of_trial.others).append(task)
+        return gains
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,12 @@ def test_accuracies_are_compared_with_the_baseline_over_seeds(tmp_path: Path) ->
     assert (fixed.mark, linear.mark, linear.p_value_adjusted) == ("⇑", "", None)
 
 
+def test_what_training_adds_is_tested_over_seeds(tmp_path: Path) -> None:
+    gains = analysed(tmp_path, [1, 2, 3]).gains()
+    # t = 0.01 / √(0.01² / 3) = 1.73 with 2 degrees of freedom for linear, which has 50, 51 and 52 % after the training.
+    assert gains == {"Fixed λ": (["tense"], [], 2), "linear": ([], ["tense"], 2)}
+
+
 def test_one_seed_gives_no_mark(tmp_path: Path) -> None:
     (row,) = analysed(tmp_path, [1]).tasks
     assert [(each.p_value_adjusted, each.mark) for each in row.trials] == [(None, "")] * 2
@@ -105,6 +111,8 @@ def test_the_report_has_both_tables_with_their_notes(tmp_path: Path) -> None:
     assert "| Fixed λ | its own other seeds | 0.200 ± 0.100 |" in text
     assert "| tense | 2 | 45.0 | 80.0 | 50.0 ± 0.0 | 71.0 ± 1.0⇑ | 51.0 ± 1.0 |" in text
     assert "adjusted for 1 comparison, Holm 1979" in text
+    told = "Above the untrained encoders at p < 0.05 (adjusted for 2 comparisons): "
+    assert f"{told}Fixed λ in 1 of 1 tasks; linear in 0 of 1 tasks." in text
     assert "No cell has a mark" in "\n".join(analysis_section(analysed(tmp_path / "one", [1])))
 
 
