@@ -139,3 +139,9 @@ def test_the_written_study_passes_a_dry_run(folder: Path, capsys: pytest.Capture
     assert main(["tune", "x.yaml", "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert [word for word in ("mask-predict", "importance annealing", "ctc", "trial-01", "in all") if word not in out] == []
+
+
+def test_a_file_whose_name_is_not_utf8_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["new", "caf\udce9"]) == 0
+    assert "mtnat tune" in (tmp_path / "caf\udce9.yaml").read_text()

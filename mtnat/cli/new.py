@@ -38,8 +38,9 @@ def run(options: argparse.Namespace) -> int:
     data = _with_vocabulary(text, size)
     about = options.corpus or (file.stem if options.train else "the embedded corpus")
     command = f"mtnat tune {shlex.quote(str(file))}"
+    written = draft(about, data, pairs, size, has_gpu=has_gpu, command=command)
     try:
-        write_whole(file, draft(about, data, pairs, size, has_gpu=has_gpu, command=command).encode())
+        write_whole(file, written.encode(errors="replace"))  # a name of a file may be no UTF-8
     except OSError as error:
         raise UserError(f"{file}: cannot be written ({error.strerror}); give another --output.") from None
     direction = f", {' → '.join(data.languages)}" if data.languages else ""
