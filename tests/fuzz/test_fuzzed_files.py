@@ -219,7 +219,6 @@ def test_a_damaged_journal_continues_with_the_proposals_that_it_has(place: Path,
     file.write_bytes(data.draw(damaged(journal())))
     proposer = make_proposer(build(Study, STUDY), file)
     known = dict(proposer.known())
-    assert set(known) <= {"trial-01", "trial-02", "trial-03"} or proposer.damaged_line is None
     again = make_proposer(build(Study, STUDY), file)
     assert dict(again.known()) == known
     assert again.damaged_line is None
