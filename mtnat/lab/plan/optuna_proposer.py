@@ -167,14 +167,18 @@ class OptunaProposer:
         return None
 
     def restore(self, name: str, settings: Settings, place: int | None = None) -> bool:
-        """Adds a proposal that a damaged journal has lost. Returns False if it is known.
+        """Adds a proposal that a damaged journal has lost. Returns False if it is known, or if the damage has changed its
+        settings to what this space cannot propose.
 
         Args:
             place: its index on the grid.
         """
         if name in self._settings:
             return False
-        self._add({NAME: name, SETTINGS: settings} | ({} if place is None else {PLACE: place}))
+        try:
+            self._add({NAME: name, SETTINGS: settings} | ({} if place is None else {PLACE: place}))
+        except (KeyError, TypeError, ValueError):
+            return False
         return True
 
     def _add(self, proposal: Mapping[str, Any]) -> None:
@@ -300,15 +304,33 @@ def _proposals_in(entry: object) -> Iterator[Mapping[str, Any]]:
     """Yields the proposals in an entry of a journal, at any depth."""
     if isinstance(entry, Mapping):
         proposal = entry.get(PROPOSAL)
-        if isinstance(proposal, Mapping) and proposal.keys() >= {NAME, SETTINGS}:
+        if isinstance(proposal, Mapping) and _is_proposal(proposal):
             yield proposal
         for value in entry.values():
             yield from _proposals_in(value)
 
 
 def _trials(lines: Sequence[bytes]) -> list[FrozenTrial]:
-    """Returns the trials after replaying the lines of a journal."""
+    """Returns the trials after replaying the lines of a journal.
+
+    Raises:
+        Exception: of many kinds; the lines are damaged.
+    """
     storage = JournalStorage(_Lines(lines))
     if not storage.get_all_studies():
         return []
-    return storage.get_all_trials(storage.get_study_id_from_name(_STUDY), deepcopy=False)
+    trials: list[FrozenTrial] = storage.get_all_trials(storage.get_study_id_from_name(_STUDY), deepcopy=False)
+    for trial in trials:
+        proposal = trial.user_attrs.get(PROPOSAL)
+        if proposal is not None and not _is_proposal(proposal):
+            raise ValueError(f"trial {trial.number}: its proposal is damaged")
+    return trials
+
+
+def _is_proposal(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and isinstance(value.get(NAME), str)
+        and isinstance(value.get(SETTINGS), Mapping)
+        and isinstance(value.get(PLACE), int | None)
+    )

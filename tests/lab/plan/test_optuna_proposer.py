@@ -368,3 +368,17 @@ def test_no_proposal_is_lost_if_any_line_of_the_journal_is_damaged(tmp_path: Pat
         whole = proposer(journal, space(), kind)
         assert whole.damaged_line is None
         assert whole.known() == again.known()
+
+
+def test_a_proposal_whose_content_is_damaged_is_left_out_and_the_others_are_kept(tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    first = proposer(journal, space(), "random")
+    for number in range(3):
+        assert first.ask(f"t{number}", anything) is not None
+    whole = journal.read_bytes()
+    journal.write_bytes(whole.replace(b'"settings"', b'"sattings"', 1))  # Optuna can read the line
+    again = proposer(journal, space(), "random")
+    assert again.damaged_line is not None
+    assert list(again.known()) == ["t1", "t2"]
+    assert not again.restore("t0", {"model.width": 8})  # below the range
+    assert not again.restore("t0", {"model.widht": 64})
