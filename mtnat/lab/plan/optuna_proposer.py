@@ -173,7 +173,7 @@ class OptunaProposer:
         Args:
             place: its index on the grid.
         """
-        if name in self._settings:
+        if name in self._settings or not settings.keys() <= {dimension.path for dimension in self._space.dimensions}:
             return False
         try:
             self._add({NAME: name, SETTINGS: settings} | ({} if place is None else {PLACE: place}))
