@@ -29,7 +29,7 @@ settings.register_profile(
 )
 settings.load_profile("mtnat")
 MOST_MEMORY = 500 * 1024
-"""KiB beyond those of the process before the test."""
+"""KiB that an input may take beyond the process's largest size before it."""
 
 TEXTS = (
     "",
@@ -84,15 +84,18 @@ ODD = st.one_of(
 def bounded_memory() -> Iterator[None]:
     """Checks that the process grows by no more than `MOST_MEMORY`."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    yield
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MOST_MEMORY
+    try:
+        yield
+    finally:
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MOST_MEMORY
 
 
 @contextmanager
 def may_be_refused() -> Iterator[None]:
-    """Accepts an error that tells a user in words what is wrong, without a part of a traceback."""
+    """Accepts an error that tells a user in words what is wrong, without a part of a traceback. Checks the memory too."""
     try:
-        yield
+        with bounded_memory():
+            yield
     except MtnatError as error:
         text = str(error)
         if not text or "Traceback" in text or 'File "' in text:

@@ -76,12 +76,6 @@ LINES = st.tuples(
 )
 
 
-@pytest.fixture(autouse=True)
-def _memory() -> Iterator[None]:
-    with bounded_memory():
-        yield
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _desk() -> Iterator[None]:
     """A folder with texts and a model, which is the current folder."""
@@ -105,7 +99,7 @@ def _desk() -> Iterator[None]:
 def test_any_words_are_a_command_or_are_refused(line: tuple[str, list[str]]) -> None:
     command, words = line
     out, errors = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(errors):
+    with bounded_memory(), pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(errors):
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"the house\n")))
         try:
             if command in QUICK and "get" not in words:  # it would download a corpus

@@ -67,12 +67,6 @@ NAMES = st.sampled_from([*LEAVES, *STUDY, *EXPERIMENT, *EXPERIMENT["model"], *EX
 )
 
 
-@pytest.fixture(autouse=True)
-def _memory() -> Iterator[None]:
-    with bounded_memory():
-        yield
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _corpora() -> Iterator[None]:
     """A folder without corpora, and a cache that is removed. It has the corpus of a study file that leaves out the size."""
@@ -217,7 +211,8 @@ def journal() -> bytes:
 def test_a_damaged_journal_continues_with_the_proposals_that_it_has(place: Path, data: st.DataObject) -> None:
     file = place / "journal"
     file.write_bytes(data.draw(damaged(journal())))
-    proposer = make_proposer(build(Study, STUDY), file)
+    with bounded_memory():
+        proposer = make_proposer(build(Study, STUDY), file)
     known = dict(proposer.known())
     again = make_proposer(build(Study, STUDY), file)
     assert dict(again.known()) == known
@@ -243,7 +238,8 @@ def test_a_damaged_result_is_read_or_set_aside(place: Path, content: bytes) -> N
 def test_damaged_curves_are_read_without_the_damaged_lines(place: Path, content: bytes) -> None:
     (place / CURVES_FILE).write_bytes(content)
     append_point(place, write_point(9, {"train/loss": 3.0}))
-    *_, (step, metrics) = read_curves(place)
+    with bounded_memory():
+        *_, (step, metrics) = read_curves(place)
     assert (step, metrics) == (9, {"train/loss": 3.0})
 
 
