@@ -60,10 +60,10 @@ class Listener(DriverOnly, tune.Callback):
                 self._runs.split_batches(trial.config[RUN_ID], result[MICRO_BATCHES])
             if SENTENCE in result:
                 self._runs.say(trial.config[RUN_ID], result[SENTENCE])
-            if DISK_FULL in result:
-                raise DiskFullError(result[DISK_FULL])
             if POINT in result:
                 self._runs.report(trial.config[RUN_ID], *read_point(result[POINT]))
+            if DISK_FULL in result:
+                raise DiskFullError(result[DISK_FULL])
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         if self._error:  # for example a full disk, which is no end of the run
