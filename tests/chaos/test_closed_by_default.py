@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mlflow_server import Server
+from mlflow_server import Server, served
 from test_whole_study import Desk, ended, wait_until
 
 pytestmark = [pytest.mark.chaos, pytest.mark.ray]
@@ -54,12 +54,8 @@ def desk(tmp_path: Path, short_folder: Path) -> Desk:
 
 @pytest.fixture
 def server(desk: Desk) -> Iterator[Server]:
-    server = Server(desk.folder)
-    try:
-        server.start()
+    with served(desk.folder) as server:
         yield server
-    finally:
-        server.kill()
 
 
 def listeners(folder: Path) -> dict[str, set[str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from mlflow_server import Server
+from mlflow_server import Server, served
 from test_whole_study import Desk, ended, wait_until
 
 pytestmark = [pytest.mark.chaos, pytest.mark.ray]
@@ -20,12 +20,8 @@ def desk(tmp_path: Path) -> Desk:
 
 @pytest.fixture
 def server(desk: Desk) -> Iterator[Server]:
-    server = Server(desk.folder)
-    try:
-        server.start()
+    with served(desk.folder) as server:
         yield server
-    finally:
-        server.kill()
 
 
 def test_a_study_outlives_the_server_and_a_resumed_one_sends_what_it_lacks(desk: Desk, server: Server) -> None:
