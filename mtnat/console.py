@@ -15,7 +15,7 @@ class OutputConsole(Console):
     the results of a study are in its files.
     """
 
-    def __init__(self, *, columns: int, highlight: bool = True) -> None:
+    def __init__(self, *, columns: int = 160, highlight: bool = True) -> None:
         """
         Args:
             columns: width where the output is a file or a pipe, which has none.

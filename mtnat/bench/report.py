@@ -33,7 +33,6 @@ _FORMS = {
     "winners_advantage": "{:.2f}",
     "winners_advantage_estimated": "{:.2f}",
 }
-_TABLE_COLUMNS = 160
 
 
 def show(rows: Iterable[Row], *, as_json: bool) -> None:
@@ -43,7 +42,7 @@ def show(rows: Iterable[Row], *, as_json: bool) -> None:
             print(json.dumps(row), flush=True)
         return
     rows = list(rows)
-    OutputConsole(columns=_TABLE_COLUMNS).print(_lines(rows[0]) if len(rows) == 1 else _columns(rows))
+    OutputConsole().print(_lines(rows[0]) if len(rows) == 1 else _columns(rows))
 
 
 class Texts(NamedTuple):

@@ -16,8 +16,8 @@ from rich.text import Text
 
 import mtnat.data
 from mtnat import corpora
-from mtnat.cli.tables import table_console
 from mtnat.config import build, nearest, read_yaml
+from mtnat.console import OutputConsole
 from mtnat.corpora import CORPORA, CatalogueEntry, CleanOptions, Listener, SideStatistics, SplitOptions, Statistics
 from mtnat.data import Dataset
 from mtnat.data.corpus import data_root, read_lines
@@ -106,7 +106,7 @@ def stats(options: argparse.Namespace) -> int:
         more = {"modality": dataclasses.asdict(_modality(options))} if options.modality else {}
         print(json.dumps(dataclasses.asdict(found) | more, ensure_ascii=False))
         return 0
-    console = table_console()
+    console = OutputConsole(highlight=False)
     console.print(_sides_table(found))
     console.print()
     _show(_pair_figures(found), "right")
@@ -237,7 +237,7 @@ def _show(figures: Mapping[str, str], justify: Literal["left", "right"] = "left"
     table.add_column(overflow="fold", justify=justify)
     for name, figure in figures.items():
         table.add_row(name, figure)
-    table_console().print(table)
+    OutputConsole(highlight=False).print(table)
 
 
 @contextmanager

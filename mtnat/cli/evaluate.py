@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mtnat.cli.model import decoding_of
-from mtnat.cli.tables import table_console
 from mtnat.cli.testset import named_test_set, own_test_set, target_language
+from mtnat.console import OutputConsole
 from mtnat.data import Split
 from mtnat.data.training_text import text_files
 from mtnat.decoding import DecoderName, Decoding
@@ -147,7 +147,7 @@ def _show(
     split: Split,
 ) -> None:
     """Prints all figures as tables."""
-    console = table_console()
+    console = OutputConsole(highlight=False)
     console.print(_heading(names, evaluations, split))
     console.print()
     console.print(_figures(evaluations, tokenized, comparisons))

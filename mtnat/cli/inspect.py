@@ -10,7 +10,7 @@ from rich.table import Table
 from mtnat.analysis.inspection import Inspection, Part, inspect_sentence, page_of, percent, record_of
 from mtnat.cli.model import decoding_of
 from mtnat.cli.passes import pass_line
-from mtnat.cli.tables import table_console
+from mtnat.console import OutputConsole
 from mtnat.errors import UserError
 from mtnat.files import check_writable
 from mtnat.lab.tracking.models import open_model
@@ -48,7 +48,7 @@ def _write(path: Path, page: str) -> None:
 
 
 def _show(found: Inspection) -> None:
-    console = table_console()
+    console = OutputConsole(highlight=False)
     for number, part in enumerate(found.parts, 1):
         if len(found.parts) > 1:
             console.print(f"part {number} of {len(found.parts)}")

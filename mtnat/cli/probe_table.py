@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.table import Table
 
 from mtnat.analysis.probing import Accuracy, GroupAccuracy, LayerResult, ProbingConfig, TaskResult, published, shared_controls
-from mtnat.cli.tables import table_console
+from mtnat.console import OutputConsole
 
 _ENOUGH_SEEDS = 3
 """With fewer seeds on a side, a note says that differences are rarely found."""
@@ -20,7 +20,7 @@ def show(
     groups: Mapping[str, Sequence[str]], results: Sequence[TaskResult], config: ProbingConfig, *, with_published: bool = False
 ) -> None:
     """Prints the table, and notes on what its figures mean."""
-    console = table_console()
+    console = OutputConsole(highlight=False)
     letters = letters_of(groups)
     for name, models in groups.items():
         if list(models) == [name]:

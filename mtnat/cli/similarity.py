@@ -19,7 +19,7 @@ from mtnat.analysis.heat_map import Grid, draw
 from mtnat.analysis.similarity import Similarity
 from mtnat.bench.picture import check_picture
 from mtnat.cli.files import lines_of
-from mtnat.cli.tables import table_console
+from mtnat.console import OutputConsole
 from mtnat.errors import UserError
 from mtnat.lab.tracking.models import open_model
 from mtnat.training import Model
@@ -135,7 +135,7 @@ def _show(
     options: argparse.Namespace,
 ) -> None:
     """Prints all figures as tables."""
-    console = table_console()
+    console = OutputConsole(highlight=False)
     console.print(_heading(models, names, sentences, found, options))
     console.print()
     if options.layers == "top":
