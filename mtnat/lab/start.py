@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from mtnat.errors import ConfigError, NoAnswerError, SmokeError, StudyError
-from mtnat.lab.cluster.connection import job_problems, ray_cluster
+from mtnat.lab.cluster.connection import choose_temporary_folder, job_problems, ray_cluster
 from mtnat.lab.cluster.interruption import Interruption
 from mtnat.lab.cluster.room import Room, wait_for_room
 from mtnat.lab.driver.driver import Driver
@@ -63,8 +63,10 @@ def run_study(options: Options, console: Console, interruption: Interruption) ->
         return
     with folder.held():
         records = not folder.is_finished or folder.unsent.exists()
-        if records:
-            check_answers(uri)  # before the study is begun
+        if records:  # what the study needs, before it is begun
+            check_answers(uri)
+            if is_local:
+                choose_temporary_folder()
         folder.begin(study, resume=options.resume)
         if records:
             _run(study, folder, options, console, interruption)

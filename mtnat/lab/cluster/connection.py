@@ -120,7 +120,7 @@ def _environment(resources: Resources) -> dict[str, str]:
 
 def _start(**options: Any) -> None:
     """Starts Ray on this machine."""
-    _choose_temporary_folder()
+    choose_temporary_folder()
     close_token()
     os.environ[MARK] = uuid.uuid4().hex
     try:
@@ -152,7 +152,7 @@ def close_token() -> None:
                 written.write(secrets.token_hex(32))
 
 
-def _choose_temporary_folder() -> None:
+def choose_temporary_folder() -> None:
     """Lets Ray use /tmp if the path of `$TMPDIR` is too long for its sockets.
 
     Raises:

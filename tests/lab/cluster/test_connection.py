@@ -8,9 +8,14 @@ from unittest.mock import patch
 
 import pytest
 import ray
+from rich.console import Console
+from small_study import TINY
 
+from mtnat.config import to_yaml
 from mtnat.errors import ResourceError
 from mtnat.lab.cluster.connection import close_token, ray_cluster
+from mtnat.lab.cluster.interruption import Interruption
+from mtnat.lab.start import run_study
 from mtnat.lab.study.options import Options
 from mtnat.lab.study.resources import Resources
 
@@ -32,6 +37,17 @@ def test_a_temporary_folder_that_is_too_long_for_sockets_is_one_sentence(
     told = f"^RAY_TMPDIR: {folder} is too long a path for Ray's sockets; name one of at most 39 bytes\\.$"
     with pytest.raises(ResourceError, match=told), ray_cluster(Options(study=Path("any.yaml")), Resources()):
         pytest.fail("it has started")
+
+
+def test_a_study_is_not_begun_with_a_temporary_folder_that_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp/" + "x" * 100)
+    (tmp_path / "tiny.yaml").write_text(to_yaml({"question": "Which?", "experiment": TINY, "baselines": {"one": {}}}))
+    options = Options(
+        study=tmp_path / "tiny.yaml", outputs=tmp_path / "outputs", tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}"
+    )
+    with pytest.raises(ResourceError, match="too long a path"):
+        run_study(options, Console(quiet=True), Interruption())
+    assert not (tmp_path / "outputs" / "tiny" / "study.yaml").exists()
 
 
 def test_a_ray_that_cannot_start_on_this_machine_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
