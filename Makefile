@@ -4,6 +4,9 @@
 # make fuzz     give the readers of files and command lines hostile input, INPUTS= times each
 # make lint     check style and types only
 # make docs     build the documentation into site/; index.html there is its first page
+# make lock     write the hashes of the packages in constraints.txt to requirements.lock
+# make audit    look for known vulnerabilities of the locked packages
+# make sbom     write a list of the locked packages with their hashes to sbom.json (CycloneDX)
 # make help     print these lines
 # make clean    remove the virtual environment and the caches of the tools; outputs, mlflow.db and mlartifacts stay
 
@@ -22,7 +25,8 @@ outputs := outputs/$(basename $(notdir $(STUDY)))
 # double the time that each takes to start.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help study test style types tests-fast tests-slow tests-ray-first tests-ray-second chaos fuzz lint docs install clean
+.PHONY: help study test style types tests-fast tests-slow tests-ray-first tests-ray-second chaos fuzz lint docs lock audit sbom \
+	install clean
 
 # Resumes a study that was started before; for a finished study, shows its leaderboard again.
 study: $(installed)
@@ -85,18 +89,49 @@ docs: $(installed)
 
 install: $(installed)
 
+# Tools that look at the packages from outside, so they have an environment of their own.
+tools := $(VENV)/tools
+
+$(tools)/.installed: Makefile
+	@$(PYTHON) -m venv --clear $(tools)
+	@$(tools)/bin/python -m pip --quiet --disable-pip-version-check install cyclonedx-bom==7.5.0 pip-audit==2.10.1 uv==0.13.9
+	@touch $@
+
+lock: $(tools)/.installed
+	$(tools)/bin/uv pip compile --quiet constraints.txt --no-deps --generate-hashes --no-annotate --python-version 3.12 \
+		--custom-compile-command "make lock" --output-file requirements.lock
+
+# PyTorch is not in the lock; its version is audited all the same.
+torch_version := $(firstword $(TORCH))
+database := https://api.osv.dev
+
+audit: $(tools)/.installed
+	@if ! $(PYTHON) -c 'import urllib.request; urllib.request.urlopen("$(database)/v1/vulns/PYSEC-2022-43012", timeout=20)' \
+			2>/dev/null; then \
+		echo "audit: skipped, because $(database), the database of vulnerabilities, does not answer"; \
+	else \
+		{ sed 's/ *\\$$//; /--hash/d' requirements.lock; echo '$(torch_version)'; } >$(tools)/audited.txt; \
+		$(tools)/bin/pip-audit --strict --vulnerability-service osv --disable-pip --no-deps --requirement $(tools)/audited.txt; \
+	fi
+
+sbom: $(tools)/.installed
+	@{ cat requirements.lock; echo '$(torch_version)'; } | PYTHONWARNINGS=ignore $(tools)/bin/cyclonedx-py requirements \
+		--pyproject pyproject.toml --output-reproducible --output-file sbom.json -
+	@echo "The list of packages is in sbom.json."
+
 # PyTorch is installed separately, so that the version range of another package cannot select another build, and all others at
-# the same time, because pip unpacks on one core. The last call installs what a build of PyTorch needs beyond constraints.txt.
+# the same time, because pip unpacks on one core. Each of these must have one of the hashes in the lock. The last call installs what
+# a build of PyTorch needs beyond them.
 # pip would compile every module of every package, on one core. Only those that are used are compiled, when they are imported.
-$(installed): pyproject.toml constraints.txt
+$(installed): pyproject.toml constraints.txt requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
 		|| { echo "mtnat needs Python 3.11 or 3.12, and $(PYTHON) is another version; name one, as in: make $(or $(MAKECMDGOALS),study) PYTHON=python3.12" >&2; exit 2; }
 	@$(python) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing PyTorch, Ray, Optuna, MLflow and the rest into $(VENV) (2.3 GB on the disk, two to four minutes) ..."
 	$(pip) install --no-compile --no-deps $(TORCH) & torch=$$!; \
-		$(subst @,,$(pip)) install --no-compile --no-deps --requirement constraints.txt; others=$$?; \
+		$(subst @,,$(pip)) install --no-compile --no-deps --require-hashes --requirement requirements.lock; others=$$?; \
 		wait $$torch && exit $$others
-	$(pip) install --no-compile --constraint constraints.txt --editable '.[study,dev]'
+	$(pip) install --no-compile --no-build-isolation --constraint constraints.txt --editable '.[study,dev]'
 	@$(python) -c 'import mlflow, optuna, ray.train.torch, ray.tune, torch, mtnat.lab.start'
 	@touch $@
 

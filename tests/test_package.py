@@ -1,4 +1,4 @@
-"""The wheel holds everything that a command reads."""
+"""The wheel holds everything that a command reads, and the lock has a hash for everything that is installed."""
 
 import re
 import shutil
@@ -36,3 +36,16 @@ def test_a_wheel_from_the_files_of_the_image_holds_the_study_files_the_schemas_a
     assert templates
     assert {f"mtnat/analysis/inspection/{name}" for name in templates} <= names
     assert {name for name in names if name.startswith("tests/")} == set()
+
+
+def test_the_lock_has_hashes_of_exactly_the_versions_in_the_constraints() -> None:
+    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    versions = [line for line in constraints.splitlines() if not line.startswith("#")]
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    entries = re.findall(r"^([^\s#]\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n?)+)", lock, re.MULTILINE)
+    assert len(entries) == len(versions)
+    assert {_plain(name) for name, _ in entries} == {_plain(line) for line in versions}
+
+
+def _plain(requirement: str) -> str:
+    return requirement.lower().replace("_", "-")

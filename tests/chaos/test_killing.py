@@ -1,25 +1,56 @@
-"""A study whose processes are killed at random ends like an undisturbed study."""
+"""Studies whose processes are killed again and again end like an undisturbed study.
 
+``MTNAT_KILLS`` is the least number of kills, and ``MTNAT_KILLING_SEED`` repeats the draws of a failure.
+"""
+
+import json
 import os
 import random
+import re
+import shutil
 import signal
+import subprocess
+import sys
 import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import optuna
 import psutil
 import pytest
-import torch
+from mlflow import MlflowClient
+from mlflow_server import Server, served
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
-from test_whole_study import Desk, ended
+from processes import by_kind, family
+from test_whole_study import ROOT, Desk
 
-from mtnat.data import prepare
-from mtnat.lab.results.leaderboard import Leaderboard
 from mtnat.lab.study.resources import cores
-from mtnat.training import Alone, fit, read_experiment
+
+pytestmark = [pytest.mark.chaos, pytest.mark.ray]
+KILLS = int(os.environ.get("MTNAT_KILLS", "8"))
+KILLS_OF_ONE_STUDY = 12
+"""Then it is left alone until its end."""
+SECONDS_OF_ONE_START = 900
+WEIGHTS = {
+    "trial actor": 4.0,
+    "Train controller": 4.0,
+    "Train worker": 4.0,
+    "driver": 2.0,
+    "driver, SIGTERM": 2.0,
+    "MLflow's server": 2.0,
+    "raylet": 1.0,
+    "GCS": 1.0,
+}
+"""How often each victim is drawn, relative to the others. What takes half a minute to start again is drawn less often."""
+RESUMABLE = {-signal.SIGKILL, 130, 2}
+"""Exit codes of a driver that was killed or asked to end, or whose Ray was killed."""
+STEPS = 120
+EQUAL_ROW = ("name", "kind", "settings", "valid", "mean", "seeds", "scores", "p_value", "difference", "failed", "confirmed")
 
 
 @pytest.fixture
@@ -27,92 +58,208 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
 
 
-pytestmark = [pytest.mark.chaos, pytest.mark.ray]
-VICTIMS = ("trial actor", "Train controller", "Train worker", "driver")
-TITLES = {
-    "ray::ImplicitFunc": "trial actor",
-    "ray::TrainController": "Train controller",
-    "ray::RayTrainWorker": "Train worker",
-}
+@pytest.fixture
+def server(desk: Desk) -> Iterator[Server]:
+    with served(desk.folder) as server:
+        yield server
 
 
-def processes(desk: Desk) -> dict[str, list[int]]:
-    """Ids of a study's processes, by what they are."""
-    found: dict[str, list[int]] = {}
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):  # it has just ended
-            title = " ".join(process.cmdline())
-            kind = next((kind for start, kind in TITLES.items() if title.startswith(start)), None)
-            if kind and process.environ().get("MTNAT_CACHE", "").startswith(str(desk.folder)):
-                found.setdefault(kind, []).append(process.pid)
-    return found
+class Driver:
+    """``python tune.py`` with a study. What it prints is in a file, whose lines tell the stage."""
+
+    def __init__(self, desk: Desk, server: Server, name: str) -> None:
+        self._desk, self._server, self._name = desk, server, name
+        self.log = desk.folder / f"{name}.log"
+        self.start()
+
+    def start(self) -> None:
+        begun = (self._desk.folder / "outputs" / self._name / "study.yaml").exists()
+        command = [sys.executable, str(ROOT / "tune.py"), f"{self._name}.yaml", *(["--resume"] if begun else [])]
+        with self.log.open("ab") as log:
+            self._begin = log.tell()
+            self.process = subprocess.Popen(
+                [*command, "--tracking-uri", self._server.uri],
+                cwd=self._desk.folder,
+                env=self._desk.environment,
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def words(self) -> str:
+        """What was printed since the last start."""
+        return self.log.read_bytes()[self._begin :].decode()
+
+    @property
+    def stage(self) -> str:
+        """The stage of the run that was started last."""
+        phases = re.findall(r"^(.*), seed .*: (?:started \((\w+)\)|.* runs)", self.words, re.MULTILINE)
+        if not phases:
+            return "start"
+        trial, phase = phases[-1]
+        return "distillation" if trial == "teacher" else phase or "between runs"
+
+
+def strike(dice: random.Random, desk: Desk, server: Server, driver: Driver) -> str | None:
+    """Kills one of the processes that there are, and returns what it was; None if it has just ended."""
+    found = by_kind(desk)
+    kinds = [kind for kind in WEIGHTS if kind.startswith(("driver", "MLflow")) or found.get(kind)]
+    (victim,) = dice.choices(kinds, [WEIGHTS[kind] for kind in kinds])
+    if victim == "MLflow's server":
+        server.kill()
+        time.sleep(dice.uniform(0, 5))
+        server.start()
+    elif victim.startswith("driver"):
+        driver.process.send_signal(signal.SIGTERM if "TERM" in victim else signal.SIGKILL)
+    else:
+        try:
+            dice.choice(found[victim]).kill()
+        except psutil.NoSuchProcess:
+            return None
+    return victim
+
+
+def ended_under_attack(dice: random.Random, desk: Desk, server: Server, name: str, wanted: int) -> list[tuple[str, str]]:
+    """Runs a study to its end while its processes are killed, and returns what was killed and at which stage."""
+    killed: list[tuple[str, str]] = []
+    driver = Driver(desk, server, name)
+    started = time.monotonic()
+    next_strike = started + dice.uniform(1, 20)
+    try:
+        while True:
+            time.sleep(0.1)
+            code = driver.process.poll()
+            if code == 0:
+                return killed
+            if code is not None:
+                assert code in RESUMABLE, (code, killed, driver.words)
+                assert killed, driver.words
+                driver.start()
+                started = time.monotonic()
+            elif len(killed) < wanted and time.monotonic() > next_strike:
+                stage = driver.stage
+                if victim := strike(dice, desk, server, driver):
+                    killed.append((victim, stage))
+                next_strike = time.monotonic() + dice.uniform(1, 20)
+            assert time.monotonic() - started < SECONDS_OF_ONE_START, (killed, driver.words)
+    finally:
+        driver.process.kill()
+        driver.process.wait()
+        assert "Traceback" not in driver.log.read_text(), (killed, driver.log.read_text())
+
+
+def content(outputs: Path) -> dict[str, Any]:
+    """What a study has found, without times and costs."""
+    leaderboard = json.loads((outputs / "leaderboard.json").read_text())
+    results = {path.parent.name: json.loads(path.read_text()) for path in sorted(outputs.glob("runs/*/run.json"))}
+    return {
+        "answer": leaderboard["answer"],
+        "rows": [{key: row[key] for key in EQUAL_ROW if key in row} for row in leaderboard["rows"]],
+        "analysis": leaderboard["analysis"],
+        "results": {
+            name: {key: result[key] for key in ("valid", "valid_loss", "test", "updates", "tokens", "failed", "is_analysed")}
+            for name, result in results.items()
+        },
+        "translations": {path.parent.name: path.read_text() for path in sorted(outputs.glob("runs/*/test.hyp.txt"))},
+        "distilled": (outputs / "distillation.json").read_text().replace(str(outputs), ""),
+        "curves": {
+            f"{name}/{metric}": curve(outputs / "runs" / name, metric)
+            for name in results
+            for metric in ("train/loss", "valid/bleu", "valid/loss")
+        },
+    }
+
+
+def curve(run: Path, metric: str) -> list[tuple[int, float]]:
+    points = map(json.loads, (run / "curves.jsonl").read_text().splitlines())
+    return [(point["step"], point["metrics"][metric]) for point in points if metric in point["metrics"]]
+
+
+def files(outputs: Path) -> set[str]:
+    """All files of a study, without those of Ray Tune, which are not read again, and the marks of locks."""
+    found = (path.relative_to(outputs) for path in outputs.rglob("*") if path.is_file())
+    return {str(path) for path in found if path.parts[0] != ".tune" and path.suffix != ".lock"}
+
+
+def assert_tracked_like(calm: Mapping[str, Any], client: MlflowClient, name: str) -> None:
+    """MLflow has each run of the study once, finished, with all points of its loss."""
+    experiment = client.get_experiment_by_name("mtnat")
+    assert experiment
+    tracked = client.search_runs([experiment.experiment_id])
+    (parent,) = (run for run in tracked if run.info.run_name == name)
+    children = [run for run in tracked if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert Counter(run.data.tags["mtnat.run"] for run in children).most_common(1)[0][1] == 1
+    assert len(children) == len(calm["results"])
+    assert {run.info.status for run in (parent, *children)} == {"FINISHED"}
+    for run in children:
+        points = client.get_metric_history(run.info.run_id, "train/loss")
+        assert [point.step for point in points] == list(range(2, STEPS + 1, 2)), run.info.run_name
+
+
+def assert_nothing_runs(desk: Desk, server: Server) -> None:
+    assert server.process
+    of_server = {server.process.pid, *(child.pid for child in psutil.Process(server.process.pid).children(recursive=True))}
+    deadline = time.monotonic() + 60
+    while left := [process for process in family(desk) if process.pid not in of_server]:
+        with suppress(psutil.Error):
+            assert time.monotonic() < deadline, [process.cmdline() for process in left]
+        time.sleep(0.5)
 
 
 @pytest.mark.skipif(cores() < 2, reason="two runs side by side need two cores")
-def test_random_kills_do_not_change_the_results_of_a_study(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = 200
-    desk.write(
-        "hard",
-        steps=steps,
-        training={"validate_every": 20},
-        baselines={"linear": {}},
-        search={"training.weight_decay": {"float": [0.0, 0.1]}},
-        trials=1,
-        confirm=None,
-        resources={"launcher": "ray-train"},
-    )
+def test_studies_whose_processes_are_killed_end_like_an_undisturbed_one(
+    desk: Desk, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(name: str) -> Path:
+        desk.write(
+            name,
+            steps=STEPS,
+            training={"validate_every": 20, "keep_checkpoints": 3},
+            teacher={"settings": {"objective.schedule": {"kind": "constant", "value": 0.0}}, "beam": 2},
+            baselines={"linear": {}, "averaged": {"training.model": "average_last"}},
+            search={"training.weight_decay": {"float": [0.0, 0.1]}},
+            trials=2,
+            confirm={"top": 1, "seeds": [2], "against": "linear"},
+            analysis={
+                "every": 60,
+                "similarity": {"against": ["linear"], "sentences": 50},
+                "probing": {"sentences": 200, "folds": 3},
+            },
+            resources={"launcher": "ray-train", "at_once": 2},
+        )
+        return desk.folder / "outputs" / name
+
     dice = random.Random(int(os.environ.get("MTNAT_KILLING_SEED", "1")))
-    outputs = desk.folder / "outputs" / "hard"
-    killed: list[str] = []
-    wanted = dice.sample(VICTIMS, len(VICTIMS))
-    process = desk.start("hard.yaml")
-    while len(killed) < len(wanted):
-        time.sleep(dice.uniform(2, 6))
-        if process.poll() is not None:
-            assert process.returncode == 0, process.communicate()
-            break
-        found = {**processes(desk), "driver": [process.pid]}
-        victim = wanted[len(killed)]
-        if victim not in found or (victim == "driver" and not (outputs / "study.yaml").exists()):
-            continue  # it is not there yet
-        try:
-            os.kill(dice.choice(found[victim]), signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-        killed.append(victim)
-        if victim == "driver":
-            process.communicate()
-            process = desk.start("hard.yaml", "--resume")
-    assert killed == wanted
-    out, errors = ended(process)
-    assert process.returncode == 0, (killed, out, errors)
+    outputs = write("calm")
+    assert ended_under_attack(dice, desk, server, "calm", 0) == []
+    calm, calm_files = content(outputs), files(outputs)
+    client = MlflowClient(server.uri)
+    assert_tracked_like(calm, client, "calm")
 
-    leaderboard = Leaderboard.model_validate_json((outputs / "leaderboard.json").read_bytes())
-    assert sorted(row.name for row in leaderboard.rows) == ["linear", "trial-01"]
-    assert [row.name for row in leaderboard.rows if row.failed] == [], (killed, out)
+    killed: Counter[tuple[str, str]] = Counter()
+    rounds = 0
+    while killed.total() < KILLS:
+        rounds += 1
+        outputs = write(name := f"attacked-{rounds}")
+        killed.update(found := ended_under_attack(dice, desk, server, name, KILLS_OF_ONE_STUDY))
+        if (outputs / "mlflow.unsent").exists():  # the server was killed last
+            ended_under_attack(dice, desk, server, name, 0)
+        assert content(outputs) == calm, found
+        assert files(outputs) == calm_files, found
+        assert_tracked_like(calm, client, name)
+        storage = JournalStorage(JournalFileBackend(str(outputs / "optuna.journal")))
+        proposed = optuna.load_study(study_name="study", storage=storage).trials
+        assert {trial.state for trial in proposed} == {TrialState.COMPLETE}
+        assert_nothing_runs(desk, server)
+        shutil.rmtree(outputs)
+        with capsys.disabled():
+            print(f"\n{killed.total()} kills in {rounds} studies: {table(killed)}", flush=True)
 
-    client, tracked = desk.tracked()
-    keys = [run.data.tags["mtnat.run"] for run in tracked]
-    assert len(keys) == len(set(keys)) == 1 + 2
-    assert {run.info.status for run in tracked} == {"FINISHED"}
-    for run in tracked:
-        if "mlflow.parentRunId" in run.data.tags:
-            points = [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")]
-            assert points == list(range(2, steps + 1, 2))
-    storage = JournalStorage(JournalFileBackend(str(outputs / "optuna.journal")))
-    proposed = optuna.load_study(study_name="study", storage=storage).trials
-    assert TrialState.RUNNING not in {trial.state for trial in proposed}
-    complete = [trial.user_attrs["proposal"]["name"] for trial in proposed if "proposal" in trial.user_attrs]
-    assert complete == ["trial-01"]
 
-    # A training that was killed and resumed has the numbers of an undisturbed one.
-    for name in ("MTNAT_DATA", "MTNAT_CACHE"):
-        monkeypatch.setenv(name, desk.environment[name])
-    experiment = read_experiment(desk.runs("hard") / "linear-seed1" / "model")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    calm = list(fit(experiment, prepare(experiment.data), desk.folder / "calm", workers=Alone("cpu")))
-    torch.set_num_threads(threads)
-    for metric in ("train/loss", "valid/bleu"):
-        expected = {point.step: point.metrics[metric] for point in calm if metric in point.metrics}
-        assert dict(desk.curve("hard", "linear-seed1", metric)) == expected
+def table(killed: Counter[tuple[str, str]]) -> str:
+    """The numbers of kills by victim, and by stage."""
+    victims, stages = Counter[str](), Counter[str]()
+    for (victim, stage), number in killed.items():
+        victims[victim] += number
+        stages[stage] += number
+    return "; ".join(", ".join(f"{name} {number}" for name, number in counts.most_common()) for counts in (victims, stages))

@@ -2,11 +2,11 @@
 
 import signal
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
+from processes import family
 from test_whole_study import Desk, ended, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
@@ -18,16 +18,6 @@ def desk(tmp_path: Path) -> Desk:
     desk = Desk(tmp_path)
     desk.write("long", steps=400, baselines={"linear": {}}, confirm=None)
     return desk
-
-
-def family(desk: Desk) -> list[psutil.Process]:
-    """All processes of the desk's studies."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):  # it has just ended, or belongs to somebody else
-            if process.environ().get("MTNAT_CACHE", "").startswith(str(desk.folder)):
-                found.append(process)
-    return found
 
 
 def named(desk: Desk, name: str) -> psutil.Process:
