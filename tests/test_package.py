@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,9 +44,9 @@ def test_the_lock_has_hashes_of_exactly_the_versions_in_the_constraints() -> Non
     versions = [line for line in constraints.splitlines() if not line.startswith("#")]
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     entries = re.findall(r"^([^\s#]\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n?)+)", lock, re.MULTILINE)
-    assert len(entries) == len(versions)
-    assert {_plain(name) for name, _ in entries} == {_plain(line) for line in versions}
+    assert [_plain(name) for name, _ in entries] == sorted(map(_plain, versions))
 
 
-def _plain(requirement: str) -> str:
-    return requirement.lower().replace("_", "-")
+def _plain(requirement: str) -> tuple[str, str]:
+    name, _, version = requirement.partition("==")
+    return canonicalize_name(name), version
