@@ -17,6 +17,8 @@ HTTP_SETTINGS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TI
 """Environment variables of MLflow's client. By default it tries for minutes, in which the driver could do nothing else; a study
 has its own, longer patience (`PatientTracker`)."""
 _MOST_REASON = 300
+_PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+"""The packages of modules with other names."""
 
 
 def open_tracker(uri: str, experiment: str) -> MlflowTracker:
@@ -88,6 +90,9 @@ def _reason(error: Exception) -> str:
 
 def _remedy(error: Exception, uri: str) -> str:
     words = str(error)
+    if missing := re.search(r"No module named '(\w+)'", words):
+        package = _PACKAGES.get(missing[1], missing[1])
+        return f"install the driver of this database: pip install '{package}'"
     if "out-of-date database schema" in words:
         return f"make a copy of it and run: mlflow db upgrade {without_password(uri)}"
     if any(sign in words for sign in ("already exists", "no such column", "no such table", "not a database", "malformed")):
