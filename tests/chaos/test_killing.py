@@ -35,6 +35,9 @@ pytestmark = [pytest.mark.chaos, pytest.mark.ray]
 KILLS = int(os.environ.get("MTNAT_KILLS", "8"))
 KILLS_OF_ONE_STUDY = 25
 """Then it is left alone until its end."""
+PAUSES = {"auto": (1.0, 20.0), "ray-train": (1.0, 40.0)}
+"""Shortest and longest time between two kills in seconds, by the launcher. A run that dies five times without progress fails,
+and the workers of Ray Train need about twenty seconds to start."""
 SECONDS_OF_ONE_START = 900
 WEIGHTS = {
     "trial actor": 4.0,
@@ -119,12 +122,14 @@ def strike(dice: random.Random, desk: Desk, server: Server, driver: Driver) -> s
     return victim
 
 
-def ended_under_attack(dice: random.Random, desk: Desk, server: Server, name: str, wanted: int) -> list[tuple[str, str]]:
+def ended_under_attack(
+    dice: random.Random, desk: Desk, server: Server, name: str, wanted: int = 0, pause: tuple[float, float] = (0.0, 0.0)
+) -> list[tuple[str, str]]:
     """Runs a study to its end while its processes are killed, and returns what was killed and at which stage."""
     killed: list[tuple[str, str]] = []
     driver = Driver(desk, server, name)
     started = time.monotonic()
-    next_strike = started + dice.uniform(1, 20)
+    next_strike = started + dice.uniform(*pause)
     try:
         while True:
             time.sleep(0.1)
@@ -140,7 +145,7 @@ def ended_under_attack(dice: random.Random, desk: Desk, server: Server, name: st
                 stage = driver.stage
                 if victim := strike(dice, desk, server, driver):
                     killed.append((victim, stage))
-                next_strike = time.monotonic() + dice.uniform(1, 20)
+                next_strike = time.monotonic() + dice.uniform(*pause)
             assert time.monotonic() - started < SECONDS_OF_ONE_START, (killed, driver.words)
     finally:
         driver.process.kill()
@@ -231,7 +236,7 @@ def test_studies_whose_processes_are_killed_end_like_an_undisturbed_one(
 
     dice = random.Random(int(os.environ.get("MTNAT_KILLING_SEED", "1")))
     outputs = write("calm", "auto")
-    assert ended_under_attack(dice, desk, server, "calm", 0) == []
+    assert ended_under_attack(dice, desk, server, "calm") == []
     calm, calm_files = content(outputs), files(outputs)
     client = MlflowClient(server.uri)
     assert_tracked_like(calm, client, "calm")
@@ -241,11 +246,12 @@ def test_studies_whose_processes_are_killed_end_like_an_undisturbed_one(
     while killed.total() < KILLS:
         rounds += 1
         # Both launchers compute the same numbers; that of Ray Train has more processes.
-        outputs = write(name := f"attacked-{rounds}", "ray-train" if rounds % 2 else "auto")
+        launcher = "auto" if rounds % 2 else "ray-train"
+        outputs = write(name := f"attacked-{rounds}", launcher)
         most = min(KILLS - killed.total(), KILLS_OF_ONE_STUDY)
-        killed.update(found := ended_under_attack(dice, desk, server, name, most))
+        killed.update(found := ended_under_attack(dice, desk, server, name, most, PAUSES[launcher]))
         if (outputs / "mlflow.unsent").exists():  # the server was killed last
-            ended_under_attack(dice, desk, server, name, 0)
+            ended_under_attack(dice, desk, server, name)
         assert content(outputs) == calm, found
         assert files(outputs) == calm_files, found
         assert_tracked_like(calm, client, name)

@@ -352,8 +352,9 @@ def test_students_of_each_column_train_on_the_text_of_their_columns_teacher(desk
     process = desk.start("taught.yaml")
     outputs = desk.folder / "outputs" / "taught"
     wait_until(lambda: (outputs / "en-de" / "distillation.json").exists(), process)
-    process.kill()
-    process.communicate()
+    process.terminate()
+    _, errors = ended(process)
+    assert (process.returncode, errors) == (130, "Stopped; `python tune.py taught.yaml --resume` continues where it stopped.\n")
     written = (outputs / "en-de" / "distilled.de.gz").read_bytes()
     teacher = outputs / "en-de" / "runs" / "transformer-seed1" / "curves.jsonl"
     curves = teacher.read_text()

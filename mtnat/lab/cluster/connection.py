@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
 import uuid
@@ -77,7 +78,15 @@ class Connection:
             ray.shutdown()
 
     def _open(self) -> None:
-        _connect(self._options, self._resources)
+        # Ray replaces the handler of SIGTERM, once in Python and once in C++, where it ends the process with a stack trace.
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            _connect(self._options, self._resources)
+        except SystemExit:  # that of Ray's handler in Python
+            self._interruption.is_wanted = True
+            raise KeyboardInterrupt from None
+        finally:
+            signal.signal(signal.SIGTERM, handler)
         if self._options.address is None:
             self._watch = RayWatch(self._interruption, f"`{self._options.resume_command}` continues the study.")
 
