@@ -181,9 +181,12 @@ def content(outputs: Path) -> dict[str, Any]:
     }
 
 
-def curve(run: Path, metric: str) -> list[tuple[int, float]]:
+def curve(run: Path, metric: str) -> dict[int, float]:
+    """The values of a metric by step. A step that was repeated after a kill has the same value again."""
     points = map(json.loads, (run / "curves.jsonl").read_text().splitlines())
-    return [(point["step"], point["metrics"][metric]) for point in points if metric in point["metrics"]]
+    values = {(point["step"], point["metrics"][metric]) for point in points if metric in point["metrics"]}
+    assert len(values) == len(dict(values)), (run.name, metric)
+    return dict(values)
 
 
 def files(outputs: Path) -> set[str]:
