@@ -1,6 +1,6 @@
 # make study    install the pinned dependencies into a virtual environment and run a study; STUDY= names another one
 # make test     run all checks of CI
-# make chaos    run the long tests that break things on purpose
+# make chaos    run the long tests that break things on purpose, with KILLS= kills of processes
 # make fuzz     give the readers of files and command lines hostile input, INPUTS= times each
 # make lint     check style and types only
 # make docs     build the documentation into site/; index.html there is its first page
@@ -62,9 +62,10 @@ tests-ray-first: $(installed)
 tests-ray-second: $(installed)
 	@$(call at_the_end,RAY_worker_niceness=10 $(python) -m pytest --durations=15 -m "ray and not chaos" $(addprefix --ignore=,$(first_half)))
 
-# Not part of CI: about half an hour on two cores.
+# Not part of CI: about half an hour on two cores. KILLS= kills in all, 100 of which take half an hour more.
+KILLS ?= 8
 chaos: $(installed)
-	$(python) -m pytest -m chaos
+	MTNAT_KILLS=$(KILLS) $(python) -m pytest -m chaos
 
 # A failure prints the input.
 INPUTS ?= 7000

@@ -53,8 +53,9 @@ WEIGHTS = {
 """How often each victim is drawn, relative to the others that there are. Those that are always there are drawn less often."""
 SPARED_STARTS = 0.75
 """Share of the driver's starts that are left alone until a run has started, so that most kills are at other stages."""
-RESUMABLE = {-signal.SIGKILL, 130, 2}
-"""Exit codes of a driver that was killed or asked to end, or whose Ray was killed."""
+RESUMABLE = {-signal.SIGKILL, 130, 2, -signal.SIGTERM, -signal.SIGABRT}
+"""Exit codes of a driver that was killed or asked to end, or whose Ray was killed. A second SIGTERM can arrive when Python is
+ending already, and one that arrives in the second in which Ray starts meets Ray's own handler, which aborts."""
 STEPS = 1200
 EQUAL_ROW = ("name", "kind", "settings", "valid", "mean", "seeds", "scores", "p_value", "difference", "failed", "confirmed")
 

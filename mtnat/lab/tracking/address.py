@@ -15,6 +15,8 @@ SERVER = re.compile(r"https?://")
 DATABASE = re.compile(r"(sqlite|mysql|postgresql|mssql)(\+\w+)?://")
 """Beginning of the address of a database."""
 SECONDS_TO_ANSWER = 10.0
+_PORTS = {"http": 80, "https": 443, "mysql": 3306, "postgresql": 5432, "mssql": 1433}
+"""The ports of addresses that name none."""
 _DATABASE_FILE = re.compile(r"sqlite(\+\w+)?:///")
 _PASSWORD = re.compile(r"(?<=://)([^/?#@:]*):([^/?#]*)@")
 
@@ -50,12 +52,12 @@ def check_answers(uri: str) -> None:
     Raises:
         ResourceError: nothing answers.
     """
-    if not SERVER.match(uri):
-        return
     try:
         parts = urlsplit(uri)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        socket.create_connection((parts.hostname or "", port), SECONDS_TO_ANSWER).close()
+        if not parts.hostname:  # a file, or the local server of a database
+            return
+        port = parts.port or _PORTS[parts.scheme.partition("+")[0]]
+        socket.create_connection((parts.hostname, port), SECONDS_TO_ANSWER).close()
     except (OSError, ValueError) as error:
         raise ResourceError(
             f"--tracking-uri {without_password(uri)}: no server answers ({error}); start it, or correct the address."

@@ -4,19 +4,24 @@ import os
 import re
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from mtnat.errors import ResourceError
 from mtnat.files import locked
-from mtnat.lab.tracking.address import check_address, check_answers, database_file, without_password
+from mtnat.lab.tracking.address import DATABASE, check_address, check_answers, database_file, without_password
 from mtnat.lab.tracking.mlflow_tracker import MlflowTracker, quiet_mlflow
 
 HTTP_SETTINGS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 """Environment variables of MLflow's client. By default it tries for minutes, in which the driver could do nothing else; a study
 has its own, longer patience (`PatientTracker`)."""
 _MOST_REASON = 300
+_SECONDS_TO_CREATE = (1, 2, 4, 8, 16, 32)
+"""Pauses between the tries to open a database that several studies create at the same time."""
+_CREATED = ("already exists", "UniqueViolation", "Duplicate")
+"""Words of errors that say that another process has just created the same."""
 _PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
 """The packages of modules with other names."""
 
@@ -37,7 +42,7 @@ def open_tracker(uri: str, experiment: str) -> MlflowTracker:
     file = database_file(uri)
     try:
         if file is None:
-            return MlflowTracker(uri, experiment)
+            return _on_server(uri, experiment)
         with _created(file):
             _check_file(file)
             return MlflowTracker(uri, experiment, (file.parent / "mlartifacts").as_uri())
@@ -45,6 +50,32 @@ def open_tracker(uri: str, experiment: str) -> MlflowTracker:
         raise
     except Exception as error:  # those of MLflow, of SQLAlchemy and of the drivers of databases
         raise ResourceError(f"--tracking-uri {shown}: cannot be used ({_reason(error)}); {_remedy(error, uri)}") from None
+
+
+def _on_server(uri: str, experiment: str) -> MlflowTracker:
+    """Opens an experiment on a tracking server or a database server. Other studies may be creating the tables of the same
+    database or the same experiment; whatever one of them has created in between is found by another try."""
+    if DATABASE.match(uri):
+        _connect(uri)
+    for seconds in _SECONDS_TO_CREATE:
+        try:
+            return MlflowTracker(uri, experiment)
+        except Exception as error:  # those of MLflow, of SQLAlchemy and of the drivers of databases
+            if not any(sign in str(error) for sign in _CREATED):
+                raise
+            time.sleep(seconds)
+    return MlflowTracker(uri, experiment)
+
+
+def _connect(uri: str) -> None:
+    """Connects to a database once. MLflow tries for minutes if the password is wrong or the database is missing."""
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(uri)
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
 
 
 @contextmanager

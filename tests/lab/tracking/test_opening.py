@@ -158,4 +158,4 @@ def test_artifacts_that_cannot_be_written_from_here_are_reported_before_the_stud
 
 def test_a_missing_driver_of_a_database_is_named_with_its_package() -> None:
     with pytest.raises(ResourceError, match=r"No module named 'MySQLdb'\); install .*: pip install 'mysqlclient'"):
-        open_tracker("mysql://127.0.0.1:9/studies", "mtnat")
+        open_tracker("mysql:///studies", "mtnat")
