@@ -38,7 +38,7 @@ class Postgres:
         password = self._folder / "password"
         password.write_text(self.PASSWORD)
         how = [f"--username={self.USER}", "--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8", "--no-locale"]
-        command = [self._programs / "initdb", f"--pgdata={self._folder / 'data'}", "--no-sync", *how]
+        command: list[str | Path] = [self._programs / "initdb", f"--pgdata={self._folder / 'data'}", "--no-sync", *how]
         subprocess.run(command, user=self._owner, cwd=self._folder, check=True, capture_output=True)
 
     def start(self) -> None:
@@ -64,11 +64,11 @@ class Postgres:
             time.sleep(0.1)
 
     def _answers(self) -> bool:
-        command = [self._programs / "pg_isready", "--quiet", "--host=127.0.0.1", f"--port={self._port}"]
+        command: list[str | Path] = [self._programs / "pg_isready", "--quiet", "--host=127.0.0.1", f"--port={self._port}"]
         return subprocess.run(command, check=False).returncode == 0
 
     def execute(self, statement: str) -> None:
-        psql = [self._programs / "psql", "--quiet", f"--dbname={self.uri()}", f"--command={statement}"]
+        psql: list[str | Path] = [self._programs / "psql", "--quiet", f"--dbname={self.uri()}", f"--command={statement}"]
         subprocess.run(psql, check=True, capture_output=True)
 
     def kill(self) -> None:
