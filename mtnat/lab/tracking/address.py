@@ -54,10 +54,11 @@ def check_answers(uri: str) -> None:
     """
     try:
         parts = urlsplit(uri)
-        if not parts.hostname:  # a file, or the local server of a database
+        host = parts.hostname
+        if not host or "," in host or parts.scheme.startswith("sqlite"):  # a file, the machine's own database, or several
             return
         port = parts.port or _PORTS[parts.scheme.partition("+")[0]]
-        socket.create_connection((parts.hostname, port), SECONDS_TO_ANSWER).close()
+        socket.create_connection((host, port), SECONDS_TO_ANSWER).close()
     except (OSError, ValueError) as error:
         raise ResourceError(
             f"--tracking-uri {without_password(uri)}: no server answers ({error}); start it, or correct the address."

@@ -1,6 +1,7 @@
 """A PostgreSQL server, for tests that need a real one."""
 
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -15,6 +16,7 @@ import pytest
 
 OTHERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 """Where Debian installs the programs, which are not all on the path."""
+OWNER = "postgres"
 
 
 class Postgres:
@@ -24,8 +26,8 @@ class Postgres:
 
     def __init__(self, programs: Path, folder: Path, port: int) -> None:
         self._programs, self._folder, self._port = programs, folder, port
-        # PostgreSQL refuses to run as root.
-        self._owner = "postgres" if os.geteuid() == 0 else None
+        # PostgreSQL does not run as root.
+        self._owner = OWNER if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
 
     def uri(self, database: str = "postgres", password: str = PASSWORD) -> str:
@@ -86,6 +88,8 @@ def postgres() -> Iterator[Postgres]:
     programs = Path(found).resolve().parent if found else next(iter(OTHERS), None)
     if programs is None:
         pytest.skip("needs PostgreSQL (its program initdb)")
+    if os.geteuid() == 0 and OWNER not in {user.pw_name for user in pwd.getpwall()}:
+        pytest.skip(f"needs a user {OWNER}, because PostgreSQL does not run as root")
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]

@@ -4,8 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from mtnat.errors import ConfigError
-from mtnat.lab.tracking.address import check_address, database_file, default_uri, way_to_compare, without_password
+from mtnat.errors import ConfigError, ResourceError
+from mtnat.lab.tracking.address import (
+    check_address,
+    check_answers,
+    database_file,
+    default_uri,
+    way_to_compare,
+    without_password,
+)
 
 
 @pytest.mark.parametrize(
@@ -56,3 +63,17 @@ def test_the_way_to_compare_works_for_databases_and_servers() -> None:
 def test_an_address_of_another_kind_is_refused(uri: str) -> None:
     with pytest.raises(ConfigError, match=r"--tracking-uri: must be a database such as sqlite:///mlflow.db, or a server"):
         check_address(uri)
+
+
+@pytest.mark.parametrize(
+    "uri", ["sqlite:///mlflow.db", "sqlite://host/mlflow.db", "postgresql:///studies", "postgresql://one:1,two:2/studies"]
+)
+def test_only_an_address_of_one_server_is_connected_to(uri: str) -> None:
+    check_answers(uri)
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "postgresql+psycopg://user:pw@127.0.0.1:9/studies"])
+def test_a_server_that_does_not_answer_is_reported_without_the_password(uri: str) -> None:
+    with pytest.raises(ResourceError, match=r"no server answers \(.*\); start it, or correct the address") as caught:
+        check_answers(uri)
+    assert "pw@" not in str(caught.value)
