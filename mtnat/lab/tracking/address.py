@@ -55,7 +55,7 @@ def check_answers(uri: str) -> None:
     try:
         parts = urlsplit(uri)
         host = parts.hostname
-        if not host or "," in host or parts.scheme.startswith("sqlite"):  # a file, the machine's own database, or several
+        if not host or "," in parts.netloc or parts.scheme.startswith("sqlite"):  # a file, the machine's own database, or several
             return
         port = parts.port or _PORTS[parts.scheme.partition("+")[0]]
         socket.create_connection((host, port), SECONDS_TO_ANSWER).close()
