@@ -55,7 +55,8 @@ def check_answers(uri: str) -> None:
     try:
         parts = urlsplit(uri)
         host = parts.hostname
-        if not host or "," in parts.netloc or parts.scheme.startswith("sqlite"):  # a file, the machine's own database, or several
+        # A file, a database of this machine without a port, or several servers of which one has to answer.
+        if not host or "," in parts.netloc or parts.scheme.startswith("sqlite"):
             return
         port = parts.port or _PORTS[parts.scheme.partition("+")[0]]
         socket.create_connection((host, port), SECONDS_TO_ANSWER).close()
