@@ -83,7 +83,8 @@ def study(steps: int, changes: Mapping[str, Any]) -> dict[str, Any]:
             "model": {"width": 128, "feed_forward": 256, "encoder_layers": 2, "decoder_layers": 2, "max_positions": 64},
             "training": {
                 "steps": steps,
-                "max_tokens_per_batch": 768,
+                "max_tokens_per_batch": 384,
+                "batches_per_step": 2,  # one for each of two workers
                 "peak_learning_rate": 2.0e-3,
                 "warmup_steps": max(1, steps // 5),
                 "log_every": 10,
