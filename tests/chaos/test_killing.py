@@ -53,9 +53,8 @@ WEIGHTS = {
 """How often each victim is drawn, relative to the others that there are. Those that are always there are drawn less often."""
 SPARED_STARTS = 0.75
 """Share of the driver's starts that are left alone until a run has started, so that most kills are at other stages."""
-RESUMABLE = {-signal.SIGKILL, 130, 2, -signal.SIGTERM, -signal.SIGABRT}
-"""Exit codes of a driver that was killed or asked to end, or whose Ray was killed. A second SIGTERM can arrive when Python is
-ending already, and one that arrives in the second in which Ray starts meets Ray's own handler, which aborts."""
+RESUMABLE = {-signal.SIGKILL, 130, 2}
+"""Exit codes of a driver that was killed or asked to end, or whose Ray was killed."""
 STEPS = 1200
 EQUAL_ROW = ("name", "kind", "settings", "valid", "mean", "seeds", "scores", "p_value", "difference", "failed", "confirmed")
 
@@ -107,6 +106,15 @@ class Driver:
         return "distillation" if trial == "teacher" else phase or "between runs"
 
 
+def is_resumable(driver: Driver, code: int) -> bool:
+    """Whether a driver may have ended in this way after a kill."""
+    if code == -signal.SIGTERM:  # a second one, which arrived when Python was ending already
+        return "Stopped" in driver.words
+    if code == -signal.SIGABRT:  # SIGTERM in the second in which Ray starts meets Ray's own handler, which aborts
+        return driver.stage == START
+    return code in RESUMABLE
+
+
 def strike(dice: random.Random, desk: Desk, server: Server, driver: Driver) -> str | None:
     """Kills one of the processes that there are, and returns what it was; None if it has just ended."""
     found = by_kind(desk)
@@ -141,7 +149,7 @@ def ended_under_attack(
             if code == 0:
                 return killed
             if code is not None:
-                assert code in RESUMABLE, (code, killed, driver.words)
+                assert is_resumable(driver, code), (code, killed, driver.words)
                 assert killed, driver.words
                 driver.start()
                 started, is_spared = time.monotonic(), dice.random() < SPARED_STARTS
@@ -166,7 +174,7 @@ def content(outputs: Path) -> dict[str, Any]:
     results = {path.parent.name: json.loads(path.read_text()) for path in sorted(outputs.glob("runs/*/run.json"))}
     return {
         "answer": leaderboard["answer"],
-        "rows": [{key: row[key] for key in EQUAL_ROW if key in row} for row in leaderboard["rows"]],
+        "rows": [{key: row[key] for key in EQUAL_ROW} for row in leaderboard["rows"]],
         "analysis": leaderboard["analysis"],
         "results": {
             name: {key: result[key] for key in ("valid", "valid_loss", "test", "updates", "tokens", "failed", "is_analysed")}
