@@ -168,8 +168,9 @@ def ended_under_attack(
         assert "Traceback" not in driver.log.read_text(), (killed, driver.log.read_text())
 
 
-def content(outputs: Path) -> dict[str, Any]:
+def content(desk: Desk, name: str) -> dict[str, Any]:
     """What a study has found, without times and costs."""
+    outputs = desk.folder / "outputs" / name
     leaderboard = json.loads((outputs / "leaderboard.json").read_text())
     results = {path.parent.name: json.loads(path.read_text()) for path in sorted(outputs.glob("runs/*/run.json"))}
     return {
@@ -177,24 +178,23 @@ def content(outputs: Path) -> dict[str, Any]:
         "rows": [{key: row[key] for key in EQUAL_ROW} for row in leaderboard["rows"]],
         "analysis": leaderboard["analysis"],
         "results": {
-            name: {key: result[key] for key in ("valid", "valid_loss", "test", "updates", "tokens", "failed", "is_analysed")}
-            for name, result in results.items()
+            run: {key: result[key] for key in ("valid", "valid_loss", "test", "updates", "tokens", "failed", "is_analysed")}
+            for run, result in results.items()
         },
         "translations": {path.parent.name: path.read_text() for path in sorted(outputs.glob("runs/*/test.hyp.txt"))},
         "distilled": (outputs / "distillation.json").read_text().replace(str(outputs), ""),
         "curves": {
-            f"{name}/{metric}": curve(outputs / "runs" / name, metric)
-            for name in results
+            f"{run}/{metric}": curve(desk, name, run, metric)
+            for run in results
             for metric in ("train/loss", "valid/bleu", "valid/loss")
         },
     }
 
 
-def curve(run: Path, metric: str) -> dict[int, float]:
+def curve(desk: Desk, study: str, run: str, metric: str) -> dict[int, float]:
     """The values of a metric by step. A step that was repeated after a kill has the same value again."""
-    points = map(json.loads, (run / "curves.jsonl").read_text().splitlines())
-    values = {(point["step"], point["metrics"][metric]) for point in points if metric in point["metrics"]}
-    assert len(values) == len(dict(values)), (run.name, metric)
+    values = set(desk.curve(study, run, metric))
+    assert len(values) == len(dict(values)), (run, metric)
     return dict(values)
 
 
@@ -255,7 +255,7 @@ def test_studies_whose_processes_are_killed_end_like_an_undisturbed_one(
     dice = random.Random(int(os.environ.get("MTNAT_KILLING_SEED", "1")))
     outputs = write("calm", "auto")
     assert ended_under_attack(dice, desk, server, "calm") == []
-    calm, calm_files = content(outputs), files(outputs)
+    calm, calm_files = content(desk, "calm"), files(outputs)
     client = MlflowClient(server.uri)
     assert_tracked_like(calm, client, "calm")
 
@@ -270,7 +270,7 @@ def test_studies_whose_processes_are_killed_end_like_an_undisturbed_one(
         killed.update(found := ended_under_attack(dice, desk, server, name, most, PAUSES[launcher]))
         if (outputs / "mlflow.unsent").exists():  # the server was killed last
             ended_under_attack(dice, desk, server, name)
-        assert content(outputs) == calm, found
+        assert content(desk, name) == calm, found
         assert files(outputs) == calm_files, found
         assert_tracked_like(calm, client, name)
         storage = JournalStorage(JournalFileBackend(str(outputs / "optuna.journal")))
