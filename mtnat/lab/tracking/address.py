@@ -17,6 +17,9 @@ DATABASE = re.compile(r"(sqlite|mysql|postgresql|mssql)(\+\w+)?://")
 SECONDS_TO_ANSWER = 10.0
 _PORTS = {"http": 80, "https": 443, "mysql": 3306, "postgresql": 5432, "mssql": 1433}
 """The ports of addresses that name none."""
+_PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+"""The packages of modules with other names."""
+_MOST_REASON = 300
 _DATABASE_FILE = re.compile(r"sqlite(\+\w+)?:///")
 _PASSWORD = re.compile(r"(?<=://)([^/?#@:]*):([^/?#]*)@")
 
@@ -47,23 +50,50 @@ def check_address(uri: str) -> None:
 
 
 def check_answers(uri: str) -> None:
-    """Checks that something answers at an address, if it is that of a server; MLflow's client would take long to report it.
+    """Checks that something answers at an address, if it is that of a server, and that a database can be connected to. MLflow
+    would try for minutes.
 
     Raises:
-        ResourceError: nothing answers.
+        ResourceError: nothing answers, or the database cannot be opened.
     """
+    parts = urlsplit(uri)
+    if parts.scheme.startswith("sqlite"):
+        return
     try:
-        parts = urlsplit(uri)
-        host = parts.hostname
-        # A file, a database of this machine without a port, or several servers of which one has to answer.
-        if not host or "," in parts.netloc or parts.scheme.startswith("sqlite"):
-            return
-        port = parts.port or _PORTS[parts.scheme.partition("+")[0]]
-        socket.create_connection((host, port), SECONDS_TO_ANSWER).close()
+        if host := parts.hostname:  # a database of this machine needs none
+            port = parts.port or _PORTS[parts.scheme.partition("+")[0]]
+            socket.create_connection((host, port), SECONDS_TO_ANSWER).close()
     except (OSError, ValueError) as error:
         raise ResourceError(
             f"--tracking-uri {without_password(uri)}: no server answers ({error}); start it, or correct the address."
         ) from None
+    if DATABASE.match(uri):
+        _connect(uri)
+
+
+def _connect(uri: str) -> None:
+    import sqlalchemy
+
+    shown = without_password(uri)
+    try:
+        engine = sqlalchemy.create_engine(uri)
+        engine.connect().close()
+        engine.dispose()
+    except ModuleNotFoundError as error:
+        package = _PACKAGES.get(error.name or "", error.name)
+        raise ResourceError(
+            f"--tracking-uri {shown}: needs the driver of this database; install it: pip install '{package}'."
+        ) from None
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise ResourceError(
+            f"--tracking-uri {shown}: cannot be used ({reason_of(error)}); correct it, or give another address."
+        ) from None
+
+
+def reason_of(error: Exception) -> str:
+    """Returns the beginning of the message of an error, in one line and without passwords."""
+    words = " ".join(without_password(str(error)).split())
+    return words[:_MOST_REASON].rstrip(". ") or type(error).__name__
 
 
 def database_file(uri: str) -> Path | None:

@@ -11,19 +11,16 @@ from pathlib import Path
 
 from mtnat.errors import ResourceError
 from mtnat.files import locked
-from mtnat.lab.tracking.address import DATABASE, check_address, check_answers, database_file, without_password
+from mtnat.lab.tracking.address import check_address, check_answers, database_file, reason_of, without_password
 from mtnat.lab.tracking.mlflow_tracker import MlflowTracker, quiet_mlflow
 
 HTTP_SETTINGS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 """Environment variables of MLflow's client. By default it tries for minutes, in which the driver could do nothing else; a study
 has its own, longer patience (`PatientTracker`)."""
-_MOST_REASON = 300
 _SECONDS_TO_CREATE = (1, 2, 4, 8, 16, 32)
 """Pauses between the tries to open a database that several studies create at the same time."""
 _CREATED = ("already exists", "UniqueViolation", "Duplicate")
 """Words of errors that say that another process has just created the same."""
-_PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
-"""The packages of modules with other names."""
 
 
 def open_tracker(uri: str, experiment: str) -> MlflowTracker:
@@ -49,14 +46,12 @@ def open_tracker(uri: str, experiment: str) -> MlflowTracker:
     except ResourceError:
         raise
     except Exception as error:  # those of MLflow, of SQLAlchemy and of the drivers of databases
-        raise ResourceError(f"--tracking-uri {shown}: cannot be used ({_reason(error)}); {_remedy(error, uri)}") from None
+        raise ResourceError(f"--tracking-uri {shown}: cannot be used ({reason_of(error)}); {_remedy(error, uri)}") from None
 
 
 def _on_server(uri: str, experiment: str) -> MlflowTracker:
     """Opens an experiment on a tracking server or a database server. Other studies may be creating the tables of the same
     database or the same experiment; whatever one of them has created in between is found by another try."""
-    if DATABASE.match(uri):
-        _connect(uri)
     for seconds in _SECONDS_TO_CREATE:
         try:
             return MlflowTracker(uri, experiment)
@@ -65,17 +60,6 @@ def _on_server(uri: str, experiment: str) -> MlflowTracker:
                 raise
             time.sleep(seconds)
     return MlflowTracker(uri, experiment)
-
-
-def _connect(uri: str) -> None:
-    """Connects to a database once. MLflow tries for minutes if the password is wrong or the database is missing."""
-    import sqlalchemy
-
-    engine = sqlalchemy.create_engine(uri)
-    try:
-        engine.connect().close()
-    finally:
-        engine.dispose()
 
 
 @contextmanager
@@ -114,16 +98,8 @@ def _check_file(file: Path) -> None:
         database.execute("SELECT name FROM sqlite_master").fetchall()
 
 
-def _reason(error: Exception) -> str:
-    words = " ".join(without_password(str(error)).split())
-    return words[:_MOST_REASON].rstrip(". ") or type(error).__name__
-
-
 def _remedy(error: Exception, uri: str) -> str:
     words = str(error)
-    if missing := re.search(r"No module named '(\w+)'", words):
-        package = _PACKAGES.get(missing[1], missing[1])
-        return f"install the driver of this database: pip install '{package}'"
     if "out-of-date database schema" in words:
         return f"make a copy of it and run: mlflow db upgrade {without_password(uri)}"
     if any(sign in words for sign in ("already exists", "no such column", "no such table", "not a database", "malformed")):

@@ -65,11 +65,14 @@ def test_an_address_of_another_kind_is_refused(uri: str) -> None:
         check_address(uri)
 
 
-@pytest.mark.parametrize(
-    "uri", ["sqlite:///mlflow.db", "sqlite://host/mlflow.db", "postgresql:///studies", "postgresql://one:1,two:2/studies"]
-)
-def test_only_an_address_of_one_server_is_connected_to(uri: str) -> None:
+@pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "sqlite://host/mlflow.db"])
+def test_a_database_file_is_not_connected_to(uri: str) -> None:
     check_answers(uri)
+
+
+def test_a_missing_driver_of_a_database_is_named_with_its_package() -> None:
+    with pytest.raises(ResourceError, match="needs the driver of this database; install it: pip install 'mysqlclient'"):
+        check_answers("mysql:///studies")
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "postgresql+psycopg://user:pw@127.0.0.1:9/studies"])

@@ -154,8 +154,3 @@ def test_artifacts_that_cannot_be_written_from_here_are_reported_before_the_stud
     with pytest.raises(ResourceError, match=r"MLflow: the study cannot be recorded there \(.*Not a directory.*\)"):
         tracker.keep("s", tmp_path / "file")
     assert not mark.exists()
-
-
-def test_a_missing_driver_of_a_database_is_named_with_its_package() -> None:
-    with pytest.raises(ResourceError, match=r"No module named 'MySQLdb'\); install .*: pip install 'mysqlclient'"):
-        open_tracker("mysql:///studies", "mtnat")
